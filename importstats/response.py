@@ -256,6 +256,22 @@ _SAYS_NO_JOB: Final = re.compile(
 )
 
 
+def printable(text: str, limit: int = 200) -> str:
+    r"""A server's text on one line of printable characters, for terminals, logs and plots.
+
+    Control characters (terminal escapes among them) become spaces, and white space is folded.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m\nb", 80)
+    'a [31m b'
+    >>> printable("part-00001.parquet", 8)
+    'part-00…'
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
 def excerpt(text: str | bytes, limit: int = 120) -> str:
     """The start of a server's text on one printable line, with what looks like a secret masked.
 
@@ -266,9 +282,8 @@ def excerpt(text: str | bytes, limit: int = 120) -> str:
     """
     if isinstance(text, bytes):
         text = text[: 8 * limit].decode("utf-8", "replace")
-    line = "".join(c if c.isprintable() else " " for c in text[: 8 * limit])
-    line = _SECRET.sub(r"\1***", " ".join(line.split()))
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    line = _SECRET.sub(r"\1***", printable(text, 8 * limit))
+    return printable(line, limit)
 
 
 _SECRET: Final = re.compile(
