@@ -1,10 +1,10 @@
 """The client: asks a Milvus or Zilliz Cloud server how its import jobs are doing.
 
 >>> from importstats.simulator import SimulatorServer, make_shape
->>> with SimulatorServer([make_shape("small_and_quick")]) as server:
-...     with ImportClient(server.uri) as client:
-...         [job] = client.list_jobs()
-...         answer = client.describe(job.job_id)
+>>> cluster, job = make_shape("small_and_quick")
+>>> with SimulatorServer(cluster, [job]) as server, ImportClient(server.uri) as client:
+...     [record] = client.list_jobs()
+...     answer = client.describe(record.job_id)
 >>> answer.data.state
 'Pending'
 """

@@ -32,7 +32,7 @@ from importstats.response import ImportJobRecord, printable
 from importstats.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 #: Job states after which nothing changes any more.
 ENDED: Final = frozenset({"Completed", "Failed"})
@@ -114,6 +114,8 @@ class CollectedJob:
         Polls without an answer since the last one.
     lost : bool
         The server forgot the job before its end was seen. The gap is recorded.
+    error : ImportStatsError or None
+        Why the last poll brought no answer.
     """
 
     job_id: str
@@ -121,6 +123,7 @@ class CollectedJob:
     snapshots: int = 0
     failures: int = 0
     lost: bool = False
+    error: ImportStatsError | None = field(default=None, repr=False)
     pause_s: float = 0.0
     since_compaction: int = 0
     latest: Snapshot | None = field(default=None, repr=False)
@@ -153,6 +156,8 @@ class Collector:
         With no ``jobs``: only those of this collection.
     follow : bool
         Go on for ever, also when all jobs ended.
+    once : bool
+        Poll each job one time and end: a scheduled snapshot.
     policy : PollPolicy
         How often each job is polled.
     discover_s : float
@@ -172,6 +177,7 @@ class Collector:
         jobs: Iterable[str] = (),
         collection: str | None = None,
         follow: bool = False,
+        once: bool = False,
         policy: PollPolicy | None = None,
         discover_s: float = 30.0,
         workers: int = 8,
@@ -181,6 +187,7 @@ class Collector:
         self.store = store
         self.policy = policy or PollPolicy()
         self.follow = follow
+        self.once = once
         self.jobs: dict[str, CollectedJob] = {}
         self._wanted = list(dict.fromkeys(jobs))
         self._collection = collection
@@ -293,8 +300,8 @@ class Collector:
             raise
         except ImportStatsError as error:
             if not self.jobs and not self.follow:
-                raise
-            log.warning("cannot list jobs: %s", error)
+                raise  # Nothing was ever heard of this server: more likely a wrong URI.
+            _log(logging.WARNING, "cannot list jobs", reason=error)
             return self._discovered
         new = [record for record in records if self._is_news(record)]
         return partial(self._discovered, new, {record.job_id for record in records})
@@ -309,7 +316,7 @@ class Collector:
                 if job_id not in listed:
                     del self.jobs[job_id]
         for record in new:
-            log.info("found job=%s state=%s", printable(record.job_id), record.state)
+            _log(logging.INFO, "found", job=record.job_id, state=record.state)
             self._add(record.job_id)
 
     def _is_news(self, record: ImportJobRecord) -> bool:
@@ -333,7 +340,7 @@ class Collector:
         self.store.append(snapshot)
         self._note_saved(job, snapshot)
         job.since_compaction += 1
-        if job.ended or job.since_compaction >= _COMPACT_EVERY:
+        if job.ended or self.once or job.since_compaction >= _COMPACT_EVERY:
             self.store.compact(job.job_id, final=job.ended)
             job.since_compaction = 0
         return partial(self._polled, job)
@@ -341,7 +348,7 @@ class Collector:
     def _polled(self, job: CollectedJob) -> None:
         if job.ended:
             job.latest = None  # May be megabytes, and nothing is compared with it any more.
-        else:
+        elif not self.once:
             self._schedule(job, job.pause_s)
 
     def _note_saved(self, job: CollectedJob, snapshot: Snapshot) -> None:
@@ -356,26 +363,31 @@ class Collector:
             rows=data.progress is None or data.progress < 70,
         )
         if job.failures:
-            log.info("back job=%s after %d failed polls", printable(job.job_id), job.failures)
+            _log(logging.INFO, "answers again", job=job.job_id, failures=job.failures)
         job.failures = 0
+        job.error = None
         job.state = data.state
         job.latest = snapshot
         job.snapshots += 1
-        log.info(
-            "saved job=%s snapshot=%d state=%s progress=%s rows=%s/%s latency_ms=%.0f",
-            printable(job.job_id),
-            snapshot.snapshot_id,
-            printable(data.state or "none"),
-            "unknown" if data.progress is None else f"{data.progress:g}",
-            "unknown" if data.imported_rows is None else data.imported_rows,
-            "unknown" if data.total_rows is None else data.total_rows,
-            1000 * (snapshot.request_latency_s or 0),
+        _log(
+            logging.INFO,
+            "saved",
+            job=job.job_id,
+            snapshot=snapshot.snapshot_id,
+            state=data.state,
+            progress_pct=data.progress,
+            imported_rows=data.imported_rows,
+            total_rows=data.total_rows,
+            latency_s=None
+            if snapshot.request_latency_s is None
+            else round(snapshot.request_latency_s, 4),
         )
         if self._on_saved is not None:
             self._on_saved(job)
 
     def _note_failure(self, job: CollectedJob, error: ImportStatsError) -> None:
         job.failures += 1
+        job.error = error
         job.pause_s = self.policy.pause_s(job.pause_s, changed=False, state=None, rows=False)
         if isinstance(error, JobNotFoundError) and job.failures >= _NOT_FOUND_LIMIT:
             if job.latest is None:
@@ -384,7 +396,7 @@ class Collector:
         # The first failure opens the gap; that the job is lost closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
             self.store.append(gap(job.job_id, self.source.uri, error))
-        log.warning("no answer job=%s failures=%d: %s", printable(job.job_id), job.failures, error)
+        _log(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
 
 
 def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
@@ -396,3 +408,13 @@ def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
         response=None,
         error=str(error),
     )
+
+
+def _log(level: int, event: str, **fields: object) -> None:
+    """An event with its fields: as ``key=value`` text, and as ``record.fields`` for JSON logs."""
+    shown = {
+        name: value if value is None or isinstance(value, int | float) else printable(str(value))
+        for name, value in fields.items()
+    }
+    text = " ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
+    logger.log(level, "%s %s", event, text, extra={"event": event, "fields": shown})

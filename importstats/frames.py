@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -183,23 +184,30 @@ def details_frame(table: pa.Table) -> pd.DataFrame:
     """A ``details`` table as a frame with the dtypes above and the column ``file``."""
     frame = _frame(table)
     if "file_name" in frame:
-        names = frame["file_name"].cat.categories
-        display = pd.Series([parse_file_name(name).display for name in names], dtype="str")
-        codes = frame["file_name"].cat.codes
-        # Two printed names can share a display name, so they are not simply renamed categories.
-        shown = pd.Categorical(display.take(codes).where(codes.to_numpy() >= 0))
-        frame.insert(frame.columns.get_loc("file_name") + 1, "file", shown)
+        printed = frame["file_name"].cat
+        # Two printed names can share a display name, so renaming the categories is not enough.
+        shown, display = pd.factorize(
+            np.array([parse_file_name(name).display for name in printed.categories], dtype=object)
+        )
+        codes = np.append(shown, -1)[printed.codes]
+        frame.insert(
+            frame.columns.get_loc("file_name") + 1,
+            "file",
+            pd.Categorical.from_codes(codes, pd.Index(display, dtype="str")),
+        )
     return frame
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    for name in _NAMES:
-        if name in table.column_names:
-            index = table.column_names.index(name)
-            column = table.column(index)
-            if not pa.types.is_dictionary(column.type):
-                column = column.dictionary_encode()
-            table = table.set_column(index, name, column.unify_dictionaries())
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
+        encoded = pa.types.is_dictionary(column.type)
+        if name in _NAMES:
+            # Each chunk can bring a dictionary of its own; a categorical has one.
+            column = (column if encoded else column.dictionary_encode()).unify_dictionaries()
+        elif encoded:
+            column = column.cast(pa.string())
+        table = table.set_column(index, name, column)
     frame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True)
     return frame.astype({name: "int64" for name in _NEVER_MISSING if name in frame})
 

@@ -1,0 +1,85 @@
+"""What one poll of a 10,000-file job costs: decoding, rows, and the append to the store.
+
+    python benchmarks/decode.py [--files 10000]
+
+Decoding is given as a ratio to ``orjson.loads`` of the same bytes, in the same run. CPU is user
+and system time of this process, per poll.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+
+import orjson
+
+from importstats.response import parse_response
+from importstats.schema import details_batch
+from importstats.simulator import simulate_job
+from importstats.simulator.wire import DIALECTS, describe_answer, encode
+from importstats.snapshot import Snapshot
+from importstats.store import SnapshotStore
+
+
+def best_s(work, repeats=15):
+    """The shortest of some runs, in seconds: the one least disturbed by the machine."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def bodies(files):
+    """The same job in the middle of its import, as a plain server and as a newer one sends it."""
+    simulation = simulate_job("many_small_files", files=files, seed=1, poll_every_s=30)
+    poll = next(p for p in simulation.polls if p.state and (p.state.progress or 0) >= 55)
+    plain = encode(describe_answer(poll.state, DIALECTS["2.6"], simulation.start))
+    newer = json.loads(plain)
+    for detail in newer["data"]["details"]:
+        detail["shard"] = 3
+    return {"plain": plain, "unknown field in each detail": orjson.dumps(newer)}
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--files", type=int, default=10_000)
+    files = options.parse_args().files
+    now = datetime.now(UTC)
+    print("| answer | MB | orjson.loads ms | to typed response | to Arrow batch |")
+    print("|---|---|---|---|---|")
+    for name, body in bodies(files).items():
+
+        def batch(body=body):
+            return details_batch(Snapshot(now, "7", "http://server", parse_response(body)))
+
+        assert batch().num_rows == files
+        baseline = best_s(lambda body=body: orjson.loads(body))
+        typed = best_s(lambda body=body: parse_response(body)) / baseline
+        arrow = best_s(batch) / baseline
+        print(
+            f"| {name} | {len(body) / 1e6:.2f} | {baseline * 1e3:.1f} | {typed:.2f} x "
+            f"| {arrow:.2f} x |"
+        )
+
+    body = bodies(files)["plain"]
+    polls = 30
+    with tempfile.TemporaryDirectory() as folder:
+        store = SnapshotStore(folder)
+        started = time.process_time()
+        for _ in range(polls):
+            store.append(Snapshot(datetime.now(UTC), "7", "http://server", parse_response(body)))
+        cpu = (time.process_time() - started) / polls
+        started = time.process_time()
+        store.compact("7", final=True)
+        compaction = (time.process_time() - started) / polls
+    print(
+        f"\ncollector CPU per poll of {files:,} files: {cpu * 1e3:.0f} ms to parse and append, "
+        f"{compaction * 1e3:.0f} ms to compact"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""The terminal view of jobs: what ``watch``, ``summary`` and ``jobs`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
+from typing import Final
+
+import pandas as pd
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from importstats.eta import eta
+from importstats.phases import END_PHASES, with_phase
+from importstats.response import ImportJobRecord, printable
+from importstats.stragglers import stragglers
+from importstats.summary import summary
+from importstats.throughput import throughput
+from importstats.units import (
+    UNKNOWN,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_percent,
+    format_rate,
+    format_time,
+)
+
+_PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}
+_VERDICT_STYLES: Final = {"slow": "yellow", "stuck": "red", "failed": "red", "retried": "magenta"}
+_SLOWEST_FILES: Final = 8
+
+
+def job_view(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame,
+    *,
+    at: datetime,
+    history: pd.DataFrame | None = None,
+    zone: tzinfo | None = None,
+) -> RenderableType:
+    """One job as a panel: phase, bar, rates, ETA with its interval, slowest files.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        The job's frames, see :mod:`importstats.frames`.
+    at : datetime
+        Now: the view says how old its latest snapshot is.
+    history : DataFrame, optional
+        Jobs frame of earlier jobs, for the ETA.
+    zone : tzinfo, optional
+        Zone of the times shown; default the reader's.
+
+    Returns
+    -------
+    RenderableType
+        Something for ``rich.print``.
+    """
+    if jobs.empty:
+        return Text("waiting for the first snapshot …", style="dim")
+    latest = with_phase(jobs).iloc[-1]
+    phase = str(latest["phase"])
+    lines: list[RenderableType] = [
+        _headline(latest, phase),
+        _facts(jobs, latest, phase, at=at, history=history, details=details, zone=zone),
+    ]
+    if phase not in END_PHASES and not details.empty:
+        files = _slowest_files(details, at)
+        lines += [Text(), files] if files else []
+    if pd.notna(latest["reason"]):
+        lines.append(Text(f"reason  {printable(str(latest['reason']), 500)}", style="red"))
+    collection = latest["collection_name"]
+    title = f"job {printable(str(latest['job_id']))}"
+    if pd.notna(collection):
+        title += f" · {printable(str(collection))}"
+    return Panel(Group(*lines), title=Text(title), title_align="left")
+
+
+def _headline(latest: pd.Series, phase: str) -> RenderableType:
+    progress = latest["progress_pct"]
+    row = Table.grid(padding=(0, 2), expand=True)
+    row.add_column(no_wrap=True)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True)
+    bar = ProgressBar(total=100, completed=0 if pd.isna(progress) else float(progress))
+    row.add_row(
+        Text(phase, style=f"bold {_PHASE_STYLES.get(phase, 'cyan')}"), bar, format_percent(progress)
+    )
+    return row
+
+
+def _facts(
+    jobs: pd.DataFrame,
+    latest: pd.Series,
+    phase: str,
+    *,
+    at: datetime,
+    history: pd.DataFrame | None,
+    details: pd.DataFrame,
+    zone: tzinfo | None,
+) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column()
+    rows = f"{format_count(latest['imported_rows'])} of {format_count(latest['total_rows'])}"
+    facts.add_row("rows", f"{rows}, {format_bytes(latest['file_size_bytes'])} in files")
+    facts.add_row("throughput", _throughput_words(jobs))
+    facts.add_row("ETA", _eta_words(jobs, details, history, at, zone))
+    if not details.empty:
+        facts.add_row("files", Text(_file_words(details, int(latest["snapshot_id"]))))
+    age = (at - latest["observed_at"]).total_seconds()
+    seen = f"{format_time(latest['observed_at'], zone)}, {len(jobs)} snapshots"
+    if phase not in END_PHASES:
+        seen += f", {format_duration(max(age, 0))} ago"
+    facts.add_row("last heard", seen)
+    return facts
+
+
+def _throughput_words(jobs: pd.DataFrame) -> str:
+    latest = throughput(jobs, by="job").iloc[-1]
+    now = format_rate(latest["rows_per_s_window"], "rows")
+    size = format_rate(latest["bytes_per_s_window"], "B")
+    mean = format_rate(latest["rows_per_s_mean"], "rows")
+    return f"{now} · {size} in the last minute, {mean} since the start"
+
+
+def _eta_words(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame,
+    history: pd.DataFrame | None,
+    at: datetime,
+    zone: tzinfo | None,
+) -> str:
+    latest = eta(jobs, details, history=history, at=at).iloc[-1]
+    if pd.isna(latest["eta_p50"]):
+        return f"{UNKNOWN}: {latest['reason']}"
+    end = format_time(latest["eta_p50"], zone)
+    left = (latest["eta_p50"] - at).total_seconds()
+    if str(latest["phase"]) in END_PHASES:
+        return f"ended {end}"
+    first, last = (format_time(latest[name], zone) for name in ("eta_p10", "eta_p90"))
+    return f"{end}, in {format_duration(max(left, 0))} (80 % sure: {first} to {last})"
+
+
+def _file_words(details: pd.DataFrame, snapshot_id: int) -> str:
+    last = details["last_snapshot_id"] if "last_snapshot_id" in details else details["snapshot_id"]
+    counts = details.loc[last == snapshot_id, "state"].astype("str").value_counts()
+    states = ", ".join(f"{count:,} {printable(str(state), 30)}" for state, count in counts.items())
+    return f"{counts.sum():,}: {states}" if len(counts) else UNKNOWN
+
+
+def _slowest_files(details: pd.DataFrame, at: datetime) -> Table | None:
+    files = stragglers(details, at=at)
+    running = files[files["verdict"].isin(["slow", "stuck", "retried", "big", "ok"])]
+    running = running[running["remaining_s"].notna()]
+    slowest = running.nlargest(_SLOWEST_FILES, ["is_straggler", "remaining_s"])
+    if slowest.empty:
+        return None
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("slowest files", no_wrap=True, overflow="ellipsis", ratio=1)
+    for heading in ("rows", "rate", "needs", "verdict"):
+        table.add_column(heading, justify="left" if heading == "verdict" else "right")
+    for file in slowest.itertuples():
+        verdict = str(file.verdict)
+        table.add_row(
+            _name(file.file),
+            f"{format_count(file.imported_rows)} / {format_count(file.total_rows)}",
+            format_rate(file.rows_per_s, "rows"),
+            format_duration(file.remaining_s),
+            Text(verdict, style=_VERDICT_STYLES.get(verdict, "")),
+        )
+    return table
+
+
+def print_summary(console: Console, jobs: pd.DataFrame, details: pd.DataFrame) -> None:
+    """Print one line per job: state, rows, duration, rates."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("job", "collection", "phase"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("progress", "files", "rows", "bytes", "rows/s", "duration", "snapshots"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for job in summary(jobs, details).itertuples():
+        phase = str(job.phase)
+        table.add_row(
+            _name(job.job_id),
+            _name(job.collection_name),
+            Text(phase, style=_PHASE_STYLES.get(phase, "")),
+            format_percent(job.progress_pct),
+            format_count(job.files),
+            format_count(job.rows),
+            format_bytes(job.bytes),
+            format_rate(job.rows_per_s, "rows"),
+            format_duration(job.duration_s),
+            format_count(job.snapshots),
+        )
+    console.print(table if table.row_count else "the store holds no jobs")
+
+
+def print_job_list(console: Console, records: Iterable[ImportJobRecord]) -> None:
+    """Print the jobs a server lists, one line each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("job", "collection", "state", "progress", "reason"):
+        table.add_column(heading, overflow="fold")
+    for record in records:
+        table.add_row(
+            _name(record.job_id),
+            _name(record.collection_name),
+            _name(record.state),
+            format_percent(record.progress),
+            _name(record.reason or ""),
+        )
+    console.print(table if table.row_count else "the server lists no import jobs")
+
+
+def _name(name: object) -> Text:
+    """A server's text as it is: never rich's markup, never a terminal escape."""
+    return Text(UNKNOWN if pd.isna(name) else printable(str(name), 120))

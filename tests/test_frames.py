@@ -1,0 +1,107 @@
+"""Frames: the same rows as the tables, with the dtypes that are promised."""
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importstats.frames import (
+    details_frame,
+    flatten_details,
+    flatten_jobs,
+    jobs_frame,
+    load_details,
+    load_jobs,
+)
+from importstats.response import parse_response
+from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA
+from importstats.simulator import simulate_job
+from importstats.store import SnapshotStore
+
+FILE_NAMES = st.none() | st.sampled_from(
+    ["[a/1.parquet]", "[x.npy y.npy]", "bare", "", "[x.npy z]"]
+)
+COUNTS = st.none() | st.integers(0, 2**63 - 1)
+FILES = st.lists(
+    st.fixed_dictionaries({"fileName": FILE_NAMES, "fileSize": COUNTS, "importedRows": COUNTS})
+)
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    return simulate_job("stragglers", files=20, seed=4, poll_every_s=30)
+
+
+@pytest.fixture(scope="module")
+def store(simulation, tmp_path_factory):
+    store = SnapshotStore(tmp_path_factory.mktemp("store"))
+    store.append(simulation.snapshots())
+    return store
+
+
+def test_a_frame_is_the_same_from_snapshots_and_from_the_store(simulation, store):
+    snapshots = list(simulation.snapshots())
+    pd.testing.assert_frame_equal(
+        flatten_details(snapshots), load_details(store), check_categorical=False
+    )
+    pd.testing.assert_frame_equal(
+        flatten_jobs(snapshots), load_jobs(store, gaps=True), check_categorical=False
+    )
+
+
+def test_columns_and_dtypes_are_those_promised(store):
+    jobs, details = load_jobs(store), load_details(store)
+    assert list(jobs) == JOBS_SCHEMA.names
+    assert [name for name in details if name != "file"] == DETAILS_SCHEMA.names
+    for frame in (jobs, details):
+        assert frame["snapshot_id"].dtype == "int64"
+        assert frame["observed_at"].dtype == "datetime64[us, UTC]"
+        assert frame["imported_rows"].dtype == "Int64"
+        assert frame["progress_pct"].dtype == "float64"
+        assert isinstance(frame["state"].dtype, pd.CategoricalDtype)
+        assert frame["reason"].dtype == "str"
+    assert details["file_index"].dtype == "int64"
+
+
+def test_filters_choose_the_same_rows_as_pandas_would(simulation, store):
+    everything = load_details(store)
+    times = everything["observed_at"].drop_duplicates().sort_values()
+    since, until = times.iloc[3], times.iloc[8]
+    chosen = load_details(store, since=since.to_pydatetime(), until=until.to_pydatetime())
+    expected = everything[everything["observed_at"].between(since, until)]
+    pd.testing.assert_frame_equal(chosen, expected.reset_index(drop=True), check_categorical=False)
+    assert load_jobs(store, job_id="another").empty
+    assert len(load_jobs(store, job_id=simulation.job_id)) == len(load_jobs(store))
+
+
+def test_recorded_gaps_are_left_out_unless_asked_for(store, simulation):
+    with_gaps, without = load_jobs(store, gaps=True), load_jobs(store)
+    assert len(with_gaps) >= len(without)
+    assert without["error"].isna().all()
+
+
+def test_bare_responses_say_nothing_of_time():
+    answer = {"code": 0, "data": {"jobId": "7", "details": [{"fileName": "[a b.npy]"}]}}
+    frame = flatten_details([answer, parse_response(answer)])
+    assert frame["observed_at"].isna().all()
+    assert frame["snapshot_id"].isna().all()
+    assert frame["file"].tolist() == ["a b.npy", "a b.npy"]
+    assert frame["job_id"].tolist() == ["7", "7"]
+
+
+@given(FILES)
+def test_one_row_per_file_with_missing_kept_missing(files):
+    frame = flatten_details({"code": 0, "data": {"jobId": "7", "details": files}})
+    assert len(frame) == len(files)
+    for column, wire in [("file_size_bytes", "fileSize"), ("imported_rows", "importedRows")]:
+        sent = [file[wire] for file in files]
+        assert [None if pd.isna(v) else v for v in frame[column]] == sent
+    assert frame["file_index"].tolist() == list(range(len(files)))
+    names = [None if pd.isna(name) else name for name in frame["file_name"]]
+    assert names == [file["fileName"] for file in files]
+
+
+def test_empty_frames_keep_their_columns():
+    assert list(details_frame(DETAILS_SCHEMA.empty_table())) != []
+    assert list(jobs_frame(JOBS_SCHEMA.empty_table())) == JOBS_SCHEMA.names
+    assert flatten_details([]).empty
