@@ -173,7 +173,7 @@ def connected(
     if source is SourceKind.GRPC:
         from importstats.grpc_client import GrpcImportClient
 
-        return GrpcImportClient(uri, token=token, db_name=db, timeout=timeout)
+        return GrpcImportClient(uri, token=token, db_name=db, timeout=timeout, ca_file=ca_file)
     return ImportClient(
         uri,
         token=token,

@@ -11,13 +11,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,9 +23,9 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+from importstats.endpoint import from_environment, parse_endpoint, without_secrets
 from importstats.errors import (
     BadResponseError,
-    ImportStatsError,
     JobNotFoundError,
     ServerError,
     UnauthorizedError,
@@ -42,16 +40,6 @@ from importstats.response import (
     parse_response,
 )
 from importstats.snapshot import Snapshot
-
-#: Environment variables, first match wins. Milvus' names, then Zilliz Cloud's.
-ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
-    "uri": ("MILVUS_URI", "ZILLIZ_CLOUD_URI", "ZILLIZ_URI"),
-    "token": ("MILVUS_TOKEN", "ZILLIZ_CLOUD_API_KEY", "ZILLIZ_API_KEY", "ZILLIZ_CLOUD_TOKEN"),
-    "db_name": ("MILVUS_DB_NAME", "MILVUS_DATABASE"),
-    "cluster_id": ("ZILLIZ_CLUSTER_ID", "ZILLIZ_CLOUD_CLUSTER_ID"),
-    "project_id": ("ZILLIZ_PROJECT_ID", "ZILLIZ_CLOUD_PROJECT_ID"),
-    "region_id": ("ZILLIZ_REGION_ID", "ZILLIZ_CLOUD_REGION_ID"),
-}
 
 _JOBS: Final = "/v2/vectordb/jobs/import"
 #: The names `describe` has had, newest first; a server that lacks one answers 404.
@@ -87,7 +75,8 @@ class ImportClient:
     ----------
     uri : str, optional
         ``http(s)://host:port``, for Zilliz Cloud the control plane
-        (``https://api.cloud.zilliz.com``). Default: the environment, see :data:`ENVIRONMENT`.
+        (``https://api.cloud.zilliz.com``). Default: the environment, see
+        :data:`~importstats.endpoint.ENVIRONMENT`.
     token : str, optional
         A Zilliz API key or ``user:password``. Default: the environment. Never shown or stored.
     db_name, cluster_id, project_id, region_id : str, optional
@@ -122,21 +111,21 @@ class ImportClient:
         retries: int = 4,
         max_response_bytes: int = 256 << 20,
     ) -> None:
-        base = _parse_uri(uri or _environment("uri") or "")
-        self.uri = urlunsplit(base._replace(netloc=_host(base)))
-        self.db_name = db_name or _environment("db_name")
+        endpoint = parse_endpoint(uri)
+        self.uri = endpoint.uri
+        self.db_name = db_name or from_environment("db_name")
         self.timeout = timeout
         self.verify = verify
         self.max_response_bytes = max_response_bytes
         self._cloud_ids = {
-            "clusterId": cluster_id or _environment("cluster_id"),
-            "projectId": project_id or _environment("project_id"),
-            "regionId": region_id or _environment("region_id"),
+            "clusterId": cluster_id or from_environment("cluster_id"),
+            "projectId": project_id or from_environment("project_id"),
+            "regionId": region_id or from_environment("region_id"),
         }
         self._describe_path: str | None = None
         self._session = _session(retries)
         self._session.auth = _BearerToken(
-            token or _credentials(base) or _environment("token") or ""
+            token or endpoint.credentials or from_environment("token") or ""
         )
         if self.db_name:
             self._session.headers["DB-Name"] = self.db_name
@@ -244,7 +233,7 @@ class ImportClient:
         payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
         try:
             with self._session.post(
-                self.uri.rstrip("/") + path,
+                self.uri + path,
                 json=payload,
                 timeout=self.timeout,
                 verify=self.verify,
@@ -292,7 +281,7 @@ class ImportClient:
                 "check MILVUS_TOKEN"
             )
         if 300 <= code < 400:
-            target = excerpt(_without_secrets(response.headers.get("Location", "nowhere")))
+            target = excerpt(without_secrets(response.headers.get("Location", "nowhere")))
             raise ServerError(
                 f"{self.uri} redirects to {target}; redirects are not followed, "
                 "give that address as the URI if you trust it",
@@ -358,47 +347,6 @@ def _session(retries: int) -> requests.Session:
     session.mount("https://", adapter)
     session.headers["Accept"] = "application/json"
     return session
-
-
-def _environment(name: str) -> str | None:
-    return next((os.environ[key] for key in ENVIRONMENT[name] if os.environ.get(key)), None)
-
-
-def _parse_uri(uri: str) -> SplitResult:
-    if not uri:
-        raise ImportStatsError(
-            "no server: give a URI or set MILVUS_URI (http://host:19530, or "
-            "https://api.cloud.zilliz.com)"
-        )
-    try:
-        base = urlsplit(uri if "://" in uri else f"http://{uri}")
-        usable = base.scheme in ("http", "https") and bool(base.hostname) and base.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ImportStatsError(
-            f"{excerpt(_without_secrets(uri))!r} is no server URI; it looks like http://host:19530"
-        )
-    return base._replace(path=base.path.rstrip("/"), query="", fragment="")
-
-
-def _host(base: SplitResult) -> str:
-    return base.netloc.rpartition("@")[2]
-
-
-def _without_secrets(uri: str) -> str:
-    """The URI without user, password and query."""
-    head, separator, rest = uri.partition("://")
-    rest = (rest if separator else head).split("?")[0]
-    authority, slash, path = rest.partition("/")
-    return (head + separator if separator else "") + authority.rpartition("@")[2] + slash + path
-
-
-def _credentials(base: SplitResult) -> str | None:
-    if base.username is None:
-        return None
-    user = unquote(base.username)
-    return f"{user}:{unquote(base.password)}" if base.password is not None else user
 
 
 def _cause(error: BaseException) -> str:

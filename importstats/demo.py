@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -47,9 +47,10 @@ class DemoResult:
 
 
 def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
-    """The demo's job: many files, a few of them late, and a long index build at the end."""
+    """A job with a file too large, one too slow, one retried, and an index that takes long."""
     cluster, job = make_shape("steady", files=files, seed=seed)
-    return cluster, with_stragglers(job, seed=seed)
+    job = with_stragglers(job, ["big", "slow", "retried"], seed=seed)
+    return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 4)
 
 
 def run_demo(
@@ -77,8 +78,8 @@ def run_demo(
     if store.exists():
         raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
     cluster, job = demo_job(files, seed)
-    simulation = simulate_job((cluster, job), seed=seed, poll_every_s=600)
-    duration_s = (simulation.truth.end - simulation.start).total_seconds()
+    phases = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.phases
+    duration_s = (phases["end"].max() - phases["start"].min()).total_seconds()
     acceleration = duration_s / seconds
     policy = PollPolicy(seconds / _POLLS, 4 * seconds / _POLLS)
     with (

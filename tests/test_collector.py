@@ -87,7 +87,7 @@ def test_what_the_server_sent_is_what_the_store_holds_field_by_field(store, dial
         [job_id] = server.job_ids
         with client_of(server) as client:
             collected = Collector(client, store, jobs=[job_id], policy=QUICK).run()
-        sent = [parse_response(answer.body) for answer in server.sent]
+    sent = [parse_response(answer.body) for answer in server.sent]
     assert collected[job_id].state == "Completed"
     jobs = load_jobs(store)
     assert len(jobs) == len(sent) == collected[job_id].snapshots > 20

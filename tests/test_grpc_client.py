@@ -1,0 +1,539 @@
+"""The gRPC client: the mapping of tasks, and the client against a gRPC server on loopback."""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from importstats.errors import (
+    BadResponseError,
+    ImportStatsError,
+    JobNotFoundError,
+    ServerError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from importstats.grpc_client import GrpcImportClient, job_record, progress_response
+from importstats.response import ImportProgressDetail, parse_file_name
+from importstats.schema import details_table, jobs_table
+
+SECRET = "root:s3cret-W0rd"
+Task = milvus_pb2.GetImportStateResponse
+
+
+def make_task(state: str | int = "ImportStarted", **infos: str) -> Task:
+    """A task as a 2.3.5 server was seen to send it."""
+    return Task(
+        id=470689105287515686,
+        state=state,
+        collection_id=470689105287315669,
+        create_ts=1795536485,
+        infos=[
+            common_pb2.KeyValuePair(key=key, value=value)
+            for key, value in {
+                "files": "in/2/id.npy,in/2/vector.npy",
+                "collection": "c1",
+                "partition": "_default",
+                "failed_reason": "",
+                **infos,
+            }.items()
+        ],
+    )
+
+
+def with_rows(task: Task, row_count: int) -> Task:
+    task.row_count = row_count
+    return task
+
+
+def detail_of(task: Task) -> ImportProgressDetail:
+    [detail] = progress_response("451", [task]).data.details
+    return detail
+
+
+# --- the mapping -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        (make_task("ImportPending"), ("Pending", "Pending", 0, 0, None)),
+        (make_task("ImportStarted"), ("Importing", "InProgress", 0, None, None)),
+        (
+            make_task("ImportStarted", progress_percent="58"),
+            ("Importing", "InProgress", 58, None, None),
+        ),
+        (
+            with_rows(make_task("ImportStarted", progress_percent="77"), 131072),
+            ("Importing", "InProgress", 77, 131072, None),
+        ),
+        (
+            with_rows(make_task("ImportPersisted", progress_percent="90"), 300),
+            ("Importing", "InProgress", 90, 300, 300),
+        ),
+        (
+            with_rows(make_task("ImportFlushed", progress_percent="90"), 300),
+            ("Importing", "InProgress", 90, 300, 300),
+        ),
+        (
+            with_rows(make_task("ImportCompleted", progress_percent="100"), 300),
+            ("Completed", "Completed", 100, 300, 300),
+        ),
+        (make_task("ImportCompleted"), ("Completed", "Completed", None, 0, 0)),
+        (make_task("ImportFailed", progress_percent="0"), ("Failed", "Failed", 0, None, None)),
+        (make_task("ImportFailedAndCleaned"), ("Failed", "Failed", None, None, None)),
+        (make_task(42, progress_percent="5"), ("42", "42", 5, None, None)),
+    ],
+)
+def test_states_progress_and_rows(task: Task, expected: tuple[object, ...]) -> None:
+    data = progress_response("451", [task]).data
+    [detail] = data.details
+    got = (data.state, detail.state, detail.progress, detail.imported_rows, detail.total_rows)
+    assert got == expected
+    assert (data.progress, data.imported_rows, data.total_rows) == got[2:]
+
+
+def test_everything_else_is_kept_by_its_wire_name() -> None:
+    task = make_task("ImportPersisted", persist_cost="3.15", backup="true")
+    task.segment_ids.append(470689105287515709)
+    task.id_list.extend([1, 100])
+    assert detail_of(task).extra == {
+        "id": 470689105287515686,
+        "state": "ImportPersisted",
+        "create_ts": 1795536485,
+        "collection": "c1",
+        "collection_id": 470689105287315669,
+        "segment_ids": [470689105287515709],
+        "id_list": [1, 100],
+        "partition": "_default",
+        "persist_cost": "3.15",
+        "backup": "true",
+    }
+
+
+def test_times_and_sizes_are_missing_because_the_server_sends_none() -> None:
+    data = progress_response("451", [make_task("ImportCompleted")]).data
+    assert data.complete_time is data.details[0].complete_time is None
+    assert data.file_size is data.details[0].file_size is None
+    assert data.extra == {"api": "bulk_insert", "create_ts": 1795536485}
+
+
+@pytest.mark.parametrize("sent", ["", "-1", "101", "9999", "half", "1e2", "\u0665"])
+def test_an_unusable_progress_is_missing_and_kept(sent: str) -> None:
+    detail = detail_of(make_task(progress_percent=sent))
+    assert detail.progress is None
+    assert detail.extra.get("progress_percent", "") == sent
+
+
+def test_a_negative_row_count_is_missing_and_kept() -> None:
+    detail = detail_of(with_rows(make_task("ImportCompleted"), -5))
+    assert detail.imported_rows is detail.total_rows is None
+    assert detail.extra["row_count"] == -5
+
+
+@pytest.mark.parametrize(
+    ("files", "paths"),
+    [
+        ("in/rows.json", ("in/rows.json",)),
+        ("a,b/id.npy,a,b/my vector.NPY", ("a,b/id.npy", "a,b/my vector.NPY")),
+        ('[odd]/数据 "x".parquet', ('[odd]/数据 "x".parquet',)),
+        ("backup/insert_log/1,backup/delta_log/1", ("backup/insert_log/1,backup/delta_log/1",)),
+        ("", ()),
+    ],
+)
+def test_the_paths_of_a_task(files: str, paths: tuple[str, ...]) -> None:
+    assert parse_file_name(detail_of(make_task(files=files)).file_name).paths == paths
+
+
+def test_a_job_of_several_tasks_goes_on_until_all_have_ended() -> None:
+    good = with_rows(make_task("ImportCompleted", progress_percent="100"), 20_000)
+    bad = make_task("ImportFailed", progress_percent="0", failed_reason="illegal dimension 64")
+    started = make_task("ImportStarted", progress_percent="50")
+
+    running = progress_response("1,2,3", [good, bad, started]).data
+    assert (running.state, running.progress) == ("Importing", 50)
+    assert (running.imported_rows, running.total_rows) == (20_000, None)
+
+    ended = progress_response("1,2,3", [good, bad, good]).data
+    assert (ended.state, ended.imported_rows, ended.total_rows) == ("Failed", 40_000, None)
+    assert ended.reason == "1 of 3 tasks failed; the first: illegal dimension 64"
+
+    done = progress_response("1,2", [good, good]).data
+    assert (done.state, done.progress, done.total_rows) == ("Completed", 100, 40_000)
+    assert done.reason is None
+    assert progress_response("2", [bad]).data.reason == "illegal dimension 64"
+
+
+def test_rows_of_a_job_never_fall_though_those_of_a_running_task_do() -> None:
+    good = with_rows(make_task("ImportCompleted", progress_percent="100"), 20_000)
+    # The row counts a real server sent, one poll after the other.
+    counts = [0, 64_527, 0, 129_054, 0, 193_581]
+    running = [with_rows(make_task("ImportStarted"), count) for count in counts]
+    jobs = [progress_response("1,2", [good, task]).data for task in running]
+    assert [job.imported_rows for job in jobs] == [20_000] * 6
+    assert [job.details[1].imported_rows for job in jobs] == [count or None for count in counts]
+
+
+def test_a_job_over_two_collections_names_none_and_one_of_unknown_progress_has_none() -> None:
+    data = progress_response("1,2", [make_task(), make_task(42, collection="c2")]).data
+    assert data.collection_name is None
+    assert data.progress is None
+    assert [detail.extra["collection"] for detail in data.details] == ["c1", "c2"]
+
+
+@given(
+    st.lists(
+        st.builds(
+            Task,
+            state=st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, 1, 2, 5, 6, 7, 8]),
+            row_count=st.integers(-(2**63), 2**63 - 1) | st.integers(0, 10),
+            create_ts=st.integers(-(2**63), 2**63 - 1),
+            infos=st.lists(
+                st.builds(
+                    common_pb2.KeyValuePair,
+                    key=st.sampled_from(["files", "progress_percent", "failed_reason"]) | st.text(),
+                    value=st.text() | st.integers(-5, 105).map(str),
+                ),
+                max_size=4,
+            ),
+        ),
+        min_size=1,
+        max_size=3,
+    )
+)
+def test_any_task_becomes_a_row(tasks: list[Task]) -> None:
+    data = progress_response("1", tasks).data
+    for part in (data, *data.details):
+        assert part.progress is None or 0 <= part.progress <= 100
+        assert part.imported_rows is None or part.imported_rows >= 0
+        assert part.total_rows is None or part.total_rows == part.imported_rows
+    assert job_record(tasks[0]).job_id == str(tasks[0].id)
+
+
+# --- the client against a server -------------------------------------------------------------
+
+
+@dataclass
+class FakeMilvus:
+    """Answers the two methods the client calls; knows tasks by id, and one password."""
+
+    tasks: dict[int, Task] = field(default_factory=dict)
+    collections: tuple[str, ...] = ("c1",)
+    list_requests: list[milvus_pb2.ListImportTasksRequest] = field(default_factory=list)
+    uri: str = ""
+
+    def get_import_state(
+        self, request: milvus_pb2.GetImportStateRequest, context: grpc.ServicerContext
+    ) -> Task:
+        self.check_password(context)
+        missing = f"key not found[key=by-dev/meta/importtask/{request.task}]"
+        status = common_pb2.Status(error_code=1, code=1000, reason=missing)
+        return self.tasks.get(request.task, Task(status=status))
+
+    def list_import_tasks(
+        self, request: milvus_pb2.ListImportTasksRequest, context: grpc.ServicerContext
+    ) -> milvus_pb2.ListImportTasksResponse:
+        self.check_password(context)
+        self.list_requests.append(request)
+        if request.collection_name and request.collection_name not in self.collections:
+            status = common_pb2.Status(error_code=4, code=100, reason="collection not found")
+            return milvus_pb2.ListImportTasksResponse(status=status)
+        return milvus_pb2.ListImportTasksResponse(tasks=self.tasks.values())
+
+    def check_password(self, context: grpc.ServicerContext) -> None:
+        sent = dict(context.invocation_metadata()).get("authorization", "")
+        if base64.b64decode(sent).decode() != SECRET:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, f"auth check failure for {sent}")
+
+
+def serve(
+    handlers: dict[str, Callable[..., object]],
+    *,
+    serializer: Callable[[Any], bytes] = lambda message: message.SerializeToString(),
+    port: int = 0,
+    tls: grpc.ServerCredentials | None = None,
+) -> tuple[grpc.Server, str]:
+    """Start a server with these methods of the Milvus service; it and its URI."""
+    requests = {
+        "GetImportState": milvus_pb2.GetImportStateRequest,
+        "ListImportTasks": milvus_pb2.ListImportTasksRequest,
+    }
+    server = grpc.server(ThreadPoolExecutor(4))
+    server.add_generic_rpc_handlers(
+        [
+            grpc.method_handlers_generic_handler(
+                "milvus.proto.milvus.MilvusService",
+                {
+                    name: grpc.unary_unary_rpc_method_handler(
+                        handler,
+                        request_deserializer=requests[name].FromString,
+                        response_serializer=serializer,
+                    )
+                    for name, handler in handlers.items()
+                },
+            )
+        ]
+    )
+    address = f"127.0.0.1:{port}"
+    if tls is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, tls)
+    server.start()
+    return server, f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def milvus() -> Iterator[FakeMilvus]:
+    fake = FakeMilvus()
+    server, fake.uri = serve(
+        {"GetImportState": fake.get_import_state, "ListImportTasks": fake.list_import_tasks}
+    )
+    yield fake
+    server.stop(None).wait()
+
+
+@pytest.fixture
+def client(milvus: FakeMilvus) -> Iterator[GrpcImportClient]:
+    with GrpcImportClient(milvus.uri, token=SECRET, timeout=20) as client:
+        yield client
+
+
+def test_a_snapshot_is_timed_and_fits_the_tables(
+    milvus: FakeMilvus, client: GrpcImportClient
+) -> None:
+    milvus.tasks = {
+        7: with_rows(make_task("ImportCompleted", progress_percent="100"), 300),
+        8: make_task("ImportStarted", progress_percent="19"),
+    }
+    before = datetime.now(UTC)
+    snapshot = client.snapshot("7, 8")
+    assert before <= snapshot.observed_at <= datetime.now(UTC)
+    assert snapshot.request_latency_s is not None
+    assert snapshot.request_latency_s > 0
+    assert (snapshot.job_id, snapshot.source_uri) == ("7, 8", milvus.uri)
+
+    [job] = jobs_table([snapshot]).to_pylist()
+    assert (job["state"], job["progress_pct"], job["detail_count"]) == ("Importing", 59.5, 2)
+    details = details_table([snapshot])
+    assert details["total_rows"].to_pylist() == [300, None]
+    assert details["file_index"].to_pylist() == [0, 1]
+
+
+def test_details_keep_the_order_of_the_ids(milvus: FakeMilvus, client: GrpcImportClient) -> None:
+    ids = list(range(40, 0, -1))
+    milvus.tasks = {i: make_task(files=f"{i}.json") for i in ids}
+    data = client.describe(",".join(map(str, [*ids, 40]))).data
+    assert [detail.file_name for detail in data.details] == [f'["{i}.json"]' for i in ids]
+
+
+def test_every_task_is_listed_as_a_job(milvus: FakeMilvus, client: GrpcImportClient) -> None:
+    milvus.tasks = {7: make_task("ImportFailed", failed_reason="no such file")}
+    [job] = client.list_jobs("c1")
+    assert (job.job_id, job.collection_name) == ("470689105287515686", "c1")
+    assert (job.state, job.reason) == ("Failed", "no such file")
+    assert job.extra["state"] == "ImportFailed"
+    assert len(list(client.list_jobs())) == 1
+
+
+def test_the_database_is_named_and_shown(milvus: FakeMilvus) -> None:
+    milvus.tasks = {7: make_task()}
+    with GrpcImportClient(milvus.uri, token=SECRET, db_name="sales") as client:
+        list(client.list_jobs("c1"))
+        assert client.snapshot("7").db_name == "sales"
+        assert repr(client) == f"GrpcImportClient('{milvus.uri}', db_name='sales')"
+    assert milvus.list_requests[0].db_name == "sales"
+
+
+def test_a_list_of_an_unknown_collection_is_a_server_error(client: GrpcImportClient) -> None:
+    with pytest.raises(ServerError, match="collection not found") as caught:
+        list(client.list_jobs("nope"))
+    assert caught.value.code == 100
+    assert not isinstance(caught.value, JobNotFoundError)
+
+
+def test_an_unknown_task_is_named(milvus: FakeMilvus, client: GrpcImportClient) -> None:
+    milvus.tasks = {7: make_task()}
+    with pytest.raises(JobNotFoundError, match=r"does not know task 12 .*wrong id"):
+        client.describe("7,12")
+
+
+def test_the_2_2_words_for_an_unknown_task_are_understood(
+    milvus: FakeMilvus, client: GrpcImportClient
+) -> None:
+    status = common_pb2.Status(error_code=1, reason="import task id doesn't exist")
+    milvus.tasks = {7: Task(status=status)}
+    with pytest.raises(JobNotFoundError):
+        client.describe("7")
+
+
+@pytest.mark.parametrize("job_id", ["", "abc", "7,", "-7", "7.5", str(2**63), "1" * 5000, "\u0667"])
+def test_an_id_that_can_be_no_task_is_not_found(client: GrpcImportClient, job_id: str) -> None:
+    with pytest.raises(JobNotFoundError, match="give a task id"):
+        client.describe(job_id)
+
+
+@pytest.mark.parametrize("token", ["root:wr0ng-Secret", None])
+def test_a_wrong_token_is_refused_and_never_shown(milvus: FakeMilvus, token: str | None) -> None:
+    with GrpcImportClient(milvus.uri, token=token) as client:
+        with pytest.raises(UnauthorizedError) as caught:
+            client.describe("7")
+        assert "MILVUS_TOKEN" in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+        shown = f"{client!r} {caught.value} {vars(client)['uri']}"
+        assert "wr0ng" not in shown
+        # This server is so careless as to send back what it was sent.
+        assert base64.b64encode(str(token).encode()).decode() not in shown
+
+
+def test_a_password_in_the_uri_is_used_and_not_kept_there(milvus: FakeMilvus) -> None:
+    milvus.tasks = {7: make_task()}
+    with GrpcImportClient(milvus.uri.replace("http://", f"http://{SECRET}@")) as client:
+        assert client.snapshot("7").source_uri == milvus.uri
+
+
+def test_the_environment_is_read(milvus: FakeMilvus, monkeypatch: pytest.MonkeyPatch) -> None:
+    milvus.tasks = {7: make_task()}
+    monkeypatch.setenv("MILVUS_URI", milvus.uri)
+    monkeypatch.setenv("MILVUS_TOKEN", SECRET)
+    with GrpcImportClient() as client:
+        assert client.describe("7").data.state == "Importing"
+
+
+def test_no_server_is_unreachable() -> None:
+    with (
+        GrpcImportClient("http://127.0.0.1:1", token=SECRET, retries=0) as client,
+        pytest.raises(
+            UnreachableError, match=r"127\.0\.0\.1:1 does not answer .*refused"
+        ) as caught,
+    ):
+        client.describe("7")
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_server_that_goes_and_comes_back() -> None:
+    def answer(request: object, context: grpc.ServicerContext) -> Task:
+        return make_task()
+
+    server, uri = serve({"GetImportState": answer})
+    port = int(uri.rpartition(":")[2])
+    with GrpcImportClient(uri, retries=0) as impatient, GrpcImportClient(uri) as patient:
+        assert impatient.describe("7").data.state == "Importing"
+        server.stop(None).wait()
+        with pytest.raises(UnreachableError):
+            impatient.describe("7")
+        server, _ = serve({"GetImportState": answer}, port=port)
+        assert patient.describe("7").data.state == "Importing"
+    server.stop(None).wait()
+
+
+def test_a_server_that_hangs_is_unreachable() -> None:
+    def hang(request: object, context: grpc.ServicerContext) -> Task:
+        client_has_left = threading.Event()
+        if context.add_callback(client_has_left.set):
+            client_has_left.wait()
+        return make_task()
+
+    server, uri = serve({"GetImportState": hang})
+    with (
+        GrpcImportClient(uri, timeout=0.2) as client,
+        pytest.raises(UnreachableError, match="DEADLINE_EXCEEDED"),
+    ):
+        client.describe("7")
+    server.stop(None).wait()
+
+
+def test_tls_with_a_ca_of_ones_own(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    pair = (key.read_bytes(), certificate.read_bytes())
+    server, uri = serve(
+        {"GetImportState": lambda *_: make_task()}, tls=grpc.ssl_server_credentials([pair])
+    )
+    with GrpcImportClient(uri, ca_file=certificate) as trusting:
+        assert trusting.describe("7").data.state == "Importing"
+    with (
+        GrpcImportClient(uri, retries=0) as wary,
+        pytest.raises(UnreachableError, match="does not answer"),
+    ):
+        wary.describe("7")
+    server.stop(None).wait()
+
+
+def test_an_unavailable_server_is_tried_again() -> None:
+    tries = []
+
+    def busy_at_first(request: object, context: grpc.ServicerContext) -> Task:
+        tries.append(request)
+        if len(tries) < 2:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "starting")
+        return make_task()
+
+    server, uri = serve({"GetImportState": busy_at_first})
+    with GrpcImportClient(uri) as client:
+        assert client.describe("7").data.state == "Importing"
+    assert len(tries) == 2
+    server.stop(None).wait()
+
+
+def test_an_answer_that_is_no_task_is_a_bad_response() -> None:
+    server, uri = serve({"GetImportState": lambda *_: None}, serializer=lambda _: b"<html>")
+    with GrpcImportClient(uri) as client:
+        with pytest.raises(BadResponseError, match="is this the URI of a Milvus server"):
+            client.describe("7")
+        with pytest.raises(BadResponseError, match="UNIMPLEMENTED"):
+            list(client.list_jobs())
+    server.stop(None).wait()
+
+
+def test_an_answer_that_is_too_large_is_refused(milvus: FakeMilvus) -> None:
+    milvus.tasks = {7: make_task(failed_reason="x" * 5000)}
+    with (
+        GrpcImportClient(milvus.uri, token=SECRET, max_response_bytes=1000) as client,
+        pytest.raises(ServerError, match=r"RESOURCE_EXHAUSTED.*larger than max"),
+    ):
+        client.describe("7")
+
+
+@pytest.mark.parametrize("uri", ["", "ftp://host", "http://", "http://host:99999"])
+def test_a_uri_that_is_none(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MILVUS_URI", raising=False)
+    with pytest.raises(ImportStatsError, match="URI"):
+        GrpcImportClient(uri)
+
+
+def test_a_ca_file_that_cannot_be_read() -> None:
+    with pytest.raises(ImportStatsError, match="CA file"):
+        GrpcImportClient("https://localhost:1", ca_file="does/not/exist.pem")
+
+
+def test_without_the_extra_the_error_names_it() -> None:
+    code = "import sys; sys.modules['grpc'] = None; import importstats.grpc_client"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stderr.splitlines()[-1] == (
+        "importstats.errors.MissingExtraError: reading a Milvus server by gRPC needs grpc; "
+        "pip install 'importstats[grpc]'"
+    )
