@@ -1,0 +1,136 @@
+"""How the files of a job become import tasks and segments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from importstats.simulator.specs import FileSpec, JobSpec
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def group_files(sizes: Sequence[int], cap: int) -> Iterator[list[int]]:
+    """Indices of the files of each import task.
+
+    From the smallest file up, files share a task as long as their sizes stay within `cap`; a
+    file beyond it has a task of its own (``RegroupImportFiles`` of the server).
+
+    Examples
+    --------
+    >>> list(group_files([70, 10, 200, 20, 30], cap=60))
+    [[1, 3, 4], [0], [2]]
+    """
+    group: list[int] = []
+    total = 0
+    for index in np.argsort(np.asarray(sizes), kind="stable").tolist():
+        if group and total + sizes[index] > cap:
+            yield group
+            group, total = [], 0
+        group.append(index)
+        total += sizes[index]
+    yield group
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """The files of a job in the order of its tasks, which is the order of ``details``.
+
+    Attributes
+    ----------
+    files : tuple of FileSpec
+    size_bytes, rows, task : int64 array
+        One value per file.
+    first : int64 array
+        The first file of each task, and the number of files at the end.
+    task_bytes, task_rows : int64 array
+        One value per task.
+    segment_task, segment_rows : int64 array
+        One value per segment.
+    complete_times : list of str
+        When each task was done, as the server prints it; empty until then.
+    """
+
+    files: tuple[FileSpec, ...]
+    size_bytes: Ints
+    rows: Ints
+    task: Ints
+    first: Ints
+    task_bytes: Ints
+    task_rows: Ints
+    segment_task: Ints
+    segment_rows: Ints
+    complete_times: list[str] = field(repr=False)
+    _printed: dict[str, list[str]] = field(default_factory=dict, repr=False)
+
+    @property
+    def task_count(self) -> int:
+        """Number of import tasks."""
+        return len(self.task_rows)
+
+    @cached_property
+    def total_rows(self) -> int:
+        """Rows of all files."""
+        return int(self.rows.sum())
+
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of all files."""
+        return int(self.size_bytes.sum())
+
+    @cached_property
+    def segments_of(self) -> list[range]:
+        """The segments of each task."""
+        ends = np.cumsum(np.bincount(self.segment_task, minlength=self.task_count)).tolist()
+        return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def files_of(self, task: int) -> tuple[FileSpec, ...]:
+        """The files of one task."""
+        return self.files[self.first[task] : self.first[task + 1]]
+
+    def printed_names(
+        self, style: str, printer: Callable[[int, tuple[str, ...]], str]
+    ) -> list[str]:
+        """The paths of each file, printed once for each style; `printer` gets place and paths."""
+        if style not in self._printed:
+            self._printed[style] = [printer(i, file.paths) for i, file in enumerate(self.files)]
+        return self._printed[style]
+
+    def places(self, tasks: Ints) -> Ints:
+        """The places of the files of some tasks, task by task."""
+        count = np.diff(self.first)[tasks]
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        places: Ints = np.repeat(self.first[:-1][tasks], count) + offset
+        return places
+
+
+def make_layout(job: JobSpec) -> Layout:
+    """Group the files of `job` into tasks, and cut the tasks into segments."""
+    groups = list(group_files([file.size_bytes for file in job.files], job.task_bytes))
+    files = tuple(job.files[index] for group in groups for index in group)
+    first = np.cumsum([0, *(len(group) for group in groups)])
+    size_bytes = np.array([file.size_bytes for file in files], np.int64)
+    rows = np.array([file.rows for file in files], np.int64)
+    task_bytes = np.add.reduceat(size_bytes, first[:-1])
+    task_rows = np.add.reduceat(rows, first[:-1])
+    # Every shard of every partition has a segment of its own, however small.
+    least = job.shards * job.partitions
+    segments = np.maximum(least, -(-task_bytes // job.segment_bytes))
+    segment_task = np.repeat(np.arange(len(groups)), segments)
+    return Layout(
+        files=files,
+        size_bytes=size_bytes,
+        rows=rows,
+        task=np.repeat(np.arange(len(groups)), np.diff(first)),
+        first=first,
+        task_bytes=task_bytes,
+        task_rows=task_rows,
+        segment_task=segment_task,
+        segment_rows=task_rows[segment_task] // segments[segment_task],
+        complete_times=[""] * len(groups),
+    )

@@ -1,0 +1,421 @@
+"""The simulated server over a real socket: its paths, its dialects and its faults."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool
+
+from importstats.errors import JobNotFoundError, ServerError, UnauthorizedError
+from importstats.response import parse_job_list, parse_response
+from importstats.simulator import (
+    DIALECTS,
+    ClusterSpec,
+    FileSpec,
+    JobSpec,
+    SimulatedCluster,
+    SimulatorServer,
+)
+
+IMPORT = "/v2/vectordb/jobs/import"
+JOB = JobSpec(
+    collection_name="products",
+    files=tuple(FileSpec((f"in/{i}.parquet",), 2**30, 10**6) for i in range(6)),
+)
+
+Post = Callable[..., requests.Response]
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture
+def post(session: requests.Session) -> Post:
+    def send(
+        server: SimulatorServer, call: str, token: str | None = None, **body: object
+    ) -> requests.Response:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers |= {"DB-Name": str(body.pop("db"))} if "db" in body else {}
+        return session.post(
+            f"{server.uri}{IMPORT}/{call}",
+            json=body,
+            headers=headers,
+            timeout=10,
+            allow_redirects=False,
+        )
+
+    return send
+
+
+def still(**options: object) -> SimulatorServer:
+    """A server with one job whose clock only moves by hand."""
+    return SimulatorServer(ClusterSpec(), [JOB], acceleration=0, **options)  # type: ignore[arg-type]
+
+
+# Paths and dialects.
+
+
+def test_describe_tells_of_a_job_from_start_to_end(post: Post) -> None:
+    with still() as server:
+        seen = []
+        for _ in range(40):
+            answer = post(server, "describe", jobId=server.job_ids[0])
+            assert answer.status_code == 200
+            assert answer.headers["Content-Type"].startswith("application/json")
+            data = parse_response(answer.content).data
+            seen.append((data.state, data.progress, len(data.details)))
+            server.advance(10)
+    states = [state for state, _, _ in seen]
+    assert list(dict.fromkeys(states)) == ["Pending", "Importing", "Completed"]
+    assert seen[-1] == ("Completed", 100.0, 6)
+    assert seen[0][2] == 0
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_each_dialect_has_its_paths(name: str, post: Post) -> None:
+    dialect = DIALECTS[name]
+    with still(dialect=name) as server:
+        server.advance(60)
+        for path in ("describe", "get_progress", "getProgress", "commit", "nonsense"):
+            answer = post(server, path, jobId=server.job_ids[0])
+            known = f"{IMPORT}/{path}" in dialect.describe_paths
+            known |= path == "commit" and dialect.two_phase
+            assert answer.status_code == (200 if known else 404)
+        data = parse_response(
+            post(server, dialect.describe_paths[0].split("/")[-1], jobId=server.job_ids[0]).content
+        ).data
+        assert data.state == "Importing"
+        assert len(data.details) == 6
+        jobs = parse_job_list(post(server, "list").content)
+        assert [(job.job_id, job.state) for job in jobs] == [(server.job_ids[0], "Importing")]
+        assert jobs[0].progress == data.progress
+
+
+def test_wire_of_milvus_and_cloud(post: Post) -> None:
+    with still(dialect="2.4-early") as server:
+        server.advance(60)
+        answer = post(server, "get_progress", jobId=server.job_ids[0]).json()
+        assert answer["code"] == 200
+        assert answer["data"]["details"][0]["fileName"].startswith("id:")
+        assert answer["data"]["completeTime"] == ""
+        assert list(answer["data"]) == sorted(answer["data"])
+    with still(dialect="cloud-v1") as server:
+        server.advance(60)
+        data = post(server, "getProgress", jobId=server.job_ids[0]).json()["data"]
+        assert data["jobId"] == int(server.job_ids[0])
+        assert 0 < data["readyPercentage"] < 1
+        assert data["completeTime"] is None
+        assert data["fileName"] == "in/0.parquet"
+        assert set(data["details"][0]) == {
+            "completeTime",
+            "fileName",
+            "fileSize",
+            "readyPercentage",
+            "state",
+        }
+
+
+def test_get_is_not_found(session: requests.Session) -> None:
+    with still() as server:
+        answer = session.get(server.uri + IMPORT + "/describe", timeout=10)
+        assert (answer.status_code, answer.text) == (404, "404 page not found")
+        answer = session.post(server.uri + IMPORT + "/describe", data=b"{", timeout=10)
+        assert answer.json()["code"] == 1801
+
+
+# Errors that come with HTTP 200.
+
+
+def test_unknown_jobs_and_databases(post: Post) -> None:
+    with still() as server:
+        answer = post(server, "describe", jobId="123")
+        assert answer.status_code == 200
+        with pytest.raises(JobNotFoundError, match="123"):
+            parse_response(answer.content)
+        answer = post(server, "describe", jobId=server.job_ids[0], db="nowhere")
+        with pytest.raises(ServerError, match="database not found") as caught:
+            parse_response(answer.content)
+        assert caught.value.code == 800
+        with pytest.raises(ServerError, match="jobId"):
+            parse_response(post(server, "describe").content)
+
+
+def test_a_forgotten_job_is_unknown(post: Post) -> None:
+    with SimulatorServer(ClusterSpec(retention_s=60), [JOB], acceleration=0) as server:
+        server.advance(3600)
+        with pytest.raises(JobNotFoundError):
+            parse_response(post(server, "describe", jobId=server.job_ids[0]).content)
+        assert parse_job_list(post(server, "list").content) == []
+
+
+@pytest.mark.parametrize(("dialect", "code"), [("2.6", 1800), ("cloud-v2", 80001)])
+def test_tokens(dialect: str, code: int, post: Post) -> None:
+    with still(dialect=dialect, token="root:Milvus") as server:
+        job_id = server.job_ids[0]
+        for wrong in (None, "root:other"):
+            answer = post(server, "describe", token=wrong, jobId=job_id)
+            assert (answer.status_code, answer.json()["code"]) == (200, code)
+            with pytest.raises(UnauthorizedError):
+                parse_response(answer.content)
+        right = post(server, "describe", token="root:Milvus", jobId=job_id)
+        assert right.json()["code"] == 0
+        server.faults.refuse_token = True
+        refused = post(server, "describe", token="root:Milvus", jobId=job_id)
+        assert refused.json()["code"] == code
+    with still(token="secret", unauthorized_status=401) as server:
+        assert post(server, "list").status_code == 401
+        assert "secret" not in repr(server)
+
+
+def test_the_cloud_wants_its_cluster_id(post: Post) -> None:
+    with still(dialect="cloud-v2", cluster_id="in01-x") as server:
+        job_id = server.job_ids[0]
+        assert post(server, "describe", jobId=job_id).json()["code"] != 0
+        assert post(server, "describe", jobId=job_id, clusterId="in01-x").json()["code"] == 0
+
+
+# Lists.
+
+
+def test_milvus_ignores_pages_and_the_cloud_does_not(post: Post) -> None:
+    small = replace(JOB, files=JOB.files[:1])
+    with SimulatorServer(ClusterSpec(), [small] * 23, acceleration=0) as server:
+        for page in (1, 2, 99):
+            answer = post(server, "list", pageSize=10, currentPage=page)
+            assert len(parse_job_list(answer.content)) == 23
+    with SimulatorServer(ClusterSpec(), [small] * 23, acceleration=0, dialect="cloud-v2") as server:
+        pages = [
+            parse_job_list(post(server, "list", pageSize=10, currentPage=page).content)
+            for page in (1, 2, 3, 4)
+        ]
+        assert [len(page) for page in pages] == [10, 10, 3, 0]
+        assert [job.job_id for page in pages for job in page] == server.job_ids
+        assert post(server, "list", pageSize=-1).json()["code"] != 0
+
+
+def test_list_is_of_a_database_and_a_collection(post: Post) -> None:
+    other = replace(JOB, collection_name="images", db_name="stage")
+    with SimulatorServer(ClusterSpec(), [JOB, other], acceleration=0) as server:
+        ids = [
+            [job.job_id for job in parse_job_list(post(server, "list", **body).content)]
+            for body in (
+                {},
+                {"db": "stage"},
+                {"dbName": "stage"},
+                {"collectionName": "images"},
+                {"collectionName": "images", "db": "stage"},
+            )
+        ]
+        first, second = server.job_ids
+        assert ids == [[first], [second], [second], [], [second]]
+
+
+# Create, commit, abort.
+
+
+def test_create_starts_a_job_of_the_posted_files(post: Post) -> None:
+    sizes = []
+    for _ in range(2):
+        with SimulatorServer(ClusterSpec(), acceleration=0, seed=5) as server:
+            job_id = post(
+                server, "create", collectionName="c", files=[["a.parquet"], ["x.npy", "y.npy"]]
+            ).json()["data"]["jobId"]
+            server.advance(3600)
+            data = parse_response(post(server, "describe", jobId=job_id).content).data
+            assert (data.state, data.collection_name) == ("Completed", "c")
+            assert {d.file_name for d in data.details} == {"[a.parquet]", "[x.npy y.npy]"}
+            sizes.append([d.file_size for d in data.details])
+            assert post(server, "create", collectionName="c").json()["code"] == 2100
+            assert post(server, "create", files=[["a"]]).json()["code"] == 1802
+    assert sizes[0] == sizes[1]
+
+
+def test_a_created_job_is_like_the_template(post: Post) -> None:
+    template = replace(JOB, wrong_totals=True)
+    with SimulatorServer(ClusterSpec(), acceleration=0, template=template) as server:
+        created = post(server, "create", collectionName="c", files=[["a.json"], ["b.json"]])
+        server.advance(3600)
+        job_id = created.json()["data"]["jobId"]
+        data = parse_response(post(server, "describe", jobId=job_id).content).data
+        assert {d.total_rows for d in data.details} == {data.total_rows}
+
+
+def test_two_phase_commit(post: Post) -> None:
+    with SimulatorServer(ClusterSpec(), acceleration=0, dialect="3.0") as server:
+        body = {"collectionName": "c", "files": [["a"]], "options": {"auto_commit": "false"}}
+        first, second = (post(server, "create", **body).json()["data"]["jobId"] for _ in "ab")
+
+        def state(job_id: str) -> str | None:
+            return parse_response(post(server, "describe", jobId=job_id).content).data.state
+
+        assert post(server, "commit", jobId=first).json()["code"] == 2100
+        server.advance(3600)
+        assert (state(first), state(second)) == ("Uncommitted", "Uncommitted")
+        assert post(server, "commit", jobId=first).json() == {"code": 0, "data": {"jobId": first}}
+        assert state(first) == "Committing"
+        assert post(server, "abort", jobId=second).json()["code"] == 0
+        server.advance(10)
+        assert (state(first), state(second)) == ("Completed", "Failed")
+        with pytest.raises(JobNotFoundError):
+            parse_response(post(server, "commit", jobId="1").content)
+
+
+# The clock and the connections.
+
+
+def test_acceleration_runs_the_clock(post: Post) -> None:
+    with SimulatorServer(ClusterSpec(retention_s=1e12), [JOB], acceleration=1e4) as server:
+        state = None
+        while state != "Completed":
+            answer = post(server, "describe", jobId=server.job_ids[0])
+            state = parse_response(answer.content).data.state
+        assert server.cluster.now_s > 60
+
+
+def test_connections_are_kept_alive(session: requests.Session) -> None:
+    with still() as server:
+        for _ in range(3):
+            session.post(f"{server.uri}{IMPORT}/list", json={}, timeout=10)
+        (pool,) = _pools(session, server.uri)
+        assert (pool.num_connections, pool.num_requests) == (1, 3)
+
+
+def _pools(session: requests.Session, uri: str) -> list[HTTPConnectionPool]:
+    adapter = session.get_adapter(uri)
+    assert isinstance(adapter, HTTPAdapter)
+    pools = adapter.poolmanager.pools
+    return [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
+
+
+def test_a_restart_refuses_connections_and_forgets_nothing(post: Post) -> None:
+    with still() as server:
+        before = post(server, "list").json()
+        uri = server.uri
+        server.stop()
+        with pytest.raises(requests.ConnectionError):
+            post(server, "list")
+        server.start()
+        assert server.uri == uri
+        assert post(server, "list").json() == before
+
+
+def test_a_given_cluster_is_used(post: Post) -> None:
+    cluster = SimulatedCluster(ClusterSpec(release="2.4"), seed=3)
+    job_id = cluster.create(JOB)
+    with SimulatorServer(cluster, acceleration=0, dialect="2.4") as server:
+        assert parse_job_list(post(server, "list").content)[0].job_id == job_id
+        assert server.create(JOB) != job_id
+
+
+# Records.
+
+
+def test_recording_keeps_the_exact_bodies(post: Post) -> None:
+    with still(record=True, token="secret") as server:
+        bodies = []
+        for _ in range(3):
+            bodies.append(
+                post(server, "describe", token="secret", jobId=server.job_ids[0], db="default")
+            )
+            server.advance(30)
+        post(server, "list", token="secret")
+    assert [sent.body for sent in server.sent] == [answer.content for answer in bodies]
+    assert {sent.job_id for sent in server.sent} == {server.job_ids[0]}
+    assert len(server.received) == 4
+    assert server.received[0].headers["DB-Name"] == "default"
+    assert "secret" not in repr(server.received)
+
+
+# Faults.
+
+
+def test_server_errors_are_counted_down(post: Post) -> None:
+    with still() as server:
+        server.faults.server_errors = 2
+        server.faults.server_error_status = 502
+        statuses = [post(server, "list").status_code for _ in range(3)]
+        assert statuses == [502, 502, 200]
+        server.faults.server_errors = math.inf
+        assert [post(server, "list").status_code for _ in range(3)] == [502] * 3
+        server.faults.server_errors = 0
+        server.faults.server_error_rate = 0.5
+        statuses = [post(server, "list").status_code for _ in range(60)]
+        assert {200, 502} == set(statuses)
+
+
+def test_throttling_says_when_to_come_back(post: Post) -> None:
+    with still() as server:
+        server.faults.throttled, server.faults.retry_after_s = 1, 7
+        answer = post(server, "list")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+        assert post(server, "list").status_code == 200
+
+
+def test_dropped_connections(post: Post) -> None:
+    with still(record=True) as server:
+        server.faults.dropped = 1
+        with pytest.raises(requests.ConnectionError):
+            post(server, "describe", jobId=server.job_ids[0])
+        server.faults.dropped_in_body = 1
+        with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+            post(server, "describe", jobId=server.job_ids[0])
+        assert server.sent == []
+        assert post(server, "describe", jobId=server.job_ids[0]).status_code == 200
+
+
+def test_bodies_that_are_no_answer(post: Post) -> None:
+    with still() as server:
+        server.faults.truncated = 1
+        answer = post(server, "describe", jobId=server.job_ids[0])
+        assert answer.status_code == 200
+        with pytest.raises(json.JSONDecodeError):
+            answer.json()
+        server.faults.html = 1
+        answer = post(server, "describe", jobId=server.job_ids[0])
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html")
+        assert answer.text.startswith("<!DOCTYPE html>")
+        server.faults.huge, server.faults.huge_bytes = 1, 5_000_000
+        answer = post(server, "describe", jobId=server.job_ids[0])
+        assert len(answer.content) == 5_000_000
+        assert answer.json()["code"] == 0
+
+
+def test_redirects_lead_to_another_host(post: Post) -> None:
+    with still() as server:
+        server.faults.redirected, server.faults.redirect_to = 1, "http://127.0.0.2:9/"
+        answer = post(server, "list")
+        assert answer.status_code == 307
+        assert answer.headers["Location"] == f"http://127.0.0.2:9{IMPORT}/list"
+
+
+def test_slow_answers(session: requests.Session) -> None:
+    with still() as server:
+        server.faults.latency_s = 60.0
+        with pytest.raises(requests.ReadTimeout):
+            session.post(f"{server.uri}{IMPORT}/list", json={}, timeout=0.2)
+        server.faults.latency_s = 0.0
+        server.faults.drip_bytes_per_s = 40.0
+        with session.post(f"{server.uri}{IMPORT}/list", json={}, timeout=5, stream=True) as answer:
+            chunks = answer.iter_content(chunk_size=1)
+            assert next(chunks) == b"{"
+
+
+def test_stopping_ends_slow_answers_and_huge_ones(session: requests.Session) -> None:
+    with still() as server:
+        server.faults.huge, server.faults.huge_bytes = 1, 2**40
+        with session.post(f"{server.uri}{IMPORT}/list", json={}, timeout=5, stream=True) as answer:
+            assert next(answer.iter_content(10)).startswith(b'{"code":0')
+            server.stop()
+        server.start()
+        server.faults.drip_bytes_per_s = 0.01
+        with session.post(f"{server.uri}{IMPORT}/list", json={}, timeout=5, stream=True) as answer:
+            assert answer.status_code == 200
