@@ -24,6 +24,7 @@ from rich.console import Console
 import importstats
 from importstats import terminal
 from importstats import watch as live
+from importstats.backtest import BASELINES, backtest
 from importstats.client import ImportClient, ProgressSource
 from importstats.collector import CollectedJob, Collector, PollPolicy
 from importstats.demo import run_demo
@@ -37,6 +38,8 @@ from importstats.errors import (
     UnreachableError,
 )
 from importstats.frames import load_details, load_jobs
+from importstats.plots import plot_eta_error
+from importstats.report import report
 from importstats.response import printable
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
 from importstats.store import SnapshotStore
@@ -69,6 +72,14 @@ class SourceKind(StrEnum):
 
     REST = "rest"
     GRPC = "grpc"
+
+
+class ReportForm(StrEnum):
+    """What a report is written as."""
+
+    HTML = "html"
+    MD = "md"
+    JSON = "json"
 
 
 class LogFormat(StrEnum):
@@ -359,8 +370,8 @@ def demo(
         Path("importstats-demo")
     ),
     files: Annotated[int, typer.Option(min=1, help="Files of the job.")] = 300,
-    seed: Annotated[int, typer.Option(help="Draws the job.")] = 7,
-    seconds: Annotated[float, typer.Option(min=1, help="About how long the job takes.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Draws the job.")] = 6,
+    seconds: Annotated[float, typer.Option(min=1, help="About how long the job takes.")] = 25.0,
 ) -> None:
     """Watch a simulated import being collected, and get its store, figure and report."""
     run_demo(out, files=files, seed=seed, seconds=seconds, console=_console())
@@ -378,6 +389,71 @@ def summary(store: StoreArgument = DEFAULT_STORE) -> None:
     """Show every job of a store in one table."""
     opened = SnapshotStore(store)
     terminal.print_summary(_console(), load_jobs(opened), load_details(opened, runs=True))
+
+
+@app.command("report")
+def write_report(
+    job: Job,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="File to write; its ending names the form. Default: the terminal, as md.",
+            show_default=False,
+        ),
+    ] = None,
+    form: Annotated[
+        ReportForm | None, typer.Option("--format", help="Form of the report.", show_default=False)
+    ] = None,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
+    opened = SnapshotStore(store)
+    jobs = load_jobs(opened, job_id=job, gaps=True)
+    if jobs.empty:
+        raise StoreError(f"{opened.uri} holds no snapshot of job {printable(job)}")
+    ending = ReportForm.HTML if out and out.suffix == ".html" else ReportForm.MD
+    ending = ReportForm.JSON if out and out.suffix == ".json" else ending
+    text = report(
+        jobs,
+        load_details(opened, job_id=job, runs=True),
+        at=datetime.now(UTC),
+        history=load_jobs(opened),
+        form=(form or ending).value,
+    )
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text, encoding="utf-8")
+        typer.echo(f"wrote {out}")
+
+
+@app.command("backtest")
+def score_methods(
+    store: StoreArgument = DEFAULT_STORE,
+    per_job: Annotated[
+        int, typer.Option(min=1, help="Score at most so many snapshots of each job.")
+    ] = 50,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write a figure of the error over the jobs' life.", show_default=False),
+    ] = None,
+) -> None:
+    """Replay the completed jobs of a store and score the ETA beside the simple methods."""
+    opened = SnapshotStore(store)
+    jobs = load_jobs(opened)
+    result = backtest(
+        jobs,
+        load_details(opened, runs=True),
+        ["eta", *BASELINES],
+        history=jobs,
+        per_job=per_job,
+    )
+    terminal.print_scores(_console(), result)
+    if plot is not None:
+        plot_eta_error(result.by_tenth).figure.savefig(plot, dpi=150, bbox_inches="tight")
+        typer.echo(f"wrote {plot}")
 
 
 @app.command()
@@ -405,8 +481,9 @@ def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def _console() -> Console:
-    # Names come from a server: they are not markup.
-    return Console(markup=False, highlight=False, emoji=False)
+    # Names come from a server: they are not markup. A pipe has no width to be cut to.
+    width = None if sys.stdout.isatty() else 120
+    return Console(markup=False, highlight=False, emoji=False, width=width)
 
 
 def _exit_by_outcome(collected: dict[str, CollectedJob]) -> None:

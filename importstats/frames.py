@@ -48,7 +48,7 @@ Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str
 def load_jobs(
     store: SnapshotStore | str | Path,
     *,
-    job_id: str | Iterable[str] | None = None,
+    job_id: str | None = None,
     source_uri: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -63,7 +63,7 @@ def load_jobs(
     store : SnapshotStore, str or Path
         The store, its folder or its URI (``s3://...``).
     job_id, source_uri : str, optional
-        Only these jobs, or this server's.
+        Only this job, or this server's.
     since, until : datetime, optional
         Only snapshots observed in this time (both ends included).
     gaps : bool
@@ -88,7 +88,7 @@ def load_jobs(
 def load_details(
     store: SnapshotStore | str | Path,
     *,
-    job_id: str | Iterable[str] | None = None,
+    job_id: str | None = None,
     source_uri: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -190,11 +190,8 @@ def details_frame(table: pa.Table) -> pd.DataFrame:
             np.array([parse_file_name(name).display for name in printed.categories], dtype=object)
         )
         codes = np.append(shown, -1)[printed.codes]
-        frame.insert(
-            frame.columns.get_loc("file_name") + 1,
-            "file",
-            pd.Categorical.from_codes(codes, pd.Index(display, dtype="str")),
-        )
+        file = pd.Categorical.from_codes(codes, pd.Index(display, dtype="str"))
+        frame.insert(list(frame).index("file_name") + 1, "file", pd.Series(file, frame.index))
     return frame
 
 
@@ -208,7 +205,9 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         elif encoded:
             column = column.cast(pa.string())
         table = table.set_column(index, name, column)
-    frame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True)
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True
+    )
     return frame.astype({name: "int64" for name in _NEVER_MISSING if name in frame})
 
 

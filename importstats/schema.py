@@ -69,7 +69,7 @@ DETAILS_SCHEMA: Final = _schema(
         ("source_uri", pa.string(), "the server, without user, password or query"),
         ("job_id", pa.string(), "the id that was asked for"),
         ("collection_name", pa.string(), "collection the job writes to"),
-        ("file_index", pa.int64(), "place in the answer's details list, from 0"),
+        ("file_index", pa.int64(), "place of the file among the job's files by name, from 0"),
         ("file_name", pa.string(), "printed list of paths, as sent"),
         ("file_size_bytes", pa.int64(), "size of the file in bytes"),
         ("state", pa.string(), "file state as sent"),
@@ -102,6 +102,10 @@ def details_table(snapshots: Iterable[Snapshot]) -> pa.Table:
 def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
     """The details of one snapshot, one row per file, by :data:`DETAILS_SCHEMA`.
 
+    Rows are ordered by file name, whatever the order of the answer: servers list tasks in the
+    random order of a Go map (``importMeta.GetTaskBy``), anew for each answer, so the order carries
+    nothing and would make every row look changed.
+
     No Python statement runs per file: the values are taken out of the parsed response column by
     column.
     """
@@ -130,11 +134,19 @@ def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
         "complete_time": times,
         "extra": _extras(details, printed, times),
     }
+    by_name = pc.sort_indices(columns["file_name"])
     return pa.RecordBatch.from_arrays(
-        [columns[name] for name in DETAILS_SCHEMA.names], schema=DETAILS_SCHEMA
+        [
+            columns[name] if name in _SAME_IN_EACH_ROW else columns[name].take(by_name)
+            for name in DETAILS_SCHEMA.names
+        ],
+        schema=DETAILS_SCHEMA,
     )
 
 
+_SAME_IN_EACH_ROW: Final = frozenset(
+    {*RUN_COLUMNS, "source_uri", "job_id", "collection_name", "file_index"}
+)
 _DETAIL_COLUMNS: Final = (
     ("file_name", "file_name", pa.string()),
     ("file_size_bytes", "file_size", pa.int64()),

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from importstats.backtest import Backtest
 from importstats.eta import eta
 from importstats.phases import END_PHASES, with_phase
 from importstats.response import ImportJobRecord, printable
@@ -164,13 +165,13 @@ def _slowest_files(details: pd.DataFrame, at: datetime) -> Table | None:
     table.add_column("slowest files", no_wrap=True, overflow="ellipsis", ratio=1)
     for heading in ("rows", "rate", "needs", "verdict"):
         table.add_column(heading, justify="left" if heading == "verdict" else "right")
-    for file in slowest.itertuples():
-        verdict = str(file.verdict)
+    for file in slowest.to_dict("records"):
+        verdict = str(file["verdict"])
         table.add_row(
-            _name(file.file),
-            f"{format_count(file.imported_rows)} / {format_count(file.total_rows)}",
-            format_rate(file.rows_per_s, "rows"),
-            format_duration(file.remaining_s),
+            _name(file["file"]),
+            f"{format_count(file['imported_rows'])} / {format_count(file['total_rows'])}",
+            format_rate(file["rows_per_s"], "rows"),
+            format_duration(file["remaining_s"]),
             Text(verdict, style=_VERDICT_STYLES.get(verdict, "")),
         )
     return table
@@ -179,23 +180,24 @@ def _slowest_files(details: pd.DataFrame, at: datetime) -> Table | None:
 def print_summary(console: Console, jobs: pd.DataFrame, details: pd.DataFrame) -> None:
     """Print one line per job: state, rows, duration, rates."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("job", "collection", "phase"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("progress", "files", "rows", "bytes", "rows/s", "duration", "snapshots"):
+    table.add_column("job", no_wrap=True)
+    table.add_column("collection", no_wrap=True, min_width=10)
+    table.add_column("phase", no_wrap=True)
+    for heading in ("done", "files", "rows", "bytes", "rows/s", "duration", "snapshots"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job in summary(jobs, details).itertuples():
-        phase = str(job.phase)
+    for job in summary(jobs, details).to_dict("records"):
+        phase = str(job["phase"])
         table.add_row(
-            _name(job.job_id),
-            _name(job.collection_name),
+            _name(job["job_id"]),
+            _name(job["collection_name"]),
             Text(phase, style=_PHASE_STYLES.get(phase, "")),
-            format_percent(job.progress_pct),
-            format_count(job.files),
-            format_count(job.rows),
-            format_bytes(job.bytes),
-            format_rate(job.rows_per_s, "rows"),
-            format_duration(job.duration_s),
-            format_count(job.snapshots),
+            format_percent(job["progress_pct"]),
+            format_count(job["files"]),
+            format_count(job["rows"]),
+            format_bytes(job["bytes"]),
+            format_count(job["rows_per_s"]),
+            format_duration(job["duration_s"]),
+            format_count(job["snapshots"]),
         )
     console.print(table if table.row_count else "the store holds no jobs")
 
@@ -203,8 +205,9 @@ def print_summary(console: Console, jobs: pd.DataFrame, details: pd.DataFrame) -
 def print_job_list(console: Console, records: Iterable[ImportJobRecord]) -> None:
     """Print the jobs a server lists, one line each."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for heading in ("job", "collection", "state", "progress", "reason"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("job", "collection", "state", "progress"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("reason", overflow="fold")
     for record in records:
         table.add_row(
             _name(record.job_id),
@@ -216,6 +219,30 @@ def print_job_list(console: Console, records: Iterable[ImportJobRecord]) -> None
     console.print(table if table.row_count else "the server lists no import jobs")
 
 
+def print_scores(console: Console, result: Backtest) -> None:
+    """Print how well each ETA method did, overall and by phase."""
+    for title, scores in (("overall", result.overall), ("by phase", result.by_phase)):
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", title_justify="left")
+        groups = [name for name in ("phase",) if name in scores]
+        for heading in (*groups, "method"):
+            table.add_column(heading)
+        for heading in ("snapshots", "median error", "P90 error", "80 % interval holds", "silent"):
+            table.add_column(heading, justify="right")
+        answered = scores[scores["support"].eq("answered")]
+        for row in answered.to_dict("records"):
+            table.add_row(
+                *(str(row[name]) for name in groups),
+                str(row["method"]),
+                format_count(row["snapshots"]),
+                format_percent(100 * row["median_relative_error"]),
+                format_percent(100 * row["p90_relative_error"]),
+                format_percent(100 * row["coverage_80"]),
+                format_percent(100 * row["silent_share"]),
+            )
+        console.print(f"\n{title}")
+        console.print(table if table.row_count else "no completed job to score")
+
+
 def _name(name: object) -> Text:
     """A server's text as it is: never rich's markup, never a terminal escape."""
-    return Text(UNKNOWN if pd.isna(name) else printable(str(name), 120))
+    return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)

@@ -93,12 +93,22 @@ def test_bare_responses_say_nothing_of_time():
 def test_one_row_per_file_with_missing_kept_missing(files):
     frame = flatten_details({"code": 0, "data": {"jobId": "7", "details": files}})
     assert len(frame) == len(files)
+    files = sorted(files, key=lambda file: (file["fileName"] is None, file["fileName"] or ""))
     for column, wire in [("file_size_bytes", "fileSize"), ("imported_rows", "importedRows")]:
         sent = [file[wire] for file in files]
         assert [None if pd.isna(v) else v for v in frame[column]] == sent
     assert frame["file_index"].tolist() == list(range(len(files)))
     names = [None if pd.isna(name) else name for name in frame["file_name"]]
     assert names == [file["fileName"] for file in files]
+
+
+def test_the_random_order_of_a_server_does_not_show():
+    details = [{"fileName": name, "fileSize": size} for name, size in [("b", 2), ("a", 1)]]
+    for order in (details, details[::-1]):
+        frame = flatten_details({"code": 0, "data": {"jobId": "7", "details": order}})
+        assert frame["file"].tolist() == ["a", "b"]
+        assert frame["file_size_bytes"].tolist() == [1, 2]
+        assert frame["file_index"].tolist() == [0, 1]
 
 
 def test_empty_frames_keep_their_columns():

@@ -310,6 +310,9 @@ class SimulatedCluster:
     seed : int
     start : datetime
         What the cluster's clock calls 0, timezone-aware.
+    pace : float
+        Seconds of the cluster's clock per second of the times it prints: a server that runs
+        faster than real prints the times at which a client sees things happen.
 
     Examples
     --------
@@ -324,13 +327,19 @@ class SimulatedCluster:
     """
 
     def __init__(
-        self, spec: ClusterSpec, *, seed: int = 0, start: datetime = DEFAULT_START
+        self,
+        spec: ClusterSpec,
+        *,
+        seed: int = 0,
+        start: datetime = DEFAULT_START,
+        pace: float = 1.0,
     ) -> None:
         if start.tzinfo is None:
             raise ValueError("start has no time zone; the cluster's clock is UTC")
         self.spec = spec
         self.seed = seed
         self.start = start.astimezone(UTC)
+        self.pace = pace
         self.release = RELEASES[spec.release]
         self.now_s = min([0.0, *(arrival.at_s for arrival in spec.other_jobs)])
         self._load = SteppedLoad(spec.load)
@@ -353,7 +362,7 @@ class SimulatedCluster:
         return self.start + timedelta(seconds=at_s)
 
     def _printed_now(self) -> str:
-        return self.time(self.now_s).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self.time(self.now_s / self.pace).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     @property
     def settled(self) -> bool:

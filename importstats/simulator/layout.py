@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from importstats.simulator.specs import FileSpec, JobSpec
 
@@ -134,3 +136,15 @@ def make_layout(job: JobSpec) -> Layout:
         segment_rows=task_rows[segment_task] // segments[segment_task],
         complete_times=[""] * len(groups),
     )
+
+
+def places_by_name(names: Sequence[str]) -> Ints:
+    """The places of files in the order of their printed names, which is that of a store's rows.
+
+    Examples
+    --------
+    >>> places_by_name(["[b.json]", "[a.json]"])
+    array([1, 0])
+    """
+    places: Ints = pc.sort_indices(pa.array(names, pa.string())).to_numpy().astype(np.int64)
+    return places

@@ -141,7 +141,7 @@ class SimulatorServer:
         if isinstance(cluster, ClusterSpec):
             spec = replace(cluster, release=self.dialect.release)
             now = datetime.now(UTC).replace(microsecond=0)
-            cluster = SimulatedCluster(spec, seed=seed, start=now)
+            cluster = SimulatedCluster(spec, seed=seed, start=now, pace=acceleration or 1.0)
             cluster.advance(max(0.0, cluster.now_s))  # Other jobs may have begun before.
         self.cluster = cluster
         self.faults = faults if faults is not None else Faults()

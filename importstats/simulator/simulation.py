@@ -92,7 +92,6 @@ class Simulation:
         ----------
         runs : bool
             Whether equal consecutive rows of a file are one row (a run), or each poll has its own.
-            Where the cluster shuffles details, every run is of length one.
 
         Returns
         -------

@@ -18,7 +18,7 @@ from importstats.simulator.cluster import (
     TaskState,
     TaskStates,
 )
-from importstats.simulator.layout import Ints, Layout
+from importstats.simulator.layout import Ints, Layout, places_by_name
 
 if TYPE_CHECKING:
     from importstats.simulator.simulation import Poll, Simulation
@@ -75,8 +75,8 @@ def details(simulation: Simulation, *, runs: bool) -> pa.Table:
     if not states:
         return DETAILS_SCHEMA.empty_table()
     layout = states[0].layout
-    as_runs = runs and tasks[0].order is None
-    rows = _runs(layout, tasks) if as_runs else _every_row(layout, tasks)
+    by_name = places_by_name(wire.file_names(layout, simulation.dialect))
+    rows = _runs(layout, tasks, by_name) if runs else _every_row(len(tasks), by_name)
     columns = {
         **_poll_columns(polls, rows),
         "source_uri": pa.repeat(simulation.source_uri, len(rows.place)),
@@ -95,7 +95,7 @@ def details(simulation: Simulation, *, runs: bool) -> pa.Table:
 
 
 class _Rows(NamedTuple):
-    """For each row its first and last poll, and its file's place in the layout and the answer."""
+    """For each row its first and last poll, and its file's place in the layout and by name."""
 
     first: Ints
     last: Ints
@@ -103,14 +103,13 @@ class _Rows(NamedTuple):
     file_index: Ints
 
 
-def _every_row(layout: Layout, tasks: Sequence[TaskStates]) -> _Rows:
-    files = len(layout.files)
-    poll = np.repeat(np.arange(len(tasks)), files)
-    place = np.concatenate([wire.detail_order(layout, sent) for sent in tasks])
-    return _Rows(poll, poll, place, np.tile(np.arange(files), len(tasks)))
+def _every_row(polls: int, by_name: Ints) -> _Rows:
+    files = len(by_name)
+    poll = np.repeat(np.arange(polls), files)
+    return _Rows(poll, poll, np.tile(by_name, polls), np.tile(np.arange(files), polls))
 
 
-def _runs(layout: Layout, tasks: Sequence[TaskStates]) -> _Rows:
+def _runs(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
     """Runs of equal values of each task, which are those of its files."""
     began = np.zeros(layout.task_count, np.int64)
     runs = []
@@ -124,8 +123,9 @@ def _runs(layout: Layout, tasks: Sequence[TaskStates]) -> _Rows:
     count = np.diff(layout.first)[task]
     place = layout.places(task)
     first, last = np.repeat(first, count), np.repeat(last, count)
-    order = np.lexsort((place, first))
-    return _Rows(first[order], last[order], place[order], place[order])
+    file_index = np.argsort(by_name)[place]
+    order = np.lexsort((file_index, first))
+    return _Rows(first[order], last[order], place[order], file_index[order])
 
 
 def _changed(before: TaskStates, after: TaskStates) -> npt.NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
-from importstats.simulator.layout import Layout
+from importstats.simulator.layout import Layout, places_by_name
 from importstats.simulator.specs import Phase
 
 #: From this share of the median node's speed down, and from this slowdown up, a task is slow.
@@ -63,9 +63,10 @@ class GroundTruth:
         One row per phase: ``phase`` (str), ``start``, ``end`` (datetime64[us, UTC]; NaT if the
         phase was not left). ``Completed`` and ``Failed`` last no time.
     files : DataFrame
-        One row per file in the order of ``details``: ``file_index`` (int64), ``file_name`` (str,
-        as Milvus prints it), ``task`` (int64), ``node`` (Int64, of the last attempt),
-        ``started_at`` (first attempt), ``finished_at`` (datetime64[us, UTC]),
+        One row per file in the order of a store's rows: ``file_index`` (int64), ``file_name``
+        (str, as Milvus from 2.4 on prints it, and ordered by that), ``task`` (int64), ``node``
+        (Int64, of the last attempt), ``started_at`` (first attempt), ``finished_at``
+        (datetime64[us, UTC]),
         ``file_size_bytes``, ``total_rows``, ``retries`` (int64, of the file's task, node restarts
         included), ``state`` (str), ``straggler`` (str): the cause for which the file's task is
         slower than the others, the first that holds of ``stuck`` (it hung), ``retried``,
@@ -107,13 +108,15 @@ def ground_truth(
             "straggler": pd.array(_causes(layout, history, node_speeds), "str"),
         }
     )
+    names = [printed_list(file.paths) for file in layout.files]
+    place = places_by_name(names)
     files = pd.DataFrame(
         {
-            "file_index": np.arange(len(layout.files)),
-            "file_name": [printed_list(file.paths) for file in layout.files],
-            "task": layout.task,
-            "file_size_bytes": layout.size_bytes,
-            "total_rows": layout.rows,
+            "file_index": np.arange(len(place)),
+            "file_name": [names[index] for index in place.tolist()],
+            "task": layout.task[place],
+            "file_size_bytes": layout.size_bytes[place],
+            "total_rows": layout.rows[place],
         }
     )
     return GroundTruth(
