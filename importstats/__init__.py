@@ -12,6 +12,8 @@ The way of the data, each step a module: :mod:`~importstats.client` asks a serve
 :mod:`~importstats.plots` and :mod:`~importstats.report` show the result.
 """
 
+import logging
+
 from importstats.client import ImportClient
 from importstats.collector import Collector, PollPolicy
 from importstats.diagnosis import diagnose
@@ -44,6 +46,9 @@ from importstats.summary import compare, summary
 from importstats.throughput import throughput
 
 __version__ = "0.1.0"
+
+# Silent unless the program that uses us sets logging up.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "BadResponseError",

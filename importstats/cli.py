@@ -27,6 +27,7 @@ from importstats import watch as live
 from importstats.backtest import BASELINES, backtest
 from importstats.client import ImportClient, ProgressSource
 from importstats.collector import CollectedJob, Collector, PollPolicy
+from importstats.delivery import Notifier
 from importstats.demo import run_demo
 from importstats.errors import (
     BadResponseError,
@@ -109,6 +110,25 @@ Collection = Annotated[
     str | None,
     typer.Option(help="With no job ids: only jobs of this collection.", show_default=False),
 ]
+OnEvent = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Tell of events (started, finished, failed, stalled, late, ...): https://... gets "
+        "each as JSON by POST, exec:COMMAND on its standard input; file:PATH holds such targets, "
+        "one a line, so that a secret in one is not on the process list. May be repeated.",
+        show_default=False,
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        help="Serve metrics for Prometheus on this port (0: a free one), at /metrics.",
+        min=0,
+        max=65535,
+        show_default=False,
+    ),
+]
+MetricsHost = Annotated[str, typer.Option(help="Address to serve metrics on.")]
 DEFAULT_STORE: Final = "importstats-store"
 
 
@@ -199,8 +219,8 @@ def connected(
 
 def connects(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of :func:`connected`; its first argument is the open source."""
-    connection = list(inspect.signature(connected).parameters.values())
-    own = list(inspect.signature(command).parameters.values())[1:]
+    connection = list(inspect.signature(connected, eval_str=True).parameters.values())
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
 
     @functools.wraps(command)
     def with_source(**options: Any) -> None:
@@ -242,6 +262,9 @@ def collect(
         float, typer.Option(help="Seconds between two looks at the server's job list.")
     ] = 30.0,
     log_format: Annotated[LogFormat, typer.Option(help="Form of the log lines.")] = LogFormat.TEXT,
+    on_event: OnEvent = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
 ) -> None:
     """Collect jobs to a store until they end, or for ever with --follow.
 
@@ -250,17 +273,33 @@ def collect(
     7 bad answer.
     """
     _log_to_stderr(log_format)
-    collector = Collector(
-        source,
-        SnapshotStore(store),
-        jobs=jobs or (),
-        collection=collection,
-        follow=follow,
-        policy=PollPolicy(min_interval, max_interval),
-        discover_s=discover_interval,
-    )
-    with _on_signals(collector.stop):
-        _exit_by_outcome(collector.run())
+    opened = SnapshotStore(store)
+    with contextlib.ExitStack() as running:
+        notifier = None
+        if on_event:
+            notifier = running.enter_context(Notifier(opened, source.uri, on_event))
+        if metrics_port is not None:
+            from importstats.metrics import MetricsServer
+
+            metrics = running.enter_context(
+                MetricsServer(
+                    opened, source.uri, host=metrics_host, port=metrics_port, notifier=notifier
+                )
+            )
+            source, opened = metrics.measured_source(source), metrics.measured_store(opened)
+        collector = Collector(
+            source,
+            opened,
+            jobs=jobs or (),
+            collection=collection,
+            follow=follow,
+            policy=PollPolicy(min_interval, max_interval),
+            discover_s=discover_interval,
+            on_saved=notifier.notice if notifier else None,
+        )
+        with _on_signals(collector.stop):
+            collected = collector.run()
+    _exit_by_outcome(collected)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -307,7 +307,7 @@ class Collector:
         return partial(self._discovered, new, {record.job_id for record in records})
 
     def _discovered(
-        self, new: Iterable[ImportJobRecord] = (), listed: Container[str] | None = None
+        self, new: Collection[ImportJobRecord] = (), listed: Container[str] | None = None
     ) -> None:
         self._discovering = False
         if listed is not None:
@@ -315,6 +315,8 @@ class Collector:
             for job_id in [j.job_id for j in self.jobs.values() if j.ended]:
                 if job_id not in listed:
                     del self.jobs[job_id]
+        if not self.jobs and not new:
+            _log(logging.INFO, "no job to collect", source=self.source.uri)
         for record in new:
             _log(logging.INFO, "found", job=record.job_id, state=record.state)
             self._add(record.job_id)
@@ -326,6 +328,8 @@ class Collector:
             return known is None or known.state in ENDED  # Ended before: the id is used again.
         if known is not None:
             return False
+        if not self.store.exists():
+            return True
         table = self.store.jobs(job_id=record.job_id, source_uri=self.source.uri, columns=["state"])
         return record.state not in table["state"].to_pylist()
 

@@ -78,8 +78,7 @@ def run_demo(
     if store.exists():
         raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
     cluster, job = demo_job(files, seed)
-    phases = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.phases
-    duration_s = (phases["end"].max() - phases["start"].min()).total_seconds()
+    duration_s = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.duration_s
     acceleration = duration_s / seconds
     policy = PollPolicy(seconds / _POLLS, 4 * seconds / _POLLS)
     with (

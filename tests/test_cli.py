@@ -10,10 +10,11 @@ import sys
 import time
 
 import pytest
+from servers import server_of
 
 import importstats
 from importstats.frames import load_jobs
-from importstats.simulator import ClusterSpec, SimulatorServer, make_shape, simulate_job
+from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
 from importstats.store import SnapshotStore
 
 TOKEN = "root:canary-7f3a"
@@ -37,13 +38,6 @@ def start(*arguments, log, **environment):
         stderr=log,
         env={**os.environ, **environment},
     )
-
-
-def server_of(shape, *, seconds, seed=0, files=None, **options):
-    cluster, job = make_shape(shape, seed=seed, files=files)
-    phases = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.phases
-    duration_s = (phases["end"].max() - phases["start"].min()).total_seconds()
-    return SimulatorServer(cluster, [job], seed=seed, acceleration=duration_s / seconds, **options)
 
 
 @pytest.fixture
@@ -136,7 +130,7 @@ def test_each_error_is_one_line_and_an_exit_code(tmp_path, still, change, code, 
 
 
 def test_a_failed_job_has_an_exit_code(tmp_path):
-    with server_of("failing", files=5, seconds=1) as server:
+    with server_of("failing", files=5, seconds=8) as server:
         done = run("collect", "-u", server.uri, "-s", tmp_path / "s", *QUICK)
     assert done.returncode == 8, done.stderr
 
@@ -150,7 +144,7 @@ def test_watch_without_a_terminal_prints_lines(tmp_path):
 
 
 def test_jobs_summary_and_compact(tmp_path):
-    with server_of("small_and_quick", seconds=1) as server:
+    with server_of("small_and_quick", seconds=8) as server:
         assert run("collect", "-u", server.uri, "-s", tmp_path / "s", *QUICK).returncode == 0
         listed = run("jobs", "-u", server.uri)
     assert server.job_ids[0] in listed.stdout
@@ -169,13 +163,15 @@ def test_a_missing_store_is_an_error(tmp_path):
 
 
 def test_simulate_serves_until_told_to_stop(tmp_path):
-    with (tmp_path / "log").open("w+") as log:
-        process = subprocess.Popen(
+    with (
+        (tmp_path / "log").open("w+") as log,
+        subprocess.Popen(
             [sys.executable, "-m", "importstats", "simulate", "--port", "0", "--jobs", "2"],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-        )
+        ) as process,
+    ):
         uri = re.search(r"http://\S+[^,\s]", process.stdout.readline())[0]
         listed = run("jobs", "-u", uri)
         process.send_signal(signal.SIGINT)

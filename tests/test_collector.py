@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import server_of
 
 from importstats.client import ImportClient
 from importstats.collector import Collector, PollPolicy
@@ -20,7 +21,7 @@ from importstats.errors import (
 )
 from importstats.frames import flatten_details, load_details, load_jobs
 from importstats.response import parse_response
-from importstats.simulator import ClusterSpec, SimulatorServer, make_shape, simulate_job
+from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
 from importstats.store import SnapshotStore
 
 QUICK = PollPolicy(min_s=0.01, max_s=0.1)
@@ -29,16 +30,6 @@ QUICK = PollPolicy(min_s=0.01, max_s=0.1)
 @pytest.fixture
 def store(tmp_path):
     return SnapshotStore(tmp_path / "store")
-
-
-def server_of(shape, *, seconds, seed=0, files=None, **options):
-    """A server of one job that takes about so many real seconds."""
-    cluster, job = make_shape(shape, seed=seed, files=files)
-    simulation = simulate_job((cluster, job), seed=seed)
-    duration_s = (simulation.truth.end - simulation.start).total_seconds()
-    return SimulatorServer(
-        cluster, [job], seed=seed, acceleration=duration_s / seconds, **{"record": True, **options}
-    )
 
 
 def client_of(server, **options):
@@ -150,6 +141,15 @@ def test_a_second_run_does_not_ask_again_about_jobs_whose_end_is_stored(store):
         asked = len(server.sent)
         assert Collector(client, store, policy=QUICK).run() == {}
         assert len(server.sent) == asked
+
+
+def test_a_job_that_ended_before_the_first_look_is_stored_too(store):
+    _, job = make_shape("small_and_quick", seed=1)
+    with SimulatorServer(ClusterSpec(), [job], acceleration=0) as server:
+        server.advance(3600)
+        with client_of(server) as client:
+            Collector(client, store, policy=QUICK).run()
+    assert load_jobs(store)["state"].tolist() == ["Completed"]
 
 
 def test_once_stores_one_snapshot_of_each_job(store):

@@ -271,8 +271,10 @@ json_values = st.recursive(
     max_leaves=6,
 )
 detail_fields = st.sampled_from(
-    "fileName fileSize progress completeTime state importedRows totalRows reason errorMessage "
-    "readyPercentage novel (extra) \ud800".split(" ")
+    [
+        *("fileName", "fileSize", "progress", "completeTime", "state", "importedRows"),
+        *("totalRows", "reason", "errorMessage", "readyPercentage", "novel", "(extra)", "\ud800"),
+    ]
 )
 details = st.dictionaries(detail_fields, json_values)
 jobs = st.dictionaries(

@@ -79,6 +79,11 @@ class GroundTruth:
     phases: pd.DataFrame
     files: pd.DataFrame
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the job's creation to its end; NaN if it did not end."""
+        return float((self.end - self.phases["start"].min()) / pd.Timedelta(seconds=1))
+
 
 def ground_truth(
     layout: Layout,
