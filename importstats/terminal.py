@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from importstats.backtest import Backtest
+from importstats.diagnosis import diagnose
 from importstats.eta import eta
 from importstats.phases import END_PHASES, with_phase
 from importstats.response import ImportJobRecord, printable
@@ -32,7 +33,9 @@ from importstats.units import (
 
 _PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}
 _VERDICT_STYLES: Final = {"slow": "yellow", "stuck": "red", "failed": "red", "retried": "magenta"}
+_SEVERITY_STYLES: Final = {"info": "", "warning": "yellow", "critical": "red"}
 _SLOWEST_FILES: Final = 8
+_FINDINGS: Final = 3
 
 
 def job_view(
@@ -112,7 +115,10 @@ def _facts(
     facts.add_row("throughput", _throughput_words(jobs))
     facts.add_row("ETA", _eta_words(jobs, details, history, at, zone))
     if not details.empty:
-        facts.add_row("files", Text(_file_words(details, int(latest["snapshot_id"]))))
+        facts.add_row("files", Text(_file_words(details)))
+    for finding in diagnose(jobs, details, at=at).head(_FINDINGS).to_dict("records"):
+        style = _SEVERITY_STYLES[str(finding["severity"])]
+        facts.add_row("note", Text(printable(str(finding["message"]), 300), style=style))
     age = (at - latest["observed_at"]).total_seconds()
     seen = f"{format_time(latest['observed_at'], zone)}, {len(jobs)} snapshots"
     if phase not in END_PHASES:
@@ -122,7 +128,10 @@ def _facts(
 
 
 def _throughput_words(jobs: pd.DataFrame) -> str:
-    latest = throughput(jobs, by="job").iloc[-1]
+    rates = throughput(jobs, by="job")
+    if rates.empty:
+        return UNKNOWN
+    latest = rates.iloc[-1]
     now = format_rate(latest["rows_per_s_window"], "rows")
     size = format_rate(latest["bytes_per_s_window"], "B")
     mean = format_rate(latest["rows_per_s_mean"], "rows")
@@ -147,17 +156,16 @@ def _eta_words(
     return f"{end}, in {format_duration(max(left, 0))} (80 % sure: {first} to {last})"
 
 
-def _file_words(details: pd.DataFrame, snapshot_id: int) -> str:
-    last = details["last_snapshot_id"] if "last_snapshot_id" in details else details["snapshot_id"]
-    counts = details.loc[last == snapshot_id, "state"].astype("str").value_counts()
+def _file_words(details: pd.DataFrame) -> str:
+    last = details["last_snapshot_id"]
+    counts = details.loc[last == last.max(), "state"].astype("str").value_counts()
     states = ", ".join(f"{count:,} {printable(str(state), 30)}" for state, count in counts.items())
     return f"{counts.sum():,}: {states}" if len(counts) else UNKNOWN
 
 
 def _slowest_files(details: pd.DataFrame, at: datetime) -> Table | None:
     files = stragglers(details, at=at)
-    running = files[files["verdict"].isin(["slow", "stuck", "retried", "big", "ok"])]
-    running = running[running["remaining_s"].notna()]
+    running = files[files["state"].isin(["InProgress", "Retry"]) & files["remaining_s"].notna()]
     slowest = running.nlargest(_SLOWEST_FILES, ["is_straggler", "remaining_s"])
     if slowest.empty:
         return None

@@ -1,0 +1,123 @@
+"""The terminal view: what is known is shown, what is not is called unknown."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from rich.console import Console
+
+from importstats.backtest import backtest
+from importstats.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
+from importstats.response import ImportJobRecord, parse_response
+from importstats.simulator import simulate_job
+from importstats.snapshot import Snapshot
+from importstats.terminal import job_view, print_job_list, print_scores, print_summary
+
+HOSTILE = "[red]x[/red] \x1b]0;owned\x07\x1b[31m\u202egnp.exe\n" + "long" * 10_000
+
+
+@pytest.fixture
+def console():
+    return Console(width=110, record=True, markup=False, file=io.StringIO())
+
+
+def frames_until(shape, share, **options):
+    """The frames of a simulated job, cut at a share of its life, and the time of the cut."""
+    simulation = simulate_job(shape, seed=3, poll_every_s=30, **options)
+    jobs, details = simulation.tables()
+    jobs, details = jobs_frame(jobs), details_frame(details)
+    cut = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
+    return jobs[jobs["observed_at"] <= cut], details[details["observed_at"] <= cut], cut
+
+
+def shown(console, renderable):
+    console.print(renderable)
+    return console.export_text()
+
+
+def test_a_running_job_shows_phase_rates_eta_and_its_slowest_files(console):
+    jobs, details, at = frames_until("stragglers", 0.5)
+    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    assert "Importing" in text
+    assert "rows/s" in text
+    assert "80 % sure" in text
+    assert "slowest files" in text
+    assert "part-" in text
+
+
+def test_index_building_says_why_the_job_stands_at_80(console):
+    jobs, details, at = frames_until("index_bound", 0.8)
+    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    assert "IndexBuilding" in text
+    assert "index" in text.lower().split("indexbuilding", 1)[1]
+    assert "slowest files" not in text
+
+
+def test_an_ended_job_has_an_end_and_no_eta(console):
+    jobs, details, at = frames_until("steady", 1.0)
+    text = shown(console, job_view(jobs, details, at=at + timedelta(hours=1), zone=UTC))
+    assert "ended" in text
+    assert "ago" not in text
+
+
+def test_a_failed_job_shows_its_reason_and_how_far_it_came(console):
+    jobs, details, at = frames_until("failing", 1.0)
+    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    assert "Failed" in text
+    assert "reason" in text
+    assert "unknown" in text
+
+
+def test_before_the_first_snapshot_it_waits(console):
+    empty = flatten_jobs([])
+    text = shown(console, job_view(empty, flatten_details([]), at=datetime.now(UTC)))
+    assert "waiting" in text
+
+
+def test_a_job_of_which_nothing_is_known_has_nothing_but_unknowns(console):
+    answer = parse_response('{"code": 0, "data": {"jobId": "7", "state": "Importing"}}')
+    now = datetime(2026, 5, 18, tzinfo=UTC)
+    snapshot = Snapshot(now, "7", "http://x", answer)
+    text = shown(
+        console, job_view(flatten_jobs(snapshot), flatten_details(snapshot), at=now, zone=UTC)
+    )
+    assert text.count("unknown") >= 4
+    assert "0 rows/s" not in text
+
+
+def hostile_snapshot():
+    data = {"jobId": HOSTILE, "collectionName": HOSTILE, "state": HOSTILE, "reason": HOSTILE}
+    file = {"fileName": HOSTILE, "state": "InProgress", "importedRows": 1, "totalRows": 9}
+    answer = parse_response({"code": 0, "data": {**data, "details": [file, file]}})
+    return Snapshot(datetime(2026, 5, 18, tzinfo=UTC), HOSTILE, "http://x", answer)
+
+
+def test_hostile_names_neither_style_nor_steer_the_terminal(console):
+    snapshot = hostile_snapshot()
+    jobs, details = flatten_jobs(snapshot), flatten_details(snapshot)
+    console.print(job_view(jobs, details, at=snapshot.observed_at, zone=UTC))
+    print_summary(console, jobs, details)
+    record = ImportJobRecord(job_id=HOSTILE, collection_name=HOSTILE, state=HOSTILE, reason=HOSTILE)
+    print_job_list(console, [record])
+    text = console.export_text()
+    assert "[red]x[/red]" in text, "shown as it is, not taken for markup"
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
+    assert len(text) < 20_000
+
+
+def test_tables_of_nothing_say_so(console):
+    print_summary(console, flatten_jobs([]), flatten_details([]))
+    print_job_list(console, [])
+    text = console.export_text()
+    assert "no jobs" in text
+    assert "no import jobs" in text
+
+
+def test_scores_are_a_table_of_methods(console):
+    jobs, details = simulate_job("steady", seed=2, poll_every_s=60).tables()
+    result = backtest(jobs_frame(jobs), details_frame(details), ["eta", "linear"], per_job=10)
+    print_scores(console, result)
+    text = console.export_text()
+    assert "eta" in text
+    assert "linear" in text
+    assert "IndexBuilding" in text
