@@ -27,7 +27,8 @@ from importstats.response import (
 )
 from importstats.schema import DETAILS_SCHEMA, details_table
 from importstats.snapshot import Snapshot
-from importstats.store import SnapshotStore, _Files
+from importstats.store import SnapshotStore
+from importstats.store.files import Files
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
 SERVER = "http://localhost:19530"
@@ -129,7 +130,7 @@ def life(monkeypatch: pytest.MonkeyPatch) -> Life:
         return run
 
     for name in ("put", "delete", "move"):
-        monkeypatch.setattr(_Files, name, mortal(getattr(_Files, name)))
+        monkeypatch.setattr(Files, name, mortal(getattr(Files, name)))
     return life
 
 

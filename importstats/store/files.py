@@ -1,0 +1,160 @@
+"""Whole files in a folder or a bucket: durable writes, and errors that explain."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+from importstats.endpoint import without_secrets
+from importstats.errors import StoreError
+from importstats.response import excerpt
+
+TEMPORARY: Final = "_tmp"
+
+
+class Files:
+    """Whole files below the root of the store, on disk or in a bucket, with errors that explain."""
+
+    def __init__(self, path_or_uri: str | os.PathLike[str], filesystem: pafs.FileSystem | None):
+        text = os.fspath(path_or_uri)
+        if filesystem is not None:
+            self.filesystem, self.root, self.uri = filesystem, text.rstrip("/"), text
+        elif re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", text):
+            self.uri = without_secrets(text)
+            with self.explained("open", ""):
+                self.filesystem, self.root = pafs.FileSystem.from_uri(_tuned(text))
+        else:
+            self.root = str(Path(text).expanduser().absolute())
+            self.filesystem, self.uri = pafs.LocalFileSystem(), self.root
+        self.is_local = isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    def full(self, path: str) -> str:
+        """The path as the file system has it."""
+        return f"{self.root}/{path}" if path else self.root
+
+    @contextmanager
+    def explained(
+        self, action: str, path: str, *, but: tuple[type[OSError], ...] = ()
+    ) -> Iterator[None]:
+        """Turn a failure of the file system into a :class:`StoreError` of one line."""
+        where = f"{self.uri.rstrip('/')}/{path}".rstrip("/")
+        try:
+            yield
+        except but:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            reason = _REASONS.get(getattr(error, "errno", None) or 0)
+            reason = reason or excerpt(str(error).partition(" (Request ID")[0], 300)
+            raise StoreError(f"cannot {action} {where}: {reason}") from error
+
+    def put(self, path: str, content: pa.Buffer | bytes) -> None:
+        """Make a file appear whole and durable, or not at all."""
+        with self.explained("write", path):
+            if self.is_local:
+                _put_durably(Path(self.root), path, content)
+            else:
+                with self.filesystem.open_output_stream(self.full(path)) as stream:
+                    stream.write(content)
+
+    def entries(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
+        """What is in a folder; nothing if there is no such folder."""
+        selector = pafs.FileSelector(self.full(folder), allow_not_found=True, recursive=recursive)
+        with self.explained("list", folder):
+            infos: list[pafs.FileInfo] = self.filesystem.get_file_info(selector)
+        return infos
+
+    def relative(self, info: pafs.FileInfo) -> str:
+        """The path of an entry below the root."""
+        path: str = info.path
+        return path[len(self.root) :].lstrip("/")
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file or folder."""
+        with self.explained("read", path):
+            info = self.filesystem.get_file_info(self.full(path))
+        return bool(info.type != pafs.FileType.NotFound)
+
+    def read(self, path: str) -> pa.Buffer:
+        """The bytes of a file. A missing one raises FileNotFoundError."""
+        with (
+            self.explained("read", path, but=(FileNotFoundError,)),
+            self.filesystem.open_input_stream(self.full(path)) as stream,
+        ):
+            return stream.read_buffer()
+
+    def delete(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        with self.explained("delete", path), suppress(FileNotFoundError):
+            self.filesystem.delete_file(self.full(path))
+
+    def move(self, path: str, target: str) -> None:
+        """Move a file, into a folder that need not exist."""
+        with self.explained("move", path):
+            if self.is_local:
+                Path(self.full(target)).parent.mkdir(parents=True, exist_ok=True)
+            self.filesystem.move(self.full(path), self.full(target))
+
+
+_REASONS: Final = {
+    errno.ENOSPC: "no space left on the device; free some, or choose another store",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another store",
+    errno.EFBIG: "the file would exceed the size limit (ulimit -f); raise the limit",
+    errno.EACCES: "permission denied; check the owner and mode of the folder",
+    errno.EPERM: "permission denied; check the owner and mode of the folder",
+    errno.EROFS: "the file system is read-only; choose another store",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; choose another store",
+    errno.ENAMETOOLONG: "the path is too long; choose a shorter one",
+}
+
+
+def _put_durably(root: Path, path: str, content: pa.Buffer | bytes) -> None:
+    target = root / path
+    # Not beside the target: some tools read every file of a folder, whatever its name.
+    temporary = root / TEMPORARY / f"{target.name}.{secrets.token_hex(6)}"
+    _make_folder(temporary.parent)
+    _make_folder(target.parent)
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(target)
+        _sync_folder(target.parent)
+    except BaseException:
+        for leftover in (temporary, target):
+            with suppress(OSError):
+                leftover.unlink()
+        raise
+
+
+def _make_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they survive a crash."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _tuned(uri: str) -> str:
+    # Without it pyarrow sends three requests (a multipart upload) for the smallest object.
+    if uri.startswith("s3://") and "allow_delayed_open" not in uri:
+        return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
+    return uri

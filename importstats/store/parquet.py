@@ -1,0 +1,114 @@
+"""The two tables as Parquet files: how they are encoded, and how read back and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+from importstats.schema import (
+    DETAILS_SCHEMA,
+    JOBS_SCHEMA,
+    RUN_COLUMNS,
+)
+from importstats.store.segments import TableName
+
+
+def _with_dictionaries(schema: pa.Schema) -> pa.Schema:
+    text = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema(
+        [field.with_type(text) if pa.types.is_string(field.type) else field for field in schema],
+        metadata=schema.metadata,
+    )
+
+
+#: What reads return: the stored schemas with every text column as ``dictionary<int32, string>``,
+#: which keeps a repeated text once and becomes a pandas categorical.
+JOBS_RESULT_SCHEMA: Final = _with_dictionaries(JOBS_SCHEMA)
+DETAILS_RESULT_SCHEMA: Final = _with_dictionaries(DETAILS_SCHEMA)
+
+STORED_SCHEMAS: Final = {"jobs": JOBS_SCHEMA, "details": DETAILS_SCHEMA}
+_RESULT_SCHEMAS: Final = {"jobs": JOBS_RESULT_SCHEMA, "details": DETAILS_RESULT_SCHEMA}
+VALUE_COLUMNS: Final = tuple(name for name in DETAILS_SCHEMA.names if name not in RUN_COLUMNS)
+_TEXT_COLUMNS: Final = {
+    table: [field.name for field in schema if pa.types.is_string(field.type)]
+    for table, schema in STORED_SCHEMAS.items()
+}
+
+
+_ROW_GROUP_ROWS: Final = 2**16
+
+#: Columns without which a jobs row means nothing.
+JOBS_KEY: Final = ("snapshot_id", "observed_at", "source_uri", "job_id")
+_NEVER_NULL: Final = frozenset({*JOBS_KEY, *RUN_COLUMNS})
+
+# Measured by benchmarks/store.py: counts differ by little from row to row, which deltas use; file
+# names do not repeat in a fresh segment and stand together in a compacted one, where zstd needs no
+# dictionary; all else has few values. BYTE_STREAM_SPLIT would take a third off compacted counts,
+# but is too new for integers to be read everywhere; zstd 9 would take 5 percent off them.
+_DELTA_COLUMNS: Final = ("file_index", "file_size_bytes", "imported_rows", "total_rows")
+_PLAIN_COLUMNS: Final = ("file_name",)
+
+
+def encode(table: pa.Table) -> pa.Buffer:
+    """A table as a Parquet file."""
+    other = {*_DELTA_COLUMNS, *_PLAIN_COLUMNS}
+    delta = [name for name in _DELTA_COLUMNS if name in table.column_names]
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=[name for name in table.column_names if name not in other],
+        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+        # Arrow's copy of the schema would double a small file, and Parquet's own says it all.
+        store_schema=False,
+    ) as writer:
+        writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+        writer.add_key_value_metadata(table.schema.metadata)
+    return sink.getvalue()
+
+
+def decode(
+    source: str | pa.BufferReader,
+    filesystem: pafs.FileSystem | None,
+    table: TableName,
+    columns: Sequence[str],
+    filter_: pc.Expression | None = None,
+) -> pa.Table:
+    """The columns of a Parquet file as reads return them, or ArrowInvalid for another schema."""
+    text = [name for name in _TEXT_COLUMNS[table] if name in columns]
+    if filter_ is None:
+        try:
+            file = pq.ParquetFile(source, filesystem=filesystem, read_dictionary=text)
+        except KeyError as error:
+            raise pa.ArrowInvalid(f"column {error} is missing") from error
+        with file:
+            found = file.read(list(columns))
+    else:
+        options = ds.ParquetReadOptions(dictionary_columns=set(_TEXT_COLUMNS[table]))
+        fragment = ds.ParquetFileFormat(options).make_fragment(source, filesystem)
+        found = fragment.to_table(columns=list(columns), filter=filter_)
+    schema = result_schema(table, columns)
+    missing = [name for name in columns if name not in found.column_names]
+    if missing:
+        raise pa.ArrowInvalid(f"column {missing[0]} is missing")
+    found = found.select(schema.names)
+    nulls = [name for name in columns if name in _NEVER_NULL and found[name].null_count]
+    if nulls:
+        raise pa.ArrowInvalid(f"column {nulls[0]} has nulls")
+    if found.schema.types != schema.types:
+        raise pa.ArrowInvalid("columns have other types than the store's")
+    return found
+
+
+def result_schema(table: TableName, columns: Sequence[str]) -> pa.Schema:
+    """The schema of these columns as reads return them."""
+    schema = _RESULT_SCHEMAS[table]
+    return pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)

@@ -1,0 +1,185 @@
+"""Runs: rows that each stand for a file's values in several snapshots, as arrays.
+
+A position is the place of a snapshot among those of its job, in the order of their ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.schema import (
+    RUN_COLUMNS,
+)
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Timeline(NamedTuple):
+    """The snapshots of one job in the order of their ids. A position is an index into it."""
+
+    ids: Ints
+    times: Ints
+
+
+class Runs(NamedTuple):
+    """Values of files, and the positions each row stands for, from ``first`` to ``last``."""
+
+    values: pa.Table
+    first: Ints
+    last: Ints
+
+
+# No neighbour of itself or of any position.
+NOWHERE: Final = -2
+
+
+def locate(runs: pa.Table, ids: Ints) -> tuple[Ints, Ints]:
+    """Positions of the first and last snapshot of each run among sorted ids.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        A run begins or ends at a snapshot that is not there, or ends before it begins.
+    """
+    ends = []
+    for name in ("snapshot_id", "last_snapshot_id"):
+        wanted = ints(runs[name])
+        found = np.searchsorted(ids, wanted)
+        if len(wanted) and (not len(ids) or np.any(ids[np.minimum(found, len(ids) - 1)] != wanted)):
+            raise pa.ArrowInvalid("details rows refer to snapshots that the jobs rows do not have")
+        ends.append(found)
+    first, last = ends
+    if np.any(last < first):
+        raise pa.ArrowInvalid("details rows end before they begin")
+    return first, last
+
+
+def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
+    """The runs of one segment in terms of another timeline.
+
+    ``positions`` says where each snapshot of the segment stands there, or :data:`NOWHERE`. Runs
+    are cut where their snapshots are not neighbours there, for what lies between may differ.
+    """
+    first, last = locate(runs, ids)
+    blocks = np.cumsum(np.diff(positions, prepend=positions[:1] - 1) != 1)
+    starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+    stops = np.append(starts[1:], len(ids)) - 1
+    rows, offset = repeat(blocks[last] - blocks[first] + 1)
+    block = blocks[first][rows] + offset
+    first = positions[np.maximum(first[rows], starts[block])]
+    last = positions[np.minimum(last[rows], stops[block])]
+    kept = first != NOWHERE
+    values = runs.drop_columns([name for name in RUN_COLUMNS if name in runs.column_names])
+    if len(rows) != runs.num_rows or not kept.all():
+        values = values.take(rows[kept])
+    return Runs(values, first[kept], last[kept])
+
+
+def repeat(counts: Ints) -> tuple[Ints, Ints]:
+    """Each index as often as its count says, and the number of the repetition, from 0."""
+    index = np.repeat(np.arange(len(counts)), counts)
+    return index, np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
+    """Runs of several segments in terms of one timeline, one after the other."""
+    tables = [schema.empty_table(), *(part.values.select(schema.names) for part in parts)]
+    values = pa.concat_tables([table.cast(schema) for table in tables])
+    return Runs(
+        values.unify_dictionaries().combine_chunks(),
+        np.concatenate([np.empty(0, np.int64), *(part.first for part in parts)]),
+        np.concatenate([np.empty(0, np.int64), *(part.last for part in parts)]),
+    )
+
+
+def extend(runs: Runs) -> Runs:
+    """Runs by (file_index, position), joined where neighbours in time have the same values."""
+    if runs.values.num_rows == 0:
+        return runs
+    order = np.lexsort((runs.first, _file_index(runs.values)))
+    first, last = runs.first[order], runs.last[order]
+    goes_on = first[1:] == last[:-1] + 1
+    for column in runs.values.columns:
+        for codes in _codes(column):
+            codes = codes[order]
+            goes_on &= codes[1:] == codes[:-1]
+    heads = np.flatnonzero(np.append(True, ~goes_on))
+    tails = np.append(heads[1:], len(order)) - 1
+    return Runs(runs.values.take(order[heads]), first[heads], last[tails])
+
+
+def expand(runs: Runs, begin: int, end: int) -> Runs:
+    """One row per file and position in ``begin <= position < end``, by (position, file_index)."""
+    inside = np.flatnonzero((runs.first < end) & (runs.last >= begin))
+    first = np.maximum(runs.first[inside], begin)
+    rows, offset = repeat(np.minimum(runs.last[inside], end - 1) - first + 1)
+    positions = first[rows] + offset
+    rows = inside[rows]
+    order = np.lexsort((_file_index(runs.values)[rows], positions))
+    positions = positions[order]
+    return Runs(runs.values.take(rows[order]), positions, positions)
+
+
+def windows(runs: Runs, snapshots: int, max_rows: int | None) -> Iterator[tuple[int, int]]:
+    """Ranges of positions that expand to at most ``max_rows`` rows, or are one snapshot."""
+    if max_rows is None:
+        yield 0, snapshots
+        return
+    edges = np.bincount(runs.first, minlength=snapshots + 1)
+    edges -= np.bincount(runs.last + 1, minlength=snapshots + 1)
+    total = np.cumsum(np.cumsum(edges)[:snapshots])
+    begin = 0
+    while begin < snapshots:
+        before = total[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(total, before + max_rows, side="right")))
+        yield begin, end
+        begin = end
+
+
+def _file_index(values: pa.Table) -> Ints:
+    return ints(pc.fill_null(values["file_index"], -1))
+
+
+def ints(column: pa.ChunkedArray) -> Ints:
+    """A column without nulls as int64; times as microseconds since 1970."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    return np.asarray(column.to_numpy(), np.int64)
+
+
+def _codes(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
+    """Arrays in which two rows agree if, and only if, their values do; null equals null only."""
+    array = column.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        yield array.indices.fill_null(-1).to_numpy()
+        return
+    # Floats by their bits: NaN is unchanged NaN, and -0.0 is not 0.0.
+    bits = array.view(pa.int64())
+    yield bits.fill_null(0).to_numpy()
+    if bits.null_count:
+        yield bits.is_null().to_numpy(zero_copy_only=False)
+
+
+def run_rows(runs: Runs, timeline: Timeline, schema: pa.Schema) -> pa.Table:
+    """Runs as rows of the details table, with the columns of the schema."""
+    made = {
+        "snapshot_id": (timeline.ids, runs.first),
+        "last_snapshot_id": (timeline.ids, runs.last),
+        "observed_at": (timeline.times, runs.first),
+        "last_observed_at": (timeline.times, runs.last),
+    }
+    columns = []
+    for field in schema:
+        if field.name in made:
+            values, positions = made[field.name]
+            columns.append(pa.array(values[positions]).cast(field.type))
+        else:
+            columns.append(runs.values[field.name].cast(field.type))
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,142 @@
+"""Segments: the units a store is made of, each named so that a name says what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.schema import (
+    TIMESTAMP,
+)
+from importstats.store.runs import Flags, Ints
+
+TableName = Literal["jobs", "details"]
+SUFFIX: Final = ".parquet"
+
+
+def slug(identifier: str) -> str:
+    """A folder name for a text that a server or user chose: safe, bounded, one to one.
+
+    A short plain identifier of lower-case letters, digits, ``-`` and ``_`` stands as it is.
+    Anything else becomes a readable remnant, ``~`` and 80 bits of its BLAKE2b hash; ``~`` occurs
+    in no plain one, so the two kinds cannot meet. Upper case counts as not plain, because some
+    file systems do not tell it from lower case; so do numbers beyond int64 or with a leading zero,
+    because tools that guess types from folder names would not keep them apart.
+
+    Examples
+    --------
+    >>> slug("449839014328146740")
+    '449839014328146740'
+    >>> slug("../../etc/passwd")
+    'etc-passwd~b8860ee917d4e3d10f7c'
+    """
+    if _PLAIN.fullmatch(identifier):
+        return identifier
+    remnant = re.sub(r"[^a-z0-9_.]+", "-", identifier.lower().removeprefix("https://"))
+    digest = hashlib.blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=10)
+    return f"{remnant[:48].strip('-._')}~{digest.hexdigest()}"
+
+
+_PLAIN: Final = re.compile(r"0|[1-9][0-9]{0,17}|(?=.*[a-z])[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+
+
+class JobFolder(NamedTuple):
+    """The folder of one job, below either table's folder."""
+
+    cluster: str
+    job: str
+
+    @property
+    def folder(self) -> str:
+        """Its path."""
+        return f"cluster={self.cluster}/job={self.job}"
+
+
+class Segment(NamedTuple):
+    """A segment by its file name; ``level`` before ``name``, so the order is that of preference."""
+
+    level: int
+    name: str
+    first: str
+    last: str
+    job: JobFolder
+
+    def path(self, table: TableName) -> str:
+        """The path of its file in a table."""
+        return f"{table}/{self.job.folder}/{self.name}{SUFFIX}"
+
+    @classmethod
+    def create(cls, job: JobFolder, level: int, observed_at: pa.ChunkedArray) -> Segment:
+        """A new segment with a name of its own."""
+        span = pc.min_max(observed_at)
+        first, last = (_time_text(span[end].cast(pa.int64()).as_py()) for end in ("min", "max"))
+        name = f"{first}-{last}-L{level}-{secrets.token_hex(6)}"
+        if not _SEGMENT_NAME.fullmatch(name):
+            raise ValueError("observed_at lies outside the years 1 to 9999")
+        return cls(level, name, first, last, job)
+
+    @classmethod
+    def parse(cls, job: JobFolder, file_name: str) -> Segment | None:
+        """The segment of a file, or ``None`` if it is not one of ours."""
+        name = file_name.removesuffix(SUFFIX)
+        match = _SEGMENT_NAME.fullmatch(name)
+        if match is None or name == file_name:
+            return None
+        return cls(int(match["level"]), name, match["first"], match["last"], job)
+
+
+_TIME: Final = r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z"
+_SEGMENT_NAME: Final = re.compile(
+    rf"(?P<first>{_TIME})-(?P<last>{_TIME})-L(?P<level>[0-9]+)-[0-9a-f]{{12}}"
+)
+
+
+def _time_text(microseconds: int) -> str:
+    """Microseconds since 1970 as a text that sorts by time and can stand in a file name."""
+    return str(np.datetime64(microseconds, "us")).replace("-", "").replace(":", "") + "Z"
+
+
+class Period(NamedTuple):
+    """A period with both its ends, in microseconds since 1970; ``None`` is open."""
+
+    since: int | None
+    until: int | None
+
+    @classmethod
+    def of(cls, since: datetime | None, until: datetime | None) -> Period:
+        """A period from datetimes, which must have a time zone."""
+        return cls(_microseconds(since, "since"), _microseconds(until, "until"))
+
+    def may_hold(self, segment: Segment) -> bool:
+        """Whether a segment can hold snapshots of this time, by its name."""
+        return (self.since is None or segment.last >= _time_text(self.since)) and (
+            self.until is None or segment.first <= _time_text(self.until)
+        )
+
+    def mask(self, times: Ints) -> Flags:
+        """Which of these times lie in it."""
+        inside = np.ones(len(times), bool)
+        if self.since is not None:
+            inside &= times >= self.since
+        if self.until is not None:
+            inside &= times <= self.until
+        return inside
+
+
+def _microseconds(when: datetime | None, name: str) -> int | None:
+    if when is None:
+        return None
+    if when.tzinfo is None:
+        raise ValueError(f"{name} has no time zone; snapshots are timed in UTC")
+    microseconds: int = pa.scalar(when.astimezone(UTC), TIMESTAMP).cast(pa.int64()).as_py()
+    return microseconds
+
+
+ALWAYS: Final = Period(None, None)
