@@ -13,6 +13,7 @@ The way of the data, each step a module: :mod:`~importstats.client` asks a serve
 """
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from importstats.client import ImportClient
 from importstats.collector import Collector, PollPolicy
@@ -29,9 +30,7 @@ from importstats.errors import (
 )
 from importstats.eta import eta
 from importstats.frames import flatten_details, flatten_jobs, load_details, load_jobs
-from importstats.job import ImportJob
 from importstats.phases import phases, with_phase
-from importstats.report import report
 from importstats.response import (
     GetImportProgressResponse,
     ImportProgressData,
@@ -44,6 +43,9 @@ from importstats.store import SnapshotStore
 from importstats.stragglers import stragglers
 from importstats.summary import compare, summary
 from importstats.throughput import throughput
+
+if TYPE_CHECKING:
+    from importstats.job import ImportJob
 
 __version__ = "0.1.0"
 
@@ -78,9 +80,17 @@ __all__ = [
     "parse_file_name",
     "parse_response",
     "phases",
-    "report",
     "stragglers",
     "summary",
     "throughput",
     "with_phase",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What draws is imported when it is asked for: matplotlib would double the start of a command.
+    if name == "ImportJob":
+        from importstats.job import ImportJob
+
+        return ImportJob
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

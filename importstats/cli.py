@@ -28,7 +28,6 @@ from importstats.backtest import BASELINES, backtest
 from importstats.client import ImportClient, ProgressSource
 from importstats.collector import CollectedJob, Collector, PollPolicy
 from importstats.delivery import Notifier
-from importstats.demo import run_demo
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -38,9 +37,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from importstats.fleet import fleet
+from importstats.fleet_plots import plot_fleet
 from importstats.frames import load_details, load_jobs
-from importstats.plots import plot_eta_error
-from importstats.report import report
 from importstats.response import printable
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
 from importstats.store import SnapshotStore
@@ -58,6 +57,7 @@ EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {
 EXIT_JOB_FAILED: Final = 8
 EXIT_END_MISSED: Final = 9
 
+# Commands that draw import matplotlib themselves: it would double the start of all the others.
 app = typer.Typer(
     help="Collect, analyse and show the progress of Milvus and Zilliz Cloud bulk imports.",
     no_args_is_help=True,
@@ -413,6 +413,8 @@ def demo(
     seconds: Annotated[float, typer.Option(min=1, help="About how long the job takes.")] = 25.0,
 ) -> None:
     """Watch a simulated import being collected, and get its store, figure and report."""
+    from importstats.demo import run_demo
+
     run_demo(out, files=files, seed=seed, seconds=seconds, console=_console())
 
 
@@ -448,9 +450,11 @@ def write_report(
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
+    from importstats.report import report
+
     opened = SnapshotStore(store)
     jobs = load_jobs(opened, job_id=job, gaps=True)
-    if jobs.empty:
+    if jobs["error"].notna().all():
         raise StoreError(f"{opened.uri} holds no snapshot of job {printable(job)}")
     ending = ReportForm.HTML if out and out.suffix == ".html" else ReportForm.MD
     ending = ReportForm.JSON if out and out.suffix == ".json" else ending
@@ -491,7 +495,38 @@ def score_methods(
     )
     terminal.print_scores(_console(), result)
     if plot is not None:
+        from importstats.plots import plot_eta_error
+
         plot_eta_error(result.by_tenth).figure.savefig(plot, dpi=150, bbox_inches="tight")
+        typer.echo(f"wrote {plot}")
+
+
+@app.command("fleet")
+def show_fleet(
+    store: StoreArgument = DEFAULT_STORE,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the work is done: synchronous (here), processes (local), or the address "
+            "of a Dask scheduler, tcp://host:8786. Default: here for few jobs, else processes.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only jobs seen at or after this time, UTC.", show_default=False),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a figure of the fleet.", show_default=False)
+    ] = None,
+) -> None:
+    """Analyse all jobs of a store: ETAs, slow collections, failure causes, rates, phases."""
+    found = fleet(
+        store, scheduler=scheduler, since=None if since is None else since.replace(tzinfo=UTC)
+    )
+    terminal.print_fleet(_console(), found)
+    if plot is not None:
+        plot_fleet(found).savefig(plot, dpi=150)
         typer.echo(f"wrote {plot}")
 
 

@@ -26,6 +26,7 @@ from urllib3.util import Retry
 from importstats.endpoint import from_environment, parse_endpoint, without_secrets
 from importstats.errors import (
     BadResponseError,
+    ImportStatsError,
     JobNotFoundError,
     ServerError,
     UnauthorizedError,
@@ -47,6 +48,7 @@ _DESCRIBE_PATHS: Final = (f"{_JOBS}/describe", f"{_JOBS}/get_progress", f"{_JOBS
 _LIST_PATH: Final = f"{_JOBS}/list"
 _PAGE_SIZE: Final = 100
 _CHUNK_BYTES: Final = 1 << 16
+_SHORTEST_MASKED: Final = 8
 
 
 class ProgressSource(Protocol):
@@ -94,7 +96,8 @@ class ImportClient:
     Raises
     ------
     ImportStatsError
-        No URI is given or set, or it is none.
+        No URI is given or set, or it is none; or the token or database cannot stand in an HTTP
+        header.
     """
 
     def __init__(
@@ -113,7 +116,7 @@ class ImportClient:
     ) -> None:
         endpoint = parse_endpoint(uri)
         self.uri = endpoint.uri
-        self.db_name = db_name or from_environment("db_name")
+        self.db_name = _header("database", db_name or from_environment("db_name") or "") or None
         self.timeout = timeout
         self.verify = verify
         self.max_response_bytes = max_response_bytes
@@ -124,11 +127,12 @@ class ImportClient:
         }
         self._describe_path: str | None = None
         self._session = _session(retries)
-        self._session.auth = _BearerToken(
-            token or endpoint.credentials or from_environment("token") or ""
+        self._token = _BearerToken(
+            _header("token", token or endpoint.credentials or from_environment("token") or "")
         )
+        self._session.auth = self._token
         if self.db_name:
-            self._session.headers["DB-Name"] = self.db_name
+            self._session.headers["DB-Name"] = self.db_name.encode()
 
     def __repr__(self) -> str:
         database = f", db_name={self.db_name!r}" if self.db_name else ""
@@ -159,6 +163,9 @@ class ImportClient:
         ------
         UnreachableError, UnauthorizedError, BadResponseError, JobNotFoundError, ServerError
         """
+        if not _is_text(job_id):
+            # A byte of the command line that was no UTF-8. JSON could say it, no table could.
+            raise JobNotFoundError(f"job id {excerpt(ascii(job_id))} is no valid text; wrong id")
         answer = parse_response(self._describe(job_id))
         # A server that has no such job may answer with the state None instead of an error.
         if answer.data.state == "None" and not answer.data.details:
@@ -247,7 +254,8 @@ class ImportClient:
                 f"{self.uri}: the TLS certificate cannot be verified ({_cause(error)}); "
                 "give your own CA with verify=PATH or --ca-file"
             ) from None
-        except (requests.exceptions.RequestException, HTTPError, OSError) as error:
+        # ValueError: how the libraries take a Retry-After or Location that makes no sense.
+        except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
             raise UnreachableError(
                 f"{self.uri} does not answer ({_cause(error)}); check the URI and the network"
             ) from None
@@ -269,7 +277,7 @@ class ImportClient:
                 raise UnreachableError(
                     f"{self.uri} was still sending after {self.timeout:g} s; raise the timeout"
                 )
-        return bytes(content)
+        return self._token.masked(bytes(content))
 
     def _check_http_status(self, response: requests.Response, path: str, content: bytes) -> None:
         code = response.status_code
@@ -281,7 +289,8 @@ class ImportClient:
                 "check MILVUS_TOKEN"
             )
         if 300 <= code < 400:
-            target = excerpt(without_secrets(response.headers.get("Location", "nowhere")))
+            location = self._token.masked(response.headers.get("Location", "nowhere").encode())
+            target = excerpt(without_secrets(location.decode()))
             raise ServerError(
                 f"{self.uri} redirects to {target}; redirects are not followed, "
                 "give that address as the URI if you trust it",
@@ -322,10 +331,42 @@ class _BearerToken(AuthBase):
     def __init__(self, token: str) -> None:
         self._token = token
 
+    def masked(self, content: bytes) -> bytes:
+        """What a server sent, without the token if it repeats it: content is logged and stored.
+
+        A short token may be a word of the data, so it is left.
+        """
+        if len(self._token) < _SHORTEST_MASKED:
+            return content
+        return content.replace(self._token.encode(), b"***")
+
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
+            # Header text is taken for Latin-1, and Milvus reads UTF-8.
+            request.headers["Authorization"] = f"Bearer {self._token}".encode().decode("latin-1")
         return request
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _header(what: str, value: str) -> str:
+    """The value as it can stand in an HTTP header: files and variables often end in a newline.
+
+    Anything that cannot is refused here, since the HTTP library's own message repeats the value.
+    """
+    value = value.strip()
+    if not value.isprintable():
+        raise ImportStatsError(
+            f"the {what} has control characters, which no HTTP header can hold; "
+            "check where it comes from"
+        )
+    return value
 
 
 def _session(retries: int) -> requests.Session:

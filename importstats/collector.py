@@ -325,8 +325,9 @@ class Collector:
         """Whether a listed job is to be polled: running, or ended with its end not yet stored."""
         known = self.jobs.get(record.job_id)
         if record.state not in ENDED:
-            return known is None or known.state in ENDED  # Ended before: the id is used again.
-        if known is not None:
+            # Ended before: the id is used again. Lost before: the server found it again.
+            return known is None or known.ended
+        if known is not None and not known.lost:
             return False
         if not self.store.exists():
             return True
@@ -345,9 +346,16 @@ class Collector:
         self._note_saved(job, snapshot)
         job.since_compaction += 1
         if job.ended or self.once or job.since_compaction >= _COMPACT_EVERY:
-            self.store.compact(job.job_id, final=job.ended)
-            job.since_compaction = 0
+            self._compact(job)
         return partial(self._polled, job)
+
+    def _compact(self, job: CollectedJob) -> None:
+        """Compact; that it fails takes nothing from what is stored, so collecting goes on."""
+        job.since_compaction = 0
+        try:
+            self.store.compact(job.job_id, final=job.ended)
+        except StoreError as error:
+            _log(logging.WARNING, "cannot compact", job=job.job_id, reason=error)
 
     def _polled(self, job: CollectedJob) -> None:
         if job.ended:
@@ -394,7 +402,7 @@ class Collector:
         job.error = error
         job.pause_s = self.policy.pause_s(job.pause_s, changed=False, state=None, rows=False)
         if isinstance(error, JobNotFoundError) and job.failures >= _NOT_FOUND_LIMIT:
-            if job.latest is None:
+            if job.latest is None and job.job_id in self._wanted:
                 raise error
             job.lost = True
         # The first failure opens the gap; that the job is lost closes it for good.

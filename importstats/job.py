@@ -115,7 +115,7 @@ class ImportJob:
     def load(
         cls,
         store: SnapshotStore | str | Path,
-        job_id: str,
+        job_id: str | None = None,
         *,
         source_uri: str | None = None,
         at: datetime | None = None,
@@ -127,7 +127,8 @@ class ImportJob:
         ----------
         store : SnapshotStore, str or Path
             The store, its folder or its URI.
-        job_id : str
+        job_id : str, optional
+            Not needed where the store has one job.
         source_uri : str, optional
             Its server; needed only where the store has jobs of this id from several.
         at, zone
@@ -138,10 +139,12 @@ class ImportJob:
         StoreError
             There is no store, or it cannot be read.
         ValueError
-            The store does not have this job, or has several of this id.
+            The store does not have this job, or has several that fit.
         """
         every = load_jobs(store, until=at)
-        own = every[every["job_id"] == job_id]
+        own = every
+        if job_id is not None:
+            own = own[own["job_id"] == job_id]
         if source_uri is not None:
             own = own[own["source_uri"] == source_uri]
         details = load_details(store, job_id=job_id, source_uri=source_uri, until=at, runs=True)

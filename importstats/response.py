@@ -295,7 +295,7 @@ _SECRET: Final = re.compile(
 def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
     """Decode a JSON object, or raise :class:`BadResponseError` that shows what came instead."""
     if isinstance(body, Mapping):
-        return dict(body)
+        return _of_bounded_depth(dict(body))
     try:
         decoded = _decode_json(body)
     except (ValueError, RecursionError) as error:
@@ -310,7 +310,25 @@ def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
         raise BadResponseError(
             f"the answer is a JSON {type(decoded).__name__}, not an object: {excerpt(body)!r}"
         )
-    return decoded
+    return _of_bounded_depth(decoded)
+
+
+def _of_bounded_depth(decoded: dict[str, Any]) -> dict[str, Any]:
+    """The object, or an error: what is nested deeper could be read, but not written again."""
+    level: list[Any] = [decoded]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return decoded
+    raise BadResponseError(f"the answer is nested more than {_DEEPEST} levels deep; refused")
+
+
+_DEEPEST: Final = 100
 
 
 def _as_bytes(text: bytes | str) -> bytes:
@@ -323,7 +341,13 @@ def _decode_json(body: bytes | str) -> Any:
     except (msgspec.DecodeError, UnicodeError):
         # Python's decoder also takes lone surrogates and numbers of any size.
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        return json.loads(text)
+        # What is no finite number stays text, which JSON can say again.
+        return json.loads(text, parse_float=_finite_or_text, parse_constant=str)
+
+
+def _finite_or_text(printed: str) -> float | str:
+    number = float(printed)
+    return number if math.isfinite(number) else printed
 
 
 def _status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | None]:
@@ -375,7 +399,8 @@ def _parse_detail(detail: Any) -> ImportProgressDetail:
     known = {name: value for name, value in detail.items() if name in _DETAIL_FIELDS}
     try:
         parsed = msgspec.convert(known, ImportProgressDetail)
-    except msgspec.ValidationError:
+        msgspec.json.encode(parsed)  # Fails if there is a lone surrogate in it.
+    except (msgspec.ValidationError, UnicodeEncodeError):
         known = {}
     if len(known) == len(detail):
         return parsed

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from rich.console import Console, Group, RenderableType
@@ -16,6 +16,7 @@ from rich.text import Text
 from importstats.backtest import Backtest
 from importstats.diagnosis import diagnose
 from importstats.eta import eta
+from importstats.fleet import Fleet
 from importstats.phases import END_PHASES, with_phase
 from importstats.response import ImportJobRecord, printable
 from importstats.stragglers import stragglers
@@ -249,6 +250,103 @@ def print_scores(console: Console, result: Backtest) -> None:
             )
         console.print(f"\n{title}")
         console.print(table if table.row_count else "no completed job to score")
+
+
+def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -> None:
+    """Print the tables of a fleet: what runs, what is slow, what fails, rates, phases."""
+    counts = fleet.jobs["status"].value_counts(sort=False)
+    console.print(", ".join(f"{count:,} {status}" for status, count in counts.items()))
+    severity = fleet.running["severity"].astype("str")
+    _print_table(
+        console,
+        "running now",
+        fleet.running.assign(style=severity.map(_SEVERITY_STYLES)).to_dict("records"),
+        {
+            "cluster": lambda job: _name(job["source_uri"]),
+            "job": lambda job: _name(job["job_id"]),
+            "collection": lambda job: _name(job["collection_name"]),
+            "phase": lambda job: str(job["phase"]),
+            "done": lambda job: format_percent(job["progress_pct"]),
+            "ETA": lambda job: format_time(job["eta_p50"], zone, day=True),
+            "80 % sure by": lambda job: format_time(job["eta_p90"], zone, day=True),
+        },
+    )
+    told = fleet.running[fleet.running["message"].notna()]
+    for job in told.head(_NOTES).to_dict("records"):
+        note = f"job {printable(job['job_id'], 60)}: {printable(job['message'], 300)}"
+        console.print(Text(note, style=_SEVERITY_STYLES[str(job["severity"])]))
+    _print_table(
+        console,
+        "slowest collections",
+        fleet.collections.head(_SLOWEST_COLLECTIONS).to_dict("records"),
+        {
+            "cluster": lambda row: _name(row["source_uri"]),
+            "collection": lambda row: _name(row["collection_name"]),
+            "jobs": lambda row: format_count(row["jobs"]),
+            "failed": lambda row: format_count(row["failed"]),
+            "rows": lambda row: format_count(row["rows"]),
+            "median": lambda row: format_duration(row["median_duration_s"]),
+            "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
+        },
+    )
+    _print_table(
+        console,
+        "failure causes",
+        fleet.failures.to_dict("records"),
+        {
+            "jobs": lambda row: format_count(row["jobs"]),
+            "phase": lambda row: row["phase"],
+            "last": lambda row: format_time(row["last_failed_at"], zone, day=True),
+            "cause": lambda row: _name(row["cause"]),
+        },
+    )
+    _print_table(
+        console,
+        "throughput by day (UTC) and cluster",
+        fleet.throughput.to_dict("records"),
+        {
+            "day": lambda row: f"{row['day']:%Y-%m-%d}",
+            "cluster": lambda row: _name(row["source_uri"]),
+            "jobs": lambda row: format_count(row["jobs"]),
+            "rows": lambda row: format_count(row["rows"]),
+            "bytes": lambda row: format_bytes(row["bytes"]),
+            "importing": lambda row: format_duration(row["importing_s"]),
+            "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
+        },
+    )
+    _print_table(
+        console,
+        "phases",
+        fleet.phases.to_dict("records"),
+        {
+            "cluster": lambda row: _name(row["source_uri"]),
+            "phase": lambda row: str(row["phase"]),
+            "jobs": lambda row: format_count(row["jobs"]),
+            "time": lambda row: format_duration(row["duration_s"]),
+            "share": lambda row: format_percent(100 * row["share"]),
+        },
+    )
+
+
+_SLOWEST_COLLECTIONS: Final = 10
+_NOTES: Final = 10
+_LEFT: Final = frozenset({"cluster", "job", "collection", "phase", "cause", "day"})
+
+
+def _print_table(
+    console: Console,
+    title: str,
+    rows: Sequence[Mapping[Hashable, Any]],
+    columns: Mapping[str, Callable[[Mapping[Hashable, Any]], str | Text]],
+) -> None:
+    """A titled table, each column by what it makes of a row; ``style`` of a row is its style."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in _LEFT else "right")
+    for row in rows:
+        table.add_row(*(cell(row) for cell in columns.values()), style=row.get("style") or None)
+    console.print(f"\n{title}", style="bold")
+    console.print(table if rows else "none")
 
 
 def _name(name: object) -> Text:

@@ -104,6 +104,8 @@ def format_time(time: datetime | None, zone: tzinfo | None = None, *, day: bool 
     """
     if not _known(time):
         return UNKNOWN
+    # A pandas Timestamp takes astimezone(None) for "drop the zone"; a datetime for the reader's.
+    time = pd.Timestamp(time).to_pydatetime(warn=False)
     return time.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z" if day else "%H:%M:%S %Z").strip()
 
 

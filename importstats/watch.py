@@ -7,11 +7,12 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.text import Text
 
 from importstats.collector import CollectedJob, Collector
-from importstats.frames import load_details, load_jobs
+from importstats.frames import flatten_details, flatten_jobs, load_details, load_jobs
 from importstats.store import SnapshotStore
 from importstats.terminal import job_view
 
@@ -50,17 +51,30 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
         while thread.is_alive():
             thread.join(pause)
             started = time.monotonic()
-            live.update(stored_job_view(collector.store, job_id), refresh=True)
+            live.update(_view(collector, job_id), refresh=True)
             # Drawing takes at most a third of the time, however large the job is.
             pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
-        live.update(stored_job_view(collector.store, job_id), refresh=True)
+        live.update(_view(collector, job_id), refresh=True)
     if outcome:
         raise outcome[0]
     return collector.jobs
 
 
+def _view(collector: Collector, job_id: str) -> RenderableType:
+    """What the store holds of the job, and why nothing new comes if the last poll failed."""
+    view = stored_job_view(collector.store, job_id)
+    job = collector.jobs.get(job_id)
+    error = job.error if job else None
+    if job is None or error is None:
+        return view
+    return Group(view, Text(f"no answer ({job.failures} in a row): {error}", style="red"))
+
+
 def stored_job_view(store: SnapshotStore, job_id: str) -> RenderableType:
     """:func:`~importstats.terminal.job_view` of what a store holds of a job now."""
-    jobs = load_jobs(store, job_id=job_id)
-    details = load_details(store, job_id=job_id, runs=True)
+    if store.exists():
+        jobs = load_jobs(store, job_id=job_id)
+        details = load_details(store, job_id=job_id, runs=True)
+    else:  # Before the first snapshot.
+        jobs, details = flatten_jobs(()), flatten_details(())
     return job_view(jobs, details, at=datetime.now(UTC))
