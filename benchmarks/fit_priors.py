@@ -48,6 +48,8 @@ from importstats.simulator.cluster import DEFAULT_START
 FAMILY = "steady_cluster"
 #: Earlier jobs of a world: of the same collection, and of another one.
 SAME, OTHER = 4, 2
+#: In which share of the clusters, or shapes, the intervals shall hold.
+STRICT = 0.75
 #: How much the pace of one and the same cluster and collection differs from job to job (sigma).
 DAY_SIGMA = 0.15
 #: Shapes that never complete say nothing of durations.
@@ -322,18 +324,27 @@ def fit_calibration(folds: Sequence[tuple[Priors, list[pd.DataFrame]]]) -> Float
 
     Without history every completed job of a world counts, with history all but its first. A
     stratum of few snapshots leans on its whole phase.
+
+    A job to come is not a draw from this mix. So the quantiles are then moved apart until an 80 %
+    interval would hold in three groups out of four (`STRICT`), not only on average over all. The
+    groups are what may be unlike anything seen: without history the cluster, and with it, since
+    the cluster is known then, the shape (conformal prediction for hierarchical data, where groups
+    are exchangeable and not single observations: Lee, Barber & Willett, 2023).
     """
-    parts = [
-        _standard_errors(priors, seen, with_history)
-        for priors, worlds in folds
-        for seen in worlds
-        for with_history in (False, True)
-    ]
-    errors = pd.concat(parts, ignore_index=True)
+    errors = pd.concat(
+        [
+            _standard_errors(priors, seen, with_history)
+            for priors, worlds in folds
+            for seen in worlds
+            for with_history in (False, True)
+        ],
+        ignore_index=True,
+    )
     calibration = np.empty((2, len(WORK_PHASES), STRATA, len(QUANTILES)))
     for history in (0, 1):
+        of_kind = errors[errors["history"] == history]
         for phase in range(len(WORK_PHASES)):
-            here = errors[(errors["history"] == history) & (errors["phase"] == phase)]
+            here = of_kind[of_kind["phase"] == phase]
             whole = here["error"].quantile(QUANTILES).to_numpy()
             for cell in range(STRATA):
                 own = here.loc[here["stratum"] == cell, "error"]
@@ -342,7 +353,20 @@ def fit_calibration(folds: Sequence[tuple[Priors, list[pd.DataFrame]]]) -> Float
                 if len(own):
                     mix = mix + own.quantile(QUANTILES).to_numpy() * weight
                 calibration[history, phase, cell] = mix
+        middle = calibration[history, ..., 1:2]
+        away = _interval_units(of_kind, calibration[history])
+        group = of_kind["shape" if history else "cluster"]
+        needed = away.groupby(group).quantile(0.8).quantile(STRICT)
+        calibration[history] = middle + needed * (calibration[history] - middle)
     return calibration
+
+
+def _interval_units(errors: pd.DataFrame, calibration: Floats) -> pd.Series:
+    """Errors as multiples of the distance from the middle to the quantile on their side."""
+    low, middle, high = calibration[errors["phase"], errors["stratum"]].T
+    error = errors["error"].to_numpy()
+    reach = np.where(error > middle, high - middle, middle - low)
+    return pd.Series(np.abs(error - middle) / reach, index=errors.index)
 
 
 def _standard_errors(priors: Priors, seen: pd.DataFrame, with_history: bool) -> pd.DataFrame:
@@ -356,7 +380,14 @@ def _standard_errors(priors: Priors, seen: pd.DataFrame, with_history: bool) -> 
     )
     error = np.log(rows["true_remaining_s"].to_numpy() / median) / spread
     return pd.DataFrame(
-        {"history": int(with_history), "phase": phase, "stratum": cell, "error": error}
+        {
+            "shape": rows["world"].to_numpy(),
+            "cluster": rows["source_uri"].astype("str").to_numpy(),
+            "history": int(with_history),
+            "phase": phase,
+            "stratum": cell,
+            "error": error,
+        }
     )
 
 

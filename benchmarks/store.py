@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from importstats.schema import DETAILS_SCHEMA
 from importstats.simulator import simulate_job
 from importstats.simulator.wire import describe_answer, encode
-from importstats.store import SnapshotStore, _encode
+from importstats.store import SnapshotStore, parquet
 
 DELTA = "DELTA_BINARY_PACKED"
 COUNTS = ("file_index", "file_size_bytes", "imported_rows", "total_rows")
@@ -64,7 +64,7 @@ def encodings(rows):
         "zstd 3, dictionaries": written(rows, compression="zstd", compression_level=3),
         "the same without Arrow's schema": mixed(),
         "counts as deltas": mixed(**deltas),
-        "counts as deltas, file_name plain (chosen)": _encode(rows).size,
+        "counts as deltas, file_name plain (chosen)": parquet.encode(rows).size,
         "the same with zstd 1": mixed(1, **deltas, file_name=None),
         "the same with zstd 9": mixed(9, **deltas, file_name=None),
         "chosen, file_name DELTA_BYTE_ARRAY": mixed(**deltas, file_name="DELTA_BYTE_ARRAY"),
@@ -131,9 +131,9 @@ def main():
     poll = rows.filter(pc.equal(rows["snapshot_id"], middle))
     full = rows.sort_by([("file_index", "ascending"), ("snapshot_id", "ascending")])
     print(
-        f"\nRuns against rows: {_encode(stored).size:,} B as {stored.num_rows:,} runs, "
-        f"{_encode(full).size:,} B as {rows.num_rows:,} rows in the same order and encoding\n\n"
-        "| encoding | one poll, B | runs of the job, B |\n|---|---|---|"
+        f"\nRuns against rows: {parquet.encode(stored).size:,} B as {stored.num_rows:,} runs, "
+        f"{parquet.encode(full).size:,} B as {rows.num_rows:,} rows in the same order and "
+        "encoding\n\n| encoding | one poll, B | runs of the job, B |\n|---|---|---|"
     )
     for (name, fresh), runs_bytes in zip(
         encodings(poll).items(), encodings(stored).values(), strict=True

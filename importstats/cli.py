@@ -38,7 +38,6 @@ from importstats.errors import (
     UnreachableError,
 )
 from importstats.fleet import fleet
-from importstats.fleet_plots import plot_fleet
 from importstats.frames import load_details, load_jobs
 from importstats.response import printable
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
@@ -495,9 +494,13 @@ def score_methods(
     )
     terminal.print_scores(_console(), result)
     if plot is not None:
+        from matplotlib.figure import Figure
+
         from importstats.plots import plot_eta_error
 
-        plot_eta_error(result.by_tenth).figure.savefig(plot, dpi=150, bbox_inches="tight")
+        figure = Figure(figsize=(8, 4), layout="constrained")
+        plot_eta_error(result.by_tenth, ax=figure.subplots())
+        figure.savefig(plot, dpi=150)
         typer.echo(f"wrote {plot}")
 
 
@@ -526,6 +529,8 @@ def show_fleet(
     )
     terminal.print_fleet(_console(), found)
     if plot is not None:
+        from importstats.fleet_plots import plot_fleet
+
         plot_fleet(found).savefig(plot, dpi=150)
         typer.echo(f"wrote {plot}")
 

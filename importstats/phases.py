@@ -112,6 +112,8 @@ def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
     * Early 2.4 has other ranges (PreImporting 10 to 50, Importing 50 to 90, IndexBuilding from
       90). A job is taken for one of these from the first snapshot on that says so: rows that
       fit the other range only, no rows above 40, or a progress between 90 and 99.
+    * Milvus up to 2.3 (bulk insert, known by its ``extra``) has no phases but Importing, whose
+      progress goes to 90 with the rows that were read; the last 10 are their flush.
     * Without a usable progress (missing, negative, 0 while importing) the rows decide between
       PreImporting, Importing and, once all are there, Sorting, which is the earliest of the
       phases it can be then. With neither it is Unknown.
@@ -167,6 +169,10 @@ def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
     overruled = (code == _CODE["PreImporting"]) & (imported > 0)
     code = np.where(unusable | overruled, guess, code)
     fraction = np.where(unusable | overruled, guess_fraction, fraction)
+
+    bulk = _is_bulk_insert(jobs)
+    code = np.where(bulk, _CODE["Importing"], code)
+    fraction = np.where(bulk, np.clip(progress / 90, 0, 1), fraction)
 
     for name, phase in _STATES.items():
         code = np.where(state == name, _CODE[phase], code)
@@ -245,6 +251,14 @@ def _early_release(
     early = np.empty(len(jobs), np.bool_)
     early[order] = seen
     return early
+
+
+def _is_bulk_insert(jobs: pd.DataFrame) -> Bools:
+    """Whether the snapshot came from the API of Milvus up to 2.3."""
+    if "extra" not in jobs:
+        return np.zeros(len(jobs), np.bool_)
+    marked = jobs["extra"].astype("str").str.contains('"api":"bulk_insert"', regex=False)
+    return marked.fillna(False).to_numpy(np.bool_)
 
 
 def phases(jobs: pd.DataFrame) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from io import BytesIO
 from itertools import takewhile
 from typing import Any, Final, Literal
 
@@ -111,6 +112,15 @@ _BAND_ALPHA: Final = 0.16
 _NEAR_S: Final = 600.0
 # A title may be so many characters; a name in it less.
 _TITLE: Final = 400
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, whatever backend pyplot has or has not set up."""
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        self.savefig(png, format="png", dpi=100)
+        return png.getvalue()
 
 
 def plot_progress(
@@ -549,14 +559,12 @@ def plot_eta_error(
     rows = scores[scores["support"].eq(support) & scores["median_relative_error"].notna()]
     if rows.empty:
         return _nothing(ax, "No scored predictions")
-    means = {}
     for place, (method, own) in enumerate(rows.groupby("method", observed=True, sort=False)):
         own = own.sort_values("tenth")
         middle = own["tenth"].to_numpy() * 10 + 5
         color = _CYCLE[place % len(_CYCLE)]
         ax.plot(middle, own["median_relative_error"], "o-", ms=4, color=color, label=label(method))
         ax.plot(middle, own["p90_relative_error"], ":", lw=1.2, color=color)
-        means[str(method)] = _weighted(own["median_relative_error"], own["snapshots"])
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set_xlim(0, 100)
@@ -567,13 +575,15 @@ def plot_eta_error(
     handles.append(Line2D([], [], color=OTHER_COLOR, ls=":", label="90th percentile"))
     _legend(ax, handles, loc="best")
     _grid(ax)
-    ranked = sorted(means.items(), key=lambda item: item[1])
-    _title(
-        ax,
-        "Median ETA error: "
-        + ", ".join(f"{label(name)} {_percent(value)}" for name, value in ranked),
-    )
+    _title(ax, _closest(rows))
     return ax
+
+
+def _closest(scores: pd.DataFrame) -> str:
+    """Which method has the smallest median error, and in how many tenths of the jobs' life."""
+    best = scores.loc[scores.groupby("tenth")["median_relative_error"].idxmin(), "method"]
+    counts = best.astype("str").value_counts()
+    return f"{label(counts.index[0])} is closest in {counts.iloc[0]} of {len(best)} tenths"
 
 
 def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -710,7 +720,7 @@ def overview(
     """
     _one_job(jobs)
     if jobs["observed_at"].isna().all():
-        figure = Figure(figsize=(10, 3), layout="constrained")
+        figure = ShownFigure(figsize=(10, 3), layout="constrained")
         _nothing(figure.subplots(), "No snapshots yet")
         return figure
     at = at or jobs["observed_at"].max()
@@ -756,7 +766,7 @@ def draw_overview(
         heights.append(1.5)
     if details is not None and not details.empty:
         heights.append(files_height(details, stragglers, named=_NAMED_IN_OVERVIEW) - 0.7)
-    figure = Figure(figsize=(11, sum(heights) + 0.5 * len(heights)), layout="constrained")
+    figure = ShownFigure(figsize=(11, sum(heights) + 0.5 * len(heights)), layout="constrained")
     grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     panels = list(grid[:, 0])
     _draw_progress(panels[0], jobs, eta, zone)
@@ -1003,12 +1013,12 @@ def _grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
 
 def _time_axis(ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", label: str = "time") -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
-    locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
-    formatter = mdates.ConciseDateFormatter(locator, tz=zone)  # type: ignore[no-untyped-call]
+    locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
+    formatter = mdates.ConciseDateFormatter(locator, tz=zone)
     axis.set_major_locator(locator)
     axis.set_major_formatter(formatter)
     low, _ = ax.get_xlim() if which == "x" else ax.get_ylim()
-    begin: datetime = mdates.num2date(low, tz=zone)  # type: ignore[no-untyped-call]
+    begin: datetime = mdates.num2date(low, tz=zone)
     axis.set_label_text(f"{label} ({begin.tzname() or zone})")
     if which == "y":
         axis.get_offset_text().set_visible(False)  # The date stands at the time axis.
@@ -1031,7 +1041,7 @@ def _local(time: datetime, zone: tzinfo | None) -> datetime:
 
 def _days(times: pd.Series[Any]) -> Floats:
     """Times as matplotlib's days since 1970; NaN where missing."""
-    days = mdates.date2num(times.to_numpy(dtype="datetime64[us]"))  # type: ignore[no-untyped-call]
+    days = mdates.date2num(times.to_numpy(dtype="datetime64[us]"))
     return np.asarray(days, dtype=np.float64)
 
 
@@ -1137,7 +1147,7 @@ def _draw_progress(
     right = x[-1]
     if eta is not None and len(eta) and str(told["phase"].iloc[-1]) not in END_PHASES:
         right = _draw_cone(ax, eta, x[-1], progress, zone)
-    right = max(right, x[0] + 60 / 86_400)
+    right = right if right > x[0] else x[0] + 60 / 86_400
     span = right - x[0]
     ax.set_xlim(x[0] - 0.01 * span, right + 0.03 * span)
     ax.set_ylim(0, 104)

@@ -32,6 +32,7 @@ _US: Final = 1e6
 _RADIX: Final = 1 << 16
 # How far rows / total_rows may be from progress, which is a whole percent of the same thing.
 _SAME_SHARE: Final = 0.015
+_LEAST_SHARE: Final = 1e-12
 # Steps of progress above zero that files must share to be taken for one task.
 _SURE_STEPS: Final = 2
 
@@ -382,7 +383,9 @@ class FileSamples:
         told /= 100
         with np.errstate(invalid="ignore"):
             wrong = np.isnan(share) | (np.abs(share - told) > _SAME_SHARE)
-        return np.where(wrong & ~np.isnan(told), told, share)
+        share = np.where(wrong & ~np.isnan(told), told, share)
+        # Less than this is no share of anything, and no number to divide by.
+        return np.where(share < _LEAST_SHARE, 0.0, share)
 
     def curve(self) -> Curve:
         """Rows and bytes of each file over time."""
@@ -588,7 +591,9 @@ def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
         code, count = names.codes.to_numpy().astype(np.int64), len(names.categories)
     else:
         code, count = np.full(len(details), -1), 0
-    unnamed = (code < 0) | by_place[row_job]
+    by_place = by_place.copy()
+    by_place[row_job[code < 0]] = True
+    unnamed = by_place[row_job]
     if unnamed.any():
         place, places = pd.factorize(details["file_index"].to_numpy(np.int64), sort=True)
         code = np.where(unnamed, count + place, code)

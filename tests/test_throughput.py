@@ -130,6 +130,14 @@ def test_files_of_one_name_are_known_by_their_place():
     assert throughput(details, "file")["rows_delta"].dropna().tolist() == [10, 10]
 
 
+def test_a_file_whose_name_is_missing_once_stays_the_same_file():
+    details = files([(0, 0, 10), (0, 1, 50), (10, 0, 20), (10, 1, 60)])
+    details.loc[2, "file_name"] = None
+    rates = throughput(details, "file")
+    assert rates["file_index"].tolist() == [0, 0, 1, 1]
+    assert rates["rows_delta"].dropna().tolist() == [10, 10]
+
+
 def test_wrong_totals_do_not_spoil_the_bytes():
     details = files([(0, 0, 0), (10, 0, 50), (20, 0, 100)]).assign(
         total_rows=pd.array([100_000] * 3, dtype="Int64")
@@ -241,7 +249,7 @@ def test_any_details_in_any_order_obey_the_invariants(rows, by):
     assert (rates["rows_lost"].dropna() >= 0).all()
     assert (rates["interval_s"].dropna() >= 0).all()
     if by in ("job", "file"):
-        key = ["job_id"] if by == "job" else ["job_id", "file_index"]
+        key = ["job_id"] if by == "job" else ["job_id", "file_index", "file"]
         for _, part in rates.groupby(key):
             if part["observed_at"].is_monotonic_increasing and part["rows_delta"].isna().sum() == 1:
                 change = (part["rows_delta"] - part["rows_lost"]).fillna(0).cumsum()

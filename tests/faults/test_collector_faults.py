@@ -1,0 +1,132 @@
+"""Faults that a collector must survive, and what it must not do because of them."""
+
+from __future__ import annotations
+
+import io
+import threading
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from rich.console import Console
+
+from importstats.collector import Collector, PollPolicy
+from importstats.errors import JobNotFoundError, StoreError, UnreachableError
+from importstats.frames import load_jobs
+from importstats.response import ImportJobRecord, parse_response
+from importstats.snapshot import Snapshot
+from importstats.store import SnapshotStore
+from importstats.watch import watch
+
+QUICK = PollPolicy(min_s=0.01, max_s=0.02)
+FORGOTTEN = JobNotFoundError("the server does not know this import job")
+
+
+class Scripted:
+    """A source whose jobs answer what a script says, one entry a poll, the last one for ever.
+
+    An entry is a state, or an error to raise.
+    """
+
+    uri = "http://scripted"
+
+    def __init__(self, **scripts):
+        self.scripts = {job_id: list(script) for job_id, script in scripts.items()}
+        self.listed = dict.fromkeys(scripts, "Importing")
+
+    def snapshot(self, job_id):
+        script = self.scripts[job_id]
+        entry = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(entry, Exception):
+            raise entry
+        if entry in ("Completed", "Failed"):
+            self.listed[job_id] = entry
+        answer = parse_response({"code": 0, "data": {"jobId": job_id, "state": entry}})
+        return Snapshot(datetime.now(UTC), job_id, self.uri, answer)
+
+    def list_jobs(self, collection=None):
+        return iter([ImportJobRecord(job_id=i, state=state) for i, state in self.listed.items()])
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def store(tmp_path):
+    return SnapshotStore(tmp_path / "store")
+
+
+@contextmanager
+def deadline(collector, seconds=60):
+    """Stop a collector that would go on for ever."""
+    timer = threading.Timer(seconds, collector.stop)
+    timer.start()
+    yield
+    assert timer.is_alive(), "it did not end by itself"
+    timer.cancel()
+
+
+def test_a_job_that_is_listed_and_then_not_known_does_not_end_the_collection_of_others(store):
+    source = Scripted(gone=[FORGOTTEN], here=["Importing"] * 20 + ["Completed"])
+    collector = Collector(source, store, policy=QUICK, discover_s=0.01)
+    source.listed["gone"] = "Failed"
+    with deadline(collector):
+        collected = collector.run()
+    assert collected["here"].state == "Completed"
+    assert collected["gone"].lost
+    assert len(load_jobs(store, job_id="here")) == 21
+
+
+def test_a_job_that_was_asked_for_and_never_known_is_still_an_error(store):
+    with pytest.raises(JobNotFoundError):
+        Collector(Scripted(gone=[FORGOTTEN]), store, jobs=["gone"], policy=QUICK).run()
+
+
+@pytest.mark.parametrize("listed", ["Importing", "Completed"])
+def test_a_job_that_the_server_finds_again_is_collected_again(store, listed):
+    """A server that has just started lists its jobs before it can describe them, or after."""
+    source = Scripted(job=["Importing", *[FORGOTTEN] * 3, "Completed"])
+    source.listed["job"] = listed
+
+    def stop_at_the_end(job):
+        if job.ended:
+            collector.stop()
+
+    collector = Collector(
+        source, store, follow=True, policy=QUICK, discover_s=0.01, on_saved=stop_at_the_end
+    )
+    with deadline(collector):
+        collector.run()
+    assert load_jobs(store)["state"].tolist() == ["Importing", "Completed"]
+
+
+class Uncompactable(SnapshotStore):
+    def compact(self, *_arguments, **_options):
+        raise StoreError("cannot delete: permission denied")
+
+
+def test_a_compaction_that_fails_is_told_and_ends_nothing(tmp_path, caplog):
+    store = Uncompactable(tmp_path / "store")
+    with caplog.at_level("INFO", "importstats"):
+        Collector(
+            Scripted(job=["Importing"] * 70 + ["Completed"]), store, jobs=["job"], policy=QUICK
+        ).run()
+    assert len(load_jobs(store)) == 71
+    assert caplog.text.count("cannot compact job=job reason=cannot delete: permission denied") == 2
+
+
+def test_the_live_view_waits_for_the_first_snapshot_and_says_why_none_comes(store):
+    """There is no store before it, which is no error."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=100, force_terminal=True)
+    source = Scripted(job=[UnreachableError("no answer yet [red]")] * 90 + ["Completed"])
+    collector = Collector(source, store, jobs=["job"], policy=QUICK)
+    assert watch(collector, "job", console)["job"].snapshots == 1
+    assert "waiting for the first snapshot" in shown.getvalue()
+    assert "no answer yet [red]" in shown.getvalue()
+
+
+def test_the_live_view_of_a_job_that_is_not_known_says_so_and_not_that_there_is_no_store(store):
+    collector = Collector(Scripted(gone=[FORGOTTEN]), store, jobs=["gone"], policy=QUICK)
+    with pytest.raises(JobNotFoundError):
+        watch(collector, "gone", Console(file=io.StringIO(), width=100))

@@ -1,0 +1,485 @@
+"""The fleet: the same tables in this process, on worker processes, and with one of these killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import boto3
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from moto.server import ThreadedMotoServer
+from pandas.testing import assert_frame_equal
+
+import importstats.fleet as fleet_module
+from importstats.diagnosis import diagnose
+from importstats.errors import (
+    ImportStatsError,
+    MissingExtraError,
+    StoreError,
+    UnreachableError,
+)
+from importstats.eta import eta
+from importstats.fleet import (
+    Fleet,
+    Part,
+    analyse,
+    combine,
+    eta_batches,
+    fleet,
+    rows_by_day,
+    summarise,
+)
+from importstats.fleet_plots import plot_fleet
+from importstats.frames import JOB_KEY, load_details, load_jobs
+from importstats.phases import phases
+from importstats.simulator import make_shape, simulate_job
+from importstats.store import CorruptSegmentWarning, SnapshotStore
+from importstats.summary import summary
+from importstats.throughput import throughput
+
+distributed = pytest.importorskip("distributed")
+
+START = datetime(2026, 5, 18, 6, tzinfo=UTC)
+EVERY = timedelta(hours=1.6)
+SHAPES = (
+    "steady",
+    "small_and_quick",
+    "index_bound",
+    "failing",
+    "many_small_files",
+    "stuck_file",
+    "two_phase_commit",
+    "stragglers",
+)
+SOURCES = ("https://milvus-eu:19530", "https://milvus-us:19530")
+COLLECTIONS = ("products", "documents", "images")
+
+
+def fill(store: SnapshotStore, count: int) -> None:
+    """Jobs of many shapes on two clusters, one begun every 1.6 hours."""
+    for number in range(count):
+        cluster, job = make_shape(SHAPES[number % len(SHAPES)], files=6, seed=number)
+        simulation = simulate_job(
+            (cluster, replace(job, collection_name=COLLECTIONS[number % len(COLLECTIONS)])),
+            seed=number,
+            poll_every_s=300,
+            start=START + number * EVERY,
+            source_uri=SOURCES[number % len(SOURCES)],
+        )
+        simulation = replace(simulation, job_id=str(449839014328146740 + number))
+        store.append_tables(*simulation.tables(runs=True))
+
+
+COUNT = 40
+NOW = START + 37.5 * EVERY
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SnapshotStore:
+    made = SnapshotStore(tmp_path_factory.mktemp("fleet"))
+    fill(made, COUNT)
+    return made
+
+
+@pytest.fixture(scope="module")
+def alone(store: SnapshotStore) -> Fleet:
+    return fleet(store, at=NOW, scheduler="synchronous")
+
+
+def assert_same(one: Fleet, other: Fleet) -> None:
+    assert one.at == other.at
+    for field in fields(Fleet):
+        if field.name != "at":
+            left, right = (getattr(each, field.name) for each in (one, other))
+            # Linear algebra on another number of threads rounds the last bit of an ETA otherwise.
+            etas = [name for name in left if name.startswith("eta_")]
+            assert_frame_equal(left.drop(columns=etas), right.drop(columns=etas), obj=field.name)
+            for name in etas:
+                assert (left[name].isna() == right[name].isna()).all()
+                assert ((left[name] - right[name]).dropna().abs() < timedelta(seconds=1)).all()
+
+
+# --- What the tables say --------------------------------------------------------------------------
+
+
+def test_jobs_are_those_of_the_whole_store(store: SnapshotStore, alone: Fleet) -> None:
+    jobs, details = load_jobs(store, until=NOW), load_details(store, until=NOW, runs=True)
+    whole = summary(jobs, details)
+    assert_frame_equal(alone.jobs[whole.columns], whole)
+    assert len(whole) == 38
+    found = diagnose(jobs, details, at=NOW)
+    assert_frame_equal(alone.findings, found)
+
+
+def test_a_summary_of_few_jobs_at_a_time(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = summary(load_jobs(store), load_details(store, runs=True))
+    for rows in (1, 500, 10**6):
+        monkeypatch.setattr(fleet_module, "_ROWS_AT_ONCE", rows)
+        assert_frame_equal(summarise(store), whole)
+
+
+def test_every_status_is_there(store: SnapshotStore, alone: Fleet) -> None:
+    counts = alone.jobs["status"].value_counts()
+    assert (counts > 0).all(), counts
+    last = load_jobs(store, until=NOW).groupby(JOB_KEY, observed=True)["observed_at"].max()
+    for job in alone.jobs.itertuples():
+        ended = job.phase in ("Completed", "Failed")
+        unseen = NOW - last[(job.source_uri, job.job_id)]
+        status = job.phase.lower() if ended else "lost"
+        if not ended and unseen < timedelta(hours=3):
+            status = "running"
+        assert job.status == status
+
+
+def test_etas_are_those_with_the_whole_store_as_history(store: SnapshotStore, alone: Fleet) -> None:
+    jobs, details = load_jobs(store, until=NOW), load_details(store, until=NOW, runs=True)
+    assert len(alone.running) >= 2
+    assert alone.running["eta_p50"].notna().any()
+    for job in alone.running.itertuples():
+        own = (jobs["job_id"] == job.job_id) & (jobs["source_uri"] == job.source_uri)
+        files = details[details["job_id"] == job.job_id]
+        expected = eta(jobs[own], files, history=jobs, at=NOW).iloc[-1]
+        for name in ("eta_p10", "eta_p50", "eta_p90"):
+            assert getattr(job, name) == expected[name] or pd.isna(expected[name])
+        assert job.method == expected["method"]
+
+
+def test_collections_count_each_job_once(alone: Fleet) -> None:
+    table, jobs = alone.collections, alone.jobs
+    assert table["jobs"].sum() == len(jobs)
+    for status in ("running", "lost", "failed", "completed"):
+        assert table[status].sum() == (jobs["status"] == status).sum()
+    rates = table["rows_per_s"].dropna()
+    assert rates.is_monotonic_increasing
+    one = table.iloc[0]
+    same = jobs["source_uri"].eq(one["source_uri"]) & jobs["status"].eq("completed")
+    done = jobs[same & jobs["collection_name"].eq(one["collection_name"])]
+    assert one["rows"] == done["rows"].sum()
+    assert one["rows_per_s"] == pytest.approx(done["rows"].sum() / done["duration_s"].sum())
+    assert one["median_duration_s"] == done["duration_s"].median()
+
+
+def test_failures_are_grouped_by_cause(store: SnapshotStore, alone: Fleet) -> None:
+    table = alone.failures
+    assert table["jobs"].sum() == (alone.jobs["status"] == "failed").sum() >= 3
+    assert len(table) < table["jobs"].sum()
+    assert table["jobs"].is_monotonic_decreasing
+    assert not table["cause"].str.contains(r"\d").any()
+    jobs = load_jobs(store)
+    for cause in table.itertuples():
+        reasons = jobs.loc[jobs["job_id"] == cause.example_job_id, "reason"].dropna()
+        assert cause.example_reason in set(reasons)
+
+
+def test_throughput_adds_up_to_what_the_jobs_wrote(store: SnapshotStore, alone: Fleet) -> None:
+    table = alone.throughput
+    rates = throughput(load_jobs(store, until=NOW))
+    assert table["rows"].sum() == rates["rows_delta"].sum()
+    for source in SOURCES:
+        own = rates["source_uri"].astype("str") == source
+        mine = table["source_uri"] == source
+        assert table.loc[mine, "rows"].sum() == rates.loc[own, "rows_delta"].sum()
+    assert table["day"].nunique() == 3
+    assert (table["importing_s"] <= 86_400).all()
+    assert np.allclose(table["rows_per_s"], table["rows"].astype(float) / table["importing_s"])
+
+
+def test_phase_shares_are_of_all_time(store: SnapshotStore, alone: Fleet) -> None:
+    table = alone.phases
+    assert np.allclose(table.groupby("source_uri")["share"].sum(), 1)
+    runs = phases(load_jobs(store, until=NOW))
+    assert table["duration_s"].sum() == pytest.approx(runs["duration_s"].sum())
+
+
+def test_since_leaves_out_jobs_not_their_rows(store: SnapshotStore, alone: Fleet) -> None:
+    since = NOW - timedelta(hours=12)
+    recent = fleet(store, at=NOW, since=since)
+    expected = alone.jobs[alone.jobs["last_observed_at"] >= since].reset_index(drop=True)
+    assert 0 < len(expected) < len(alone.jobs)
+    assert_frame_equal(recent.jobs, expected)
+
+
+def test_a_store_without_such_jobs_has_empty_tables(store: SnapshotStore, alone: Fleet) -> None:
+    nothing = fleet(store, at=START - timedelta(days=1))
+    for field in fields(Fleet):
+        if field.name != "at":
+            table, full = getattr(nothing, field.name), getattr(alone, field.name)
+            assert len(table) == 0, field.name
+            assert list(table) == list(full)
+            assert (table.dtypes == full.dtypes).all(), field.name
+
+
+# --- Parts ----------------------------------------------------------------------------------------
+
+
+@settings(max_examples=10)
+@given(data=st.data())
+def test_however_jobs_are_spread_over_parts(
+    store: SnapshotStore, alone: Fleet, parts_of_one: list[Part], data: st.DataObject
+) -> None:
+    order = data.draw(st.permutations(parts_of_one))
+    mixed = combine(order, [], NOW)
+    for name in ("jobs", "collections", "failures", "throughput", "phases", "findings"):
+        assert_frame_equal(getattr(mixed, name), getattr(alone, name), obj=name)
+
+
+@pytest.fixture(scope="module")
+def parts_of_one(store: SnapshotStore) -> list[Part]:
+    jobs, details = load_jobs(store, until=NOW), load_details(store, until=NOW, runs=True)
+    return [
+        analyse(jobs[jobs["job_id"] == job], details[details["job_id"] == job], at=NOW)
+        for job in jobs["job_id"].unique()
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 5 * 86_400 * 10**6), st.integers(0, 10**12)),
+        min_size=1,
+        max_size=8,
+    ),
+    st.integers(0, 2 * 86_400),
+)
+def test_days_lose_no_row(steps: list[tuple[int, int]], begin_s: int) -> None:
+    lengths, rows = (np.array(column, np.int64) for column in zip(*steps, strict=True))
+    begin = pd.Timestamp(START) + pd.Timedelta(seconds=begin_s)
+    rates = pd.DataFrame(
+        {
+            "source_uri": "u",
+            "job_id": "7",
+            "observed_at": begin + pd.to_timedelta(np.cumsum(lengths), unit="us"),
+            "interval_s": lengths / 1e6,
+            "rows_delta": pd.array(rows, "Int64"),
+            "bytes_per_s": np.nan,
+        }
+    )
+    days = rows_by_day(rates)
+    assert days["rows"].sum() == rows.sum()
+    assert days["bytes"].isna().all()
+    assert (days["rows"] >= 0).all()
+    assert (days["day"] == days["day"].dt.normalize()).all()
+    assert days["day"].is_unique
+
+
+def test_two_jobs_at_once_count_their_common_time_once() -> None:
+    jobs = pd.DataFrame(
+        {
+            "source_uri": "u",
+            "job_id": ["7", "7", "8", "8"],
+            "db_name": None,
+            "collection_name": "c",
+            "snapshot_id": [1, 3, 2, 4],
+            "observed_at": pd.to_datetime(
+                ["2026-05-18T22:00Z", "2026-05-19T02:00Z", "2026-05-18T23:00Z", "2026-05-19T01:00Z"]
+            ).as_unit("us"),
+            "state": "Importing",
+            "progress_pct": [40.0, 55.0, 40.0, 55.0],
+            "imported_rows": [0, 400, 0, 200],
+            "total_rows": [800, 800, 400, 400],
+            "file_size_bytes": [8000, 8000, 4000, 4000],
+            "detail_count": 1,
+            "reason": None,
+            "error": None,
+        }
+    )
+    at = datetime(2026, 5, 19, 3, tzinfo=UTC)
+    table = combine([analyse(jobs, None, at=at)], [], at).throughput
+    assert table["importing_s"].tolist() == [7200.0, 7200.0]
+    assert table["rows"].tolist() == [300, 300]
+    assert table["jobs"].tolist() == [2, 2]
+
+
+def test_earlier_jobs_are_few_and_had_ended(alone: Fleet) -> None:
+    jobs = alone.jobs
+    ended = jobs.set_index(JOB_KEY)["completed_seen_at"]
+    seen = jobs.set_index(JOB_KEY)["last_observed_at"]
+    batches = eta_batches(jobs)
+    assert sorted(key for batch in batches for key in batch.running) == sorted(
+        alone.running[JOB_KEY].itertuples(index=False, name=None)
+    )
+    for batch in batches:
+        assert len({source for source, _ in batch.running}) == 1
+        for key in batch.earlier:
+            assert ended[key] <= max(seen[own] for own in batch.running)
+
+
+# --- On Dask --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distributed.LocalCluster]:
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+    ) as running:
+        yield running
+
+
+def test_a_cluster_of_processes_gives_the_same(
+    store: SnapshotStore, alone: Fleet, cluster: distributed.LocalCluster
+) -> None:
+    assert_same(fleet(store, at=NOW, scheduler=cluster.scheduler_address), alone)
+
+
+def test_a_killed_worker_changes_nothing(
+    store: SnapshotStore,
+    alone: Fleet,
+    cluster: distributed.LocalCluster,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet_module, "_JOBS_PER_TASK", 2)
+    scheduler = cluster.scheduler
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(fleet, store, at=NOW, scheduler=cluster.scheduler_address)
+        victim = None
+        while victim is None and not answer.done():
+            # One that is at work and holds a result, which then is lost.
+            for worker in list(scheduler.workers.values()):
+                if worker.processing and worker.has_what:
+                    victim = worker
+                    break
+            time.sleep(0.001)
+        assert victim is not None, "the fleet was done before a worker could be killed"
+        pid = next(
+            nanny.pid
+            for nanny in cluster.workers.values()
+            if nanny.worker_address == victim.address
+        )
+        os.kill(pid, signal.SIGKILL)
+        found = answer.result()
+    assert victim.address not in scheduler.workers
+    assert_same(found, alone)
+
+
+def test_local_processes_are_the_default_for_many_jobs(
+    store: SnapshotStore, alone: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "_JOBS_ALONE", 10)
+    started = []
+    local = distributed.LocalCluster
+
+    def counted(**options: object) -> distributed.LocalCluster:
+        started.append(local(**options))
+        return started[-1]
+
+    monkeypatch.setattr(distributed, "LocalCluster", counted)
+    assert_same(fleet(store, at=NOW, workers=1), alone)
+    assert len(started) == 1
+
+
+def test_a_corrupt_file_is_told_of_wherever_it_is_read(
+    tmp_path: Path, cluster: distributed.LocalCluster
+) -> None:
+    broken = SnapshotStore(tmp_path)
+    fill(broken, 3)
+    path = Path(broken.files("details")[0])
+    path.write_bytes(b"garbage")
+    with pytest.warns(CorruptSegmentWarning, match=path.name):
+        found = fleet(broken, scheduler=cluster.scheduler_address)
+    assert len(found.jobs) == 3
+
+
+def test_no_scheduler(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_module, "_CONNECT_S", 0.3)
+    with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:9"):
+        fleet(store, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(ImportStatsError, match="no scheduler 'thread'"):
+        fleet(store, scheduler="thread")
+
+
+def test_no_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store"):
+        fleet(tmp_path / "nothing")
+
+
+def test_without_dask(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(MissingExtraError, match=r"importstats\[dask\]"):
+        fleet(store, scheduler="processes")
+    assert len(fleet(store, at=NOW, since=NOW - timedelta(hours=4)).jobs) > 0
+
+
+# --- In a bucket ----------------------------------------------------------------------------------
+
+
+def test_workers_read_a_bucket(cluster_of_one: str, bucket: str, alone: Fleet) -> None:
+    made = SnapshotStore(bucket)
+    fill(made, 6)
+    assert b"hunter2" not in pickle.dumps(made)
+    now = START + 5.5 * EVERY
+    here = fleet(bucket, at=now, scheduler="synchronous")
+    there = fleet(bucket, at=now, scheduler=cluster_of_one)
+    assert len(here.jobs) == 6
+    assert_same(here, there)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="fleet")
+    yield "s3://fleet/store"
+    server.stop()
+
+
+@pytest.fixture
+def cluster_of_one(bucket: str) -> Iterator[str]:
+    """Workers that find the bucket's credentials in their own environment."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+    ) as running:
+        yield running.scheduler_address
+
+
+# --- Command line and figure ----------------------------------------------------------------------
+
+
+def test_command_line(store: SnapshotStore, tmp_path: Path) -> None:
+    figure = tmp_path / "fleet.png"
+    command = [sys.executable, "-m", "importstats", "fleet", store.uri]
+    options = ["--scheduler", "synchronous", "--plot", str(figure), "--since", "2026-05-19"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for title in ("running", "slowest collections", "failure causes", "throughput", "phases"):
+        assert title in done.stdout
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("zone", [UTC, None])
+def test_figure(alone: Fleet, zone: object) -> None:
+    figure = plot_fleet(alone, zone=zone)
+    assert isinstance(figure, Figure)
+    running, days, shares = figure.axes[:3]
+    assert len(running.get_yticklabels()) == len(alone.running)
+    assert running.get_title(loc="left")
+    assert days.get_ylabel()
+    assert shares.get_xlabel()
+
+
+def test_figure_of_nothing(store: SnapshotStore) -> None:
+    figure = plot_fleet(fleet(store, at=START - timedelta(days=1)))
+    assert all(ax.get_title(loc="left").startswith("No ") for ax in figure.axes)

@@ -1,0 +1,605 @@
+"""Hostile servers, networks and names; and no secret where it does not belong."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import ipaddress
+import json
+import logging
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import urllib.request
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import importstats
+from importstats.client import ImportClient
+from importstats.collector import Collector
+from importstats.delivery import Notifier
+from importstats.errors import (
+    BadResponseError,
+    ImportStatsError,
+    JobNotFoundError,
+    ServerError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from importstats.frames import load_details, load_jobs
+from importstats.metrics import MetricsServer
+from importstats.response import ImportJobRecord, parse_job_list, parse_response
+from importstats.store import SnapshotStore
+
+CANARY = "root:canary-7f3a-9c1e"
+MIB = 2**20
+FINE = {"code": 0, "data": {"jobId": "7", "state": "Completed", "progress": 100}}
+HOSTILE = {
+    "path": "../../../../../../tmp/owned",
+    "absolute": "/etc/cron.d/owned",
+    "escape": "\x1b]0;owned\x07\x1b[2J\x1b[31mred",
+    "newline": "a\nERROR saved job=1 snapshot=2\r\nb",
+    "html": "<script>alert(1)</script><img src=x onerror=alert(1)>",
+    "formula": '=HYPERLINK("http://evil","x")',
+    "rtl": "\u202egnp.exe\u2066",
+    "surrogate": "\ud800half",
+    "nul": "nul\x00byte",
+    "markup": "[red]x[/red] [link=http://evil]y[/link]",
+    "long": "n" * MIB,
+}
+
+
+class Canned(ThreadingHTTPServer):
+    """A server that answers what it is told to, and remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, answer, tls=None):
+        self.answer = answer
+        self.requests = []
+        super().__init__(("127.0.0.1", 0), _Handler)
+        scheme = "http"
+        if tls is not None:
+            scheme = "https"
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
+        self.uri = f"{scheme}://127.0.0.1:{self.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        """A client that hangs up is what most of these tests are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.requests.append((self.command, self.path, dict(self.headers), body))
+        answer = self.server.answer
+        if callable(answer):
+            answer = answer(self.path, json.loads(body or b"{}"))
+        status, headers, content = answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_CONNECT = do_GET = do_POST  # noqa: N815 -- the base class' names
+
+
+def says(answer, status=200, **headers):
+    content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    return status, headers, content
+
+
+def client_of(uri, **options):
+    return ImportClient(uri, **{"retries": 0, "timeout": 30, "token": CANARY, **options})
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "importstats", *map(str, arguments)],
+        capture_output=True,
+        timeout=100,
+        env={**os.environ, **environment},
+    )
+
+
+# --- Names that are not what they should be -------------------------------------------------------
+
+
+def hostile_answer(name):
+    data = dict.fromkeys(["jobId", "collectionName", "reason", name], name)
+    data |= {"state": "Importing", "progress": 55, "importedRows": 5, "totalRows": 10}
+    file = {"fileName": name, "state": "InProgress", "progress": 50, "reason": name, name: 1}
+    rows = {"importedRows": 5, "totalRows": 10, "fileSize": 9}
+    return {"code": 0, "message": name, "data": {**data, "details": [{**file, **rows}]}}
+
+
+def is_harmless(text, *, lines=True):
+    return all(c.isprintable() or (lines and c == "\n") for c in text)
+
+
+def test_hostile_names_harm_no_output_of_the_command_line(tmp_path):
+    """Every job of the server has such a name in every field."""
+
+    def answer(path, body):
+        if not path.endswith("/list"):
+            return says(hostile_answer(body["jobId"]))
+        records = [
+            {"jobId": name, "collectionName": name, "state": "Importing", "reason": name}
+            for name in HOSTILE.values()
+        ]
+        return says({"code": 0, "data": {"records": records}})
+
+    store = tmp_path / "deep" / "store"
+    with Canned(answer) as server:
+        snapshot = run("snapshot", "-u", server.uri, "-s", store)
+        listed = run("jobs", "-u", server.uri)
+    outputs = [snapshot, listed, run("summary", store)]
+    for done in outputs:
+        assert done.returncode == 0, done.stderr
+        text = done.stdout.decode() + done.stderr.decode()
+        assert is_harmless(text)
+        assert len(text) < 50_000
+    assert len(snapshot.stdout.decode().splitlines()) == len(HOSTILE)
+    # Nothing outside of the store, and no file name that a tool could trip over.
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    for path in store.rglob("*"):
+        assert re.fullmatch(r"[A-Za-z0-9_.=~-]{1,120}", path.name)
+    known = {name.replace("\ud800", "\ufffd") for name in HOSTILE.values()}
+    jobs = load_jobs(store)
+    assert set(jobs["job_id"]) == set(jobs["collection_name"]) == known
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_hostile_name_is_one_line_of_the_log(form, tmp_path):
+    answers = [hostile_answer("\n".join(HOSTILE[kind] for kind in ("newline", "escape", "rtl")))]
+    answers.append(says({"code": 5, "message": HOSTILE["newline"] + HOSTILE["escape"]}))
+    answers.append(says(HOSTILE["escape"].encode() + b"\n<html>", 500))
+    answers.append(says({**FINE, "data": {**FINE["data"], "state": "Completed"}}))
+    sent = iter(answers)
+
+    def answer(path, body):
+        each = next(sent)
+        return says(each) if isinstance(each, dict) else each
+
+    with Canned(answer) as server:
+        done = run(
+            *("collect", HOSTILE["newline"], "-u", server.uri, "-s", tmp_path / "s"),
+            *("--log-format", form, "--min-interval", "0.01", "--max-interval", "0.02"),
+        )
+    assert done.returncode == 0, done.stderr
+    lines = done.stderr.decode().splitlines()
+    assert all(is_harmless(line, lines=False) for line in lines)
+    if form == "json":
+        events = [json.loads(line)["event"] for line in lines]
+    else:
+        events = [
+            re.search(r" (?:INFO|WARNING) (saved|no answer|answers again)", x)[1] for x in lines
+        ]
+    assert events[:2] == ["saved", "no answer"]
+    assert events[-1] == "saved"
+    assert events.count("saved") == 2, "a name has forged a line"
+
+
+def test_a_job_id_that_is_no_text_is_refused(tmp_path):
+    with Canned(says(hostile_answer("x"))) as server, client_of(server.uri) as client:
+        with pytest.raises(JobNotFoundError, match="no valid text"):
+            client.snapshot("\udcff")
+        assert not server.requests
+
+
+def test_events_and_metrics_of_hostile_names_are_harmless(tmp_path):
+    store = SnapshotStore(tmp_path / "s")
+    for kind, name in HOSTILE.items():
+        if kind == "surrogate":
+            continue
+        with Canned(says(hostile_answer(name))) as server, client_of(server.uri) as client:
+            store.append(client.snapshot(name))
+    for source in load_jobs(store)["source_uri"].unique():
+        with MetricsServer(store, source, port=0) as metrics:
+            text = urllib.request.urlopen(metrics.url, timeout=20).read().decode()
+        assert is_harmless(text)
+        assert len(text) < 100_000
+
+
+# --- Answers made to exhaust ----------------------------------------------------------------------
+
+HUNGRY = """
+import resource, sys
+from importstats.client import ImportClient
+from importstats.errors import BadResponseError
+client = ImportClient(sys.argv[1], retries=0, timeout=90, max_response_bytes=8 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    client.describe("7")
+except BadResponseError as error:
+    print(error)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def bomb(layers):
+    body = b'{"code":0,"data":{"state":"' + b"x" * (256 * MIB)
+    for _ in range(layers):
+        body = gzip.compress(body, 1 if len(body) > MIB else 9)
+    return body
+
+
+def growth_mib(uri):
+    """How much memory a client took at most for one answer, and what it said."""
+    done = subprocess.run(
+        [sys.executable, "-c", HUNGRY, uri], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    *said, kilobytes = done.stdout.splitlines()
+    return int(kilobytes) / 1024, said
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_gzip_bomb_is_refused_in_bounded_memory(layers):
+    encoding = ", ".join(["gzip"] * layers)
+    with Canned(says(bomb(layers), **{"Content-Encoding": encoding})) as server:
+        grown, said = growth_mib(server.uri)
+    assert "refused" in said[0]
+    assert grown < 64, "256 MiB were unpacked"
+
+
+def test_an_answer_of_a_gigabyte_is_refused_in_bounded_memory():
+    from importstats.simulator import ClusterSpec, Faults, SimulatorServer, make_shape
+
+    faults = Faults(huge=1, huge_bytes=2**30)
+    _, job = make_shape("small_and_quick", seed=1)
+    with SimulatorServer(ClusterSpec(), [job], acceleration=0, faults=faults) as server:
+        grown, said = growth_mib(server.uri)
+    assert "refused" in said[0]
+    assert grown < 64
+
+
+@pytest.mark.parametrize("depth", [101, 500, 994, 5000, 10**6])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"code":0,"data":{"state":"Importing","x":%s}}',
+        '{"code":0,"data":{"state":"Importing","details":[{"x":%s}]}}',
+        '{"code":0,"x":%s,"data":{"state":"Importing"}}',
+        '{"code":0,"data":%s}',
+        '{"code":%s}',
+        "%s",
+    ],
+)
+def test_deep_nesting_is_refused_wherever_it_is(body, depth):
+    for begin, end in ("[", "]"), ('{"a":', "}"):
+        with pytest.raises(BadResponseError):
+            parse_response(body % (begin * depth + "1" + end * depth))
+        with pytest.raises(BadResponseError):
+            parse_job_list(body % (begin * depth + "1" + end * depth))
+
+
+RAW_ANSWERS = {
+    "retry-after beyond time": (503, {"Retry-After": "Fri, 31 Dec 99999 23:59:59 GMT"}, b""),
+    "retry-after no time": (503, {"Retry-After": "soon"}, b""),
+    "location no text": (302, {"Location": "http://\xff\xfe[::/"}, b""),
+    "location of a script": (302, {"Location": "javascript:alert(1)"}, b""),
+    "gzip that is none": (200, {"Content-Encoding": "gzip"}, b"hello"),
+    "too many headers": (200, {f"X-{number}": "y" for number in range(200)}, b"{}"),
+    "a header too long": (200, {"X": "y" * 70_000}, b"{}"),
+    "a length that is none": (200, {"Content-Length": "abc"}, b"[]"),
+    "chunks that are none": (200, {"Transfer-Encoding": "chunked"}, b"zz\r\n"),
+}
+
+
+@pytest.mark.parametrize("kind", RAW_ANSWERS)
+def test_http_that_makes_no_sense_is_a_typed_error(kind):
+    with (
+        Canned(RAW_ANSWERS[kind]) as server,
+        client_of(server.uri, retries=1 if "retry" in kind else 0) as client,
+        pytest.raises(ImportStatsError) as caught,
+    ):
+        client.describe("7")
+    assert is_harmless(str(caught.value), lines=False)
+
+
+# --- Who is spoken to -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def self_signed(tmp_path_factory):
+    """TLS of a server that nobody vouches for but itself, and the file with its certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("tls")
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context, folder / "cert.pem"
+
+
+def test_a_server_that_nobody_vouches_for_gets_no_request(self_signed):
+    context, _ = self_signed
+    with (
+        Canned(says(FINE), context) as server,
+        client_of(server.uri) as client,
+        pytest.raises(UnreachableError, match=r"certificate cannot be verified.*--ca-file"),
+    ):
+        client.describe("7")
+    assert not server.requests
+
+
+def test_the_command_line_trusts_a_ca_file_and_nothing_else(self_signed, tmp_path):
+    context, ca_file = self_signed
+    with Canned(says(FINE), context) as server:
+        arguments = ("snapshot", "7", "-u", server.uri, "-s", tmp_path / "s", "--timeout", "5")
+        refused = run(*arguments)
+        trusted = run(*arguments, "--ca-file", ca_file)
+        missing = run(*arguments, "--ca-file", tmp_path / "none")
+    assert refused.returncode == 3
+    assert b"certificate" in refused.stderr
+    assert trusted.returncode == 0, trusted.stderr
+    assert missing.returncode == 3
+    assert b"Traceback" not in missing.stderr
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_carries_nothing_to_another_host(status):
+    with Canned(says(FINE)) as other:
+        elsewhere = says(b"", status, Location=f"{other.uri}/{CANARY}")
+        with (
+            Canned(elsewhere) as server,
+            client_of(server.uri, retries=2) as client,
+            pytest.raises(ServerError, match="redirects are not followed") as caught,
+        ):
+            client.describe("7")
+        assert len(server.requests) == 1
+        assert not other.requests
+    assert CANARY not in str(caught.value)
+
+
+def test_a_proxy_for_tls_learns_the_host_and_no_token(monkeypatch, self_signed):
+    """It is asked for a tunnel, and what goes through that it cannot read."""
+    context, ca_file = self_signed
+    with Canned(says(b"", 502)) as proxy, Canned(says(FINE), context) as server:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, proxy.uri)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with (
+            client_of(server.uri, verify=str(ca_file)) as client,
+            pytest.raises(UnreachableError) as caught,
+        ):
+            client.describe("7")
+    [(method, target, headers, body)] = proxy.requests
+    assert (method, target) == ("CONNECT", f"127.0.0.1:{server.server_port}")
+    assert CANARY not in str((headers, body))
+    assert "Authorization" not in headers
+    assert CANARY not in str(caught.value)
+
+
+def test_without_a_token_none_is_taken_from_netrc(monkeypatch, tmp_path):
+    (tmp_path / ".netrc").write_text(f"machine 127.0.0.1 login root password {CANARY}\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    with Canned(says(FINE)) as server, client_of(server.uri, token=None) as client:
+        client.describe("7")
+    [(_, _, headers, _)] = server.requests
+    assert "Authorization" not in headers
+
+
+# --- Secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("token", "sent"),
+    [
+        (f"{CANARY}\n", CANARY),
+        (f" {CANARY}\r\n", CANARY),
+        ("root:p\u00e4ss\u8cc7", "root:p\u00e4ss\u8cc7"),
+        ("root:with space", "root:with space"),
+    ],
+)
+def test_a_token_arrives_as_it_is_meant(token, sent):
+    with Canned(says(FINE)) as server, client_of(server.uri, token=token) as client:
+        client.describe("7")
+    [(_, _, headers, _)] = server.requests
+    assert headers["Authorization"].encode("latin-1").decode() == f"Bearer {sent}"
+
+
+@pytest.mark.parametrize("bad", ["root:ca nary\nx", "ca nary\x00", "ca nary\x1b[2J", "ca\rnary"])
+@pytest.mark.parametrize("what", ["token", "db_name"])
+def test_what_no_header_can_hold_is_refused_and_not_repeated(what, bad):
+    with pytest.raises(ImportStatsError, match="control characters") as caught:
+        ImportClient("http://127.0.0.1:1", **{what: bad})
+    assert "nary" not in str(caught.value)
+
+
+def test_a_database_of_any_script_is_sent():
+    with Canned(says(FINE)) as server, client_of(server.uri, db_name="\u8cc7\u6599") as client:
+        assert client.snapshot("7").db_name == "\u8cc7\u6599"
+    [(_, _, headers, body)] = server.requests
+    assert headers["DB-Name"].encode("latin-1").decode() == "\u8cc7\u6599"
+    assert json.loads(body)["dbName"] == "\u8cc7\u6599"
+
+
+ECHOES = {
+    "message": says({"code": 5, "message": f"no key {CANARY}"}),
+    "refusal": says({"code": 1800, "message": f"bad {CANARY}"}),
+    "unauthorized": says(f"who is {CANARY}?".encode(), 401),
+    "server error": says(f"<html>{CANARY}</html>".encode(), 500),
+    "not found": says(f"no {CANARY} here".encode(), 404),
+    "no JSON": says(f"{CANARY} is no JSON".encode()),
+    "location": says(b"", 302, Location=f"/login/{CANARY}"),
+    "a closed port": None,
+}
+
+
+@pytest.mark.parametrize("kind", ECHOES)
+def test_no_error_shows_the_token_that_a_server_repeats(kind):
+    with Canned(ECHOES[kind] or says(FINE)) as server:
+        uri = server.uri if ECHOES[kind] else "http://127.0.0.1:1"
+        with client_of(uri) as client, pytest.raises(ImportStatsError) as caught:
+            client.describe("7")
+    error = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    assert CANARY not in "".join(error.format())
+    assert CANARY not in repr(vars(caught.value))
+
+
+def test_no_secret_reaches_disk_log_output_metrics_or_the_process_list(tmp_path):
+    """A server that repeats the token wherever it can, and everything that is written of it."""
+    name = f"it is {CANARY}"
+
+    def answer(path, body):
+        if path.endswith("/list"):
+            return says({"code": 0, "data": {"records": [{"jobId": "7", "reason": name}]}})
+        ended = len(server.requests) > 30
+        answered = hostile_answer(name)
+        answered["data"]["state"] = "Failed" if ended else "Importing"
+        return says(answered)
+
+    token_file = tmp_path / "secret" / "token"
+    token_file.parent.mkdir()
+    token_file.write_text(CANARY + "\n")
+    written = tmp_path / "written"
+    written.mkdir()
+    with Canned(answer) as server:
+        with_credentials = server.uri.replace("//", f"//{CANARY}@")
+        for number, (options, environment) in enumerate(
+            [
+                (("-u", server.uri, "--token-file", token_file), {}),
+                (("-u", server.uri), {"MILVUS_TOKEN": CANARY}),
+                (("-u", server.uri), {"ZILLIZ_CLOUD_API_KEY": CANARY}),
+                ((), {"MILVUS_URI": with_credentials}),
+            ]
+        ):
+            with (written / f"log-{number}").open("w") as log:
+                process = subprocess.Popen(
+                    [
+                        *(sys.executable, "-m", "importstats", "collect", "7"),
+                        *("-s", str(written / "store"), "--metrics-port", "0"),
+                        *("--min-interval", "0.05", "--max-interval", "0.1"),
+                        *("--on-event", "exec:true", *map(str, options)),
+                    ],
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **environment},
+                )
+                try:
+                    told = wait_for(written / f"log-{number}", r"url=(\S+)")
+                    wait_for(written / f"log-{number}", r" saved ")
+                    metrics = urllib.request.urlopen(told, timeout=20).read()
+                    (written / f"metrics-{number}").write_bytes(metrics)
+                    commands = [
+                        path.read_bytes()
+                        for path in Path("/proc").glob("[0-9]*/cmdline")
+                        if readable(path)
+                    ]
+                finally:
+                    process.send_signal(signal.SIGTERM)
+                    process.wait(60)
+                assert CANARY.encode() not in b"".join(commands)
+        assert {headers["Authorization"] for _, _, headers, _ in server.requests} == {
+            f"Bearer {CANARY}"
+        }
+        (written / "jobs").write_bytes(run("jobs", MILVUS_URI=with_credentials).stdout)
+    for form in ("html", "md", "json"):
+        done = run("report", "7", "-s", written / "store", "-o", written / f"report.{form}")
+        assert done.returncode == 0, done.stderr
+    (written / "summary").write_bytes(run("summary", written / "store").stdout)
+    assert load_jobs(written / "store")["reason"].eq("it is ***").all()
+    for path in filter(Path.is_file, written.rglob("*")):
+        assert b"canary" not in path.read_bytes(), path
+    # Parquet is compressed, so its content is looked at once more as rows.
+    for frame in load_jobs(written / "store", gaps=True), load_details(written / "store"):
+        assert "canary" not in frame.to_csv()
+
+
+def readable(path):
+    with contextlib.suppress(OSError):
+        path.read_bytes()
+        return True
+    return False
+
+
+def wait_for(log, pattern):
+    deadline = time.monotonic() + 60
+    while not (match := re.search(pattern, log.read_text())):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return match[match.re.groups]
+
+
+def test_no_public_object_shows_the_token(monkeypatch, tmp_path, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MILVUS_TOKEN", CANARY)
+    store = SnapshotStore(tmp_path / "s")
+    with Canned(says(FINE)) as server, ImportClient(server.uri) as client:
+        snapshot = client.snapshot("7")
+        store.append(snapshot)
+        collector = Collector(client, store, jobs=["7"])
+        with Notifier(store, client.uri, ["exec:true"]) as notifier:
+            objects = [client, snapshot, snapshot.response, store, collector, notifier]
+            objects += [importstats.ImportJob(load_jobs(store)), *collector.run().values()]
+            shown = [repr(each) + str(each) for each in objects]
+            shown += [repr(vars(each)) for each in objects if hasattr(each, "__dict__")]
+    assert "canary" not in "".join(shown)
+    assert "canary" not in caplog.text
+
+
+def test_a_refused_token_is_not_in_the_error_of_the_command_line(tmp_path):
+    with Canned(says({"code": 1800, "message": f"bad {CANARY}"})) as server:
+        done = run("snapshot", "7", "-u", server.uri, "-s", tmp_path / "s", MILVUS_TOKEN=CANARY)
+    assert done.returncode == 4
+    assert b"canary" not in done.stderr + done.stdout
+    with pytest.raises(UnauthorizedError):
+        parse_response({"code": 1800, "message": "x"})
+
+
+def test_records_hold_no_half_characters():
+    [record] = parse_job_list('{"code":0,"data":[{"jobId":"\\ud800","\\ud801":"\\ud802"}]}')
+    assert isinstance(record, ImportJobRecord)
+    assert record.job_id == "\ufffd"
