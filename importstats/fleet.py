@@ -651,7 +651,8 @@ def _phase_shares(runs: pd.DataFrame) -> pd.DataFrame:
     table = group["duration_s"].sum()
     table.insert(2, "jobs", group["job_id"].nunique()["job_id"])
     whole = table.groupby("source_uri")["duration_s"].transform("sum")
-    return table.assign(share=table["duration_s"] / whole.where(whole > 0))
+    shares: pd.DataFrame = table.assign(share=table["duration_s"] / whole.where(whole > 0))
+    return shares
 
 
 def _cut_by_day(start: Ints, end: Ints) -> tuple[Ints, Ints, Ints, Ints]:

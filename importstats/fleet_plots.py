@@ -103,11 +103,12 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
     for row, (job, unknown) in enumerate(zip(running.to_dict("records"), ~known, strict=True)):
         words = [] if pd.isna(job["progress_pct"]) else [format_percent(job["progress_pct"])]
         words += [label(job["no_eta_reason"])] if unknown and pd.notna(job["no_eta_reason"]) else []
-        words += [f"{label(job['finding'])}!"] if job["severity"] in ("warning", "critical") else []
+        if job["severity"] in ("warning", "critical"):
+            words.append(f"{label(job['finding'])}!".replace("_", " "))
         ax.annotate(
             ", ".join(words),
             (seen[row] if unknown else min(high[row], right), row),
-            xytext=(12, 0),
+            xytext=(14, 0),
             textcoords="offset points",
             va="center",
             fontsize="x-small",
@@ -176,7 +177,8 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     ax.set_ylabel("rows written")
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.legend(fontsize="small", loc="best", framealpha=0.85, edgecolor="none")
+    ax.set_ylim(0, 1.1 * rows.max() + 0.11 * rows.max() * len(rows))
+    ax.legend(fontsize="small", loc="upper left", framealpha=0.85, edgecolor="none")
     by_day = rows.sum(axis=0)
     best = int(by_day.argmax())
     _finish(ax, "y", f"{format_count(by_day[best])} rows on the best day, {days[best]:%Y-%m-%d}")

@@ -395,6 +395,14 @@ def test_a_corrupt_file_is_told_of_wherever_it_is_read(
     assert len(found.jobs) == 3
 
 
+def test_a_task_that_kills_its_workers() -> None:
+    with (
+        fleet_module._mapper("processes", 1, 1) as run,
+        pytest.raises(ImportStatsError, match="again and again"),
+    ):
+        run(os._exit, [1])
+
+
 def test_no_scheduler(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_module, "_CONNECT_S", 0.3)
     with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:9"):
