@@ -86,7 +86,7 @@ class PollPolicy:
 
         Examples
         --------
-        >>> policy = PollPolicy(min_s=2, max_s=60)
+        >>> policy = PollPolicy(min_s=2.0, max_s=60.0)
         >>> policy.pause_s(10, changed=True, state="Importing", rows=True)
         5.0
         >>> policy.pause_s(50, changed=False, state="Importing", rows=False)
