@@ -64,7 +64,7 @@ SHAPES = (
 SOURCES = tuple(f"https://milvus-{name}:19530" for name in ("eu", "us", "asia"))
 ROWS_AT_ONCE = 250_000
 # A process that wants more address space than this fails instead of troubling the machine.
-MOST_BYTES = 14 * 2**30
+MOST_BYTES = 6 * 2**30
 
 
 def generate(folder: Path, rows: float) -> dict:
