@@ -64,7 +64,7 @@ SHAPES = (
 SOURCES = tuple(f"https://milvus-{name}:19530" for name in ("eu", "us", "asia"))
 ROWS_AT_ONCE = 250_000
 # A process that wants more address space than this fails instead of troubling the machine.
-MOST_BYTES = 6 * 2**30
+MOST_BYTES = 14 * 2**30
 
 
 def generate(folder: Path, rows: float) -> dict:
@@ -766,7 +766,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--rows", default="1e6,1e7")
     options.add_argument("--folder", type=Path, help="where the stores are, or will be")
-    options.add_argument("--json", type=Path, help="where to write all that was measured")
+    options.add_argument(
+        "--json",
+        type=Path,
+        default=Path("scale.json"),
+        help="where to write all that was measured; what it has already is not measured again",
+    )
     options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--only", default="", help="tasks whose name has this")
     for name in ("task", "engine", "store"):
@@ -778,20 +783,21 @@ def main() -> None:
     stores = [
         {"name": rows, **generate(options.folder, float(rows))} for rows in options.rows.split(",")
     ]
-    results = []
+    results = json.loads(options.json.read_text())["results"] if options.json.exists() else []
+    done = {(result["task"], result["name"]) for result in results}
     for task in (name for name in TASKS if options.only in name):
         for facts in stores:
+            if (task, facts["name"]) in done:
+                continue
             result = {"task": task, "name": facts["name"]}
             for engine in TASKS[task]:
                 result[engine] = measure(task, engine, facts["path"], options.rounds)
-            print(json.dumps(result), file=sys.stderr, flush=True)
             results.append(result)
+            without_path = [{**each, "path": Path(each["path"]).name} for each in stores]
+            found = {"stores": without_path, "results": results}
+            options.json.write_text(json.dumps(found, indent=1))
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}\n")
     print("\n".join(report(stores, results)))
-    if options.json:
-        for facts in stores:
-            del facts["path"]
-        options.json.write_text(json.dumps({"stores": stores, "results": results}, indent=1))
 
 
 if __name__ == "__main__":

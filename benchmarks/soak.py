@@ -2,8 +2,8 @@
 
     python benchmarks/soak.py [--quick] [--json FILE]
 
-The server runs in this process and ten times faster than real, the collector in another. Pauses
-between polls are those of a real hour divided by ten, but no shorter than two seconds.
+The server runs in this process and ten times faster than real, the collector in another, with
+pauses of 2 to 20 real seconds between polls.
 """
 
 from __future__ import annotations
@@ -94,6 +94,8 @@ def soak(count: int, files: int, seconds: float) -> dict:
             started = time.monotonic()
             while (passed := time.monotonic() - started) < seconds:
                 time.sleep(SAMPLE_S)
+                if process.poll() is not None:
+                    sys.exit(f"the collector ended after {passed:.0f} s: {process.returncode}")
                 stored = len(list(Path(folder).rglob("*.parquet")))
                 samples.append((passed, rss_mib(process.pid), stored))
             process.terminate()
@@ -102,7 +104,6 @@ def soak(count: int, files: int, seconds: float) -> dict:
         jobs = load_jobs(folder)
         stored_bytes = sum(path.stat().st_size for path in Path(folder).rglob("*.parquet"))
     when, rss, stored = map(np.array, zip(*samples, strict=True))
-    half = when > when[-1] / 2
     lateness = np.array(told["lateness_s"])
     return {
         "jobs": count,
@@ -114,10 +115,11 @@ def soak(count: int, files: int, seconds: float) -> dict:
         "file_rows": int(jobs["detail_count"].sum()),
         "jobs_seen": int(jobs["job_id"].nunique()),
         "jobs_completed": int(jobs["state"].eq("Completed").groupby(jobs["job_id"]).any().sum()),
-        "rss_mib_at_half": round(float(rss[half][0]), 1),
-        "rss_mib_at_end": round(float(rss[-1]), 1),
+        **{
+            f"rss_mib_median_of_quarter_{number}": round(float(np.median(quarter)), 1)
+            for number, quarter in enumerate(np.array_split(rss, 4), 1)
+        },
         "rss_mib_most": round(float(rss.max()), 1),
-        "rss_mib_per_hour": round(float(np.polyfit(when[half], rss[half], 1)[0]) * 3600, 1),
         "files_in_store_most": int(stored.max()),
         "files_in_store_at_end": int(stored[-1]),
         "store_mib": round(stored_bytes / 2**20, 1),

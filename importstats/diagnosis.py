@@ -524,9 +524,10 @@ def _throughput_collapsed(
     long_enough = (time[-1] - time > max(5 * _MINUTE, 10 * job.poll_s)) & (np.arange(len(time)) > 5)
     step_s = float(np.median(tasks.step[tasks.job == number] * tasks.normal_s[tasks.job == number]))
     # As much must have been due since then as shows in several steps of every task at work.
-    due = after_run * before_rate > 5 * step_s * np.maximum(
-        after_run / np.maximum(time[-1] - time, 1), 1
-    )
+    with np.errstate(invalid="ignore"):
+        due = after_run * before_rate > 5 * step_s * np.maximum(
+            after_run / np.maximum(time[-1] - time, 1), 1
+        )
     possible = long_enough & due & (after_run > 0) & np.isfinite(likelihood)
     if not possible.any():
         return None

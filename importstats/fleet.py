@@ -34,7 +34,7 @@ from importstats.diagnosis import diagnose
 from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError
 from importstats.eta import eta
 from importstats.eta.model import MOST_HISTORY
-from importstats.frames import JOB_KEY, details_frame, jobs_frame, load_jobs
+from importstats.frames import JOB_KEY, details_frame, jobs_frame
 from importstats.phases import job_codes, phases, with_phase
 from importstats.response import excerpt
 from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS, TIMESTAMP
@@ -284,11 +284,12 @@ def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
         There is no store, or it cannot be read.
     """
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
-    jobs = load_jobs(opened)
+    table = opened.jobs(columns=_SNAPSHOTS)
+    jobs = jobs_frame(table.filter(pc.is_null(table["error"])))
     if jobs.empty:
         return summary(jobs)
-    code, table = job_codes(jobs)
-    keys = list(table.itertuples(index=False, name=None))
+    code, of_code = job_codes(jobs)
+    keys = list(of_code.itertuples(index=False, name=None))
     found, begin = [], 0
     # Both tables are in the order of the jobs, so that what is done with is a range of them.
     until = jobs["observed_at"].max()
@@ -303,7 +304,21 @@ def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-#: What a summary needs to know of files.
+# What a summary needs to know of snapshots and of files.
+_SNAPSHOTS: Final = (
+    "snapshot_id",
+    "observed_at",
+    *JOB_KEY,
+    "collection_name",
+    "state",
+    "progress_pct",
+    "imported_rows",
+    "total_rows",
+    "file_size_bytes",
+    "complete_time",
+    "detail_count",
+    "error",
+)
 _FILES: Final = (
     *RUN_COLUMNS,
     *JOB_KEY,

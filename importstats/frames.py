@@ -201,7 +201,7 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         encoded = pa.types.is_dictionary(column.type)
         if name in _NAMES:
             # Each chunk can bring a dictionary of its own; a categorical has one.
-            column = (column if encoded else column.dictionary_encode()).unify_dictionaries()
+            column = _unified(column if encoded else column.dictionary_encode())
         elif encoded:
             column = column.cast(pa.string())
         table = table.set_column(index, name, column)
@@ -209,6 +209,15 @@ def _frame(table: pa.Table) -> pd.DataFrame:
         types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True
     )
     return frame.astype({name: "int64" for name in _NEVER_MISSING if name in frame})
+
+
+def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """With one dictionary. To unify compares whole dictionaries, also where there is but one."""
+    places = {
+        tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)
+        for chunk in column.chunks
+    }
+    return column if len(places) == 1 else column.unify_dictionaries()
 
 
 #: Stands for "no time known" between a bare response and its frame.

@@ -1395,8 +1395,11 @@ def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFram
             marked=False,
             weight=taken.fillna(0).where(files["state"].ne("failed"), np.inf),
         )
-    columns = ["file_index", "verdict", "delay_s", "score", "is_straggler"]
-    judged = files.merge(stragglers[columns], on="file_index", how="left")
+    # A file that left the list keeps the place that another file has since.
+    columns = ["file_index", "file"]
+    verdicts = stragglers[[*columns, "verdict", "delay_s", "score", "is_straggler"]]
+    verdicts = verdicts.astype({"file": "str"}).drop_duplicates(columns)
+    judged = files.merge(verdicts, on=columns, how="left")
     verdict = judged["verdict"].astype("str").where(judged["verdict"].notna(), "")
     marked = judged["is_straggler"].fillna(False).astype("bool") | verdict.eq("failed")
     delay = judged["delay_s"].astype("float64")
@@ -1448,7 +1451,7 @@ def _draw_spans(
                 alpha=0.5 if waits and rasterized else None,
                 antialiaseds=not rasterized,
                 rasterized=rasterized,
-                gid=f"state:{state}",
+                gid=f"state:{printable(str(state), 60)}",
             ),
             autolim=False,
         )

@@ -576,8 +576,10 @@ class Tasks:
 
     def straggling(self, files: pd.DataFrame) -> Bools:
         """Per task, whether it is a straggler by a table of :func:`stragglers`."""
-        ordered = self.samples.keys()[[*JOB_KEY, "file_index"]].merge(
-            files[[*JOB_KEY, "file_index", "is_straggler"]], how="left"
+        # A file that left the list keeps the place that another file has since.
+        columns = [*JOB_KEY, "file_index", "file"]
+        ordered = self.samples.keys()[columns].merge(
+            files[[*columns, "is_straggler"]].drop_duplicates(columns), how="left"
         )
         return summed(self.of_file, ordered["is_straggler"].to_numpy(np.bool_), self.count) > 0
 

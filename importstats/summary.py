@@ -214,7 +214,7 @@ def _times_or_missing(time: Floats) -> pd.Series:
 
 
 def _counts(values: Floats) -> pd.arrays.IntegerArray:
-    known = ~np.isnan(values)
+    known = np.abs(values) < 2.0**63  # False for NaN, too.
     return pd.arrays.IntegerArray(np.where(known, values, 0).astype(np.int64), ~known)
 
 

@@ -260,14 +260,14 @@ class Curve:
 
         change = self.gain - self.loss
         change[first] = self.rows[first]
-        total = np.cumsum(added(change))
+        total = _running_total(added(change))
         before = np.append(0.0, total)[offset]
         key = np.repeat(np.arange(count), width)
         curve = Curve(
             key,
             slot_time[np.arange(cells) - (offset - low)[key]],
             np.arange(cells) - (offset - low)[key],
-            total - before[key],
+            np.maximum(total - before[key], 0).astype(np.float64),
             added(self.gain),
             added(self.loss),
             added(self.byte_gain),
@@ -624,6 +624,15 @@ def summed(group: Ints, values: Floats | Bools, count: int) -> Floats:
     return np.bincount(group, weights=values, minlength=count).astype(np.float64, copy=False)
 
 
+def _running_total(values: Floats) -> npt.NDArray[np.longdouble]:
+    """The sum up to each value, over all groups at once.
+
+    With more digits than the values have: one absurd count of one server must not take the last
+    digits of all jobs after it.
+    """
+    return np.cumsum(values, dtype=np.longdouble)
+
+
 def _share(rows: Floats, total: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(total > 0, np.minimum(rows / total, 1.0), np.nan)
@@ -703,17 +712,16 @@ def _by_collection(
         return grown + summed(here, jump, len(time))
 
     gain = spread(curve.gain)
-    written: Floats = np.round(np.cumsum(gain)).astype(np.float64, copy=False)
-    whole = np.diff(written, prepend=0.0)
+    whole = np.diff(np.round(_running_total(gain)), prepend=0.0).astype(np.float64)
     loss = summed(here, curve.loss, len(time))
-    net = np.cumsum(whole - loss + summed(here, initial, len(time)))
+    net = _running_total(whole - loss + summed(here, initial, len(time)))
     before = np.append(0.0, net)[starts(key)]
     return (
         Curve(
             key,
             time,
             np.zeros(len(time), np.int64),
-            net - before[dense(key)],
+            np.maximum(net - before[dense(key)], 0).astype(np.float64),
             whole,
             loss,
             spread(curve.byte_gain),
@@ -779,5 +787,6 @@ def _per_second(amount: Floats, seconds: Floats) -> Floats:
 
 
 def _counts(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
-    mask = np.zeros(len(values), np.bool_) if missing is None else missing.copy()
-    return pd.arrays.IntegerArray(np.rint(values).astype(np.int64), mask)
+    known = np.abs(values) < 2.0**63  # A sum of what servers say may be more than an int64 holds.
+    mask = ~known if missing is None else ~known | missing
+    return pd.arrays.IntegerArray(np.rint(np.where(known, values, 0)).astype(np.int64), mask)

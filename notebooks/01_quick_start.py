@@ -99,8 +99,7 @@ job.plot()
 # %% tags=["check"]
 last = job.jobs.iloc[-1]
 print(f"{last['state']}: {last['imported_rows']:,} of {last['total_rows']:,} rows")
-for phase in job.phases["phase"].unique():
-    print("phase", phase)
+print("index built:", (job.phases["phase"] == "IndexBuilding").any())
 print(job.stragglers.loc[job.stragglers["verdict"] == "slow", ["file", "verdict"]].to_string())
 
 # %% [markdown]

@@ -89,7 +89,7 @@ class Past:
         named = both["collection_name"].notna().to_numpy()
         group = both.groupby(["source_uri", "collection_name"], sort=False).ngroup()
         # A collection without a name is no other job's.
-        collection = np.where(named, group.to_numpy(dtype=np.int64), -1 - job).astype(np.int64)
+        collection = np.where(named, group.fillna(-1).to_numpy(dtype=np.int64), -1 - job)
         here, there = slice(0, len(seen)), slice(len(seen), len(seen) + len(done))
         values, noise = job_variables(done)
         ended = seconds(done)
