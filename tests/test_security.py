@@ -512,6 +512,7 @@ def test_no_secret_reaches_disk_log_output_metrics_or_the_process_list(tmp_path)
             [
                 (("-u", server.uri, "--token-file", token_file), {}),
                 (("-u", server.uri), {"MILVUS_TOKEN": CANARY}),
+                (("-u", server.uri), {"ZILLIZ_CLOUD_API_KEY": CANARY}),
                 ((), {"MILVUS_URI": with_credentials}),
             ]
         ):
