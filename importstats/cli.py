@@ -427,8 +427,7 @@ def jobs(source: ProgressSource, collection: Collection = None) -> None:
 @app.command()
 def summary(store: StoreArgument = DEFAULT_STORE) -> None:
     """Show every job of a store in one table."""
-    opened = SnapshotStore(store)
-    terminal.print_summary(_console(), load_jobs(opened), load_details(opened, runs=True))
+    terminal.print_summary(_console(), load_jobs(store))
 
 
 @app.command("report")

@@ -20,7 +20,7 @@ import pandas as pd
 from importstats.frames import JOB_KEY
 from importstats.phases import END_PHASES, phases, with_phase
 from importstats.stragglers import Tasks, stragglers
-from importstats.throughput import Ints, floats, microseconds, summed
+from importstats.throughput import Bools, Ints, floats, microseconds, summed
 from importstats.units import format_count, format_duration, format_percent
 
 #: What can be found, in the order in which it is told.
@@ -477,8 +477,8 @@ def _one_file_holds_up(job: _JobHistory, files: pd.DataFrame) -> _Finding | None
         "one_file_holds_up",
         "info" if verdict == "big" else "warning",
         worst["started_at"],
-        f"{worst['file']} {why}; the import ends {format_duration(worst['delay_s'])} "
-        + ("later at least" if verdict == "stuck" else "later because of it"),
+        f"{worst['file']} {why}; the import ends {format_duration(worst['delay_s'])} later "
+        + ("even if it goes on now" if verdict == "stuck" else "because of it"),
         {
             "big": "Split such files before the next import.",
             "slow": "Look at the data node that imports it; nothing moves a task to another node.",
@@ -558,7 +558,8 @@ def _went_back(job: _JobHistory, tasks: Tasks, number: int) -> list[_Finding]:
     lone = len(back) - together[together >= 2].sum()
     # Where single tasks go back as well, two may do so in the same interval by chance.
     least = 2 if lone == 0 else 3
-    restarted = (together >= least) & (together > 0.2 * tasks.slots[number])
+    many = (together > 0.2 * tasks.slots[number]) | _unlikely(together, lone, tasks, number)
+    restarted = (together >= least) & many
     found = []
     of_restart = np.isin(tasks.slot[back], slots[restarted])
     times = tasks.samples.slot_time
@@ -602,6 +603,19 @@ def _went_back(job: _JobHistory, tasks: Tasks, number: int) -> list[_Finding]:
             )
         )
     return found
+
+
+def _unlikely(together: Ints, lone: int, tasks: Tasks, number: int) -> Bools:
+    """Whether so many tasks would hardly ever go back in one interval if each did so on its own.
+
+    The chance is that of a Poisson count (its Chernoff bound) in any of the job's intervals; where
+    no task went back alone, one is taken to have.
+    """
+    intervals = np.count_nonzero(tasks.samples.slot_job == number)
+    usual = max(lone, 1) / intervals
+    count = np.maximum(together, 1)
+    log_chance = count - usual + count * np.log(usual / count)
+    return np.asarray((together > usual) & (log_chance + math.log(intervals) < math.log(1e-3)))
 
 
 def _wrong_totals(job: _JobHistory, files: pd.DataFrame) -> _Finding | None:

@@ -170,7 +170,7 @@ def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
     code = np.where(unusable | overruled, guess, code)
     fraction = np.where(unusable | overruled, guess_fraction, fraction)
 
-    bulk = _is_bulk_insert(jobs)
+    bulk = is_bulk_insert(jobs)
     code = np.where(bulk, _CODE["Importing"], code)
     fraction = np.where(bulk, np.clip(progress / 90, 0, 1), fraction)
 
@@ -253,8 +253,8 @@ def _early_release(
     return early
 
 
-def _is_bulk_insert(jobs: pd.DataFrame) -> Bools:
-    """Whether the snapshot came from the API of Milvus up to 2.3."""
+def is_bulk_insert(jobs: pd.DataFrame) -> Bools:
+    """Whether each snapshot came from the API of Milvus up to 2.3, whose jobs only import."""
     if "extra" not in jobs:
         return np.zeros(len(jobs), np.bool_)
     marked = jobs["extra"].astype("str").str.contains('"api":"bulk_insert"', regex=False)

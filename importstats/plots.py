@@ -37,6 +37,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentFormatter
 
 from importstats.eta import eta
+from importstats.frames import JOB_KEY
 from importstats.phases import END_PHASES, job_codes, phases, with_phase
 from importstats.response import excerpt, printable
 from importstats.stragglers import stragglers
@@ -629,13 +630,21 @@ def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     return ax
 
 
-def plot_comparison(phases: pd.DataFrame, *, top: int = 40, ax: Axes | None = None) -> Axes:
+def plot_comparison(
+    phases: pd.DataFrame,
+    summary: pd.DataFrame | None = None,
+    *,
+    top: int = 40,
+    ax: Axes | None = None,
+) -> Axes:
     """Jobs side by side: how long each took, phase by phase.
 
     Parameters
     ----------
     phases : DataFrame
         The :func:`~importstats.phases.phases` of any number of jobs.
+    summary : DataFrame, optional
+        Their :func:`~importstats.summary.summary`, for the names of their collections.
     top : int
         Show at most so many jobs, the longest.
     ax : Axes, optional
@@ -664,11 +673,7 @@ def plot_comparison(phases: pd.DataFrame, *, top: int = 40, ax: Axes | None = No
         if own.any():
             width = run.to_numpy()[own] / scale
             ax.barh(row[own], width, left=left[own], height=0.7, color=color, label=phase)
-    several = len(keys["source_uri"].unique()) > 1
-    texts = [
-        label(f"{key.job_id} on {key.source_uri}" if several else key.job_id, 40)
-        for key in keys.iloc[ranked].itertuples()
-    ]
+    texts = _job_names(keys.iloc[ranked], summary)
     ax.set_yticks(range(len(ranked)), labels=texts, fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
@@ -685,6 +690,19 @@ def plot_comparison(phases: pd.DataFrame, *, top: int = 40, ax: Axes | None = No
         f"{_percent(share)} of it in {by_phase.idxmax()}",
     )
     return ax
+
+
+def _job_names(keys: pd.DataFrame, summary: pd.DataFrame | None) -> list[str]:
+    """The id of each job, with its collection if that is known, and its server if there are two."""
+    keys = keys.astype("str")
+    names = keys["job_id"]
+    if summary is not None:
+        collections = summary[[*JOB_KEY, "collection_name"]].astype("str")
+        collection = keys.merge(collections, on=JOB_KEY, how="left")["collection_name"]
+        names = names.str.cat(collection.set_axis(names.index), sep=" ").fillna(names)
+    if len(keys["source_uri"].unique()) > 1:
+        names = names + " on " + keys["source_uri"]
+    return [label(name, 40) for name in names]
 
 
 def overview(

@@ -63,7 +63,8 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         ``uncommitted_s``, ``committing_s`` : float64
             Time in each phase, all runs of it; NaN if it was not seen.
         ``failed_files``, ``retries`` : Int64
-            Files that failed, and how often tasks went back.
+            Files in state Failed, and how often tasks went back. When a job fails, the server says
+            Failed of all its files.
         ``efficiency`` : float64
             The least time in which the slots that were ever seen busy could have done the tasks,
             by the time it took, 0 to 1: the greater of all time at work over the slots and the
@@ -152,8 +153,8 @@ def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     Returns
     -------
     DataFrame
-        What :func:`summary` returns, the fastest by ``rows_per_s`` first, and as float64, NaN where
-        a value is missing:
+        What :func:`summary` returns, the fastest by ``rows_per_s`` first and failed jobs last, and
+        as float64, NaN where a value is missing and for failed jobs, whose rows are gone:
 
         ``rows_per_s_to_best``, ``bytes_per_s_to_best`` : the rate over the greatest, up to 1
         ``rows_per_s_to_median``, ``bytes_per_s_to_median`` : the rate over the median
@@ -172,11 +173,15 @@ def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     1      8         5.0                 0.5
     """
     table = summary(jobs, details)
+    failed = table["phase"].eq("Failed")
     for name in ("rows_per_s", "bytes_per_s"):
-        table[f"{name}_to_best"] = _over(table[name], table[name].max())
-        table[f"{name}_to_median"] = _over(table[name], table[name].median())
-    table["duration_s_to_median"] = _over(table["duration_s"], table["duration_s"].median())
-    return table.sort_values("rows_per_s", ascending=False, kind="stable", ignore_index=True)
+        rate = table[name].mask(failed)
+        table[f"{name}_to_best"] = _over(rate, rate.max())
+        table[f"{name}_to_median"] = _over(rate, rate.median())
+    duration_s = table["duration_s"].mask(failed)
+    table["duration_s_to_median"] = _over(duration_s, duration_s.median())
+    order = np.lexsort((-table["rows_per_s"].to_numpy(), failed))
+    return table.iloc[order].reset_index(drop=True)
 
 
 def _over(values: pd.Series, measure: float) -> pd.Series:

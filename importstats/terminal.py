@@ -186,7 +186,7 @@ def _slowest_files(details: pd.DataFrame, at: datetime) -> Table | None:
     return table
 
 
-def print_summary(console: Console, jobs: pd.DataFrame, details: pd.DataFrame) -> None:
+def print_summary(console: Console, jobs: pd.DataFrame) -> None:
     """Print one line per job: state, rows, duration, rates."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("job", no_wrap=True)
@@ -194,7 +194,7 @@ def print_summary(console: Console, jobs: pd.DataFrame, details: pd.DataFrame) -
     table.add_column("phase", no_wrap=True)
     for heading in ("done", "files", "rows", "bytes", "rows/s", "duration", "snapshots"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for job in summary(jobs, details).to_dict("records"):
+    for job in summary(jobs).to_dict("records"):
         phase = str(job["phase"])
         table.add_row(
             _name(job["job_id"]),

@@ -65,7 +65,7 @@ slow[["source_uri", "collection_name", "job_id", "started_at", "duration_s_to_me
 
 # %%
 fig, ax = plt.subplots(figsize=(9, 7), layout="constrained")
-ax = plots.plot_comparison(importstats.phases(jobs), ax=ax)
+ax = plots.plot_comparison(importstats.phases(jobs), fleet, ax=ax)
 
 # %% tags=["check"]
 spent = ["pre_importing_s", "importing_s", "sorting_s", "index_building_s"]

@@ -31,7 +31,7 @@ from importstats.plots import overview
 from importstats.report import report
 from importstats.response import GetImportProgressResponse, parse_response
 from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
-from importstats.snapshot import Snapshot
+from importstats.snapshot import Snapshot, new_snapshot_id
 from importstats.store import SnapshotStore
 from importstats.stragglers import stragglers
 from importstats.summary import summary
@@ -121,13 +121,19 @@ def batch(dice: random.Random, tally: Tally, *, histories: int = 40) -> list[Sna
     """Snapshots of some jobs, whatever of their answers was accepted."""
     snapshots = []
     for number in range(histories):
-        for when, body in history(dice):
+        for poll, (when, body) in enumerate(history(dice)):
             response = parsed(body, tally)
             if response is not None or dice.random() < 0.1:
-                error = None if response is not None else "a gap"
                 snapshots.append(
                     Snapshot(
-                        when, f"job {number}", f"http://{number % 3}", response, 0.1, None, error
+                        when,
+                        f"job {number}",
+                        f"http://{number % 3}",
+                        response,
+                        request_latency_s=0.1,
+                        error=None if response is not None else "a gap",
+                        # By chance a clock that stands still would give one id twice.
+                        snapshot_id=new_snapshot_id(when, entropy=poll),
                     )
                 )
     tally.jobs += histories

@@ -129,7 +129,8 @@ def drop(answer: dict[str, Any], dice: random.Random) -> None:
 
 def nest(answer: dict[str, Any], dice: random.Random) -> None:
     value: Any = dice.choice(ODD_VALUES)
-    for _ in range(dice.choice([2, 30, 95, 120, 900])):
+    # Several of these may end up in one another; Python's own encoder stops at 1000 levels.
+    for _ in range(dice.choice([2, 30, 95, 120, 200])):
         value = [value] if dice.random() < 0.5 else {"a": value}
     _any_object(answer, dice)[dice.choice(FIELDS)] = value
 
@@ -212,6 +213,13 @@ def repeat_key(body: bytes, dice: random.Random) -> bytes:
     return body[:at] + b'"%s":%s,' % (dice.choice(FIELDS).encode(), odd) + body[at:]
 
 
+def deepen(body: bytes, dice: random.Random) -> bytes:
+    """A key more, whose value is nested as deep as no decoder goes."""
+    at = body.find(b"{", dice.randrange(len(body) + 1)) + 1
+    depth = dice.choice([500, 5000, 100_000])
+    return body[:at] + b'"deep":' + b"[" * depth + b"]" * depth + b"," + body[at:]
+
+
 def respell_number(body: bytes, dice: random.Random) -> bytes:
     """A number of the text in another spelling."""
     places = [
@@ -224,5 +232,5 @@ def respell_number(body: bytes, dice: random.Random) -> bytes:
 
 
 BYTE_MUTATIONS: list[Callable[[bytes, random.Random], bytes]] = [
-    *(flip, flip, cut, splice, wrap, repeat_key, repeat_key, respell_number),
+    *(flip, flip, cut, splice, wrap, repeat_key, repeat_key, respell_number, deepen),
 ]

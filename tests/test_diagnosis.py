@@ -158,6 +158,20 @@ def test_a_restarted_node_is_told_from_retries():
     assert json.loads(found.loc["retries", "evidence"])["tasks"] == 2
 
 
+def test_the_restart_of_a_small_node_of_many_is_seen():
+    """Three of thirty slots go back at once: too many for chance."""
+    cluster = ClusterSpec(
+        node_speeds=(1.0,) * 10,
+        slots_per_node=3,
+        restarts=(Restart(at_s=60.0, node=0, down_s=60.0),),
+    )
+    files = tuple(FileSpec((f"in/{i}.parquet",), 1_600_000_000, 400_000) for i in range(90))
+    job = JobSpec(collection_name="c", files=files, max_task_bytes=1, noise=0.05)
+    found = found_in((cluster, job), poll_every_s=5)
+    assert json.loads(found.loc["node_restarted", "evidence"])["tasks"] == 3
+    assert "retries" not in found.index
+
+
 def test_a_collapse_of_the_speed_is_dated():
     cluster, job = make_shape("steady", seed=21, files=200)
     job = JobSpec(

@@ -212,6 +212,17 @@ def test_no_number_without_a_reason_to(row, reason):
     assert answer[QUANTILES].isna().all()
 
 
+def test_a_bulk_insert_ends_with_its_rows():
+    """Jobs of Milvus up to 2.3 have no phase after Importing."""
+    rows = [("Importing", 9 * minute, 1000 * minute, 10_000) for minute in range(1, 9)]
+    job = frame(rows)
+    bulk = eta(job.assign(extra='{"api":"bulk_insert"}')).iloc[-1]
+    by_rows = eta(job.assign(progress_pct=np.nan)).iloc[-1]
+    assert by_rows["phase"] == "Importing"
+    assert bulk["remaining_p50_s"] < 0.7 * by_rows["remaining_p50_s"]
+    assert bulk["remaining_p50_s"] == pytest.approx(120, rel=0.5)
+
+
 def test_never_nearly_done_at_80_percent():
     job = frame([*WHOLE_JOB[:7]])
     at_80 = eta(job).iloc[-1]

@@ -23,6 +23,7 @@ from importstats.frames import details_frame, jobs_frame
 from importstats.phases import PHASES, phases
 from importstats.simulator import simulate_job
 from importstats.stragglers import VERDICTS, stragglers
+from importstats.summary import summary
 from importstats.throughput import throughput
 
 HOSTILE_NAMES = [
@@ -546,6 +547,23 @@ def test_jobs_are_stacked_by_phase_the_longest_first():
     }  # fmt: skip
     assert title(ax).startswith("Job 8 took")
     assert title(ax).endswith("of it in IndexBuilding")
+
+
+def test_compared_jobs_are_named_with_collection_and_server():
+    jobs = pd.concat(
+        [
+            job(["Pending", "Importing", "Completed"], [5, 80, 100]),
+            job(["Pending", *["Importing"] * 8, "Completed"], [5, *[80] * 8, 100], job_id="8"),
+        ]
+    )
+    names = [
+        text.get_text()
+        for text in plots.plot_comparison(phases(jobs), summary(jobs), ax=axes()).get_yticklabels()
+    ]
+    assert names == ["8 products", "7 products"]
+    jobs["source_uri"] = jobs["job_id"].map({"7": "http://a", "8": "http://b"})
+    ax = plots.plot_comparison(phases(jobs), summary(jobs), ax=axes())
+    assert ax.get_yticklabels()[0].get_text() == "8 products on http://b"
 
 
 # -- Overview -------------------------------------------------------------------------------------

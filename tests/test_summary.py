@@ -79,6 +79,20 @@ def test_compare_puts_the_fastest_first():
         assert mine[name] == alone[name]
 
 
+def test_compare_ranks_a_failed_job_last_and_measures_by_the_others():
+    _, good, _ = frames("steady", seed=4, poll_every_s=60)
+    written = [0, 10**12]
+    failed = good.iloc[:3].assign(
+        job_id="failed", state=["Importing", "Importing", "Failed"], imported_rows=[*written, 0]
+    )
+    table = compare(pd.concat([failed, good]))
+    assert table["phase"].tolist() == ["Completed", "Failed"]
+    assert table["rows_per_s"].iloc[1] > table["rows_per_s"].iloc[0]
+    ratios = table.columns[table.columns.str.contains("_to_")]
+    assert table.loc[0, ratios].eq(1).all()
+    assert table.loc[1, ratios].isna().all()
+
+
 def test_a_job_id_on_two_servers_is_two_jobs():
     _, jobs, details = frames("steady", seed=4, poll_every_s=60)
     both = summary(

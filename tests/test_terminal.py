@@ -96,7 +96,7 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
     snapshot = hostile_snapshot()
     jobs, details = flatten_jobs(snapshot), flatten_details(snapshot)
     console.print(job_view(jobs, details, at=snapshot.observed_at, zone=UTC))
-    print_summary(console, jobs, details)
+    print_summary(console, jobs)
     record = ImportJobRecord(job_id=HOSTILE, collection_name=HOSTILE, state=HOSTILE, reason=HOSTILE)
     print_job_list(console, [record])
     text = console.export_text()
@@ -106,7 +106,7 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
 
 
 def test_tables_of_nothing_say_so(console):
-    print_summary(console, flatten_jobs([]), flatten_details([]))
+    print_summary(console, flatten_jobs([]))
     print_job_list(console, [])
     text = console.export_text()
     assert "no jobs" in text

@@ -229,6 +229,7 @@ def given_progress(
     left = 1 - np.where(moved, np.minimum(floats(seen, "reached"), 0.999), 0.0)
     step = np.minimum(np.where(moved, floats(seen, "step"), 1.0), left)
     still = np.maximum(floats(seen, "still_s"), 0.0)
+    ahead = _ahead(seen, phase)
     median, spread = np.empty(len(seen)), np.empty(len(seen))
     for begin in range(0, len(seen), _CHUNK):
         part = slice(begin, begin + _CHUNK)
@@ -241,7 +242,7 @@ def given_progress(
         p[each, current, current] += priors.drift[current, strata[part]]
         missed = np.where(np.isfinite(variance), estimate - m[each, current], 0.0)
         _update(m, p, current, missed, variance)
-        total = _sampled(m, p, phase[part], left[part], step[part], still[part])
+        total = _sampled(m, p, phase[part], ahead[part], left[part], step[part], still[part])
         low, middle, high = np.quantile(total, QUANTILES, axis=1)
         median[part] = middle
         spread[part] = np.log(high / low) / (2 * _Z90)
@@ -308,12 +309,26 @@ def _combined(priors: Priors, paces: Floats, phase: Ints, strata: Ints) -> tuple
     return estimate, variance
 
 
+def _ahead(seen: pd.DataFrame, phase: Ints) -> Bools:
+    """Which phases are still to come, (snapshots, phases)."""
+    places = np.arange(_PHASE_COUNT)
+    has = (places == WORK_PHASES.index("Importing")) | ~seen["only_imports"].to_numpy()[:, None]
+    return np.asarray(has & (places > phase[:, None]))
+
+
 def _sampled(
-    mean: Floats, covariance: Floats, phase: Ints, left: Floats, step: Floats, still: Floats
+    mean: Floats,
+    covariance: Floats,
+    phase: Ints,
+    ahead: Bools,
+    left: Floats,
+    step: Floats,
+    still: Floats,
 ) -> Floats:
     """Samples of the remaining time, (snapshots, samples).
 
-    At its last step, `still` seconds ago, the current phase had `left` of its fraction to go.
+    The current phase and those `ahead` of it are left. At its last step, `still` seconds ago, the
+    current phase had `left` of its fraction to go.
     """
     each = np.arange(len(mean))
     middle, sd = mean[each, phase], np.sqrt(np.maximum(covariance[each, phase, phase], 1e-8))
@@ -336,7 +351,7 @@ def _sampled(
         value = mean[:, later, None] + slope[:, later, None] * away
         value = value + factor[:, later, :] @ _LATER_POINTS
         rest = rest + np.where(
-            (phase < later)[:, None], np.maximum(np.expm1(np.minimum(value, 18.0)), 0.0), 0.0
+            ahead[:, later, None], np.maximum(np.expm1(np.minimum(value, 18.0)), 0.0), 0.0
         )
     return np.maximum(rest, 1e-3)
 

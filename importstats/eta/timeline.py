@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.frames import JOB_KEY
-from importstats.phases import job_codes, with_phase
+from importstats.phases import is_bulk_insert, job_codes, with_phase
 from importstats.priors import WORK_PHASES
 
 Floats = npt.NDArray[np.float64]
@@ -181,6 +181,8 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         ``step``
             The largest step of the fraction that was seen, at least what a whole number of
             ``progress`` resolves. 1 until it has moved.
+        ``only_imports``
+            As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
         ``mean_s``, ``recent_s``, ``schedule_s``
             Three estimates of the time that the whole phase would take at the pace of: the phase
             so far, its last :data:`RECENT_SHARE`, and the running and waiting files.
@@ -200,7 +202,7 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     if details is not None and len(details) and len(importing):
         rest = _schedule_rest(rows.iloc[importing].reset_index(drop=True), details)
         schedule[importing] = (rest + own["still_s"][importing]) / (1 - fraction[importing])
-    return rows.assign(**columns, **own, schedule_s=schedule)
+    return rows.assign(**columns, **own, only_imports=is_bulk_insert(rows), schedule_s=schedule)
 
 
 _PACE_COLUMNS: Final = ("elapsed_s", "still_s", "step", "reached", "mean_s", "recent_s")

@@ -2,25 +2,25 @@
 
 A *shape* says what is special about a job (its index building dominates, a node is slow). A
 *family* says how the world around it looks: how large files are, how fast nodes, how much durations
-scatter. Every seed draws another job of the same shape and family. What is fitted on one family can
-be scored on the other, whose parameters are drawn from other distributions:
+scatter. Every seed draws another job of the same shape and family. What is fitted on some families
+can be scored on another, whose parameters are drawn from other distributions:
 
-========================  =============================  =================================
-parameter                 ``steady_cluster``             ``elastic_cloud``
-========================  =============================  =================================
-file sizes in a job       log-normal, sigma 0.2 to 0.8   Pareto, tail index 1.2 to 3
-files in a job            log-uniform, 4 to 400          log-uniform, 20 to 1,500
-bytes in a job            log-normal, median 150 GB      log-normal, median 50 GB
-bytes a row               log-uniform, 300 B to 8 kB     log-uniform, 2 to 60 kB
-import rate of a slot     log-normal, median 15 MB/s     log-normal, median 6 MB/s
-index : import time       log-normal, median 0.5         log-normal, median 2
-sort : import time        log-normal, median 0.15        log-normal, median 0.05
-data nodes                1 to 6 of equal speed          2 to 16 of log-normal speed
-load                      none                           new factor every 2 to 40 minutes
-scatter of durations      2 to 15 %                      10 to 60 %
-shards                    1 or 2                         1 to 8
-small faults              none                           1 in 4 jobs has a few retries
-========================  =============================  =================================
+====================  ==============================================================================
+family                in a word
+====================  ==============================================================================
+``steady_cluster``    A few equal nodes, files of a size, narrow rows, an index that takes half as
+                      long as the import; nothing varies much.
+``elastic_cloud``     Many small uneven nodes with few slots, heavy-tailed files of wide rows, an
+                      index that takes twice as long as the import; load changes all the time,
+                      durations scatter, one job in four has retries.
+``shared_warehouse``  Many fast nodes, large jobs of uneven files, index and import alike, much
+                      sorting; load changes by the hour.
+``gpu_indexed``       One to four large nodes, even files, an index built in a tenth of the import.
+``disk_archive``      Slow slots, many files of narrow rows, an index that takes four times as long
+                      as the import.
+====================  ==============================================================================
+
+:data:`FAMILIES` has the numbers.
 """
 
 from __future__ import annotations
@@ -144,6 +144,66 @@ FAMILIES: Final[Mapping[str, Family]] = {
             noise=(0.1, 0.6),
             shards=(1, 8),
             retry_chance=0.25,
+        ),
+        Family(
+            name="shared_warehouse",
+            files=(10, 1000),
+            median_bytes=400e9,
+            tail_index=None,
+            size_sigma=(0.8, 1.6),
+            bytes_per_row=(1e3, 12e3),
+            import_bytes_per_s=30e6,
+            index_share=1.0,
+            sort_share=0.4,
+            nodes=(4, 32),
+            slots=(1, 4),
+            index_nodes=(2, 16),
+            index_slots=(1, 4),
+            speed_sigma=0.15,
+            load_step_s=(600.0, 7200.0),
+            noise=(0.05, 0.4),
+            shards=(2, 4),
+            retry_chance=0.1,
+        ),
+        Family(
+            name="gpu_indexed",
+            files=(8, 200),
+            median_bytes=80e9,
+            tail_index=None,
+            size_sigma=(0.1, 0.4),
+            bytes_per_row=(2e3, 16e3),
+            import_bytes_per_s=40e6,
+            index_share=0.1,
+            sort_share=0.3,
+            nodes=(1, 4),
+            slots=(4, 16),
+            index_nodes=(1, 2),
+            index_slots=(1, 2),
+            speed_sigma=0.0,
+            load_step_s=None,
+            noise=(0.02, 0.1),
+            shards=(1, 4),
+            retry_chance=0.02,
+        ),
+        Family(
+            name="disk_archive",
+            files=(50, 2000),
+            median_bytes=300e9,
+            tail_index=(1.5, 4.0),
+            size_sigma=(0.0, 0.0),
+            bytes_per_row=(400, 4e3),
+            import_bytes_per_s=10e6,
+            index_share=4.0,
+            sort_share=0.2,
+            nodes=(1, 8),
+            slots=(1, 4),
+            index_nodes=(1, 4),
+            index_slots=(1, 2),
+            speed_sigma=0.1,
+            load_step_s=(300.0, 3600.0),
+            noise=(0.05, 0.3),
+            shards=(1, 8),
+            retry_chance=0.15,
         ),
     )
 }
