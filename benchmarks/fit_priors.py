@@ -1,14 +1,17 @@
 """Fit the priors that importstats ships: ``python benchmarks/fit_priors.py``.
 
-Simulated worlds of all families but ``elastic_cloud``, which stays unseen for
-``benchmarks/eta.py``. A world is one cluster with several jobs, most of them of one collection.
-Four families are not the whole world either, so every fitted world is *widened* (`widened`): its
-rates are moved at random, each by a log-normal factor of sigma 1, since what takes long in one
-place may well take a third or three times as long in another; and its scatter, its nodes' speeds
-and its load vary from none to a lot. These ranges are round numbers, not fitted to anything.
+Simulated worlds of all families (see ``importstats.simulator.shapes``). A world is one cluster with
+several jobs, most of them of one collection. Five families are not the whole world, so every fitted
+world is *widened* (`widened`): its rates are moved at random, each by a log-normal factor of sigma
+1, since what takes long in one place may well take a third or three times as long in another; and
+its scatter, its nodes' speeds and its load vary from none to a lot. These ranges are round numbers,
+not fitted to anything.
 
-The intervals are calibrated on errors in families that were not fitted on, each by priors of the
-other three: how wrong one is in a world of another kind can be seen in no other way.
+The intervals are calibrated on families that were not fitted on, one after the other by priors of
+the rest: how wrong one is in a world of another kind can be seen in no other way.
+
+``benchmarks/eta.py`` scores jobs of every family by priors that know nothing of it. These are
+written to ``benchmarks/priors``, one file for each family left out.
 """
 
 from __future__ import annotations
@@ -16,9 +19,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,17 +53,15 @@ from importstats.simulator import (
 )
 from importstats.simulator.cluster import DEFAULT_START
 
-HELD_OUT = "elastic_cloud"
-FITTED_FAMILIES = [name for name in FAMILIES if name != HELD_OUT]
 #: Earlier jobs of a world: of the same collection, and of another one.
 SAME, OTHER = 4, 2
-#: In which share of the clusters, or shapes, the intervals shall hold.
-STRICT = 0.75
 #: How much the pace of one and the same cluster and collection differs from job to job (sigma).
 DAY_SIGMA = 0.15
 #: Shapes that never complete say nothing of durations.
 FITTED_SHAPES = [name for name in SHAPES if name != "failing"]
 OUTPUT = Path(__file__).parents[1] / "importstats" / "priors.json"
+#: Priors of all families but one.
+LEFT_OUT = Path(__file__).parent / "priors"
 
 _RATES = (
     "preimport_bytes_per_s",
@@ -71,10 +73,8 @@ _RATES = (
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Recordings of one cluster: `target`, the last of its jobs, is of the world's shape."""
+    """Recordings of one cluster; `target` is the last of its jobs."""
 
-    family: str
-    shape: str
     target: str
     jobs: pd.DataFrame
     details: pd.DataFrame
@@ -120,7 +120,7 @@ def simulate_world(
         jobs.append(jobs_frame(job_table))
         if last or earlier_details:
             details.append(details_frame(detail_table))
-    return World(family, shape, simulation.job_id, _stacked(jobs), _stacked(details))
+    return World(simulation.job_id, _stacked(jobs), _stacked(details))
 
 
 def widened(
@@ -211,7 +211,7 @@ def seen_of(world: World, per_job: int = 60) -> pd.DataFrame:
     ends = true_end(world.jobs)
     done = seen["phase"].eq("Completed") & seen["job_id"].isin(ends["job_id"])
     keep = seen["true_remaining_s"].notna() | done
-    seen = seen.assign(rest_s=_rest_of_phase(world, seen), shape=world.shape)
+    seen = seen.assign(rest_s=_rest_of_phase(world, seen))
     return seen[keep].reset_index(drop=True)
 
 
@@ -325,27 +325,11 @@ def _robust_moments(error: Floats) -> tuple[Floats, Floats]:
     return middle, _positive(correlation * scale[:, None] * scale)
 
 
-def fit_calibration(folds: Sequence[tuple[Priors, list[pd.DataFrame]]]) -> Floats:
-    """Quantiles of the errors, in the model's own standard deviations, on worlds not fitted on.
+def fit_calibration(errors: pd.DataFrame) -> Floats:
+    """Quantiles of errors in the model's own standard deviations.
 
-    Without history every completed job of a world counts, with history all but its first. A
-    stratum of few snapshots leans on its whole phase.
-
-    A job to come is not a draw from this mix. So the quantiles are then moved apart until an 80 %
-    interval would hold in three groups out of four (`STRICT`), not only on average over all. The
-    groups are what may be unlike anything seen: without history the cluster, and with it, since
-    the cluster is known then, the shape (conformal prediction for hierarchical data, where groups
-    are exchangeable and not single observations: Lee, Barber & Willett, 2023).
+    A stratum of few snapshots leans on its whole phase.
     """
-    errors = pd.concat(
-        [
-            _standard_errors(priors, seen, with_history)
-            for priors, worlds in folds
-            for seen in worlds
-            for with_history in (False, True)
-        ],
-        ignore_index=True,
-    )
     calibration = np.empty((2, len(WORK_PHASES), STRATA, len(QUANTILES)))
     for history in (0, 1):
         of_kind = errors[errors["history"] == history]
@@ -359,55 +343,43 @@ def fit_calibration(folds: Sequence[tuple[Priors, list[pd.DataFrame]]]) -> Float
                 if len(own):
                     mix = mix + own.quantile(QUANTILES).to_numpy() * weight
                 calibration[history, phase, cell] = mix
-        middle = calibration[history, ..., 1:2]
-        away = _interval_units(of_kind, calibration[history])
-        group = of_kind["shape" if history else "cluster"]
-        needed = away.groupby(group).quantile(0.8).quantile(STRICT)
-        calibration[history] = middle + needed * (calibration[history] - middle)
     return calibration
 
 
-def _interval_units(errors: pd.DataFrame, calibration: Floats) -> pd.Series:
-    """Errors as multiples of the distance from the middle to the quantile on their side."""
-    low, middle, high = calibration[errors["phase"], errors["stratum"]].T
-    error = errors["error"].to_numpy()
-    reach = np.where(error > middle, high - middle, middle - low)
-    return pd.Series(np.abs(error - middle) / reach, index=errors.index)
+def standard_errors(priors: Priors, seen: pd.DataFrame) -> pd.DataFrame:
+    """The errors on one world: without history of all its jobs, with history of all but the first.
 
-
-def _standard_errors(priors: Priors, seen: pd.DataFrame, with_history: bool) -> pd.DataFrame:
-    past = Past.of(seen, [seen] if with_history else [])
+    Columns ``history`` (0 or 1), ``phase``, ``stratum``, and ``error``: the logarithm of the true
+    over the predicted remaining time, over the model's spread.
+    """
     work = seen["phase"].isin(WORK_PHASES).to_numpy()
-    belief = past.belief(priors, seen, work)
-    kept = belief.near_history == with_history
-    rows = seen[work][kept]
-    median, spread, phase, cell = given_progress(
-        priors, rows, belief.mean[kept], belief.covariance[kept]
-    )
-    error = np.log(rows["true_remaining_s"].to_numpy() / median) / spread
-    return pd.DataFrame(
-        {
-            "shape": rows["shape"].to_numpy(),
-            "cluster": rows["source_uri"].astype("str").to_numpy(),
-            "history": int(with_history),
-            "phase": phase,
-            "stratum": cell,
-            "error": error,
-        }
-    )
+    found = []
+    for history in ([], [seen]):
+        belief = Past.of(seen, history).belief(priors, seen, work)
+        kept = belief.near_history == bool(history)
+        rows = seen[work][kept]
+        median, spread, phase, cell = given_progress(
+            priors, rows, belief.mean[kept], belief.covariance[kept]
+        )
+        error = np.log(rows["true_remaining_s"].to_numpy() / median) / spread
+        known = {"phase": phase, "stratum": cell, "error": error}
+        found.append(pd.DataFrame({"history": int(bool(history)), **known}))
+    return pd.concat(found, ignore_index=True)
 
 
-def fit(worlds: Mapping[str, list[pd.DataFrame]]) -> Priors:
+def fit(worlds: Mapping[str, list[pd.DataFrame]], pool: Executor) -> Priors:
     """All parameters, of the worlds of each family; the calibration by leaving out one by one."""
-    folds = []
-    for family, held_out in worlds.items():
-        others = [world for name in worlds if name != family for world in worlds[name]]
-        folds.append((_uncalibrated(others), held_out))
-    everything = [world for family in worlds.values() for world in family]
-    return dataclasses.replace(_uncalibrated(everything), calibration=fit_calibration(folds))
+    errors = []
+    for family, unseen in worlds.items():
+        priors = uncalibrated(world for name in worlds if name != family for world in worlds[name])
+        errors += pool.map(partial(standard_errors, priors), unseen, chunksize=8)
+    everything = uncalibrated(world for family in worlds.values() for world in family)
+    calibration = fit_calibration(pd.concat(errors, ignore_index=True))
+    return dataclasses.replace(everything, calibration=calibration)
 
 
-def _uncalibrated(worlds: list[pd.DataFrame]) -> Priors:
+def uncalibrated(worlds: Iterable[pd.DataFrame]) -> Priors:
+    """All parameters but the calibration."""
     seen = pd.concat(worlds, ignore_index=True)
     nothing = np.zeros((2, len(WORK_PHASES), STRATA, len(QUANTILES)))
     return Priors(**fit_levels(seen), **fit_paces(seen), calibration=nothing)
@@ -422,20 +394,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=8, help="worlds of each shape and family")
     parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--left-out", type=Path, default=LEFT_OUT)
     arguments = parser.parse_args()
     began = time.monotonic()
     kinds = [
         (family, shape, seed)
-        for family in FITTED_FAMILIES
+        for family in FAMILIES
         for seed in range(1, arguments.seeds + 1)
         for shape in FITTED_SHAPES
     ]
-    worlds: dict[str, list[pd.DataFrame]] = {family: [] for family in FITTED_FAMILIES}
+    worlds: dict[str, list[pd.DataFrame]] = {family: [] for family in FAMILIES}
+    arguments.left_out.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
         for (family, _, _), seen in zip(kinds, pool.map(_fitted_world, kinds), strict=True):
             worlds[family].append(seen)
-    arguments.output.write_text(fit(worlds).to_json())
-    print(f"{len(kinds)} worlds, {time.monotonic() - began:.0f} s: {arguments.output.name}")
+        print(f"{len(kinds)} worlds, {time.monotonic() - began:.0f} s", flush=True)
+        arguments.output.write_text(fit(worlds, pool).to_json())
+        for family in FAMILIES:
+            others = {name: worlds[name] for name in worlds if name != family}
+            left_out = arguments.left_out / f"without_{family}.json"
+            left_out.write_text(fit(others, pool).to_json())
+    print(f"{time.monotonic() - began:.0f} s: {arguments.output.name}, {arguments.left_out.name}")
 
 
 if __name__ == "__main__":
