@@ -684,9 +684,10 @@ def plot_comparison(
     longest = timed[codes == ranked[0]]
     by_phase = longest.groupby("phase", observed=True)["duration_s"].sum()
     share = by_phase.max() / by_phase.sum() if by_phase.sum() else np.nan
+    job_id = label(keys["job_id"].iloc[ranked[0]], 14)
     _title(
         ax,
-        f"Job {texts[0]} took {format_duration(total[ranked[0]])}, "
+        f"Job {job_id} took {format_duration(total[ranked[0]])}, "
         f"{_percent(share)} of it in {by_phase.idxmax()}",
     )
     return ax
@@ -695,14 +696,19 @@ def plot_comparison(
 def _job_names(keys: pd.DataFrame, summary: pd.DataFrame | None) -> list[str]:
     """The id of each job, with its collection if that is known, and its server if there are two."""
     keys = keys.astype("str")
-    names = keys["job_id"]
+    servers = keys["source_uri"].str.split("://").str[-1]
+    several = len(keys["source_uri"].unique()) > 1
+    names = [label(job_id, 40 if summary is None else 14) for job_id in keys["job_id"]]
     if summary is not None:
         collections = summary[[*JOB_KEY, "collection_name"]].astype("str")
-        collection = keys.merge(collections, on=JOB_KEY, how="left")["collection_name"]
-        names = names.str.cat(collection.set_axis(names.index), sep=" ").fillna(names)
-    if len(keys["source_uri"].unique()) > 1:
-        names = names + " on " + keys["source_uri"]
-    return [label(name, 40) for name in names]
+        known = keys.merge(collections, on=JOB_KEY, how="left")["collection_name"]
+        names = [
+            name if pd.isna(collection) else f"{name} {label(collection, 16)}"
+            for name, collection in zip(names, known, strict=True)
+        ]
+    if several:
+        names = [f"{name} on {label(uri, 20)}" for name, uri in zip(names, servers, strict=True)]
+    return names
 
 
 def overview(

@@ -563,7 +563,7 @@ def test_compared_jobs_are_named_with_collection_and_server():
     assert names == ["8 products", "7 products"]
     jobs["source_uri"] = jobs["job_id"].map({"7": "http://a", "8": "http://b"})
     ax = plots.plot_comparison(phases(jobs), summary(jobs), ax=axes())
-    assert ax.get_yticklabels()[0].get_text() == "8 products on http://b"
+    assert ax.get_yticklabels()[0].get_text() == "8 products on b"
 
 
 # -- Overview -------------------------------------------------------------------------------------
