@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -34,8 +33,8 @@ from importstats.diagnosis import diagnose
 from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError
 from importstats.eta import eta
 from importstats.eta.model import MOST_HISTORY
-from importstats.frames import JOB_KEY, details_frame, jobs_frame
-from importstats.phases import job_codes, phases, with_phase
+from importstats.frames import JOB_KEY, details_frame, flatten_jobs, jobs_frame
+from importstats.phases import phases, with_phase
 from importstats.response import excerpt
 from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS, TIMESTAMP
 from importstats.store import JOBS_RESULT_SCHEMA, CorruptSegmentWarning, SnapshotStore
@@ -284,24 +283,11 @@ def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
         There is no store, or it cannot be read.
     """
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
-    table = opened.jobs(columns=_SNAPSHOTS)
-    jobs = jobs_frame(table.filter(pc.is_null(table["error"])))
-    if jobs.empty:
-        return summary(jobs)
-    code, of_code = job_codes(jobs)
-    keys = list(of_code.itertuples(index=False, name=None))
-    found, begin = [], 0
-    # Both tables are in the order of the jobs, so that what is done with is a range of them.
-    until = jobs["observed_at"].max()
-    pieces = opened.iter_details(runs=True, columns=_FILES, until=until)
-    for details in _read_ahead(_some_at_once(pieces)):
-        last = details[JOB_KEY].iloc[-1]
-        end = bisect_right(keys, (str(last["source_uri"]), str(last["job_id"])))
-        found.append(summary(jobs[slice(*np.searchsorted(code, [begin, end]))], details))
-        begin = end
-    if begin < len(keys):
-        found.append(summary(jobs[code >= begin]))
-    return pd.concat(found, ignore_index=True)
+    pieces = opened.iter_jobs(columns=_SNAPSHOTS, details_columns=_FILES)
+    found = [summary(jobs, details) for jobs, details in _read_ahead(_some_at_once(pieces))]
+    if not found:
+        return summary(flatten_jobs([]))
+    return pd.concat(found, ignore_index=True).sort_values(JOB_KEY, ignore_index=True)
 
 
 # What a summary needs to know of snapshots and of files.
@@ -333,18 +319,26 @@ _FILES: Final = (
 )
 
 
-def _some_at_once(tables: Iterable[pa.Table]) -> Iterator[pd.DataFrame]:
-    """Details frames of several tables each, which takes fewer steps than one by one."""
-    gathered, rows = [], 0
-    for table in tables:
-        gathered.append(table)
-        rows += table.num_rows
+def _some_at_once(
+    pieces: Iterable[tuple[pa.Table, pa.Table]],
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Jobs and details frames of several jobs each, which takes fewer steps than one by one."""
+    gathered: list[tuple[pa.Table, pa.Table]] = []
+    rows = 0
+    for piece in pieces:
+        gathered.append(piece)
+        rows += piece[0].num_rows + piece[1].num_rows
         if rows >= _ROWS_AT_ONCE:
-            # Not details_frame: a summary shows no file's display name, which takes time to find.
-            yield jobs_frame(pa.concat_tables(gathered))
+            yield _frames(gathered)
             gathered, rows = [], 0
     if gathered:
-        yield jobs_frame(pa.concat_tables(gathered))
+        yield _frames(gathered)
+
+
+def _frames(pieces: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    jobs, details = (pa.concat_tables(tables) for tables in zip(*pieces, strict=True))
+    # Not details_frame: a summary shows no file's display name, which takes time to find.
+    return jobs_frame(jobs.filter(pc.is_null(jobs["error"]))), jobs_frame(details)
 
 
 def _read_ahead(items: Iterable[_T]) -> Iterator[_T]:

@@ -121,10 +121,10 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     spent = {
         column: _time_in(runs, name, run_code, count) for name, column in PHASE_COLUMNS.items()
     }
-    collection = seen["collection_name"].astype("str") if "collection_name" in seen else None
+    collection = seen.get("collection_name")
     return table.astype("str").assign(
         collection_name=None if collection is None else _last_known(collection, code, order, count),
-        state=seen["state"].astype("str").iloc[last].to_numpy(),
+        state=seen["state"].iloc[last].astype("str").to_numpy(),
         phase=pd.Categorical.from_codes(phase, dtype=PHASE_DTYPE),
         progress_pct=floats(seen, "progress_pct")[last],
         started_at=timestamps(time[first]),
@@ -190,9 +190,10 @@ def _over(values: pd.Series, measure: float) -> pd.Series:
 
 def _positions(frame: pd.DataFrame, table: pd.DataFrame) -> Ints:
     """Per row the position of its job in `table`."""
+    codes, keys = job_codes(frame)
     numbered = table.astype("str").assign(position=np.arange(len(table)))
-    found = frame[JOB_KEY].astype("str").merge(numbered, on=JOB_KEY, how="left")
-    return found["position"].to_numpy(np.int64)
+    found = keys.astype("str").merge(numbered, on=JOB_KEY, how="left")
+    return np.asarray(found["position"].to_numpy(np.int64)[codes])
 
 
 def _greatest(frame: pd.DataFrame, name: str, code: Ints, count: int) -> Floats:
@@ -210,7 +211,8 @@ def _last_known(values: pd.Series, code: Ints, order: Ints, count: int) -> pd.Se
     known = order[values.notna().to_numpy()[order]]
     place = np.full(count, -1)
     place[code[known]] = known
-    return values.take(np.maximum(place, 0)).where(place >= 0).reset_index(drop=True)
+    named: pd.Series = values.iloc[np.maximum(place, 0)].astype("str").where(place >= 0)
+    return named.reset_index(drop=True)
 
 
 def _times_or_missing(time: Floats) -> pd.Series:

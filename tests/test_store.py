@@ -305,6 +305,21 @@ def test_any_segments_and_compactions_read_back_exactly(
             store.compact(job, final=True)
             again = store.details(job_id=job, runs=True, **period)
             assert again.cast(DETAILS_SCHEMA).equals(runs.cast(DETAILS_SCHEMA))
+            for jobs, details in store.iter_jobs(job_id=job, **period):
+                assert jobs.cast(JOBS_SCHEMA).equals(jobs_table(by_key(of_job)))
+                assert details.cast(DETAILS_SCHEMA).equals(runs.cast(DETAILS_SCHEMA))
+
+
+def test_jobs_come_with_their_files(store: SnapshotStore) -> None:
+    snapshots = [snapshot(s, list(range(s % 3)), job=job) for s in range(9) for job in ("7", "8")]
+    store.append(snapshots)
+    pieces = list(store.iter_jobs(columns=["job_id"], details_columns=["job_id", "file_index"]))
+    assert [jobs.num_rows for jobs, _ in pieces] == [9, 9]
+    for jobs, details in pieces:
+        job_id = jobs["job_id"][0].as_py()
+        runs = store.details(job_id=job_id, runs=True, columns=["job_id", "file_index"])
+        assert details.equals(runs.cast(details.schema))
+    assert list(store.iter_jobs(until=START - timedelta(days=1))) == []
 
 
 def test_pieces_are_the_whole(store: SnapshotStore) -> None:

@@ -278,7 +278,8 @@ def _pace_by_steps(now: Floats, fraction: Floats, start: float | None) -> dict[s
     recent = RECENT_SHARE * since
     recent_from = np.interp(times - recent, times, done)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean_s = np.where(gained > 0, since / gained, np.nan)
+        # What was done at the first sight of a job was done before it, nobody knows how fast.
+        mean_s = np.where((gained > 0) & (since > 0), since / gained, np.nan)
         recent_s = np.where(done > recent_from, recent / (done - recent_from), np.nan)
     largest = np.maximum.accumulate(np.append(0.0, np.diff(done)))
     largest = np.where(largest > 0, largest, 1.0)

@@ -520,6 +520,38 @@ class SnapshotStore:
                 if table.num_rows:
                     yield table
 
+    def iter_jobs(
+        self,
+        *,
+        job_id: str | None = None,
+        source_uri: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        columns: Sequence[str] | None = None,
+        details_columns: Sequence[str] | None = None,
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """The rows of :meth:`jobs` with those of :meth:`details`, as runs, a job at a time.
+
+        Both are read together, once: every details row has its jobs rows, also while a collector
+        writes. The jobs come in no certain order.
+        """
+        wanted = _check_columns("jobs", columns)
+        details_wanted = _check_columns("details", details_columns)
+        needed = _union(["file_index"], [n for n in details_wanted if n not in RUN_COLUMNS])
+        period = Period.of(since, until)
+        schema = result_schema("details", details_wanted)
+
+        def read(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
+            state = self._read_jobs(segments, _union(JOBS_KEY, wanted), period)
+            parts, _ = self._read_runs(state, needed, None)
+            runs = extend(concat(parts, result_schema("details", needed)))
+            return state.rows.select(wanted), run_rows(runs, state.timeline, schema)
+
+        for job, segments in self._listing(source_uri, job_id, period).items():
+            jobs, details = self._retrying(job, segments, read)
+            if jobs.num_rows:
+                yield jobs, details
+
     def job_keys(self, *, job_id: str | None = None, source_uri: str | None = None) -> pa.Table:
         """The jobs in the store, at the cost of one listing and one small file each.
 
@@ -775,7 +807,11 @@ class SnapshotStore:
 
         def read(segments: Sequence[Segment]) -> tuple[str, str] | None:
             for segment in segments:
-                rows = self._read_jobs([segment], JOBS_KEY, ALWAYS).rows
+                try:
+                    rows = self._read_file(segment, "jobs", ("source_uri", "job_id"))
+                except _Corrupt as reason:
+                    self._set_aside(segment, "jobs", reason)
+                    continue
                 if rows.num_rows:
                     return _key(rows)
             return None
@@ -868,7 +904,7 @@ class SnapshotStore:
         segment: Segment,
         table: TableName,
         columns: Sequence[str],
-        filter_: pc.Expression | None,
+        filter_: pc.Expression | None = None,
     ) -> pa.Table:
         """The columns of a file. Raises FileNotFoundError if a compaction took it away."""
         path = segment.path(table)

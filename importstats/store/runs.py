@@ -68,6 +68,9 @@ def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
     are cut where their snapshots are not neighbours there, for what lies between may differ.
     """
     first, last = locate(runs, ids)
+    values = runs.drop_columns([name for name in RUN_COLUMNS if name in runs.column_names])
+    if np.array_equal(positions, np.arange(len(ids))):
+        return Runs(values, first, last)
     blocks = np.cumsum(np.diff(positions, prepend=positions[:1] - 1) != 1)
     starts = np.flatnonzero(np.diff(blocks, prepend=-1))
     stops = np.append(starts[1:], len(ids)) - 1
@@ -76,7 +79,6 @@ def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
     first = positions[np.maximum(first[rows], starts[block])]
     last = positions[np.minimum(last[rows], stops[block])]
     kept = first != NOWHERE
-    values = runs.drop_columns([name for name in RUN_COLUMNS if name in runs.column_names])
     if len(rows) != runs.num_rows or not kept.all():
         values = values.take(rows[kept])
     return Runs(values, first[kept], last[kept])
@@ -90,6 +92,10 @@ def repeat(counts: Ints) -> tuple[Ints, Ints]:
 
 def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
     """Runs of several segments in terms of one timeline, one after the other."""
+    if len(parts) == 1 and parts[0].values.num_rows:
+        values = parts[0].values.select(schema.names).cast(schema)
+        if all(column.num_chunks == 1 for column in values.columns):
+            return Runs(values, parts[0].first, parts[0].last)
     tables = [schema.empty_table(), *(part.values.select(schema.names) for part in parts)]
     values = pa.concat_tables([table.cast(schema) for table in tables])
     return Runs(
@@ -103,16 +109,26 @@ def extend(runs: Runs) -> Runs:
     """Runs by (file_index, position), joined where neighbours in time have the same values."""
     if runs.values.num_rows == 0:
         return runs
-    order = np.lexsort((runs.first, _file_index(runs.values)))
-    first, last = runs.first[order], runs.last[order]
+    file_index = _file_index(runs.values)
+    # As compaction leaves them; to sort them again would take most of the time.
+    if not _in_order(file_index, runs.first):
+        order = np.lexsort((runs.first, file_index))
+        runs = Runs(runs.values.take(order), runs.first[order], runs.last[order])
+    first, last = runs.first, runs.last
     goes_on = first[1:] == last[:-1] + 1
     for column in runs.values.columns:
         for codes in _codes(column):
-            codes = codes[order]
             goes_on &= codes[1:] == codes[:-1]
+    if not goes_on.any():
+        return runs
     heads = np.flatnonzero(np.append(True, ~goes_on))
-    tails = np.append(heads[1:], len(order)) - 1
-    return Runs(runs.values.take(order[heads]), first[heads], last[tails])
+    tails = np.append(heads[1:], len(first)) - 1
+    return Runs(runs.values.take(heads), first[heads], last[tails])
+
+
+def _in_order(file_index: Ints, first: Ints) -> bool:
+    step = np.diff(file_index)
+    return bool(np.all((step > 0) | ((step == 0) & (np.diff(first) >= 0))))
 
 
 def expand(runs: Runs, begin: int, end: int) -> Runs:
