@@ -91,13 +91,17 @@ def markdown(predictions: pd.DataFrame) -> str:
         lines.append(
             f"| {method} | {row.median_relative_error:.3f} | {row.p90_relative_error:.2f} "
             f"| {row.bias:+.2f} | {row.silent_share:.1%} | {_percent(row.coverage_80)} "
-            f"| {row.relative_width_80:.2f} | {row.relative_pinball:.3f} |"
+            f"| {_number(row.relative_width_80)} | {row.relative_pinball:.3f} |"
         )
     for ours in OURS:
         lines += ["", *_duels(predictions, ours)]
     for ours in OURS:
         lines += ["", *_coverages(predictions, ours)]
     return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    return "" if pd.isna(value) else f"{value:.2f}"
 
 
 def _percent(share: float) -> str:
