@@ -30,6 +30,7 @@ import pandas as pd
 
 from importstats.frames import details_frame
 from importstats.simulator import (
+    FAMILIES,
     ClusterSpec,
     JobSpec,
     Simulation,
@@ -56,7 +57,6 @@ SHAPES = (
     "stragglers",
     "queued",
 )
-FAMILIES = ("steady_cluster", "elastic_cloud")
 METHODS = {"ours": stragglers, "spark": spark_speculation, "late": late_stragglers}
 START = pd.Timestamp(DEFAULT_START)
 TIMES_PER_JOB = 4

@@ -486,7 +486,14 @@ class Tasks:
         overall = _ratio(np.maximum(all_work, 0.0), all_run)
         # Differences of sums: what is left of rounding is no time and no work.
         alone = peers_run <= 1e-6 * self.seconds
-        return np.where(alone, overall, _ratio(np.maximum(peers_work, 0.0), peers_run))
+        peers_run = np.where(alone, 0.0, peers_run)
+        peers_work = np.where(alone, 0.0, np.maximum(peers_work, 0.0))
+        # A second of one peer that ends with a jump does not speak for a minute: the time in which
+        # no peer was at work counts as usual.
+        unwatched = np.maximum(self.run - peers_run, 0.0)
+        supplement = np.where(unwatched > 0, unwatched * overall, 0.0)
+        speed = _ratio(peers_work + supplement, peers_run + unwatched)
+        return np.where(alone, overall, speed)
 
     def _stand_still(self, due: Floats) -> None:
         """The times without progress."""
