@@ -251,6 +251,17 @@ def test_missing_and_wrong_totals():
     assert_sound(eta(bare))
 
 
+@pytest.mark.filterwarnings("error")
+def test_absurd_sizes_and_progress():
+    jobs, details = recording()
+    slow = details["progress_pct"].where(details["progress_pct"].eq(0), 3e-303)
+    for size in (1, 2**62):
+        absurd = details.assign(
+            file_size_bytes=pd.array([size] * len(details), "Int64"), progress_pct=slow
+        )
+        assert_sound(eta(jobs, absurd))
+
+
 def test_no_progress_at_all():
     jobs, details = recording()
     answer = eta(jobs.assign(progress_pct=np.nan), details)

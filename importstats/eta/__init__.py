@@ -16,7 +16,7 @@ import pandas as pd
 
 from importstats.eta.model import calibrated, given_progress
 from importstats.eta.past import Past
-from importstats.eta.timeline import Floats, observe
+from importstats.eta.timeline import LONGEST_S, Floats, observe
 from importstats.frames import JOB_KEY
 from importstats.phases import PHASE_DTYPE
 from importstats.priors import QUANTILES, WORK_PHASES, Priors, shipped_priors
@@ -27,8 +27,6 @@ __all__ = ["METHODS", "eta"]
 #: ended, and no estimate.
 METHODS: Final = ("history", "priors", "ended", "none")
 
-# A century is further than any import and still a time that pandas can hold.
-_LONGEST_S: Final = 100 * 365.25 * 86400.0
 _NAMES: Final = tuple(f"p{round(100 * quantile)}" for quantile in QUANTILES)
 
 
@@ -125,7 +123,7 @@ def eta(
         method[rows] = np.where(belief.any_history[chosen], "history", "priors")
     ended = seen["phase"].eq("Completed").to_numpy()
     remaining[ended], method[ended] = 0.0, "ended"
-    answer = _answer(seen, np.minimum(remaining, _LONGEST_S), method)
+    answer = _answer(seen, np.minimum(remaining, LONGEST_S), method)
     if at is None:
         return answer
     return answer.groupby(JOB_KEY, as_index=False).tail(1).reset_index(drop=True)

@@ -205,6 +205,9 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     return rows.assign(**columns, **own, only_imports=is_bulk_insert(rows), schedule_s=schedule)
 
 
+#: A century: further than any import, and still a time that pandas can hold.
+LONGEST_S: Final = 100 * 365.25 * 86400.0
+
 _PACE_COLUMNS: Final = ("elapsed_s", "still_s", "step", "reached", "mean_s", "recent_s")
 _ENDS: Final = ("_s", "_gap_s")
 _ORDER: Final = (*WORK_PHASES[:-1], "Uncommitted", WORK_PHASES[-1], "Completed")
@@ -309,7 +312,7 @@ def _schedule_rest(rows: pd.DataFrame, details: pd.DataFrame) -> Floats:
     size = np.nan_to_num(files["file_size_bytes"].to_numpy(), nan=0.0)
     spent = at - running_since(files, running, at)
     paced = running & (done > 0) & (spent > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         whole = np.where(paced, spent / done, 0.0)
         pace = np.where(paced, size / whole, 0.0)
 
@@ -321,12 +324,13 @@ def _schedule_rest(rows: pd.DataFrame, details: pd.DataFrame) -> Floats:
     longest = np.zeros(count)
     np.maximum.at(longest, row, whole * (1 - done))
     paced_files = total(paced)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         # Files that run but have not moved yet are taken to run as fast as those that have.
         speed = total(pace) * total(running) / paced_files
         last_wave = np.where(total(~running & ~over) > 0, total(whole) / paced_files / 2, 0.0)
         rest = np.maximum(total((1 - done) * size) / speed + last_wave, longest)
-    return np.where((paced_files > 0) & (rest > 0) & np.isfinite(rest), rest, np.nan)
+    # Absurd sizes and progress make absurd times; nothing is known by them.
+    return np.where((paced_files > 0) & (rest > 0) & (rest < LONGEST_S), rest, np.nan)
 
 
 def is_state(files: pd.DataFrame, *names: str) -> Bools:
