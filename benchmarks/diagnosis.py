@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -87,19 +86,14 @@ def without_faults(cluster: ClusterSpec, job: JobSpec) -> tuple[ClusterSpec, Job
     return cluster, replace(job, files=files, noise=min(job.noise, 0.15))
 
 
-def kinds(seeds: range, shapes: tuple[str, ...], healthy: bool) -> Iterator[tuple]:
-    for family, shape, seed in product(FAMILIES, shapes, seeds):
-        yield family, shape, seed, healthy
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=6, help="jobs of each shape and family")
     parser.add_argument("--first-seed", type=int, default=40_000)
     options = parser.parse_args()
     seeds = range(options.first_seed, options.first_seed + options.seeds)
-    healthy = list(kinds(seeds, HEALTHY, True))
-    troubled = list(kinds(seeds, tuple(TROUBLES), False))
+    healthy = list(product(FAMILIES, HEALTHY, seeds, [True]))
+    troubled = list(product(FAMILIES, TROUBLES, seeds, [False]))
     with ProcessPoolExecutor() as pool:
         calm = pd.concat(pool.map(found_in, healthy), ignore_index=True)
         rough = pd.concat(pool.map(found_in, troubled), ignore_index=True)

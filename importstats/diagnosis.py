@@ -558,8 +558,8 @@ def _went_back(job: _JobHistory, tasks: Tasks, number: int) -> list[_Finding]:
     lone = len(back) - together[together >= 2].sum()
     # Where single tasks go back as well, two may do so in the same interval by chance.
     least = 2 if lone == 0 else 3
-    many = (together > 0.2 * tasks.slots[number]) | _unlikely(together, lone, tasks, number)
-    restarted = (together >= least) & many
+    share = together > 0.2 * tasks.slots[number]
+    restarted = (together >= least) & (share | _unlikely(together, lone, tasks, number))
     found = []
     of_restart = np.isin(tasks.slot[back], slots[restarted])
     times = tasks.samples.slot_time

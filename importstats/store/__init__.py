@@ -171,6 +171,11 @@ def _union(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*first, *second]))
 
 
+def _value_columns(columns: Sequence[str]) -> list[str]:
+    """What to read of a details file for these columns: all but what its snapshots tell."""
+    return _union(["file_index"], [name for name in columns if name not in RUN_COLUMNS])
+
+
 def _key(rows: pa.Table) -> tuple[str, str]:
     return rows["source_uri"][0].as_py(), rows["job_id"][0].as_py()
 
@@ -497,8 +502,7 @@ class SnapshotStore:
         runs of one job and one piece, however large the store.
         """
         wanted = _check_columns("details", columns)
-        values = [name for name in wanted if name not in RUN_COLUMNS]
-        needed = _union(["file_index"], values)
+        needed = _value_columns(wanted)
         period = Period.of(since, until)
         _check_filter(filter)
         schema = result_schema("details", wanted)
@@ -537,7 +541,7 @@ class SnapshotStore:
         """
         wanted = _check_columns("jobs", columns)
         details_wanted = _check_columns("details", details_columns)
-        needed = _union(["file_index"], [n for n in details_wanted if n not in RUN_COLUMNS])
+        needed = _value_columns(details_wanted)
         period = Period.of(since, until)
         schema = result_schema("details", details_wanted)
 
