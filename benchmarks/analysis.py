@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from importstats.phases import phases
-from importstats.stragglers import stragglers
-from importstats.throughput import throughput
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases
+from importstats.analysis.rates import throughput
 
 START = np.datetime64("2026-05-18T08:00:00", "us")
 SIZE = 200_000_000

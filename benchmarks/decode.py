@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 
 import orjson
 
-from importstats.response import parse_response
-from importstats.schema import details_batch
 from importstats.simulator import simulate_job
 from importstats.simulator.wire import DIALECTS, describe_answer, encode
-from importstats.snapshot import Snapshot
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
+from importstats.store.schema import details_batch
 
 
 def best_s(work, repeats=15):

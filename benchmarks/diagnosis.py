@@ -19,10 +19,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from importstats.diagnosis import diagnose
-from importstats.frames import details_frame, jobs_frame
-from importstats.phases import phases
+from importstats.analysis.findings import diagnose
+from importstats.analysis.phase import phases
 from importstats.simulator import FAMILIES, ClusterSpec, JobSpec, make_shape, simulate_job
+from importstats.store.frames import details_frame, jobs_frame
 
 HEALTHY = (
     "steady",

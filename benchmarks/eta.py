@@ -30,9 +30,9 @@ import pandas as pd
 from fit_priors import FITTED_SHAPES, LEFT_OUT, simulate_world
 from matplotlib.ticker import NullLocator
 
-from importstats.backtest import BASELINES, backtest, score
-from importstats.eta import eta
-from importstats.priors import parse_priors
+from importstats.analysis.forecast import eta
+from importstats.analysis.forecast.priors import parse_priors
+from importstats.analysis.scoring import BASELINES, backtest, score
 from importstats.simulator import FAMILIES
 
 FIRST_SEED = 30_000

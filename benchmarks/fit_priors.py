@@ -28,12 +28,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from importstats.backtest import true_end, true_remaining
-from importstats.eta.model import given_progress, job_variables, phase_places
-from importstats.eta.past import Past
-from importstats.eta.timeline import Floats, observe
-from importstats.frames import details_frame, jobs_frame
-from importstats.priors import (
+from importstats.analysis.forecast.model import given_progress, job_variables, phase_places
+from importstats.analysis.forecast.past import Past
+from importstats.analysis.forecast.priors import (
     PACES,
     QUANTILES,
     STRATA,
@@ -41,6 +38,8 @@ from importstats.priors import (
     Priors,
     stratum,
 )
+from importstats.analysis.forecast.timeline import Floats, observe
+from importstats.analysis.scoring import true_end, true_remaining
 from importstats.simulator import (
     FAMILIES,
     SHAPES,
@@ -52,6 +51,7 @@ from importstats.simulator import (
     simulate_job,
 )
 from importstats.simulator.cluster import DEFAULT_START
+from importstats.store.frames import details_frame, jobs_frame
 
 #: Earlier jobs of a world: of the same collection, and of another one.
 SAME, OTHER = 4, 2

@@ -42,13 +42,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from importstats.fleet import summarise
-from importstats.frames import details_frame, load_details, load_jobs
-from importstats.phases import phases
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases
+from importstats.analysis.rates import throughput
+from importstats.fleets import summarise
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
-from importstats.stragglers import stragglers
-from importstats.throughput import throughput
+from importstats.store.frames import details_frame, load_details, load_jobs
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 SHAPES = (

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from importstats.client import ImportClient
-from importstats.collector import Collector, PollPolicy
-from importstats.frames import load_jobs
+from importstats.collect.collector import Collector, PollPolicy
 from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
+from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
+from importstats.store.frames import load_jobs
 
 ACCELERATION = 10.0
 CLUSTER = ClusterSpec(node_speeds=(1.0,) * 100, slots_per_node=16, index_speeds=(1.0,) * 50)

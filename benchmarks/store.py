@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from importstats.schema import DETAILS_SCHEMA
 from importstats.simulator import simulate_job
 from importstats.simulator.wire import describe_answer, encode
 from importstats.store import SnapshotStore, parquet
+from importstats.store.schema import DETAILS_SCHEMA
 
 DELTA = "DELTA_BINARY_PACKED"
 COUNTS = ("file_index", "file_size_bytes", "imported_rows", "total_rows")

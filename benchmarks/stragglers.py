@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from importstats.frames import details_frame
+from importstats.analysis.lateness import late_stragglers, spark_speculation, stragglers
 from importstats.simulator import (
     FAMILIES,
     ClusterSpec,
@@ -40,7 +40,7 @@ from importstats.simulator import (
 )
 from importstats.simulator.cluster import DEFAULT_START
 from importstats.simulator.load import SteppedLoad
-from importstats.stragglers import late_stragglers, spark_speculation, stragglers
+from importstats.store.frames import details_frame
 
 SHAPES = (
     "steady",

@@ -1,4 +1,4 @@
-"""Write ``schema.md`` beside this file from :mod:`importstats.schema`.
+"""Write ``schema.md`` beside this file from :mod:`importstats.store.schema`.
 
     python docs/schema.py
 
@@ -13,8 +13,8 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
-from importstats.frames import details_frame, jobs_frame
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, SCHEMA_VERSION
+from importstats.store.frames import details_frame, jobs_frame
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, SCHEMA_VERSION
 
 TARGET: Final = Path(__file__).with_suffix(".md")
 

@@ -4,20 +4,22 @@
 >>> jobs = importstats.load_jobs("importstats-demo/store")  # doctest: +SKIP
 >>> importstats.eta(jobs)  # doctest: +SKIP
 
-The way of the data, each step a module: :mod:`~importstats.client` asks a server,
-:mod:`~importstats.response` types the answer, :mod:`~importstats.store` keeps it,
-:mod:`~importstats.frames` makes DataFrames of it, :mod:`~importstats.phases`,
-:mod:`~importstats.throughput`, :mod:`~importstats.eta`, :mod:`~importstats.stragglers`,
-:mod:`~importstats.diagnosis` and :mod:`~importstats.summary` analyse these, and
-:mod:`~importstats.plots` and :mod:`~importstats.report` show the result.
+The way of the data, each step a folder: :mod:`~importstats.sources` ask a server and type its
+answers, :mod:`~importstats.store` keeps them and makes DataFrames of them,
+:mod:`~importstats.analysis` computes phases, rates, an ETA, stragglers and findings from these,
+:mod:`~importstats.plots`, :mod:`~importstats.show` and :mod:`~importstats.reports` show the result.
 """
 
 import logging
 from typing import TYPE_CHECKING, Any
 
-from importstats.client import ImportClient
-from importstats.collector import Collector, PollPolicy
-from importstats.diagnosis import diagnose
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases, with_phase
+from importstats.analysis.rates import throughput
+from importstats.analysis.totals import compare, summary
+from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -28,24 +30,20 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.eta import eta
-from importstats.frames import flatten_details, flatten_jobs, load_details, load_jobs
-from importstats.phases import phases, with_phase
-from importstats.response import (
+from importstats.sources.answers import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
     parse_file_name,
     parse_response,
 )
-from importstats.snapshot import Snapshot
+from importstats.sources.rest import ImportClient
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
-from importstats.stragglers import stragglers
-from importstats.summary import compare, summary
-from importstats.throughput import throughput
+from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
 
 if TYPE_CHECKING:
-    from importstats.job import ImportJob
+    from importstats.show.job import ImportJob
 
 __version__ = "0.1.0"
 
@@ -90,7 +88,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # What draws is imported when it is asked for: matplotlib would double the start of a command.
     if name == "ImportJob":
-        from importstats.job import ImportJob
+        from importstats.show.job import ImportJob
 
         return ImportJob
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 import importstats
-from importstats.report import report
+from importstats.reports import report
 from importstats.simulator import SimulatorServer, make_shape, with_stragglers
 
 # %% [markdown]

@@ -24,7 +24,7 @@ import pandas as pd
 
 import importstats
 from importstats import datasets, plots
-from importstats.backtest import backtest, linear
+from importstats.analysis.scoring import backtest, linear
 
 pd.set_option("display.precision", 2)
 

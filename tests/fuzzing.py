@@ -21,21 +21,21 @@ import pyarrow as pa
 from matplotlib import pyplot as plt
 from mutations import history
 
-from importstats.diagnosis import diagnose
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.job_events import events
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import END_PHASES, phases, with_phase
+from importstats.analysis.rates import infer_tasks, throughput
+from importstats.analysis.totals import summary
 from importstats.errors import ImportStatsError
-from importstats.eta import eta
-from importstats.events import events
-from importstats.frames import JOB_KEY, details_frame, jobs_frame
-from importstats.phases import END_PHASES, phases, with_phase
 from importstats.plots import overview
-from importstats.report import report
-from importstats.response import GetImportProgressResponse, parse_response
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
-from importstats.snapshot import Snapshot, new_snapshot_id
+from importstats.reports import report
+from importstats.sources.answers import GetImportProgressResponse, parse_response
+from importstats.sources.snapshot import Snapshot, new_snapshot_id
 from importstats.store import SnapshotStore
-from importstats.stragglers import stragglers
-from importstats.summary import summary
-from importstats.throughput import infer_tasks, throughput
+from importstats.store.frames import JOB_KEY, details_frame, jobs_frame
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 INT64_MAX = 2**63 - 1
 COUNTS = {

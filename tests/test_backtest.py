@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from importstats.backtest import (
+from importstats.analysis.scoring import (
     BASELINES,
     backtest,
     late,
@@ -17,8 +17,8 @@ from importstats.backtest import (
     true_end,
     true_remaining,
 )
-from importstats.frames import details_frame, jobs_frame
 from importstats.simulator import simulate_job
+from importstats.store.frames import details_frame, jobs_frame
 
 URI = "http://localhost:19530"
 

@@ -13,9 +13,9 @@ import pytest
 from servers import server_of
 
 import importstats
-from importstats.frames import load_jobs
 from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
 from importstats.store import SnapshotStore
+from importstats.store.frames import load_jobs
 
 TOKEN = "root:canary-7f3a"
 QUICK = ("--min-interval", "0.02", "--max-interval", "0.2")

@@ -6,7 +6,6 @@ import traceback
 
 import pytest
 
-from importstats.client import ImportClient
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -16,6 +15,7 @@ from importstats.errors import (
     UnreachableError,
 )
 from importstats.simulator import DIALECTS, ClusterSpec, Faults, SimulatorServer, make_shape
+from importstats.sources.rest import ImportClient
 
 TOKEN = "root:canary-7f3a"
 HOUR_S = 3600

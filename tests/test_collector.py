@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import server_of
 
-from importstats.client import ImportClient
-from importstats.collector import Collector, PollPolicy
+from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import (
     ImportStatsError,
     JobNotFoundError,
@@ -19,10 +18,11 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.frames import flatten_details, load_details, load_jobs
-from importstats.response import parse_response
 from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
+from importstats.sources.answers import parse_response
+from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
+from importstats.store.frames import flatten_details, load_details, load_jobs
 
 QUICK = PollPolicy(min_s=0.01, max_s=0.1)
 
@@ -271,7 +271,7 @@ def test_unknown_states_are_stored_and_polling_goes_on(store):
         def snapshot(self, job_id):
             from datetime import UTC, datetime
 
-            from importstats.snapshot import Snapshot
+            from importstats.sources.snapshot import Snapshot
 
             body = json.dumps({"code": 0, "data": {"jobId": job_id, "state": next(self.states)}})
             return Snapshot(datetime.now(UTC), job_id, self.uri, parse_response(body))

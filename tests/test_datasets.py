@@ -8,10 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from importstats import datasets
 from importstats.errors import StoreError
-from importstats.schema import details_table, jobs_table
-from importstats.store import SnapshotStore
+from importstats.store import SnapshotStore, datasets
+from importstats.store.schema import details_table, jobs_table
 
 DATA = Path(__file__).parents[1] / "data"
 MAKE = runpy.run_path(str(DATA / "make.py"))

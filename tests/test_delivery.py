@@ -17,11 +17,18 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from importstats.client import ImportClient
-from importstats.collector import Collector, PollPolicy
-from importstats.delivery import Command, DeliveryError, Notifier, Outbox, Webhook, parse_targets
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.delivery import (
+    Command,
+    DeliveryError,
+    Notifier,
+    Outbox,
+    Webhook,
+    parse_targets,
+)
 from importstats.errors import ImportStatsError
 from importstats.simulator import SimulatorServer, make_shape
+from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
 
 QUICK = PollPolicy(min_s=0.01, max_s=0.05)
@@ -225,7 +232,7 @@ def test_a_command_may_leave_something_running_and_its_input_unread():
 def test_a_failed_delivery_is_tried_again_and_one_refused_event_holds_up_no_other(
     store, server, monkeypatch
 ):
-    monkeypatch.setattr("importstats.delivery._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("importstats.collect.delivery._FIRST_PAUSE_S", 0.01)
     refusals = itertools.cycle([500, 429, 410, 503])
 
     def answer(event):

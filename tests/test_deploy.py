@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from importstats.cli import app
-from importstats.delivery import Notifier
-from importstats.metrics import MetricsServer
-from importstats.response import parse_response
-from importstats.snapshot import Snapshot
+from importstats.collect.delivery import Notifier
+from importstats.collect.metrics import MetricsServer
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -186,7 +186,7 @@ def test_the_documentation_lists_every_metric_and_no_other(served_names):
 
 
 def test_the_documentation_lists_every_alert_and_event():
-    from importstats.events import EVENTS
+    from importstats.analysis.job_events import EVENTS
 
     text = OPERATIONS.read_text()
     alerts = {rule["alert"] for group in documents(ALERTS)[0]["groups"] for rule in group["rules"]}

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from importstats.diagnosis import FINDINGS, diagnose, normalised_reason
-from importstats.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
+from importstats.analysis.findings import FINDINGS, diagnose, normalised_reason
 from importstats.simulator import (
     Arrival,
     ClusterSpec,
@@ -15,6 +14,7 @@ from importstats.simulator import (
     make_shape,
     simulate_job,
 )
+from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 FILES = tuple(FileSpec((f"in/{i}.parquet",), 400_000_000, 100_000) for i in range(40))

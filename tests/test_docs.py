@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from importstats import datasets, load_details
+from importstats import load_details
+from importstats.store import datasets
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from importstats.backtest import BASELINES, backtest
-from importstats.eta import METHODS, eta
-from importstats.eta.model import Earlier, given_history
-from importstats.eta.past import Past
-from importstats.eta.timeline import expand_details, observe, timeline
-from importstats.frames import details_frame, jobs_frame
-from importstats.priors import VARIABLES, parse_priors, shipped_priors
+from importstats.analysis.forecast import METHODS, eta
+from importstats.analysis.forecast.model import Earlier, given_history
+from importstats.analysis.forecast.past import Past
+from importstats.analysis.forecast.priors import VARIABLES, parse_priors, shipped_priors
+from importstats.analysis.forecast.timeline import expand_details, observe, timeline
+from importstats.analysis.scoring import BASELINES, backtest
 from importstats.simulator import SHAPES, simulate_job
+from importstats.store.frames import details_frame, jobs_frame
 
 URI = "http://localhost:19530"
 QUANTILES = ["remaining_p10_s", "remaining_p50_s", "remaining_p90_s"]

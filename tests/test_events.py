@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.events import EVENTS, events, payloads
-from importstats.frames import details_frame, jobs_frame
+from importstats.analysis.job_events import EVENTS, events, payloads
 from importstats.simulator import simulate_job
+from importstats.store.frames import details_frame, jobs_frame
 
 START = pd.Timestamp("2026-05-18T08:00Z")
 LAST = ["finished", "failed"]

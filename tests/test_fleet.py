@@ -25,16 +25,19 @@ from matplotlib.figure import Figure
 from moto.server import ThreadedMotoServer
 from pandas.testing import assert_frame_equal
 
-import importstats.fleet as fleet_module
-from importstats.diagnosis import diagnose
+import importstats.fleets as fleet_module
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.phase import phases
+from importstats.analysis.rates import throughput
+from importstats.analysis.totals import summary
 from importstats.errors import (
     ImportStatsError,
     MissingExtraError,
     StoreError,
     UnreachableError,
 )
-from importstats.eta import eta
-from importstats.fleet import (
+from importstats.fleets import (
     Fleet,
     Part,
     analyse,
@@ -44,13 +47,10 @@ from importstats.fleet import (
     rows_by_day,
     summarise,
 )
-from importstats.fleet_plots import plot_fleet
-from importstats.frames import JOB_KEY, load_details, load_jobs
-from importstats.phases import phases
+from importstats.plots.fleet import plot_fleet
 from importstats.simulator import make_shape, simulate_job
 from importstats.store import CorruptSegmentWarning, SnapshotStore
-from importstats.summary import summary
-from importstats.throughput import throughput
+from importstats.store.frames import JOB_KEY, load_details, load_jobs
 
 distributed = pytest.importorskip("distributed")
 

@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from importstats.frames import (
+from importstats.simulator import simulate_job
+from importstats.sources.answers import parse_response
+from importstats.store import SnapshotStore
+from importstats.store.frames import (
     details_frame,
     flatten_details,
     flatten_jobs,
@@ -13,10 +16,7 @@ from importstats.frames import (
     load_details,
     load_jobs,
 )
-from importstats.response import parse_response
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA
-from importstats.simulator import simulate_job
-from importstats.store import SnapshotStore
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
 
 FILE_NAMES = st.none() | st.sampled_from(
     ["[a/1.parquet]", "[x.npy y.npy]", "bare", "", "[x.npy z]"]

@@ -18,18 +18,18 @@ from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from mutations import START, history
 
-from importstats.diagnosis import diagnose
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.rates import throughput
+from importstats.analysis.totals import summary
 from importstats.errors import BadResponseError, ImportStatsError
-from importstats.eta import eta
-from importstats.frames import details_frame, flatten_details, flatten_jobs
 from importstats.plots import overview
-from importstats.report import report
-from importstats.response import parse_job_list, parse_response
-from importstats.schema import details_table, jobs_table
-from importstats.snapshot import Snapshot
-from importstats.stragglers import stragglers
-from importstats.summary import summary
-from importstats.throughput import throughput
+from importstats.reports import report
+from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store.frames import details_frame, flatten_details, flatten_jobs
+from importstats.store.schema import details_table, jobs_table
 
 INT64_MAX = 2**63 - 1
 

@@ -27,9 +27,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.grpc_client import GrpcImportClient, job_record, progress_response
-from importstats.response import ImportProgressDetail, parse_file_name
-from importstats.schema import details_table, jobs_table
+from importstats.sources.answers import ImportProgressDetail, parse_file_name
+from importstats.sources.grpc import GrpcImportClient, job_record, progress_response
+from importstats.store.schema import details_table, jobs_table
 
 SECRET = "root:s3cret-W0rd"
 Task = milvus_pb2.GetImportStateResponse
@@ -531,7 +531,7 @@ def test_a_ca_file_that_cannot_be_read() -> None:
 
 
 def test_without_the_extra_the_error_names_it() -> None:
-    code = "import sys; sys.modules['grpc'] = None; import importstats.grpc_client"
+    code = "import sys; sys.modules['grpc'] = None; import importstats.sources.grpc"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stderr.splitlines()[-1] == (
         "importstats.errors.MissingExtraError: reading a Milvus server by gRPC needs grpc; "

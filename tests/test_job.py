@@ -7,16 +7,16 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from importstats.diagnosis import diagnose
-from importstats.eta import eta
-from importstats.frames import details_frame, jobs_frame, load_details, load_jobs
-from importstats.job import ImportJob
-from importstats.phases import phases
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases
+from importstats.analysis.rates import throughput
 from importstats.plots import headline
+from importstats.show.job import ImportJob
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
-from importstats.stragglers import stragglers
-from importstats.throughput import throughput
+from importstats.store.frames import details_frame, jobs_frame, load_details, load_jobs
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ import pytest
 pytest.importorskip("prometheus_client", reason="needs importstats[prometheus]")
 from prometheus_client.parser import text_string_to_metric_families
 
-from importstats.client import ImportClient
-from importstats.collector import Collector, PollPolicy
-from importstats.delivery import Notifier
+from importstats.analysis.phase import PHASES
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.delivery import Notifier
+from importstats.collect.metrics import MetricsServer
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -26,13 +27,12 @@ from importstats.errors import (
     StoreError,
     UnreachableError,
 )
-from importstats.frames import load_details, load_jobs
-from importstats.metrics import MetricsServer
-from importstats.phases import PHASES
-from importstats.response import parse_response
 from importstats.simulator import SimulatorServer, make_shape
-from importstats.snapshot import Snapshot
+from importstats.sources.answers import parse_response
+from importstats.sources.rest import ImportClient
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
+from importstats.store.frames import load_details, load_jobs
 
 QUICK = PollPolicy(min_s=0.01, max_s=0.05)
 URI = "http://localhost:19530"
@@ -345,7 +345,7 @@ def test_what_one_job_breaks_is_counted_and_the_others_are_told(store, monkeypat
     def odd(store, *, job_id, **options):
         return sound(store, job_id=job_id, **options).drop(columns="state" if job_id == "7" else [])
 
-    monkeypatch.setattr("importstats.metrics.load_jobs", odd)
+    monkeypatch.setattr("importstats.collect.metrics.load_jobs", odd)
     with served(store) as server:
         samples = scrape(server)
     assert value(samples, "importstats_job_metrics_failures_total") == 1
@@ -361,7 +361,7 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(store):
 
 
 def test_without_the_extra_the_error_names_it():
-    code = "import sys; sys.modules['prometheus_client'] = None; import importstats.metrics"
+    code = "import sys; sys.modules['prometheus_client'] = None; import importstats.collect.metrics"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100
     )

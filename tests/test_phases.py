@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats import datasets, frames
-from importstats.frames import flatten_jobs
-from importstats.phases import PHASES, job_codes, phases, with_phase
+from importstats.analysis.phase import PHASES, job_codes, phases, with_phase
 from importstats.simulator import DIALECTS, simulate_job
-from importstats.snapshot import Snapshot
+from importstats.sources.snapshot import Snapshot
+from importstats.store import datasets, frames
+from importstats.store.frames import flatten_jobs
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 COLUMNS = ["state", "progress_pct", "imported_rows", "total_rows", "detail_count"]

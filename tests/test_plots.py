@@ -17,14 +17,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from importstats import plots
-from importstats.backtest import backtest
-from importstats.eta import eta
-from importstats.frames import details_frame, jobs_frame
-from importstats.phases import PHASES, phases
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import VERDICTS, stragglers
+from importstats.analysis.phase import PHASES, phases
+from importstats.analysis.rates import throughput
+from importstats.analysis.scoring import backtest
+from importstats.analysis.totals import summary
 from importstats.simulator import simulate_job
-from importstats.stragglers import VERDICTS, stragglers
-from importstats.summary import summary
-from importstats.throughput import throughput
+from importstats.store.frames import details_frame, jobs_frame
 
 HOSTILE_NAMES = [
     "$x$ and $\\frac{1}",

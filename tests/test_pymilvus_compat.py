@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from importstats.response import parse_job_list, parse_response
 from importstats.simulator import ClusterSpec, SimulatorServer
+from importstats.sources.answers import parse_job_list, parse_response
 
 bulk_writer = pytest.importorskip("pymilvus.bulk_writer", exc_type=ImportError)
 exceptions = pytest.importorskip("pymilvus.exceptions")

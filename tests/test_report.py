@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 
 from importstats import plots
-from importstats.eta import eta
-from importstats.frames import details_frame, jobs_frame
-from importstats.phases import phases
-from importstats.report import JSON_FORMAT, report
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases
+from importstats.reports import JSON_FORMAT, report
 from importstats.simulator import simulate_job
-from importstats.stragglers import stragglers
+from importstats.store.frames import details_frame, jobs_frame
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE_NAMES = [
@@ -248,7 +248,7 @@ def test_the_page_of_a_long_recording_is_small():
 
 def test_a_figure_too_large_for_svg_is_a_png_with_the_same_words(monkeypatch):
     jobs, details, at = simulated()
-    monkeypatch.setattr(sys.modules["importstats.report"], "_MOST_SVG_BYTES", 0)
+    monkeypatch.setattr(sys.modules["importstats.reports"], "_MOST_SVG_BYTES", 0)
     parsed = Page(report(jobs, details, at=at))
     assert not parsed.find("svg")
     said = [attrs["aria-label"] for attrs in Page(page()).find("svg")]

@@ -15,9 +15,15 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
 )
-from importstats.response import excerpt, parse_file_name, parse_job_list, parse_response, printable
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
-from importstats.snapshot import Snapshot
+from importstats.sources.answers import (
+    excerpt,
+    parse_file_name,
+    parse_job_list,
+    parse_response,
+    printable,
+)
+from importstats.sources.snapshot import Snapshot
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 
 def answer(detail=None, envelope=None, **data):

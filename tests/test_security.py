@@ -27,9 +27,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import importstats
-from importstats.client import ImportClient
-from importstats.collector import Collector
-from importstats.delivery import Notifier
+from importstats.collect.collector import Collector
+from importstats.collect.delivery import Notifier
+from importstats.collect.metrics import MetricsServer
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -38,10 +38,10 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.frames import load_details, load_jobs
-from importstats.metrics import MetricsServer
-from importstats.response import ImportJobRecord, parse_job_list, parse_response
+from importstats.sources.answers import ImportJobRecord, parse_job_list, parse_response
+from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
+from importstats.store.frames import load_details, load_jobs
 
 CANARY = "root:canary-7f3a-9c1e"
 MIB = 2**20
@@ -232,7 +232,7 @@ def test_events_and_metrics_of_hostile_names_are_harmless(tmp_path):
 
 HUNGRY = """
 import resource, sys
-from importstats.client import ImportClient
+from importstats.sources.rest import ImportClient
 from importstats.errors import BadResponseError
 client = ImportClient(sys.argv[1], retries=0, timeout=90, max_response_bytes=8 << 20)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

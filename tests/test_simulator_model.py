@@ -14,8 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.response import parse_file_name, parse_response
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 from importstats.simulator import (
     DIALECTS,
     FAMILIES,
@@ -40,6 +38,8 @@ from importstats.simulator import (
 from importstats.simulator.layout import group_files
 from importstats.simulator.load import SteppedLoad
 from importstats.simulator.wire import describe_answer, encode
+from importstats.sources.answers import parse_file_name, parse_response
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 GIB = 2**30
 

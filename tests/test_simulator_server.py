@@ -13,7 +13,6 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool
 
 from importstats.errors import JobNotFoundError, ServerError, UnauthorizedError
-from importstats.response import parse_job_list, parse_response
 from importstats.simulator import (
     DIALECTS,
     ClusterSpec,
@@ -22,6 +21,7 @@ from importstats.simulator import (
     SimulatedCluster,
     SimulatorServer,
 )
+from importstats.sources.answers import parse_job_list, parse_response
 
 IMPORT = "/v2/vectordb/jobs/import"
 JOB = JobSpec(

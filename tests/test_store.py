@@ -24,14 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.errors import StoreError
-from importstats.response import (
+from importstats.sources.answers import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
     parse_response,
 )
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS, details_table, jobs_table
-from importstats.snapshot import Snapshot
+from importstats.sources.snapshot import Snapshot
 from importstats.store import (
     DETAILS_RESULT_SCHEMA,
     JOBS_RESULT_SCHEMA,
@@ -39,6 +38,13 @@ from importstats.store import (
     SnapshotStore,
     TableName,
     slug,
+)
+from importstats.store.schema import (
+    DETAILS_SCHEMA,
+    JOBS_SCHEMA,
+    RUN_COLUMNS,
+    details_table,
+    jobs_table,
 )
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
@@ -670,7 +676,7 @@ def test_no_permission(open_folder: Path) -> None:
         "import os, sys\n"
         "from datetime import datetime, UTC\n"
         "from importstats.errors import StoreError\n"
-        "from importstats.snapshot import Snapshot\n"
+        "from importstats.sources.snapshot import Snapshot\n"
         "from importstats.store import SnapshotStore\n"
         "store = SnapshotStore(sys.argv[1])\n"
         "os.getuid() or os.setuid(65534)\n"

@@ -20,15 +20,15 @@ from typing import Any
 import pytest
 
 from importstats.errors import StoreError
-from importstats.response import (
+from importstats.sources.answers import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
 )
-from importstats.schema import DETAILS_SCHEMA, details_table
-from importstats.snapshot import Snapshot
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.files import Files
+from importstats.store.schema import DETAILS_SCHEMA, details_table
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
 SERVER = "http://localhost:19530"

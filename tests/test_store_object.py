@@ -14,14 +14,14 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from importstats.errors import StoreError
-from importstats.response import (
+from importstats.sources.answers import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
 )
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
-from importstats.snapshot import Snapshot
+from importstats.sources.snapshot import Snapshot
 from importstats.store import CorruptSegmentWarning, SnapshotStore
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
 SERVER = "http://localhost:19530"

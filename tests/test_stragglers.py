@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.frames import details_frame, flatten_details
-from importstats.simulator import FileSpec, JobSpec, make_shape, simulate_job
-from importstats.stragglers import (
+from importstats.analysis.lateness import (
     STRAGGLING,
     grouped_quantile,
     late_stragglers,
     spark_speculation,
     stragglers,
 )
+from importstats.simulator import FileSpec, JobSpec, make_shape, simulate_job
+from importstats.store.frames import details_frame, flatten_details
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 METHODS = [stragglers, spark_speculation, late_stragglers]

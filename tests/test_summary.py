@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
+from importstats.analysis.totals import PHASE_COLUMNS, compare, summary
 from importstats.simulator import FileSpec, JobSpec, simulate_job
-from importstats.summary import PHASE_COLUMNS, compare, summary
+from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from importstats.backtest import backtest
-from importstats.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
-from importstats.response import ImportJobRecord, parse_response
+from importstats.analysis.scoring import backtest
+from importstats.show.terminal import job_view, print_job_list, print_scores, print_summary
 from importstats.simulator import simulate_job
-from importstats.snapshot import Snapshot
-from importstats.terminal import job_view, print_job_list, print_scores, print_summary
+from importstats.sources.answers import ImportJobRecord, parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
 HOSTILE = "[red]x[/red] \x1b]0;owned\x07\x1b[31m\u202egnp.exe\n" + "long" * 10_000
 

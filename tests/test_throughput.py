@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
+from importstats.analysis.rates import infer_tasks, throughput
 from importstats.simulator import simulate_job
-from importstats.throughput import infer_tasks, throughput
+from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 RATES = [

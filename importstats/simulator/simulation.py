@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from importstats.response import parse_response
 from importstats.simulator import tables
 from importstats.simulator.cluster import (
     DEFAULT_START,
@@ -25,7 +24,8 @@ from importstats.simulator.shapes import make_shape
 from importstats.simulator.specs import Arrival, ClusterSpec, JobSpec
 from importstats.simulator.truth import GroundTruth
 from importstats.simulator.wire import Dialect, describe_answer, dialect_named, encode
-from importstats.snapshot import Snapshot, new_snapshot_id
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot, new_snapshot_id
 
 #: How long a job that can no longer end is watched on: at least this, and this share of its life.
 _STANDSTILL_S: Final = 3600.0

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from importstats.schema import DETAILS_SCHEMA, JOBS_SCHEMA, TIMESTAMP, extra_json, parse_timestamps
 from importstats.simulator import wire
 from importstats.simulator.cluster import (
     NOT_A_PROGRESS,
@@ -19,6 +18,13 @@ from importstats.simulator.cluster import (
     TaskStates,
 )
 from importstats.simulator.layout import Ints, Layout, places_by_name
+from importstats.store.schema import (
+    DETAILS_SCHEMA,
+    JOBS_SCHEMA,
+    TIMESTAMP,
+    extra_json,
+    parse_timestamps,
+)
 
 if TYPE_CHECKING:
     from importstats.simulator.simulation import Poll, Simulation

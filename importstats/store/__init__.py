@@ -50,16 +50,8 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
 from importstats.errors import StoreError
-from importstats.response import excerpt
-from importstats.schema import (
-    DETAILS_SCHEMA,
-    JOBS_SCHEMA,
-    RUN_COLUMNS,
-    TIMESTAMP,
-    details_table,
-    jobs_table,
-)
-from importstats.snapshot import Snapshot
+from importstats.sources.answers import excerpt
+from importstats.sources.snapshot import Snapshot
 from importstats.store.files import TEMPORARY, Files
 from importstats.store.parquet import (
     DETAILS_RESULT_SCHEMA,
@@ -84,6 +76,14 @@ from importstats.store.runs import (
     run_rows,
     transfer,
     windows,
+)
+from importstats.store.schema import (
+    DETAILS_SCHEMA,
+    JOBS_SCHEMA,
+    RUN_COLUMNS,
+    TIMESTAMP,
+    details_table,
+    jobs_table,
 )
 from importstats.store.segments import ALWAYS, SUFFIX, JobFolder, Period, Segment, TableName, slug
 
@@ -238,7 +238,7 @@ class SnapshotStore:
     Examples
     --------
     >>> import tempfile
-    >>> from importstats.response import parse_response
+    >>> from importstats.sources.answers import parse_response
     >>> answer = parse_response({"code": 0, "data": {"state": "Importing", "progress": 40,
     ...     "details": [{"fileName": "[a.parquet]", "importedRows": 5}]}})
     >>> store = SnapshotStore(tempfile.mkdtemp())
@@ -302,8 +302,9 @@ class SnapshotStore:
         Parameters
         ----------
         jobs, details : pyarrow.Table
-            By :data:`~importstats.schema.JOBS_SCHEMA` and
-            :data:`~importstats.schema.DETAILS_SCHEMA` (text may be dictionary-encoded). A details
+            By :data:`~importstats.store.schema.JOBS_SCHEMA` and
+            :data:`~importstats.store.schema.DETAILS_SCHEMA` (text may be dictionary-encoded). A
+            details
             row may be a run over snapshots of ``jobs`` that follow each other.
 
         Raises

@@ -14,9 +14,9 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from importstats.endpoint import without_secrets
 from importstats.errors import StoreError
-from importstats.response import excerpt
+from importstats.sources.answers import excerpt
+from importstats.sources.endpoint import without_secrets
 
 TEMPORARY: Final = "_tmp"
 

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from importstats.schema import (
+from importstats.store.schema import (
     DETAILS_SCHEMA,
     JOBS_SCHEMA,
     RUN_COLUMNS,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.schema import (
+from importstats.store.schema import (
     RUN_COLUMNS,
 )
 

@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.schema import (
+from importstats.store.runs import Flags, Ints
+from importstats.store.schema import (
     TIMESTAMP,
 )
-from importstats.store.runs import Flags, Ints
 
 TableName = Literal["jobs", "details"]
 SUFFIX: Final = ".parquet"

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import importstats.client
+import importstats.sources.rest
 from importstats.cli import main
 
 

@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from importstats.collector import Collector, PollPolicy
+from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import JobNotFoundError, StoreError, UnreachableError
-from importstats.frames import load_jobs
-from importstats.response import ImportJobRecord, parse_response
-from importstats.snapshot import Snapshot
+from importstats.show.live import watch
+from importstats.sources.answers import ImportJobRecord, parse_response
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
-from importstats.watch import watch
+from importstats.store.frames import load_jobs
 
 QUICK = PollPolicy(min_s=0.01, max_s=0.02)
 FORGOTTEN = JobNotFoundError("the server does not know this import job")

@@ -14,8 +14,8 @@ from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 from serve import TOKEN, RealServer
 
-from importstats.grpc_client import GrpcImportClient
-from importstats.snapshot import Snapshot
+from importstats.sources.grpc import GrpcImportClient
+from importstats.sources.snapshot import Snapshot
 
 DIMENSION = 128
 COLLECTION = "documents"

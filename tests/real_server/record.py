@@ -15,8 +15,8 @@ from pathlib import Path
 from bulk_insert import BulkInsert, FileSet, watch
 from serve import TOKEN, real_server
 
-from importstats.grpc_client import GrpcImportClient
-from importstats.snapshot import Snapshot
+from importstats.sources.grpc import GrpcImportClient
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
 POLL_S = 0.25

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from importstats.errors import ImportStatsError
-from importstats.grpc_client import GrpcImportClient
+from importstats.sources.grpc import GrpcImportClient
 
 MILVUS = "milvus==2.3.5"
 #: The server's built-in account. Its ports are open on every interface, so it asks for a password.

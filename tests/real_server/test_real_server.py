@@ -18,9 +18,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.grpc_client import GrpcImportClient
-from importstats.response import ImportProgressData, parse_file_name
-from importstats.snapshot import Snapshot
+from importstats.sources.answers import ImportProgressData, parse_file_name
+from importstats.sources.grpc import GrpcImportClient
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
 # Installing, starting, inserting and stopping: half a minute to a minute and a half.

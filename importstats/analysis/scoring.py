@@ -1,0 +1,558 @@
+"""Backtests: recordings replayed as they came, and every ETA held against what then happened.
+
+:func:`backtest` scores any function of the form of :func:`importstats.eta`, among them the
+simple methods that people use in its place (:data:`BASELINES`), each written as its source says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.forecast import eta
+from importstats.analysis.forecast.timeline import (
+    Floats,
+    expand_details,
+    floats,
+    is_state,
+    running_since,
+    seconds,
+    timeline,
+)
+from importstats.analysis.phase import PHASE_DTYPE, with_phase
+from importstats.store.frames import JOB_KEY
+
+#: An ETA method: jobs and details frames in, ``source_uri``, ``job_id``, ``snapshot_id`` and
+#: ``remaining_p50_s`` out (and ``remaining_p10_s``, ``remaining_p90_s``, if it has an interval).
+Method = Callable[[pd.DataFrame, pd.DataFrame | None], pd.DataFrame]
+
+_QUANTILES: Final = (0.1, 0.5, 0.9)
+_PREDICTED: Final = ("remaining_p10_s", "remaining_p50_s", "remaining_p90_s")
+_SNAPSHOT_KEY: Final = [*JOB_KEY, "snapshot_id"]
+# tqdm's defaults (std.py, class tqdm): smoothing, mininterval, maxinterval.
+_SMOOTHING: Final = 0.3
+_MIN_INTERVAL_S: Final = 0.1
+_MAX_INTERVAL_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Backtest:
+    r"""What a backtest found.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        One row per method and scored snapshot:
+
+        ``method`` : category
+        ``source_uri``, ``job_id``, ``snapshot_id``, ``observed_at``
+        ``phase`` : ordered category
+        ``tenth`` : int64
+            Which tenth of the job's life the snapshot lies in, 0 to 9.
+        ``true_remaining_s`` : float64
+        ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
+            NaN where the method was silent (the interval also: where it has none).
+        ``relative_error`` : float64
+            \|predicted median - true\| / true.
+    """
+
+    predictions: pd.DataFrame
+
+    @cached_property
+    def overall(self) -> pd.DataFrame:
+        """The scores of each method, see :func:`score`."""
+        return score(self.predictions)
+
+    @cached_property
+    def by_phase(self) -> pd.DataFrame:
+        """The scores of each method in each phase."""
+        return score(self.predictions, by="phase")
+
+    @cached_property
+    def by_tenth(self) -> pd.DataFrame:
+        """The scores of each method in each tenth of the jobs' lives."""
+        return score(self.predictions, by="tenth")
+
+
+def true_end(jobs: pd.DataFrame) -> pd.DataFrame:
+    """When each completed job really ended, and how long it waited for its user.
+
+    The end is the server's ``complete_time``, or the first snapshot that says Completed. A server
+    whose clock differs is held to what was seen: the end lies after the last snapshot before
+    Completed and not after the first that says so. Jobs that failed, or whose end was not seen,
+    have no row.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+
+    Returns
+    -------
+    DataFrame
+        ``source_uri``, ``job_id`` : str
+        ``start``, ``end`` : datetime64[us, UTC]
+            First snapshot, and the end.
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "http://localhost:19530", "job_id": "7", "snapshot_id": [1, 2, 3],
+    ...     "observed_at": pd.date_range("2026-05-18", periods=3, freq="60s", tz="UTC"),
+    ...     "state": ["Pending", "Importing", "Completed"], "progress_pct": [5.0, 40.0, 100.0],
+    ...     "complete_time": pd.to_datetime([None, None, "2026-05-18T00:01:30Z"])})
+    >>> true_end(jobs)["end"].dt.time.tolist()
+    [datetime.time(0, 1, 30)]
+    """
+    rows = timeline(with_phase(jobs))
+    completed = rows["phase"].eq("Completed")
+    grouped = rows.groupby("job", sort=True)
+    first = grouped[[*JOB_KEY, "observed_at"]].first().rename(columns={"observed_at": "start"})
+    done = rows[completed].groupby("job")
+    seen = done["observed_at"].first()
+    said = (
+        done["complete_time"].first()
+        if "complete_time" in rows
+        else pd.Series(pd.NaT, index=seen.index, dtype=seen.dtype)
+    )
+    before = rows[~completed].groupby("job")["observed_at"].last().reindex(seen.index)
+    end = said.fillna(seen)
+    end = end.where(~(end > seen), seen).where(~(end < before), before)
+    ends = first.loc[seen.index].assign(end=end.astype(seen.dtype))
+    # A job that was seen Completed and later something else has no one end.
+    last = grouped["phase"].last().loc[seen.index]
+    return ends[last.eq("Completed")].reset_index(drop=True)
+
+
+def true_remaining(jobs: pd.DataFrame, per_job: int | None = None) -> pd.DataFrame:
+    """The snapshots that a backtest scores, and the time that was left at each.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+    per_job : int, optional
+        At most so many of each job, evenly spread over its snapshots.
+
+    Returns
+    -------
+    DataFrame
+        ``source_uri``, ``job_id``, ``snapshot_id``, ``observed_at``, ``phase``, ``tenth`` and
+        ``true_remaining_s`` as in :class:`Backtest`.
+    """
+    rows = timeline(with_phase(jobs))
+    rows = rows.drop_duplicates(["job", "snapshot_id"], ignore_index=True)
+    rows = rows.astype(dict.fromkeys(JOB_KEY, "str"))
+    rows = rows.merge(true_end(jobs), on=JOB_KEY, how="inner", validate="m:1")
+    waiting = rows["phase"].eq("Uncommitted")
+    gap = rows.groupby("job")["observed_at"].shift(-1) - rows["observed_at"]
+    wait = gap.where(waiting).dt.total_seconds().fillna(0.0)
+    later_wait = wait.groupby(rows["job"]).transform("sum") - wait.groupby(rows["job"]).cumsum()
+    left = (rows["end"] - rows["observed_at"]).dt.total_seconds()
+    life = (rows["end"] - rows["start"]).dt.total_seconds()
+    rows["true_remaining_s"] = left - later_wait
+    lived = (rows["observed_at"] - rows["start"]).dt.total_seconds()
+    rows["tenth"] = (10 * lived / life.where(life > 0)).clip(0, 9).fillna(0).astype("int64")
+    rows["phase"] = rows["phase"].astype(PHASE_DTYPE)
+    rows = rows[(rows["true_remaining_s"] > 0) & ~waiting & rows["phase"].ne("Failed")]
+    if per_job is not None:
+        place = rows.groupby("job").cumcount()
+        size = rows.groupby("job")["job"].transform("size")
+        # Keep a snapshot where the integer part of its place on a scale of per_job moves on.
+        kept = (place * per_job // size) != ((place - 1) * per_job // size)
+        rows = rows[kept | (size <= per_job)]
+    columns = [*_SNAPSHOT_KEY, "observed_at", "phase", "tenth", "true_remaining_s"]
+    return rows[columns].reset_index(drop=True)
+
+
+def backtest(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame | None = None,
+    method: str | Method | Sequence[str] | Mapping[str, Method] = ("eta", "linear"),
+    *,
+    history: pd.DataFrame | None = None,
+    per_job: int | None = None,
+    truncated: bool = False,
+) -> Backtest:
+    """Replay recordings and score ETA methods at their snapshots.
+
+    What is scored is the remaining time at each snapshot before the end of a completed job. Time
+    in which a job waits for its user's commit is nobody's to predict: the clock stops while it
+    waits, and the waiting snapshots are not scored.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        Frames of any number of jobs, see :mod:`importstats.store.frames`.
+    method : str, callable, sequence of str or mapping of str to callable
+        One or several methods: ``"eta"``, names of :data:`BASELINES`, or functions of your own.
+        The first is the reference of the ``both`` scores.
+    history : DataFrame, optional
+        For the method ``"eta"``: jobs frame of earlier jobs. `jobs` itself may be given, since
+        :func:`~importstats.eta` uses of it what had ended before each snapshot's job began.
+    per_job : int, optional
+        Score at most so many snapshots of a job, evenly spread over its recording (all of them
+        are replayed).
+    truncated : bool
+        Call the method once per scored snapshot with frames that end there, so that even a
+        function that peeks could not. Slow; methods that only look back score the same without.
+
+    Returns
+    -------
+    Backtest
+
+    Raises
+    ------
+    ValueError
+        A method's name is unknown.
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "http://localhost:19530", "job_id": "7", "snapshot_id": [1, 2, 3, 4],
+    ...     "observed_at": pd.date_range("2026-05-18", periods=4, freq="60s", tz="UTC"),
+    ...     "state": ["Importing", "Importing", "Importing", "Completed"],
+    ...     "progress_pct": [0.0, 40.0, 80.0, 100.0], "imported_rows": 0, "total_rows": 0})
+    >>> result = backtest(jobs, method="linear")
+    >>> result.predictions[["remaining_p50_s", "true_remaining_s", "relative_error"]]
+       remaining_p50_s  true_remaining_s  relative_error
+    0              NaN             180.0             NaN
+    1             90.0             120.0            0.25
+    2             30.0              60.0            0.50
+    """
+    methods = _methods(method, history)
+    scored = true_remaining(jobs, per_job)
+    parts = []
+    for name, function in methods.items():
+        predicted = (
+            _replay(jobs, details, function, scored) if truncated else function(jobs, details)
+        )
+        columns = [column for column in _PREDICTED if column in predicted]
+        answers = predicted[[*_SNAPSHOT_KEY, *columns]].drop_duplicates(_SNAPSHOT_KEY)
+        answers = answers.astype(dict.fromkeys(JOB_KEY, "str"))
+        part = scored.merge(answers, on=_SNAPSHOT_KEY, how="left", validate="1:1")
+        parts.append(part.assign(method=name))
+    predictions = pd.concat(parts, ignore_index=True)
+    for column in _PREDICTED:
+        if column not in predictions:
+            predictions[column] = np.nan
+    predictions["method"] = pd.Categorical(predictions["method"], list(methods))
+    missed = (predictions["remaining_p50_s"] - predictions["true_remaining_s"]).abs()
+    predictions["relative_error"] = missed / predictions["true_remaining_s"]
+    order = ["method", *_SNAPSHOT_KEY, "observed_at", "phase", "tenth", "true_remaining_s"]
+    return Backtest(predictions[[*order, *_PREDICTED, "relative_error"]])
+
+
+def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
+    r"""Scores of the predictions of a backtest, per method and on three supports.
+
+    A method that is often silent is not comparable with one that always answers, so each is
+    scored on three sets of snapshots (``support``):
+
+    ``answered``
+        Where this method answers.
+    ``both``
+        Where this method and the reference (the first) answer, with the reference's error on
+        the same snapshots beside it: the fair comparison of two methods.
+    ``all``
+        All snapshots; silence counts as infinitely wrong, so a median is infinite if the method
+        is silent at half of them.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        As in :class:`Backtest`.
+    by : str, optional
+        A column to group by, such as ``phase`` or ``tenth``.
+
+    Returns
+    -------
+    DataFrame
+        ``method`` : category; `by`, if given; ``support`` : category
+        ``snapshots``, ``jobs`` : int64
+            How many of them are in this support.
+        ``silent_share`` : float64
+            Share of all snapshots of the group on which the method gives nothing.
+        ``median_relative_error``, ``p90_relative_error`` : float64
+            Of \|predicted median - true\| / true.
+        ``reference_median_relative_error`` : float64
+            The reference's on the same snapshots (support ``both``, else NaN).
+        ``bias`` : float64
+            Median of (predicted median - true) / true: negative is too early.
+        ``coverage_80`` : float64
+            Share of snapshots whose true remaining time lies in p10 to p90; NaN without interval.
+        ``relative_width_80`` : float64
+            Median of (p90 - p10) / true.
+        ``relative_pinball`` : float64
+            Mean pinball loss of the quantiles the method gives, over 0.1, 0.5, 0.9, divided by the
+            true remaining time (Koenker & Bassett, Econometrica 46(1), 1978); the median of that
+            over the snapshots, since a mean of ratios is ruled by the last seconds of a job.
+    """
+    rows = predictions.assign(
+        answered=predictions["remaining_p50_s"].notna(),
+        bias=(predictions["remaining_p50_s"] - predictions["true_remaining_s"])
+        / predictions["true_remaining_s"],
+        relative_width_80=(predictions["remaining_p90_s"] - predictions["remaining_p10_s"])
+        / predictions["true_remaining_s"],
+        relative_pinball=_relative_pinball(predictions),
+        inside=_inside(predictions),
+    )
+    reference = rows["method"].cat.categories[0]
+    errors = rows.loc[rows["method"].eq(reference), [*_SNAPSHOT_KEY, "relative_error"]]
+    errors = errors.rename(columns={"relative_error": "reference_error"})
+    rows = rows.merge(errors, on=_SNAPSHOT_KEY, how="left", validate="m:1")
+    keys = ["method"] if by is None else ["method", by]
+    totals = rows.groupby(keys, observed=True)["answered"].agg(["size", "sum"])
+    silent = 1 - totals["sum"] / totals["size"]
+    supports = {
+        "answered": rows[rows["answered"]],
+        "both": rows[rows["answered"] & rows["reference_error"].notna()],
+        "all": rows.assign(relative_error=rows["relative_error"].fillna(np.inf)),
+    }
+    parts = [_summary(part, keys).assign(support=name) for name, part in supports.items()]
+    table = pd.concat(parts).join(silent.rename("silent_share")).reset_index()
+    table.loc[table["support"].ne("both"), "reference_median_relative_error"] = np.nan
+    table["support"] = pd.Categorical(table["support"], list(supports))
+    columns = [*keys, "support", "snapshots", "jobs", "silent_share", *_SCORES]
+    return table.sort_values([*keys, "support"])[columns].reset_index(drop=True)
+
+
+_SCORES: Final = (
+    "median_relative_error",
+    "p90_relative_error",
+    "reference_median_relative_error",
+    "bias",
+    "coverage_80",
+    "relative_width_80",
+    "relative_pinball",
+)
+
+
+def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Baseline: straight on at the job's mean rate of ``progress`` since the first snapshot.
+
+    ``remaining = (100 - p) * (t - t0) / (p - p0)``, the textbook estimate of a progress bar, and
+    what tqdm falls back to without smoothing (``rate = (n - initial) / elapsed``, tqdm/std.py,
+    ``format_meter``). Silent until progress has moved.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame.
+    details : DataFrame, optional
+        Not used.
+
+    Returns
+    -------
+    DataFrame
+        ``source_uri``, ``job_id``, ``snapshot_id`` and ``remaining_p50_s`` : float64.
+    """
+    rows = timeline(jobs)
+    first = rows.groupby("job").transform("first")
+    progress = floats(rows, "progress_pct")
+    done = progress - floats(first, "progress_pct")
+    return _answer(rows, _over(100 - progress, done, seconds(rows) - seconds(first)))
+
+
+def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Baseline: tqdm fed with ``progress`` at every snapshot, with its defaults.
+
+    From tqdm/std.py: ``remaining = (total - n) / rate`` with ``rate = ema(dn) / ema(dt)``, where
+    ``ema`` has smoothing 0.3 and is corrected for its start
+    (``last / (1 - (1 - smoothing) ** calls)``), and is fed whenever the bar is redrawn and has
+    moved; before that ``rate = (n - initial) / elapsed``. The bar is redrawn when it has moved by
+    ``miniters`` or more and ``mininterval`` (0.1 s) has passed; ``miniters`` adapts itself. Silent
+    where the rate is zero or negative.
+
+    Parameters and result are those of :func:`linear`.
+    """
+    rows = timeline(jobs)
+    times, progress = seconds(rows), floats(rows, "progress_pct")
+    remaining = np.full(len(rows), np.nan)
+    for at in rows.groupby("job").indices.values():
+        known = at[~np.isnan(progress[at])]
+        remaining[known] = _tqdm_remaining(times[known], progress[known])
+    return _answer(rows, remaining)
+
+
+def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Baseline: rows left over the mean rate of rows since they could be counted.
+
+    ``remaining = (total - rows) * (t - t0) / (rows - rows0)``, with `t0` the first snapshot that
+    has a total: what one computes from the reference struct's ``importedRows`` and ``totalRows``.
+    Silent before the first row is written; 0 once all are.
+
+    Parameters and result are those of :func:`linear`.
+    """
+    rows = timeline(jobs)
+    total, written = floats(rows, "total_rows"), floats(rows, "imported_rows")
+    counted = pd.DataFrame({"at": seconds(rows), "written": written})
+    counted[~(total > 0)] = np.nan
+    first = counted.groupby(rows["job"]).transform("first")
+    since = counted - first
+    left = total - written
+    return _answer(rows, _over(left, floats(since, "written"), floats(since, "at")))
+
+
+def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Baseline: LATE's time to end of every running file, and the longest of them for the job.
+
+    "Improving MapReduce Performance in Heterogeneous Environments" (Zaharia, Konwinski, Joseph,
+    Katz, Stoica; OSDI 2008), section 4: ``ProgressRate = ProgressScore / T`` with `T` how long the
+    task has been running, ``time to end = (1 - ProgressScore) / ProgressRate``. The score is the
+    file's ``progress``; `T` counts from the last snapshot in which the file was not running. LATE
+    knows nothing of tasks that wait, and nothing when none runs: silent then.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame.
+    details : DataFrame, optional
+        Its details frame; silent without.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`linear`.
+    """
+    rows = timeline(jobs)
+    remaining = np.full(len(rows), np.nan)
+    if details is not None and len(details):
+        files = expand_details(rows, details)
+        running = is_state(files, "InProgress")
+        done = files["progress_pct"].to_numpy() / 100
+        now = seconds(rows)[files["row"].to_numpy()]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            to_end = (1 - done) / (done / (now - running_since(files, running, now)))
+        usable = running & np.isfinite(to_end)
+        longest = pd.Series(to_end[usable]).groupby(files["row"].to_numpy()[usable]).max()
+        remaining[longest.index.to_numpy()] = longest.to_numpy()
+    return _answer(rows, remaining)
+
+
+#: The simple methods, by name.
+BASELINES: Final[Mapping[str, Method]] = {
+    "linear": linear,
+    "tqdm": tqdm_ema,
+    "rows_rate": rows_rate,
+    "late": late,
+}
+
+
+def _methods(
+    method: str | Method | Sequence[str] | Mapping[str, Method], history: pd.DataFrame | None
+) -> dict[str, Method]:
+    known: dict[str, Method] = {
+        "eta": lambda jobs, details: eta(jobs, details, history=history),
+        **BASELINES,
+    }
+    if callable(method):
+        return {getattr(method, "__name__", "method"): method}
+    if isinstance(method, Mapping):
+        return dict(method)
+    names = [method] if isinstance(method, str) else list(method)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no ETA method {unknown[0]!r}; there are {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def _replay(
+    jobs: pd.DataFrame, details: pd.DataFrame | None, method: Method, scored: pd.DataFrame
+) -> pd.DataFrame:
+    """The method's answer at every scored snapshot from frames that end there."""
+    parts = [pd.DataFrame(columns=[*_SNAPSHOT_KEY, *_PREDICTED])]
+    for (uri, job_id), snapshots in scored.groupby(JOB_KEY):
+        of_job = jobs[(jobs["source_uri"] == uri) & (jobs["job_id"] == job_id)]
+        files = None
+        if details is not None:
+            files = details[(details["source_uri"] == uri) & (details["job_id"] == job_id)]
+        for snapshot_id, now in zip(
+            snapshots["snapshot_id"], snapshots["observed_at"], strict=True
+        ):
+            seen = None if files is None else files[files["observed_at"] <= now]
+            answer = method(of_job[of_job["observed_at"] <= now], seen)
+            parts.append(answer[answer["snapshot_id"] == snapshot_id])
+    answers: pd.DataFrame = pd.concat(parts[1:] or parts, ignore_index=True)
+    return answers
+
+
+def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
+    """The remaining time by tqdm at each snapshot of one job; NaN where it has no rate."""
+    remaining = np.full(len(times), np.nan)
+    keep = 1 - _SMOOTHING
+    mean_dn = mean_dt = mean_step = 0.0
+    fed = steps = 0
+    step = 0.0
+    drawn, drawn_at = (progress[0], times[0]) if len(progress) else (0.0, 0.0)
+    for i, (now, done) in enumerate(zip(times, progress, strict=True)):
+        dn, dt = done - drawn, now - drawn_at
+        if abs(dn) >= step and dt >= _MIN_INTERVAL_S:
+            if dn != 0:
+                mean_dn = _SMOOTHING * dn + keep * mean_dn
+                mean_dt = _SMOOTHING * dt + keep * mean_dt
+                fed += 1
+            if dt >= _MAX_INTERVAL_S:
+                step = dn * _MIN_INTERVAL_S / dt
+            else:
+                mean_step = _SMOOTHING * dn * _MIN_INTERVAL_S / dt + keep * mean_step
+                steps += 1
+                step = mean_step / (1 - keep**steps)
+            drawn, drawn_at = done, now
+        elapsed = now - times[0]
+        # The correction for the start is the same for both means and cancels.
+        overall = (done - progress[0]) / elapsed if elapsed > 0 else 0.0
+        rate = mean_dn / mean_dt if fed else overall
+        if rate > 0:
+            remaining[i] = (100 - done) / rate
+    return remaining
+
+
+def _over(left: Floats, done: Floats, elapsed: Floats) -> Floats:
+    """Time for what is left at the rate of what is done; NaN where there is no rate."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        remaining = np.maximum(left, 0) * elapsed / done
+    return np.where((done > 0) & (elapsed > 0), remaining, np.nan)
+
+
+def _answer(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
+    return rows[_SNAPSHOT_KEY].assign(remaining_p50_s=remaining).reset_index(drop=True)
+
+
+def _relative_pinball(predictions: pd.DataFrame) -> pd.Series:
+    true = predictions["true_remaining_s"]
+    losses = pd.DataFrame(index=predictions.index)
+    for quantile, column in zip(_QUANTILES, _PREDICTED, strict=True):
+        missed = true - predictions[column]
+        losses[column] = np.maximum(quantile * missed, (quantile - 1) * missed)
+    return losses.mean(axis=1) / true
+
+
+def _inside(predictions: pd.DataFrame) -> pd.Series:
+    """1 where the truth lies in the interval, 0 where not, NaN where there is no interval."""
+    true = predictions["true_remaining_s"]
+    low, high = predictions["remaining_p10_s"], predictions["remaining_p90_s"]
+    return true.between(low, high).astype("float64").where(low.notna() & high.notna())
+
+
+def _summary(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    job = rows["source_uri"].astype("str") + "\n" + rows["job_id"].astype("str")
+    grouped = rows.assign(one_job=job).groupby(keys, observed=True)
+    return pd.DataFrame(
+        {
+            "snapshots": grouped.size(),
+            "jobs": grouped["one_job"].nunique(),
+            "median_relative_error": grouped["relative_error"].median(),
+            "p90_relative_error": grouped["relative_error"].quantile(0.9, interpolation="higher"),
+            "reference_median_relative_error": grouped["reference_error"].median(),
+            "bias": grouped["bias"].median(),
+            "coverage_80": grouped["inside"].mean(),
+            "relative_width_80": grouped["relative_width_80"].median(),
+            "relative_pinball": grouped["relative_pinball"].median(),
+        }
+    )

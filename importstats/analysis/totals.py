@@ -1,0 +1,263 @@
+"""Summary: one row per job, and jobs side by side."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.lateness import Tasks, grouped_quantile
+from importstats.analysis.phase import END_PHASES, PHASE_DTYPE, PHASES, job_codes, phases
+from importstats.analysis.rates import (
+    Floats,
+    Ints,
+    floats,
+    microseconds,
+    summed,
+    throughput,
+    timestamps,
+)
+from importstats.store.frames import JOB_KEY
+
+#: The phases that take time, each with its column of :func:`summary`.
+PHASE_COLUMNS: Final = {
+    phase: re.sub(r"(?<!^)(?=[A-Z])", "_", phase).lower() + "_s"
+    for phase in PHASES
+    if phase not in (*END_PHASES, "Unknown")
+}
+
+
+def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """What each job did, in one row.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        Frames of any number of jobs, see :mod:`importstats.store.frames`. Without `details` what
+        is known
+        of files only is missing.
+
+    Returns
+    -------
+    DataFrame
+        Ordered by job:
+
+        ``source_uri``, ``job_id``, ``collection_name`` : str
+        ``state`` : str
+            As last sent.
+        ``phase`` : ordered category
+            The last, see :func:`~importstats.phases`.
+        ``progress_pct`` : float64
+            As last sent.
+        ``started_at``, ``ended_at`` : datetime64[us, UTC]
+            First snapshot; start of Completed or Failed, NaT before.
+        ``duration_s`` : float64
+            Between them, or to the last snapshot. Of a job the collector found at work it is too
+            short: the recording then does not begin with Pending.
+        ``rows``, ``total_rows``, ``bytes``, ``files`` : Int64
+            Rows written (of a failed job: before it failed), rows and bytes of all files, files.
+        ``rows_per_s``, ``bytes_per_s`` : float64
+            Rows written over the whole duration, all phases; bytes by the same share of all.
+        ``pending_s``, ``pre_importing_s``, ``importing_s``, ``sorting_s``, ``index_building_s``,
+        ``uncommitted_s``, ``committing_s`` : float64
+            Time in each phase, all runs of it; NaN if it was not seen.
+        ``failed_files``, ``retries`` : Int64
+            Files in state Failed, and how often tasks went back. When a job fails, the server says
+            Failed of all its files.
+        ``efficiency`` : float64
+            The least time in which the slots that were ever seen busy could have done the tasks,
+            by the time it took, 0 to 1: the greater of all time at work over the slots and the
+            longest task (the bounds of Graham, SIAM J. Appl. Math. 1969). What is missing to 1
+            was lost to waiting for slots and for the last task. NaN until all tasks have ended.
+        ``snapshots`` : int64
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "http://localhost:19530", "job_id": "7", "collection_name": "products",
+    ...     "observed_at": pd.date_range("2026-05-18", periods=4, freq="60s", tz="UTC"),
+    ...     "state": ["Importing"] * 3 + ["Completed"], "progress_pct": [40.0, 55.0, 80.0, 100.0],
+    ...     "imported_rows": [0, 500, 1000, 1000], "total_rows": 1000, "detail_count": 3,
+    ...     "file_size_bytes": 6_000_000})
+    >>> summary(jobs)[["phase", "duration_s", "rows", "importing_s", "index_building_s"]]
+           phase  duration_s  rows  importing_s  index_building_s
+    0  Completed       150.0  1000         90.0              60.0
+    """
+    seen = jobs[jobs["observed_at"].notna()]
+    if "error" in seen:
+        seen = seen[seen["error"].isna()]
+    code, table = job_codes(seen)
+    count = len(table)
+    time, _ = microseconds(seen, "observed_at")
+    order = np.lexsort((time, code))
+    last = order[np.append(code[order][1:] != code[order][:-1], True)[: len(order)]]
+    first = order[np.append(True, code[order][1:] != code[order][:-1])[: len(order)]]
+    runs = phases(seen)
+    run_code = _positions(runs, table)
+
+    ended = runs["phase"].isin(list(END_PHASES)).to_numpy()
+    is_last = np.append(run_code[1:] != run_code[:-1], True)[: len(runs)]
+    end, phase = np.full(count, np.nan), np.full(count, PHASES.index("Unknown"))
+    start_us, _ = microseconds(runs, "start")
+    end[run_code[ended & is_last]] = start_us[ended & is_last]
+    phase[run_code[is_last]] = runs["phase"].cat.codes.to_numpy()[is_last]
+    duration_s = (np.where(np.isnan(end), time[last], end) - time[first]) / 1e6
+    # A server clock that is behind must not make a duration negative.
+    duration_s = np.maximum(duration_s, 0.0)
+
+    rows = np.full(count, np.nan)
+    rates = throughput(seen)
+    rate_code = _positions(rates, table)
+    known = np.append(rate_code[1:] != rate_code[:-1], True)[: len(rates)]
+    rows[rate_code[known]] = floats(rates, "imported_rows")[known]
+    total, size = (
+        _greatest(seen, "total_rows", code, count),
+        _greatest(seen, "file_size_bytes", code, count),
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rows_per_s = np.where(duration_s > 0, rows / duration_s, np.nan)
+        bytes_per_s = np.where(total > 0, rows_per_s * size / total, np.nan)
+    spent = {
+        column: _time_in(runs, name, run_code, count) for name, column in PHASE_COLUMNS.items()
+    }
+    collection = seen.get("collection_name")
+    return table.astype("str").assign(
+        collection_name=None if collection is None else _last_known(collection, code, order, count),
+        state=seen["state"].iloc[last].astype("str").to_numpy(),
+        phase=pd.Categorical.from_codes(phase, dtype=PHASE_DTYPE),
+        progress_pct=floats(seen, "progress_pct")[last],
+        started_at=timestamps(time[first]),
+        ended_at=_times_or_missing(end),
+        duration_s=duration_s,
+        rows=_counts(rows),
+        total_rows=_counts(total),
+        bytes=_counts(size),
+        files=_counts(_greatest(seen, "detail_count", code, count)),
+        rows_per_s=rows_per_s,
+        bytes_per_s=bytes_per_s,
+        **spent,
+        **_of_files(details, table),
+        snapshots=np.bincount(code, minlength=count),
+    )
+
+
+def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The summaries of several jobs with how each compares to the best and to the median.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        As for :func:`summary`.
+
+    Returns
+    -------
+    DataFrame
+        What :func:`summary` returns, the fastest by ``rows_per_s`` first and failed jobs last, and
+        as float64, NaN where a value is missing and for failed jobs, whose rows are gone:
+
+        ``rows_per_s_to_best``, ``bytes_per_s_to_best`` : the rate over the greatest, up to 1
+        ``rows_per_s_to_median``, ``bytes_per_s_to_median`` : the rate over the median
+        ``duration_s_to_median`` : the duration over the median
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "u", "job_id": ["7", "7", "8", "8"], "collection_name": "products",
+    ...     "observed_at": pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:02Z"] * 2),
+    ...     "state": "Importing", "progress_pct": [40.0, 70.0, 40.0, 55.0], "detail_count": 3,
+    ...     "imported_rows": [0, 1200, 0, 600], "total_rows": 1200, "file_size_bytes": 12_000})
+    >>> compare(jobs)[["job_id", "rows_per_s", "rows_per_s_to_best"]]
+      job_id  rows_per_s  rows_per_s_to_best
+    0      7        10.0                 1.0
+    1      8         5.0                 0.5
+    """
+    table = summary(jobs, details)
+    failed = table["phase"].eq("Failed")
+    for name in ("rows_per_s", "bytes_per_s"):
+        rate = table[name].mask(failed)
+        table[f"{name}_to_best"] = _over(rate, rate.max())
+        table[f"{name}_to_median"] = _over(rate, rate.median())
+    duration_s = table["duration_s"].mask(failed)
+    table["duration_s_to_median"] = _over(duration_s, duration_s.median())
+    order = np.lexsort((-table["rows_per_s"].to_numpy(), failed))
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _over(values: pd.Series, measure: float) -> pd.Series:
+    return values / measure if measure > 0 else values * np.nan
+
+
+def _positions(frame: pd.DataFrame, table: pd.DataFrame) -> Ints:
+    """Per row the position of its job in `table`."""
+    codes, keys = job_codes(frame)
+    numbered = table.astype("str").assign(position=np.arange(len(table)))
+    found = keys.astype("str").merge(numbered, on=JOB_KEY, how="left")
+    return np.asarray(found["position"].to_numpy(np.int64)[codes])
+
+
+def _greatest(frame: pd.DataFrame, name: str, code: Ints, count: int) -> Floats:
+    """The greatest value per job, NaN if there is none."""
+    return grouped_quantile(floats(frame, name), code, count, 1.0)
+
+
+def _time_in(runs: pd.DataFrame, phase: str, code: Ints, count: int) -> Floats:
+    mine = (runs["phase"] == phase).to_numpy()
+    spent = summed(code[mine], np.nan_to_num(runs["duration_s"].to_numpy()[mine]), count)
+    return np.where(np.bincount(code[mine], minlength=count) > 0, spent, np.nan)
+
+
+def _last_known(values: pd.Series, code: Ints, order: Ints, count: int) -> pd.Series:
+    known = order[values.notna().to_numpy()[order]]
+    place = np.full(count, -1)
+    place[code[known]] = known
+    named: pd.Series = values.iloc[np.maximum(place, 0)].astype("str").where(place >= 0)
+    return named.reset_index(drop=True)
+
+
+def _times_or_missing(time: Floats) -> pd.Series:
+    known = ~np.isnan(time)
+    return timestamps(np.where(known, time, 0).astype(np.int64)).where(known)
+
+
+def _counts(values: Floats) -> pd.arrays.IntegerArray:
+    known = np.abs(values) < 2.0**63  # False for NaN, too.
+    return pd.arrays.IntegerArray(np.where(known, values, 0).astype(np.int64), ~known)
+
+
+def _of_files(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
+    """The columns that only files can tell."""
+    count = len(table)
+    failed, retries, efficiency = (np.full(count, np.nan) for _ in range(3))
+    if details is not None and len(details):
+        tasks = Tasks(details, None)
+        jobs = tasks.samples.jobs
+        here = jobs.astype("str").merge(
+            table.astype("str").assign(position=np.arange(count)), on=JOB_KEY, how="left"
+        )["position"]
+        mine = here.notna().to_numpy()
+        place = here[mine].to_numpy(np.int64)
+        of_file = tasks.job[tasks.of_file]
+        failed[place] = summed(of_file, tasks.failed[tasks.of_file], len(jobs))[mine]
+        retries[place] = summed(tasks.job, tasks.retries.astype(np.float64), len(jobs))[mine]
+        efficiency[place] = _efficiency(tasks)[mine]
+    return {
+        "failed_files": _counts(failed),
+        "retries": _counts(retries),
+        "efficiency": efficiency,
+    }
+
+
+def _efficiency(tasks: Tasks) -> Floats:
+    """Per job, the least time its slots could have needed over the time they took."""
+    work = summed(tasks.job, tasks.at_work_s, tasks.jobs)
+    longest = grouped_quantile(tasks.at_work_s, tasks.job, tasks.jobs, 1.0)
+    least = np.fmax(work / np.maximum(tasks.slots, 1), longest)
+    begun = np.where(tasks.begun, tasks.started / 1e6, np.nan)
+    first = grouped_quantile(begun, tasks.job, tasks.jobs, 0.0)
+    last = grouped_quantile(tasks.stopped / 1e6, tasks.job, tasks.jobs, 1.0)
+    all_ended = summed(tasks.job, tasks.ended & ~tasks.failed, tasks.jobs) == tasks.per_job
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.minimum(least / (last - first), 1.0)
+    return np.where(all_ended & (last > first), share, np.nan)

@@ -1,0 +1,118 @@
+"""The demo: a simulated job, collected live over HTTP, analysed and drawn, in under a minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.errors import StoreError
+from importstats.plots import overview
+from importstats.reports import report
+from importstats.show.live import stored_job_view, watch
+from importstats.simulator import (
+    ClusterSpec,
+    JobSpec,
+    SimulatorServer,
+    make_shape,
+    simulate_job,
+    with_stragglers,
+)
+from importstats.sources.rest import ImportClient
+from importstats.store import SnapshotStore
+from importstats.store.frames import load_details, load_jobs
+from importstats.text import format_duration
+
+_POLLS: Final = 120
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What a demo left behind.
+
+    Attributes
+    ----------
+    store, figure, report : Path
+    job_id : str
+    """
+
+    store: Path
+    figure: Path
+    report: Path
+    job_id: str
+
+
+def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
+    """A job with two slow files, one that is retried, and an index that takes half the time."""
+    cluster, job = make_shape("steady", files=files, seed=seed)
+    job = with_stragglers(job, ["slow", "retried", "slow"], seed=seed)
+    return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
+
+
+def run_demo(
+    folder: Path, *, files: int = 300, seed: int = 6, seconds: float = 25.0, console: Console
+) -> DemoResult:
+    """Run the demo and write its store, figure and report below a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it does not exist. Must not hold an earlier demo.
+    files, seed : int
+        Source files of the job, and the simulator's seed.
+    seconds : float
+        About how long the job shall take: the simulator's clock runs as fast as that needs.
+    console : Console
+        Where progress and results are printed.
+
+    Raises
+    ------
+    StoreError
+        The folder holds an earlier demo, or cannot be written.
+    """
+    store = SnapshotStore(folder / "store")
+    if store.exists():
+        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
+    cluster, job = demo_job(files, seed)
+    duration_s = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.duration_s
+    acceleration = duration_s / seconds
+    policy = PollPolicy(seconds / _POLLS, 4 * seconds / _POLLS)
+    with (
+        SimulatorServer(cluster, [job], seed=seed, acceleration=acceleration) as server,
+        ImportClient(server.uri) as client,
+    ):
+        [job_id] = server.job_ids
+        console.print(
+            f"A simulated server at {server.uri} imports {files:,} files: "
+            f"{format_duration(duration_s)} of work, run {acceleration:.0f} times faster.\n"
+        )
+        collector = Collector(client, store, jobs=[job_id], policy=policy)
+        if console.is_terminal:
+            watch(collector, job_id, console)
+        else:
+            collector.run()
+            console.print(stored_job_view(store, job_id))
+    return _show(folder, store, job_id, console)
+
+
+def _show(folder: Path, store: SnapshotStore, job_id: str, console: Console) -> DemoResult:
+    """Draw and report what was collected, and say where it is."""
+    jobs, details = load_jobs(store), load_details(store, runs=True)
+    now = datetime.now(UTC)
+    result = DemoResult(folder / "store", folder / "overview.png", folder / "report.html", job_id)
+    overview(jobs, details, at=now).savefig(result.figure, dpi=150)
+    result.report.write_text(report(jobs, details, at=now), encoding="utf-8")
+    console.print(
+        f"\nstore   {result.store}  ({len(jobs)} snapshots, {len(details):,} file rows)\n"
+        f"figure  {result.figure}\n"
+        f"report  {result.report}\n\n"
+        "Next:\n"
+        f"  importstats summary {result.store}\n"
+        f"  python -c \"import pandas; print(pandas.read_parquet('{result.store}/jobs'))\"\n"
+        "  importstats watch --uri http://YOUR-MILVUS:19530 JOB_ID"
+    )
+    return result

@@ -1,0 +1,464 @@
+"""Metrics: what a store knows of its jobs, and how its collector fares, for Prometheus.
+
+:class:`MetricsServer` serves ``/metrics``. What is told of jobs is computed from the store when
+somebody asks, at most every few seconds, in the thread of that request: polls do not wait for it.
+How many time series there can be is bounded: only the jobs last heard of are told one by one, and
+those that ended drop out after a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Final, Self
+
+import pandas as pd
+
+from importstats.analysis.forecast import eta
+from importstats.analysis.job_events import events
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import END_PHASES, PHASES, with_phase
+from importstats.analysis.rates import throughput
+from importstats.collect.collector import _log as log_event
+from importstats.collect.delivery import Notifier
+from importstats.errors import (
+    BadResponseError,
+    ImportStatsError,
+    JobNotFoundError,
+    MissingExtraError,
+    ServerError,
+    StoreError,
+    UnauthorizedError,
+    UnreachableError,
+)
+from importstats.sources.answers import ImportJobRecord, printable
+from importstats.sources.rest import ProgressSource
+from importstats.sources.snapshot import Snapshot
+from importstats.store import SnapshotStore
+from importstats.store.frames import JOB_KEY, jobs_frame, load_details, load_jobs
+
+try:
+    from prometheus_client import (
+        CollectorRegistry,
+        Counter,
+        Histogram,
+        ProcessCollector,
+        start_http_server,
+    )
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+    from prometheus_client.registry import Collector
+except ImportError as error:
+    raise MissingExtraError(
+        f"serving metrics needs {error.name}; pip install 'importstats[prometheus]'"
+    ) from error
+
+logger = logging.getLogger(__name__)
+
+#: What a poll can come to, by the error it raised.
+OUTCOMES: Final[dict[type[ImportStatsError], str]] = {
+    UnreachableError: "unreachable",
+    UnauthorizedError: "unauthorized",
+    JobNotFoundError: "not_found",
+    BadResponseError: "bad_response",
+    ServerError: "server_error",
+    ImportStatsError: "error",
+}
+#: States of files that have a time series of their own; any other counts as ``other``.
+FILE_STATES: Final = ("Pending", "InProgress", "Completed", "Failed", "Retry")
+
+_JOB_LABELS: Final = ("source", "job_id", "collection")
+_LABEL_LIMIT: Final = 128
+_POLL_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_APPEND_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_QUANTILES: Final = {"0.1": "remaining_p10_s", "0.5": "remaining_p50_s", "0.9": "remaining_p90_s"}
+
+
+class MetricsServer:
+    """Serves the metrics of one server's jobs in one store, as a context manager.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+    source_uri : str
+        Only jobs of this server are told.
+    host, port : str, int
+        Where to listen; port 0 takes a free one.
+    notifier : Notifier, optional
+        Whose counts of events are told as well.
+    refresh_s : float
+        Shortest time between two readings of the store; more if reading takes long, so that it
+        takes no more than a quarter of the time.
+    most_jobs : int
+        How many jobs are told one by one: those heard of last.
+    keep_ended_s, keep_silent_s : float
+        How long a job is told after the last snapshot of it, if that was its end, and if not.
+
+    Raises
+    ------
+    ImportStatsError
+        The port cannot be listened on.
+
+    Examples
+    --------
+    >>> import tempfile, urllib.request
+    >>> store = SnapshotStore(tempfile.mkdtemp())
+    >>> with MetricsServer(store, "http://localhost:19530", port=0) as server:
+    ...     text = urllib.request.urlopen(server.url, timeout=10).read().decode()
+    >>> [line for line in text.splitlines() if line.startswith("importstats_store_up")]
+    ['importstats_store_up 1.0']
+    """
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        source_uri: str,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 9464,
+        notifier: Notifier | None = None,
+        refresh_s: float = 10.0,
+        most_jobs: int = 100,
+        keep_ended_s: float = 3600.0,
+        keep_silent_s: float = 86400.0,
+    ) -> None:
+        self._registry = CollectorRegistry()
+        self._polls = _PollMetrics(self._registry)
+        ProcessCollector(registry=self._registry)
+        self._registry.register(
+            _StoreCollector(
+                store,
+                source_uri,
+                refresh_s=refresh_s,
+                most_jobs=most_jobs,
+                keep_ended=timedelta(seconds=keep_ended_s),
+                keep_silent=timedelta(seconds=keep_silent_s),
+            )
+        )
+        if notifier is not None:
+            self._registry.register(_EventCollector(notifier))
+        try:
+            self._http, self._thread = start_http_server(port, host, self._registry)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ImportStatsError(
+                f"cannot serve metrics on {host}:{port} ({reason}); choose another --metrics-port"
+            ) from None
+        shown = f"[{host}]" if self._http.address_family == socket.AF_INET6 else host
+        self.url = f"http://{shown}:{self._http.server_port}/metrics"
+        log_event(logging.INFO, "serving metrics", url=self.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+    def measured_source(self, source: ProgressSource) -> ProgressSource:
+        """The source, with every poll counted and timed."""
+        return _MeasuredSource(source, self._polls)
+
+    def measured_store(self, store: SnapshotStore) -> SnapshotStore:
+        """The store, with every append timed."""
+        return _MeasuredStore(store, self._polls)
+
+
+class _PollMetrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.polls = Counter(
+            "importstats_polls_total",
+            "Polls of import jobs, by what came of them.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("ok", *OUTCOMES.values()):
+            self.polls.labels(outcome)
+        self.poll_seconds = Histogram(
+            "importstats_poll_duration_seconds",
+            "Time from a request to the end of its answer, or to the error.",
+            buckets=_POLL_BUCKETS_S,
+            registry=registry,
+        )
+        self.append_seconds = Histogram(
+            "importstats_store_append_seconds",
+            "Time to store one snapshot durably.",
+            buckets=_APPEND_BUCKETS_S,
+            registry=registry,
+        )
+        self.append_errors = Counter(
+            "importstats_store_append_errors_total",
+            "Snapshots that could not be stored.",
+            registry=registry,
+        )
+
+
+class _MeasuredSource:
+    def __init__(self, source: ProgressSource, metrics: _PollMetrics) -> None:
+        self._source = source
+        self._metrics = metrics
+
+    @property
+    def uri(self) -> str:
+        return self._source.uri
+
+    def snapshot(self, job_id: str) -> Snapshot:
+        outcome = "ok"
+        try:
+            with self._metrics.poll_seconds.time():
+                return self._source.snapshot(job_id)
+        except ImportStatsError as error:
+            outcome = OUTCOMES[next(kind for kind in type(error).__mro__ if kind in OUTCOMES)]
+            raise
+        finally:
+            self._metrics.polls.labels(outcome).inc()
+
+    def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
+        return self._source.list_jobs(collection)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _MeasuredStore(SnapshotStore):
+    def __init__(self, store: SnapshotStore, metrics: _PollMetrics) -> None:
+        vars(self).update(vars(store))  # The same store, opened once.
+        self._metrics = metrics
+
+    def append(self, snapshots: Snapshot | Iterable[Snapshot]) -> None:
+        with (
+            self._metrics.append_errors.count_exceptions(StoreError),
+            self._metrics.append_seconds.time(),
+        ):
+            super().append(snapshots)
+
+
+class _EventCollector(Collector):
+    """Counts of a notifier."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def collect(self) -> Iterator[Metric]:
+        found = CounterMetricFamily(
+            "importstats_events", "Events found, by kind.", labels=["event"]
+        )
+        for event, count in sorted(self._notifier.found.items()):
+            found.add_metric([event], count)
+        yield found
+        deliveries = CounterMetricFamily(
+            "importstats_event_deliveries",
+            "Attempts to deliver an event to a target, by outcome.",
+            labels=["outcome"],
+        )
+        deliveries.add_metric(["delivered"], self._notifier.delivered)
+        deliveries.add_metric(["failed"], self._notifier.failed)
+        yield deliveries
+        yield GaugeMetricFamily(
+            "importstats_events_pending",
+            "Events written down and not yet delivered.",
+            self._notifier.pending,
+        )
+
+
+class _StoreCollector(Collector):
+    """Tells of jobs, from the store, at most every `refresh_s`."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        source_uri: str,
+        *,
+        refresh_s: float,
+        most_jobs: int,
+        keep_ended: timedelta,
+        keep_silent: timedelta,
+    ) -> None:
+        self._store = store
+        self._source_uri = source_uri
+        self._refresh_s = refresh_s
+        self._most_jobs = most_jobs
+        self._keep_ended, self._keep_silent = keep_ended, keep_silent
+        self._lock = threading.Lock()
+        self._told: list[Metric] = []
+        self._failures = 0
+        self._next = 0.0
+
+    def describe(self) -> list[Metric]:
+        """Nothing: a registry would else read the store to learn the names."""
+        return []
+
+    def collect(self) -> list[Metric]:
+        with self._lock:
+            started = time.monotonic()
+            if started >= self._next:
+                self._told = self._read()
+                spent = time.monotonic() - started
+                self._next = started + spent + max(self._refresh_s, 3 * spent)
+            return self._told
+
+    def _read(self) -> list[Metric]:
+        now = datetime.now(UTC)
+        is_up, families = True, _Families()
+        try:
+            if self._store.exists():
+                self._tell(families, now)
+        except StoreError:
+            # What was read before may be wrong by now: no number is better than an old one.
+            is_up, families = False, _Families()
+        up = GaugeMetricFamily("importstats_store_up", "Whether the store can be read.", int(is_up))
+        spent = (datetime.now(UTC) - now).total_seconds()
+        reading = GaugeMetricFamily(
+            "importstats_store_read_seconds", "How long reading the store took last time.", spent
+        )
+        failures = CounterMetricFamily(
+            "importstats_job_metrics_failures",
+            "Times that the metrics of a job could not be computed; the log says why.",
+            self._failures,
+        )
+        return [up, reading, failures, *families]
+
+    def _tell(self, families: _Families, now: datetime) -> None:
+        recent = jobs_frame(
+            self._store.jobs(source_uri=self._source_uri, since=now - self._keep_silent)
+        )
+        told = with_phase(recent[recent["error"].isna()])
+        latest = told.groupby(JOB_KEY, observed=True).tail(1)
+        ended = latest["phase"].isin(END_PHASES)
+        shown = latest[~ended | (latest["observed_at"] >= now - self._keep_ended)]
+        families.last_snapshot(self._source_uri, latest["observed_at"].max())
+        families.counts(self._source_uri, shown["phase"].value_counts())
+        shown = shown.nlargest(self._most_jobs, "observed_at", keep="first")
+        # Two names may be equal once they are cleaned: then the one heard of last is told.
+        labels: dict[tuple[str, ...], Any] = {}
+        for row in shown.itertuples():
+            labels.setdefault(_labels(row), row)
+        for names, row in labels.items():
+            families.latest(names, row)
+            if row.phase not in END_PHASES:
+                try:
+                    self._tell_running(families, names, str(row.job_id), now)
+                except StoreError:
+                    raise
+                except Exception:  # What one job's data breaks must not silence the others.
+                    logger.exception("metrics of job %s failed", printable(str(row.job_id)))
+                    self._failures += 1
+
+    def _tell_running(
+        self, families: _Families, labels: tuple[str, ...], job_id: str, now: datetime
+    ) -> None:
+        here = self._source_uri
+        jobs = load_jobs(self._store, job_id=job_id, source_uri=here, gaps=True)
+        details = load_details(self._store, job_id=job_id, source_uri=here, runs=True)
+        estimates = eta(jobs)
+        if len(estimates):
+            families.remaining(labels, estimates.iloc[-1], now)
+        rates = throughput(jobs, by="job")
+        if len(rates):
+            families.rate(labels, rates.iloc[-1])
+        if len(details):
+            families.files(labels, details)
+            families.stragglers.add_metric(labels, stragglers(details)["is_straggler"].sum())
+        found = set(events(jobs, details, now, estimates=estimates)["event"])
+        families.stalled.add_metric(labels, int("stalled" in found))
+        families.late.add_metric(labels, int("late" in found))
+
+
+class _Families:
+    """The metrics of jobs, to be filled."""
+
+    def __init__(self) -> None:
+        def gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+            return GaugeMetricFamily(f"importstats_{name}", text, labels=labels)
+
+        def of_job(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+            return gauge(f"job_{name}", text, *_JOB_LABELS, *labels)
+
+        self.jobs = gauge("jobs", "Jobs that run or ended lately, by phase.", "source", "phase")
+        self.last = gauge(
+            "last_snapshot_timestamp_seconds", "Time of the latest snapshot of any job.", "source"
+        )
+        self.job_last = of_job("last_snapshot_timestamp_seconds", "Time of the latest snapshot.")
+        self.progress = of_job("progress_ratio", "Progress as the server sends it, 0 to 1.")
+        self.imported = of_job("rows_imported", "Rows written so far.")
+        self.expected = of_job("rows_expected", "Rows in all files, once counted.")
+        self.size = of_job("file_size_bytes", "Bytes of all files.")
+        self.phase = of_job("phase", "1 for the phase the job is in, 0 for the others.", "phase")
+        self.rows_per_s = of_job("rows_per_second", "Rows written per second in the last minute.")
+        # A summary, as that is what a quantile label means: quantiles of a distribution, here of
+        # the predicted one.
+        self.left = Metric(
+            "importstats_job_remaining_seconds",
+            "Time until the job ends; absent where nothing supports an estimate.",
+            "summary",
+        )
+        self.by_state = of_job("files", "Files, by state.", "state")
+        self.stragglers = of_job("stragglers", "Files that hold the job up.")
+        self.stalled = of_job("stalled", "1 if nothing has moved for far longer than usual.")
+        self.late = of_job("late", "1 if the job is late, see the event of that name.")
+
+    def __iter__(self) -> Iterator[Metric]:
+        return iter(vars(self).values())
+
+    def last_snapshot(self, source: str, time: pd.Timestamp) -> None:
+        if pd.notna(time):
+            self.last.add_metric([_clean(source)], time.timestamp())
+
+    def counts(self, source: str, count: pd.Series[int]) -> None:
+        for phase in PHASES:
+            self.jobs.add_metric([_clean(source), phase], int(count.get(phase, 0)))
+
+    def latest(self, labels: tuple[str, ...], row: Any) -> None:
+        self.job_last.add_metric(labels, row.observed_at.timestamp())
+        for phase in PHASES:
+            self.phase.add_metric([*labels, phase], int(phase == row.phase))
+        for family, value, unit in (
+            (self.progress, row.progress_pct, 100),
+            (self.imported, row.imported_rows, 1),
+            (self.expected, row.total_rows, 1),
+            (self.size, row.file_size_bytes, 1),
+        ):
+            if pd.notna(value):
+                family.add_metric(labels, value / unit)
+
+    def remaining(self, labels: tuple[str, ...], estimate: pd.Series, now: datetime) -> None:
+        age_s = (now - estimate["observed_at"]).total_seconds()
+        for quantile, column in _QUANTILES.items():
+            if pd.notna(estimate[column]):
+                names = {**dict(zip(_JOB_LABELS, labels, strict=True)), "quantile": quantile}
+                left_s = max(0.0, estimate[column] - age_s)
+                self.left.add_sample(self.left.name, names, left_s)
+
+    def rate(self, labels: tuple[str, ...], rate: pd.Series) -> None:
+        if pd.notna(rate["rows_per_s_window"]):
+            self.rows_per_s.add_metric(labels, rate["rows_per_s_window"])
+
+    def files(self, labels: tuple[str, ...], details: pd.DataFrame) -> None:
+        last = details["last_snapshot_id"]
+        states = details.loc[last == last.max(), "state"].astype("str")
+        count = states.where(states.isin(FILE_STATES), "other").value_counts()
+        for state in (*FILE_STATES, "other"):
+            self.by_state.add_metric([*labels, state], int(count.get(state, 0)))
+
+
+def _labels(row: Any) -> tuple[str, ...]:
+    collection = "" if pd.isna(row.collection_name) else row.collection_name
+    return _clean(row.source_uri), _clean(row.job_id), _clean(collection)
+
+
+def _clean(text: str) -> str:
+    return printable(str(text), _LABEL_LIMIT)

@@ -1,0 +1,239 @@
+"""The figure of a fleet: what runs now, what each cluster makes a day, and where the time goes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import dates as mdates
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+from importstats.analysis.phase import PHASES
+from importstats.fleets import Fleet
+from importstats.plots import PHASE_COLORS, label
+from importstats.text import format_count, format_duration, format_percent
+
+Floats = npt.NDArray[np.float64]
+
+#: At most so many running jobs are drawn, those that end first.
+MOST_RUNNING: Final = 25
+
+# Of Tol's muted scheme, none of which is a phase's colour.
+_CLUSTER_COLORS: Final = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#117733", "#88CCEE")
+_REST_COLOR: Final = "#999999"
+_INK: Final = "#333333"
+_MOST_DAY_LABELS: Final = 12
+
+
+def plot_fleet(fleet: Fleet, *, zone: tzinfo | None = None) -> Figure:
+    """A fleet at a glance.
+
+    Above, each running job as a bar from its start to its last snapshot in the colour of its phase,
+    with the expected end and its 80 % interval. Below, the rows that each cluster wrote on each day
+    (UTC), and the share of each phase in the time its jobs took.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        Of :func:`~importstats.fleets.fleet`.
+    zone : tzinfo, optional
+        Zone of the times shown; default the reader's. Days are UTC in any case.
+
+    Returns
+    -------
+    Figure
+        Not of pyplot, so there is nothing to close.
+    """
+    shown = min(len(fleet.running), MOST_RUNNING)
+    clusters = sorted({*fleet.jobs["source_uri"]})
+    top, bottom = 1.6 + 0.24 * shown, max(3.2, 1.4 + 0.42 * len(clusters))
+    figure = Figure(figsize=(12, top + bottom), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(top, bottom), width_ratios=(3, 2))
+    _draw_running(figure.add_subplot(grid[0, :]), fleet, zone)
+    _draw_days(figure.add_subplot(grid[1, 0]), fleet.throughput, clusters)
+    _draw_shares(figure.add_subplot(grid[1, 1]), fleet.phases, clusters)
+    return figure
+
+
+def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
+    running = fleet.running.head(MOST_RUNNING)
+    if running.empty:
+        _nothing(ax, "No job is running")
+        return
+    place = np.arange(len(running))
+    start, seen = (_days(running[name]) for name in ("started_at", "last_observed_at"))
+    low, middle, high = (_days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
+    phase = running["phase"].astype("str")
+    for name in PHASES:
+        own = phase.eq(name).to_numpy()
+        if own.any():
+            ax.barh(
+                place[own],
+                (seen - start)[own],
+                left=start[own],
+                height=0.6,
+                color=PHASE_COLORS[name],
+                label=name,
+            )
+    known = ~np.isnan(middle)
+    ax.hlines(place[known], low[known], high[known], color=_INK, lw=1.4, zorder=3)
+    ax.plot(
+        middle[known],
+        place[known],
+        "o",
+        color=_INK,
+        ms=5,
+        zorder=4,
+        label="end, 80 % interval",
+    )
+    now = _days(pd.Series([pd.Timestamp(fleet.at)]))[0]
+    ax.axvline(now, color=_INK, lw=0.8, ls=":", zorder=1)
+    # The far end of a wide interval must not squeeze all the rest; an arrow says that it goes on.
+    right = max(now, np.nanmax(np.append(middle[known], now))) + 0.35 * (now - start.min())
+    right = min(right, np.nanmax(np.concatenate([seen, high[known], [now]])))
+    span = right - start.min()
+    ax.set_xlim(start.min() - 0.02 * span, right + 0.02 * span)
+    beyond = known & (high > right)
+    ax.plot(np.full(beyond.sum(), right + 0.01 * span), place[beyond], ">", color=_INK, ms=5)
+    for row, (job, unknown) in enumerate(zip(running.to_dict("records"), ~known, strict=True)):
+        words = [] if pd.isna(job["progress_pct"]) else [format_percent(job["progress_pct"])]
+        words += [label(job["no_eta_reason"])] if unknown and pd.notna(job["no_eta_reason"]) else []
+        if job["severity"] in ("warning", "critical"):
+            words.append(f"{label(job['finding'])}!".replace("_", " "))
+        ax.annotate(
+            ", ".join(words),
+            (seen[row] if unknown else min(high[row], right), row),
+            xytext=(14, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="x-small",
+            color=_INK,
+        )
+    names = [
+        label(
+            f"{job['collection_name']}  {job['job_id']}"
+            if pd.notna(job["collection_name"])
+            else job["job_id"]
+        )
+        for job in running.to_dict("records")
+    ]
+    ax.set_yticks(place, labels=names, fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    local = zone or fleet.at.astimezone().tzinfo or UTC
+    _date_axis(ax, local)
+    begin: datetime = mdates.num2date(start.min(), tz=local)
+    ax.set_xlabel(f"time ({begin.tzname() or local})")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False, fontsize="small")
+    _finish(ax, "x", _running_words(fleet))
+
+
+def _running_words(fleet: Fleet) -> str:
+    count = len(fleet.running)
+    words = f"{count:,} job{'s' if count != 1 else ''} running"
+    ends = fleet.running["eta_p50"].dropna()
+    if len(ends):
+        left = (ends.max() - pd.Timestamp(fleet.at)).total_seconds()
+        words += f", the last to end in about {format_duration(max(left, 0))}"
+    if count > MOST_RUNNING:
+        words += f" (the first {MOST_RUNNING} are shown)"
+    return words
+
+
+def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
+    if table.empty:
+        _nothing(ax, "No rows were written")
+        return
+    days = pd.date_range(table["day"].min(), table["day"].max(), freq="D")
+    place = {source: number for number, source in enumerate(clusters)}
+    drawn = min(len(clusters), len(_CLUSTER_COLORS))
+    rest = len(clusters) > drawn
+    rows = np.zeros((drawn + rest, len(days)))
+    which = table["source_uri"].map(place).clip(upper=drawn).to_numpy(np.int64)
+    np.add.at(
+        rows,
+        (which, days.get_indexer(pd.Index(table["day"]))),
+        table["rows"].to_numpy(float, na_value=0),
+    )
+    at, width = mdates.date2num(days.to_numpy()), 0.8 / len(rows)
+    for number, values in enumerate(rows):
+        is_rest = number == drawn
+        ax.bar(
+            at + 0.1 + (number + 0.5) * width,
+            values,
+            width,
+            color=_REST_COLOR if is_rest else _CLUSTER_COLORS[number],
+            label=f"{len(clusters) - drawn} others" if is_rest else label(clusters[number], 40),
+        )
+    ax.set_xlim(at[0], at[-1] + 1)
+    labelled = slice(None, None, -(-len(days) // _MOST_DAY_LABELS))
+    ax.set_xticks(at[labelled] + 0.5, [f"{day:%d %b}" for day in days[labelled]])
+    ax.set_xlabel("day (UTC)")
+    ax.set_ylabel("rows written")
+    ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    ax.set_ylim(0, 1.1 * rows.max() + 0.11 * rows.max() * len(rows))
+    ax.legend(fontsize="small", loc="upper left", framealpha=0.85, edgecolor="none")
+    by_day = rows.sum(axis=0)
+    best = int(by_day.argmax())
+    _finish(ax, "y", f"{format_count(by_day[best])} rows on the best day, {days[best]:%Y-%m-%d}")
+
+
+def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
+    if table.empty:
+        _nothing(ax, "No time was spent in any phase")
+        return
+    shares = pd.crosstab(table["source_uri"], table["phase"], table["share"], aggfunc="sum")
+    shares = shares.reindex(index=clusters).fillna(0.0)
+    left = np.zeros(len(clusters))
+    for name in (phase for phase in PHASES if phase in shares):
+        ax.barh(
+            range(len(clusters)),
+            shares[name],
+            left=left,
+            height=0.6,
+            color=PHASE_COLORS[name],
+            label=name,
+        )
+        left += shares[name].to_numpy()
+    ax.set_yticks(range(len(clusters)), labels=[label(c, 32) for c in clusters], fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+    ax.set_xlabel("share of the jobs' time")
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, frameon=False, fontsize="small"
+    )
+    whole = table.groupby("phase", observed=True)["duration_s"].sum()
+    share = 100 * whole.max() / whole.sum()
+    _finish(ax, "x", f"{format_percent(round(share))} of the time is {whole.idxmax()}")
+
+
+def _date_axis(ax: Axes, zone: tzinfo) -> None:
+    locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=9)
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=zone))
+
+
+def _finish(ax: Axes, grid: Literal["x", "y"], title: str) -> None:
+    ax.set_title(title, loc="left", fontsize=11)
+    ax.grid(axis=grid, color="#808080", alpha=0.25, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _nothing(ax: Axes, text: str) -> None:
+    ax.set_axis_off()
+    ax.set_title(text, loc="left", fontsize=11)
+
+
+def _days(times: pd.Series[Any]) -> Floats:
+    """Times as matplotlib counts them: days since 1970, NaN where there is none."""
+    time = times.to_numpy("datetime64[us]")
+    return np.where(np.isnat(time), np.nan, time.astype(np.int64) / 86_400e6)

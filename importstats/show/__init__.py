@@ -1,0 +1,1 @@
+"""Show: a job in the terminal and in a notebook."""

@@ -1,0 +1,310 @@
+"""One job as an object: what notebooks show when a cell ends in ``job``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from importstats.analysis.findings import diagnose
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import job_codes, phases, with_phase
+from importstats.analysis.rates import throughput
+from importstats.plots import PHASE_COLORS, VERDICT_COLORS, draw_overview, headline
+from importstats.sources.answers import printable
+from importstats.store import SnapshotStore
+from importstats.store.frames import JOB_KEY, load_details, load_jobs
+from importstats.text import (
+    UNKNOWN,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_percent,
+    format_rate,
+    format_time,
+)
+
+_SHOWN_STRAGGLERS: Final = 5
+
+
+class ImportJob:
+    """One import job: its snapshots, and what they say, each computed when it is first asked for.
+
+    A thin view for notebooks. It does not change, not even with time: `at` is what it takes for
+    now.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame of one job, see :mod:`importstats.store.frames`.
+    details : DataFrame, optional
+        Its details frame, expanded or runs.
+    at : datetime, optional
+        See the job as of this time. By default as of its latest snapshot.
+    history : DataFrame or sequence of DataFrame, optional
+        Jobs frames of earlier jobs, for the ETA.
+    zone : tzinfo, optional
+        Zone of the times shown, by default the reader's.
+
+    Attributes
+    ----------
+    jobs, details : DataFrame
+        The frames until `at`, without recorded gaps and with each snapshot's phase. `details` is
+        empty if none were given.
+    at : datetime
+    source_uri, job_id : str
+
+    Raises
+    ------
+    ValueError
+        The frames hold no job by `at`, or several.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "http://localhost:19530", "job_id": "7", "collection_name": "books",
+    ...     "snapshot_id": [1, 2],
+    ...     "observed_at": pd.date_range("2026-05-18", periods=2, freq="60s", tz="UTC"),
+    ...     "state": ["Pending", "Completed"], "progress_pct": [5.0, 100.0],
+    ...     "imported_rows": [0, 900], "total_rows": [0, 900], "detail_count": [0, 0]})
+    >>> job = ImportJob(jobs, zone=UTC)
+    >>> job
+    <ImportJob 7: Completed at 00:01:00 UTC after 1 min>
+    >>> job.state, job.phase, job.progress_pct
+    ('Completed', 'Completed', 100.0)
+    """
+
+    def __init__(
+        self,
+        jobs: pd.DataFrame,
+        details: pd.DataFrame | None = None,
+        at: datetime | None = None,
+        *,
+        history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+        zone: tzinfo | None = None,
+    ) -> None:
+        recorded = jobs[jobs["observed_at"].notna()]
+        if at is not None:
+            recorded = recorded[recorded["observed_at"] <= at]
+        recorded = recorded.sort_values("observed_at", kind="stable")
+        answered = recorded[recorded["error"].isna()] if "error" in recorded else recorded
+        _, keys = job_codes(answered)
+        if len(keys) != 1:
+            when = "" if at is None else f" by {at.isoformat()}"
+            raise ValueError(
+                f"the jobs frame holds snapshots of {len(keys)} jobs{when} and this shows one: "
+                "select it by source_uri and job_id"
+            )
+        self.source_uri, self.job_id = (str(keys[name].iloc[0]) for name in JOB_KEY)
+        self.jobs = with_phase(answered)
+        self._recorded = recorded
+        self.at: datetime = recorded["observed_at"].iloc[-1] if at is None else at
+        self.details = pd.DataFrame() if details is None else self._own(details)
+        self._history = history
+        self._zone = zone
+
+    @classmethod
+    def load(
+        cls,
+        store: SnapshotStore | str | Path,
+        job_id: str | None = None,
+        *,
+        source_uri: str | None = None,
+        at: datetime | None = None,
+        zone: tzinfo | None = None,
+    ) -> ImportJob:
+        """The job as a store has it; the store's other jobs are the history of its ETA.
+
+        Parameters
+        ----------
+        store : SnapshotStore, str or Path
+            The store, its folder or its URI.
+        job_id : str, optional
+            Not needed where the store has one job.
+        source_uri : str, optional
+            Its server; needed only where the store has jobs of this id from several.
+        at, zone
+            As for :class:`ImportJob`.
+
+        Raises
+        ------
+        StoreError
+            There is no store, or it cannot be read.
+        ValueError
+            The store does not have this job, or has several that fit.
+        """
+        every = load_jobs(store, until=at)
+        own = every
+        if job_id is not None:
+            own = own[own["job_id"] == job_id]
+        if source_uri is not None:
+            own = own[own["source_uri"] == source_uri]
+        details = load_details(store, job_id=job_id, source_uri=source_uri, until=at, runs=True)
+        return cls(own, details, at, history=every, zone=zone)
+
+    def _own(self, details: pd.DataFrame) -> pd.DataFrame:
+        own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
+        return details[own & (details["observed_at"] <= self.at)]
+
+    @property
+    def collection_name(self) -> str | None:
+        """The collection that the job writes to."""
+        return self._last_text("collection_name")
+
+    @property
+    def state(self) -> str | None:
+        """The state as the server sent it last."""
+        return self._last_text("state")
+
+    @property
+    def reason(self) -> str | None:
+        """Why the job failed, in the server's words."""
+        return self._last_text("reason")
+
+    @property
+    def phase(self) -> str:
+        """The hidden phase, see :func:`~importstats.with_phase`."""
+        return str(self.jobs["phase"].iloc[-1])
+
+    @property
+    def progress_pct(self) -> float | None:
+        """The progress as the server sent it last, in percent."""
+        value = self.jobs["progress_pct"].iloc[-1]
+        return None if pd.isna(value) else float(value)
+
+    @property
+    def last_at_work(self) -> pd.Series[Any]:
+        """The latest snapshot; of a failed job, which says 0 of everything, the one before."""
+        before = self.jobs[self.jobs["phase"] != "Failed"]
+        return (before if len(before) else self.jobs).iloc[-1]
+
+    @property
+    def eta(self) -> pd.Series[Any]:
+        """When it will end, as of now: the last row of :func:`~importstats.eta`."""
+        return self.eta_frame.iloc[-1]
+
+    @cached_property
+    def eta_frame(self) -> pd.DataFrame:
+        """The :func:`~importstats.eta` at the latest snapshot, one row."""
+        if "eta_history" in self.__dict__:
+            return self.eta_history.tail(1)
+        return eta(self.jobs, self._details, history=self._history, at=self.at)
+
+    @cached_property
+    def eta_history(self) -> pd.DataFrame:
+        """The :func:`~importstats.eta` at every snapshot."""
+        return eta(self.jobs, self._details, history=self._history)
+
+    @cached_property
+    def phases(self) -> pd.DataFrame:
+        """See :func:`importstats.phases`."""
+        return phases(self.jobs)
+
+    @cached_property
+    def throughput(self) -> pd.DataFrame:
+        """See :func:`importstats.throughput`; of the job."""
+        return throughput(self.jobs, by="job")
+
+    @cached_property
+    def stragglers(self) -> pd.DataFrame:
+        """Every file with its verdict, the stragglers first and of these the latest.
+
+        See :func:`importstats.stragglers`.
+        """
+        if self.details.empty:
+            return pd.DataFrame(
+                columns=["file_index", "file", "delay_s", "verdict", "is_straggler"]
+            )
+        files = stragglers(self.details, at=self.at)
+        order = ["is_straggler", "delay_s", "score"]
+        return files.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+
+    @cached_property
+    def diagnosis(self) -> pd.DataFrame:
+        """See :func:`importstats.diagnose`."""
+        return diagnose(self._recorded, self._details, at=self.at)
+
+    @property
+    def headline(self) -> str:
+        """The job in one line: see :func:`importstats.plots.headline`."""
+        return headline(self.jobs, self.eta_frame, self.stragglers, zone=self._zone)
+
+    def plot(self) -> Figure:
+        """The :func:`importstats.plots.overview` of the job."""
+        return draw_overview(
+            self.jobs,
+            self._details,
+            self.eta_frame,
+            None if self.details.empty else self.stragglers,
+            self.throughput,
+            at=self.at,
+            zone=self._zone,
+        )
+
+    @property
+    def _details(self) -> pd.DataFrame | None:
+        return None if self.details.empty else self.details
+
+    def _last_text(self, column: str) -> str | None:
+        value = self.jobs[column].iloc[-1] if column in self.jobs else None
+        return None if pd.isna(value) else str(value)
+
+    def __repr__(self) -> str:
+        return f"<ImportJob {printable(self.job_id, 60)}: {self.headline}>"
+
+    def _repr_html_(self) -> str:
+        late = self.stragglers[self.stragglers["is_straggler"].astype("bool")]
+        return render(
+            "job.html.jinja",
+            job=self,
+            known=self.last_at_work,
+            observed_at=self.jobs["observed_at"].iloc[-1].to_pydatetime(),
+            rows_per_s=self.throughput["rows_per_s_window"].iloc[-1:].max(),
+            late=late.head(_SHOWN_STRAGGLERS).to_dict("records"),
+            more=max(len(late) - _SHOWN_STRAGGLERS, 0),
+            findings=self.diagnosis.head(1).to_dict("records"),
+            zone=self._zone,
+        )
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill one of the package's HTML templates; every value is escaped.
+
+    Templates have the formats of :mod:`importstats.text` and the colours of
+    :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
+    """
+    return _environment().get_template(template).render(values)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("importstats"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        name=_name,
+        bytes=format_bytes,
+        count=format_count,
+        duration=format_duration,
+        percent=format_percent,
+        rate=format_rate,
+        time=format_time,
+    )
+    environment.globals.update(phase_colors=PHASE_COLORS, verdict_colors=VERDICT_COLORS)
+    return environment
+
+
+def _name(text: object, limit: int = 120) -> str:
+    return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]

@@ -1,0 +1,80 @@
+"""The live view: a collector at work in the background, its store shown in front."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from importstats.collect.collector import CollectedJob, Collector
+from importstats.show.terminal import job_view
+from importstats.store import SnapshotStore
+from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
+
+_REFRESH_S: Final = 0.5
+
+
+def watch(collector: Collector, job_id: str, console: Console) -> dict[str, CollectedJob]:
+    """Run a collector and show one of its jobs until it ends, or is stopped.
+
+    Parameters
+    ----------
+    collector : Collector
+        Not yet running.
+    job_id : str
+        The job to show.
+    console : Console
+        A terminal.
+
+    Returns
+    -------
+    dict of str to CollectedJob
+        As :meth:`Collector.run`, whose errors it raises too.
+    """
+    outcome: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            collector.run()
+        except BaseException as error:  # noqa: BLE001 -- raised again below, in this thread
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="importstats-collector")
+    with Live(console=console, auto_refresh=False) as live:
+        thread.start()
+        pause = _REFRESH_S
+        while thread.is_alive():
+            thread.join(pause)
+            started = time.monotonic()
+            live.update(_view(collector, job_id), refresh=True)
+            # Drawing takes at most a third of the time, however large the job is.
+            pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
+        live.update(_view(collector, job_id), refresh=True)
+    if outcome:
+        raise outcome[0]
+    return collector.jobs
+
+
+def _view(collector: Collector, job_id: str) -> RenderableType:
+    """What the store holds of the job, and why nothing new comes if the last poll failed."""
+    view = stored_job_view(collector.store, job_id)
+    job = collector.jobs.get(job_id)
+    error = job.error if job else None
+    if job is None or error is None:
+        return view
+    return Group(view, Text(f"no answer ({job.failures} in a row): {error}", style="red"))
+
+
+def stored_job_view(store: SnapshotStore, job_id: str) -> RenderableType:
+    """:func:`~importstats.show.terminal.job_view` of what a store holds of a job now."""
+    if store.exists():
+        jobs = load_jobs(store, job_id=job_id)
+        details = load_details(store, job_id=job_id, runs=True)
+    else:  # Before the first snapshot.
+        jobs, details = flatten_jobs(()), flatten_details(())
+    return job_view(jobs, details, at=datetime.now(UTC))

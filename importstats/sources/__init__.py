@@ -1,0 +1,1 @@
+"""Sources: servers are asked, and their answers get types and times."""

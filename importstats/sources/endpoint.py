@@ -1,0 +1,100 @@
+"""Where a server is: its URI taken apart, and what the environment says of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from importstats.errors import ImportStatsError
+from importstats.sources.answers import excerpt
+
+#: Environment variables, first match wins. Milvus' names, then Zilliz Cloud's.
+ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
+    "uri": ("MILVUS_URI", "ZILLIZ_CLOUD_URI", "ZILLIZ_URI"),
+    "token": ("MILVUS_TOKEN", "ZILLIZ_CLOUD_API_KEY", "ZILLIZ_API_KEY", "ZILLIZ_CLOUD_TOKEN"),
+    "db_name": ("MILVUS_DB_NAME", "MILVUS_DATABASE"),
+    "cluster_id": ("ZILLIZ_CLUSTER_ID", "ZILLIZ_CLOUD_CLUSTER_ID"),
+    "project_id": ("ZILLIZ_PROJECT_ID", "ZILLIZ_CLOUD_PROJECT_ID"),
+    "region_id": ("ZILLIZ_REGION_ID", "ZILLIZ_CLOUD_REGION_ID"),
+}
+
+
+class Endpoint(NamedTuple):
+    """A server's address.
+
+    Attributes
+    ----------
+    uri : str
+        Scheme, host, port and path: no user, password, query or trailing slash.
+    scheme, hostname : str
+    port : int or None
+    credentials : str or None
+        ``user:password`` if the URI had them.
+    """
+
+    uri: str
+    scheme: str
+    hostname: str
+    port: int | None
+    credentials: str | None
+
+
+def parse_endpoint(uri: str | None) -> Endpoint:
+    """Take a server URI apart; ``None`` stands for the one in the environment.
+
+    Raises
+    ------
+    ImportStatsError
+        None is given or set, or it is no http(s) URI.
+
+    Examples
+    --------
+    >>> endpoint = parse_endpoint("http://root:Milvus@localhost:19530/?timeout=5")
+    >>> endpoint.uri, endpoint.credentials
+    ('http://localhost:19530', 'root:Milvus')
+    """
+    uri = uri or from_environment("uri")
+    if not uri:
+        raise ImportStatsError(
+            "no server: give a URI or set MILVUS_URI (http://host:19530, or "
+            "https://api.cloud.zilliz.com)"
+        )
+    try:
+        parts = urlsplit(uri if "://" in uri else f"http://{uri}")
+        hostname, port = parts.hostname, parts.port
+    except ValueError:
+        parts, hostname, port = urlsplit(""), None, None
+    if parts.scheme not in ("http", "https") or not hostname or port == 0:
+        raise ImportStatsError(
+            f"{excerpt(without_secrets(uri))!r} is no server URI; it looks like http://host:19530"
+        )
+    credentials = None
+    if parts.username is not None:
+        credentials = unquote(parts.username)
+        if parts.password is not None:
+            credentials += f":{unquote(parts.password)}"
+    authority = parts.netloc.rpartition("@")[2]
+    bare = urlunsplit((parts.scheme, authority, parts.path.rstrip("/"), "", ""))
+    return Endpoint(bare, parts.scheme, hostname, port, credentials)
+
+
+def from_environment(name: str) -> str | None:
+    """The first variable of :data:`ENVIRONMENT` for this that is set and not empty."""
+    return next((os.environ[key] for key in ENVIRONMENT[name] if os.environ.get(key)), None)
+
+
+def without_secrets(uri: str) -> str:
+    """Any URI without user, password, query and fragment, even one that is no valid URI.
+
+    Examples
+    --------
+    >>> without_secrets("s3://key:secret@bucket/folder?region=eu")
+    's3://bucket/folder'
+    """
+    head, separator, rest = uri.partition("://")
+    if not separator:
+        head, rest = "", uri
+    authority, slash, path = rest.split("?")[0].split("#")[0].partition("/")
+    return head + separator + authority.rpartition("@")[2] + slash + path

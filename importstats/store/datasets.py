@@ -1,0 +1,89 @@
+"""Recordings to try things on: seven small stores, of simulated jobs and of a real server.
+
+They lie in the folder ``data`` of the source, whose ``README.md`` says what each shows and how it
+was made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from importstats.errors import StoreError
+from importstats.store.frames import load_details, load_jobs
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+class Recording(NamedTuple):
+    """The frames of a recording, to be taken apart: ``jobs, details = datasets.load(...)``.
+
+    Attributes
+    ----------
+    jobs, details : DataFrame
+        See :mod:`importstats.store.frames`; `details` has runs.
+    """
+
+    jobs: pd.DataFrame
+    details: pd.DataFrame
+
+
+def names() -> list[str]:
+    """The names of all recordings, sorted.
+
+    Raises
+    ------
+    StoreError
+        This installation has no recordings.
+
+    Examples
+    --------
+    >>> names()[:4]
+    ['failed', 'healthy', 'index_bound', 'many_jobs']
+    """
+    return sorted(marker.parent.name for marker in _folder().glob("*/_importstats.json"))
+
+
+def path(name: str) -> Path:
+    """The store of a recording, for :class:`~importstats.store.SnapshotStore` and other tools.
+
+    Raises
+    ------
+    ValueError
+        There is no recording of this name.
+    StoreError
+        This installation has no recordings.
+
+    Examples
+    --------
+    >>> path("index_bound").name
+    'index_bound'
+    """
+    if name not in names():
+        raise ValueError(f"no recording {name!r}; there are {', '.join(names())}")
+    return _folder() / name
+
+
+def load(name: str) -> Recording:
+    """The frames of a recording. Raises as :func:`path`.
+
+    Examples
+    --------
+    >>> jobs, details = load("index_bound")
+    >>> jobs["state"].iloc[-1], len(details["file"].unique())
+    ('Completed', 60)
+    """
+    store = path(name)
+    return Recording(load_jobs(store), load_details(store, runs=True))
+
+
+def _folder() -> Path:
+    """Where the recordings are: in an installed package, or beside it in a source checkout."""
+    for folder in (_PACKAGE / "data", _PACKAGE.parent / "data"):
+        if (folder / "README.md").exists():
+            return folder
+    raise StoreError(
+        f"no recordings at {_PACKAGE / 'data'}; get the folder data of the source of importstats"
+    )

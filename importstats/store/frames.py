@@ -1,0 +1,243 @@
+"""Frames: snapshots and stores as pandas DataFrames, the form every analysis takes.
+
+Two kinds, named as the store's tables. A *jobs* frame has one row per snapshot, a *details* frame
+one row per snapshot and file (or per run of equal values of one file, see
+:mod:`importstats.store.schema`). Their columns are those of
+:data:`~importstats.store.schema.JOBS_SCHEMA` and
+:data:`~importstats.store.schema.DETAILS_SCHEMA`, with these dtypes:
+
+====================  ==========================================================================
+times                 ``datetime64[us, UTC]``
+ids and indices       ``int64`` (never missing)
+counts, bytes         ``Int64`` (``NA`` where the server sent none)
+``progress_pct``,     ``float64``
+``request_latency_s``
+names, states         ``category``
+``reason`` and other  ``str``
+free text
+====================  ==========================================================================
+
+A details frame also has ``file``, a short display name of ``file_name``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.sources.answers import GetImportProgressResponse, parse_file_name, parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store import SnapshotStore
+from importstats.store.schema import details_table, jobs_table
+
+#: The columns that together name one job. A job id alone may occur on two clusters.
+JOB_KEY: Final = ["source_uri", "job_id"]
+
+_NAMES: Final = ("source_uri", "db_name", "job_id", "collection_name", "state", "file_name")
+_NEVER_MISSING: Final = ("snapshot_id", "last_snapshot_id", "file_index")
+
+Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str
+
+
+def load_jobs(
+    store: SnapshotStore | str | Path,
+    *,
+    job_id: str | None = None,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    gaps: bool = False,
+) -> pd.DataFrame:
+    """The snapshots in a store, one row each, ordered by job and time.
+
+    The filters reach down to the partitions and Parquet statistics: what they exclude is not read.
+
+    Parameters
+    ----------
+    store : SnapshotStore, str or Path
+        The store, its folder or its URI (``s3://...``).
+    job_id, source_uri : str, optional
+        Only this job, or this server's.
+    since, until : datetime, optional
+        Only snapshots observed in this time (both ends included).
+    gaps : bool
+        Also the rows that record why there is no snapshot (``error`` is set in these).
+
+    Returns
+    -------
+    DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it cannot be read.
+    """
+    table = _opened(store).jobs(job_id=job_id, source_uri=source_uri, since=since, until=until)
+    if not gaps:
+        table = table.filter(pc.is_null(table["error"]))
+    return jobs_frame(table)
+
+
+def load_details(
+    store: SnapshotStore | str | Path,
+    *,
+    job_id: str | None = None,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    runs: bool = False,
+) -> pd.DataFrame:
+    """The file rows in a store, ordered by job, time and place in the list.
+
+    Parameters
+    ----------
+    store, job_id, source_uri, since, until
+        As for :func:`load_jobs`.
+    runs : bool
+        One row per run of equal values (as stored, much smaller) instead of one per snapshot.
+        Every analysis takes either.
+
+    Returns
+    -------
+    DataFrame
+        A details frame, see :mod:`importstats.store.frames`.
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it cannot be read.
+    """
+    table = _opened(store).details(
+        job_id=job_id, source_uri=source_uri, since=since, until=until, runs=runs
+    )
+    return details_frame(table)
+
+
+def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> pd.DataFrame:
+    """The ``details`` of one or many responses as a frame, one row per response and file.
+
+    Takes what :meth:`ImportClient.describe` returns, snapshots, or bare JSON such as
+    ``pymilvus.bulk_writer.get_import_progress(...).json()``. A bare response does not say when it
+    came: ``observed_at`` and the snapshot ids are then missing.
+
+    Returns
+    -------
+    DataFrame
+        A details frame, see :mod:`importstats.store.frames`.
+
+    Raises
+    ------
+    ImportStatsError
+        A bare response is none, see :func:`~importstats.sources.answers.parse_response`.
+
+    Examples
+    --------
+    >>> answer = {"code": 0, "data": {"jobId": "7", "details": [
+    ...     {"fileName": "[a/1.parquet]", "fileSize": 900, "importedRows": 40, "totalRows": 100},
+    ...     {"fileName": "[a/2.parquet]", "fileSize": 100}]}}
+    >>> flatten_details(answer)[["job_id", "file", "file_size_bytes", "imported_rows"]]
+      job_id         file  file_size_bytes  imported_rows
+    0      7  a/1.parquet              900             40
+    1      7  a/2.parquet              100           <NA>
+    """
+    many = (
+        [responses]
+        if isinstance(responses, GetImportProgressResponse | Mapping | bytes | str | Snapshot)
+        else list(responses)
+    )
+    snapshots = [_snapshot(response) for response in many]
+    frame = details_frame(details_table(snapshots))
+    untimed = frame["observed_at"] == _UNTIMED
+    if untimed.any():
+        ids = ["snapshot_id", "last_snapshot_id"]
+        frame = frame.astype(dict.fromkeys(ids, "Int64"))
+        frame.loc[untimed, ["observed_at", "last_observed_at"]] = pd.NaT
+        frame.loc[untimed, ids] = pd.NA
+    return frame
+
+
+def flatten_jobs(snapshots: Snapshot | Iterable[Snapshot]) -> pd.DataFrame:
+    """One or many snapshots as a jobs frame, one row each.
+
+    Returns
+    -------
+    DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+    """
+    many = [snapshots] if isinstance(snapshots, Snapshot) else snapshots
+    return jobs_frame(jobs_table(many))
+
+
+def jobs_frame(table: pa.Table) -> pd.DataFrame:
+    """A ``jobs`` table as a frame with the dtypes above."""
+    return _frame(table)
+
+
+def details_frame(table: pa.Table) -> pd.DataFrame:
+    """A ``details`` table as a frame with the dtypes above and the column ``file``."""
+    frame = _frame(table)
+    if "file_name" in frame:
+        printed = frame["file_name"].cat
+        # Two printed names can share a display name, so renaming the categories is not enough.
+        shown, display = pd.factorize(
+            np.array([parse_file_name(name).display for name in printed.categories], dtype=object)
+        )
+        codes = np.append(shown, -1)[printed.codes]
+        file = pd.Categorical.from_codes(codes, pd.Index(display, dtype="str"))
+        frame.insert(list(frame).index("file_name") + 1, "file", pd.Series(file, frame.index))
+    return frame
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    for index, name in enumerate(table.column_names):
+        column = table.column(index)
+        encoded = pa.types.is_dictionary(column.type)
+        if name in _NAMES:
+            # Each chunk can bring a dictionary of its own; a categorical has one.
+            column = _unified(column if encoded else column.dictionary_encode())
+        elif encoded:
+            column = column.cast(pa.string())
+        table = table.set_column(index, name, column)
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True
+    )
+    return frame.astype({name: "int64" for name in _NEVER_MISSING if name in frame})
+
+
+def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """With one dictionary. To unify compares whole dictionaries, also where there is but one."""
+    places = {
+        tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)
+        for chunk in column.chunks
+    }
+    return column if len(places) == 1 else column.unify_dictionaries()
+
+
+#: Stands for "no time known" between a bare response and its frame.
+_UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _snapshot(response: Response | Snapshot) -> Snapshot:
+    if isinstance(response, Snapshot):
+        return response
+    if not isinstance(response, GetImportProgressResponse):
+        response = parse_response(response)
+    return Snapshot(
+        observed_at=_UNTIMED,
+        job_id=response.data.job_id or "",
+        source_uri="",
+        response=response,
+        snapshot_id=0,
+    )
+
+
+def _opened(store: SnapshotStore | str | Path) -> SnapshotStore:
+    return store if isinstance(store, SnapshotStore) else SnapshotStore(store)

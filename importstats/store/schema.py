@@ -1,0 +1,242 @@
+"""The two tables of a store: their columns, types and units, and how snapshots become rows.
+
+``jobs`` has one row per snapshot. ``details`` has one row per run of equal values of one file: a
+file that did not change between two snapshots shares their row, which says how far it reaches
+(``last_snapshot_id``, ``last_observed_at``). A snapshot on its own has runs of length one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.sources.answers import ImportProgressDetail
+from importstats.sources.snapshot import Snapshot
+
+SCHEMA_VERSION: Final = 1
+TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
+
+
+def _schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    return pa.schema(
+        [
+            pa.field(name, type_, metadata={"description": description})
+            for name, type_, description in columns
+        ],
+        metadata={"importstats.table": table, "importstats.schema_version": str(SCHEMA_VERSION)},
+    )
+
+
+JOBS_SCHEMA: Final = _schema(
+    "jobs",
+    [
+        ("snapshot_id", pa.int64(), "unique within the job, sorts by time"),
+        ("observed_at", TIMESTAMP, "when the answer had arrived, UTC"),
+        ("request_latency_s", pa.float64(), "seconds from request to the end of the answer"),
+        ("source_uri", pa.string(), "the server, without user, password or query"),
+        ("db_name", pa.string(), "database, if one was named"),
+        ("job_id", pa.string(), "the id that was asked for"),
+        ("collection_name", pa.string(), "collection the job writes to"),
+        ("state", pa.string(), "job state as sent"),
+        ("progress_pct", pa.float64(), "job progress as sent, 0 to 100"),
+        ("imported_rows", pa.int64(), "rows written so far"),
+        ("total_rows", pa.int64(), "rows in all files, once counted"),
+        ("file_size_bytes", pa.int64(), "bytes of all files"),
+        ("reason", pa.string(), "why the job failed"),
+        ("complete_time", TIMESTAMP, "end of the job by the server's clock"),
+        ("detail_count", pa.int64(), "entries in the answer's details list"),
+        ("status", pa.int64(), "the envelope's number: 0, in early 2.4 200"),
+        ("message", pa.string(), "the envelope's message"),
+        ("error", pa.string(), "why there is no answer (a recorded gap); null for an answer"),
+        ("extra", pa.string(), "JSON of unknown fields and unusable values; null if none"),
+    ],
+)
+
+DETAILS_SCHEMA: Final = _schema(
+    "details",
+    [
+        ("snapshot_id", pa.int64(), "first snapshot with these values"),
+        ("last_snapshot_id", pa.int64(), "last snapshot with these values"),
+        ("observed_at", TIMESTAMP, "time of the first snapshot with these values, UTC"),
+        ("last_observed_at", TIMESTAMP, "time of the last snapshot with these values, UTC"),
+        ("source_uri", pa.string(), "the server, without user, password or query"),
+        ("job_id", pa.string(), "the id that was asked for"),
+        ("collection_name", pa.string(), "collection the job writes to"),
+        ("file_index", pa.int64(), "place of the file among the job's files by name, from 0"),
+        ("file_name", pa.string(), "printed list of paths, as sent"),
+        ("file_size_bytes", pa.int64(), "size of the file in bytes"),
+        ("state", pa.string(), "file state as sent"),
+        ("progress_pct", pa.float64(), "progress of the file's task as sent, 0 to 100"),
+        ("imported_rows", pa.int64(), "rows of this file written so far"),
+        ("total_rows", pa.int64(), "rows in this file (some servers send the job's total)"),
+        ("complete_time", TIMESTAMP, "end of the file by the server's clock"),
+        ("reason", pa.string(), "why the file failed"),
+        ("extra", pa.string(), "JSON of unknown fields and unusable values; null if none"),
+    ],
+)
+
+#: Columns of ``details`` that say which snapshots a row stands for; all others are its values.
+RUN_COLUMNS: Final = ("snapshot_id", "last_snapshot_id", "observed_at", "last_observed_at")
+
+
+def jobs_table(snapshots: Iterable[Snapshot]) -> pa.Table:
+    """One row per snapshot, in their order, by :data:`JOBS_SCHEMA`."""
+    rows = [_job_row(snapshot) for snapshot in snapshots]
+    columns = {name: [row[name] for row in rows] for name in JOBS_SCHEMA.names}
+    return pa.table(columns, schema=JOBS_SCHEMA)
+
+
+def details_table(snapshots: Iterable[Snapshot]) -> pa.Table:
+    """One row per snapshot and file, in their order, by :data:`DETAILS_SCHEMA`."""
+    batches = [details_batch(snapshot) for snapshot in snapshots]
+    return pa.Table.from_batches(batches, schema=DETAILS_SCHEMA)
+
+
+def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
+    """The details of one snapshot, one row per file, by :data:`DETAILS_SCHEMA`.
+
+    Rows are ordered by file name, whatever the order of the answer: servers list tasks in the
+    random order of a Go map (``importMeta.GetTaskBy``), anew for each answer, so the order carries
+    nothing and would make every row look changed.
+
+    No Python statement runs per file: the values are taken out of the parsed response column by
+    column.
+    """
+    data = snapshot.response.data if snapshot.response is not None else None
+    details = data.details if data is not None else []
+    count = len(details)
+
+    def repeated(value: Any, name: str) -> pa.Array:
+        return pa.repeat(pa.scalar(value, DETAILS_SCHEMA.field(name).type), count)
+
+    printed = pa.array(map(attrgetter("complete_time"), details), pa.string(), size=count)
+    times = parse_timestamps(printed)
+    columns: dict[str, pa.Array] = {
+        "snapshot_id": repeated(snapshot.snapshot_id, "snapshot_id"),
+        "last_snapshot_id": repeated(snapshot.snapshot_id, "last_snapshot_id"),
+        "observed_at": repeated(snapshot.observed_at, "observed_at"),
+        "last_observed_at": repeated(snapshot.observed_at, "last_observed_at"),
+        "source_uri": repeated(snapshot.source_uri, "source_uri"),
+        "job_id": repeated(snapshot.job_id, "job_id"),
+        "collection_name": repeated(data.collection_name if data else None, "collection_name"),
+        "file_index": pa.array(range(count), pa.int64()),
+        **{
+            column: pa.array(map(attrgetter(field), details), type_, size=count)
+            for column, field, type_ in _DETAIL_COLUMNS
+        },
+        "complete_time": times,
+        "extra": _extras(details, printed, times),
+    }
+    by_name = pc.sort_indices(columns["file_name"])
+    return pa.RecordBatch.from_arrays(
+        [
+            columns[name] if name in _SAME_IN_EACH_ROW else columns[name].take(by_name)
+            for name in DETAILS_SCHEMA.names
+        ],
+        schema=DETAILS_SCHEMA,
+    )
+
+
+_SAME_IN_EACH_ROW: Final = frozenset(
+    {*RUN_COLUMNS, "source_uri", "job_id", "collection_name", "file_index"}
+)
+_DETAIL_COLUMNS: Final = (
+    ("file_name", "file_name", pa.string()),
+    ("file_size_bytes", "file_size", pa.int64()),
+    ("state", "state", pa.string()),
+    ("progress_pct", "progress", pa.float64()),
+    ("imported_rows", "imported_rows", pa.int64()),
+    ("total_rows", "total_rows", pa.int64()),
+    ("reason", "reason", pa.string()),
+)
+
+
+def _extras(
+    details: Sequence[ImportProgressDetail], printed: pa.Array, times: pa.Array
+) -> pa.Array:
+    extras = list(map(attrgetter("extra"), details))
+    unreadable = pc.indices_nonzero(
+        pc.and_(pc.is_null(times), pc.fill_null(pc.greater(pc.binary_length(printed), 0), False))
+    ).to_pylist()
+    for index in unreadable:
+        extras[index] = {**extras[index], "completeTime": printed[index].as_py()}
+    if not any(extras):
+        return pa.nulls(len(extras), pa.string())
+    return pa.array(map(extra_json, extras), pa.string(), size=len(extras))
+
+
+def extra_json(extra: dict[str, Any]) -> str | None:
+    """Unknown fields as JSON with sorted keys, ``None`` if there are none."""
+    if not extra:
+        return None
+    try:
+        return msgspec.json.encode(extra, order="sorted").decode()
+    except (ValueError, TypeError, OverflowError):
+        # A lone surrogate, or a number beyond 64 bits: JSON can say them, the fast encoder cannot.
+        return json.dumps(extra, sort_keys=True, default=str)
+
+
+def _job_row(snapshot: Snapshot) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(JOBS_SCHEMA.names)
+    row.update(
+        snapshot_id=snapshot.snapshot_id,
+        observed_at=snapshot.observed_at,
+        request_latency_s=snapshot.request_latency_s,
+        source_uri=snapshot.source_uri,
+        db_name=snapshot.db_name,
+        job_id=snapshot.job_id,
+        error=snapshot.error,
+    )
+    if snapshot.response is not None:
+        data = snapshot.response.data
+        # Two levels can carry unknown fields; the envelope's stand under a name of their own.
+        extra = {**data.extra}
+        if snapshot.response.extra:
+            extra["envelope"] = snapshot.response.extra
+        complete_time = _timestamp(data.complete_time or "")
+        if data.complete_time and complete_time is None:
+            extra["completeTime"] = data.complete_time
+        row.update(
+            collection_name=data.collection_name,
+            state=data.state,
+            progress_pct=data.progress,
+            imported_rows=data.imported_rows,
+            total_rows=data.total_rows,
+            file_size_bytes=data.file_size,
+            reason=data.reason,
+            complete_time=complete_time,
+            detail_count=len(data.details),
+            status=snapshot.response.status,
+            message=snapshot.response.message,
+            extra=extra_json(extra),
+        )
+    return row
+
+
+def parse_timestamps(printed: pa.Array) -> pa.Array:
+    """RFC 3339 texts as UTC timestamps; empty and unreadable ones are null.
+
+    Examples
+    --------
+    >>> times = parse_timestamps(pa.array(["2024-05-18T02:57:13+02:00", "", None, "soon"]))
+    >>> [str(time) for time in times.to_pylist()]
+    ['2024-05-18 00:57:13+00:00', 'None', 'None', 'None']
+    """
+    distinct = printed.dictionary_encode()
+    parsed = pa.array(map(_timestamp, distinct.dictionary.to_pylist()), TIMESTAMP)
+    return parsed.take(distinct.indices)
+
+
+def _timestamp(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
