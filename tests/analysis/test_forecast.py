@@ -428,7 +428,7 @@ def test_priors_are_covariances():
 
 def test_beats_a_straight_line():
     """Twenty jobs of a family, by priors that were fitted on the others."""
-    left_out = Path(__file__).parents[1] / "benchmarks" / "priors" / "without_elastic_cloud.json"
+    left_out = Path(__file__).parents[2] / "benchmarks" / "priors" / "without_elastic_cloud.json"
     methods = {
         "eta": partial(eta, priors=parse_priors(left_out.read_text())),
         "linear": BASELINES["linear"],

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 from servers import server_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("jupytext", reason="the notebooks need the extra notebooks")
 
 import nbformat
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 BUILD = runpy.run_path(str(NOTEBOOKS / "build.py"))
 NAMES = BUILD["names"]()

@@ -12,7 +12,7 @@ from importstats.errors import StoreError
 from importstats.store import SnapshotStore, datasets
 from importstats.store.schema import details_table, jobs_table
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 MAKE = runpy.run_path(str(DATA / "make.py"))
 SIMULATED = sorted(MAKE["SIMULATIONS"])
 REAL = "real_milvus_2_3"

@@ -18,8 +18,8 @@ from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
-DEPLOY = Path(__file__).parents[1] / "deploy"
-OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 YAML = sorted(DEPLOY.rglob("*.yaml"))
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 DASHBOARD = DEPLOY / "grafana" / "importstats.json"

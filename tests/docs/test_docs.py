@@ -14,7 +14,7 @@ import pytest
 from importstats import load_details
 from importstats.store import datasets
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "data" / "README.md"])
 NEEDS_A_SERVER = {"operations", "fleet"}
