@@ -30,16 +30,10 @@ import pandas as pd
 
 from importstats.analysis.forecast.model import given_progress, job_variables, phase_places
 from importstats.analysis.forecast.past import Past
-from importstats.analysis.forecast.priors import (
-    PACES,
-    QUANTILES,
-    STRATA,
-    WORK_PHASES,
-    Priors,
-    stratum,
-)
+from importstats.analysis.forecast.priors import PACES, QUANTILES, STRATA, Priors, stratum
 from importstats.analysis.forecast.timeline import Floats, observe
 from importstats.analysis.scoring import true_end, true_remaining
+from importstats.names import WORK_PHASES
 from importstats.simulator import (
     FAMILIES,
     SHAPES,

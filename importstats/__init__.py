@@ -11,13 +11,14 @@ answers, :mod:`~importstats.store` keeps them and makes DataFrames of them,
 """
 
 import logging
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases, with_phase
-from importstats.analysis.rates import throughput
+from importstats.analysis.rates import infer_tasks, throughput
 from importstats.analysis.totals import compare, summary
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import (
@@ -41,11 +42,12 @@ from importstats.sources.rest import ImportClient
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
+from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from importstats.fleets import fleet
+    from importstats.reports import report
     from importstats.show.job import ImportJob
-
-__version__ = "0.1.0"
 
 # Silent unless the program that uses us sets logging up.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
@@ -73,11 +75,14 @@ __all__ = [
     "eta",
     "flatten_details",
     "flatten_jobs",
+    "fleet",
+    "infer_tasks",
     "load_details",
     "load_jobs",
     "parse_file_name",
     "parse_response",
     "phases",
+    "report",
     "stragglers",
     "summary",
     "throughput",
@@ -85,10 +90,26 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # What draws is imported when it is asked for: matplotlib would double the start of a command.
-    if name == "ImportJob":
-        from importstats.show.job import ImportJob
+# What draws or starts workers is imported when it is asked for: matplotlib alone would double the
+# start of a command.
+_LAZY: Final = {
+    "ImportJob": "importstats.show.job",
+    "fleet": "importstats.fleets",
+    "report": "importstats.reports",
+}
+_LAZY_MODULES: Final = {
+    "datasets": "importstats.store.datasets",
+    "plots": "importstats.plots",
+}
 
-        return ImportJob
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    if name in _LAZY_MODULES:
+        return import_module(_LAZY_MODULES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_LAZY_MODULES, "__version__"])

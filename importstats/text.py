@@ -1,10 +1,11 @@
-"""Numbers with units as people read them: durations, counts, bytes, rates and times.
+"""Text as people read it: numbers with units, and a server's text made printable and safe.
 
 What is missing is shown as ``unknown``, never as a number.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, tzinfo
 from typing import Final, TypeGuard, TypeVar
 
@@ -127,3 +128,54 @@ _Value = TypeVar("_Value", float, datetime)
 
 def _known(value: _Value | None) -> TypeGuard[_Value]:
     return value is not None and not pd.isna(value)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    r"""A server's text on one line of printable characters, for terminals, logs and plots.
+
+    Control characters (terminal escapes among them) become spaces, and white space is folded.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31m\nb", 80)
+    'a [31m b'
+    >>> printable("part-00001.parquet", 8)
+    'part-00…'
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * limit]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def excerpt(text: str | bytes, limit: int = 120) -> str:
+    """The start of a server's text on one printable line, with what looks like a secret masked.
+
+    Examples
+    --------
+    >>> excerpt("<html>  <b>502</b> Authorization: Bearer root:Milvus")
+    '<html> <b>502</b> Authorization: ***'
+    """
+    if isinstance(text, bytes):
+        text = text[: 8 * limit].decode("utf-8", "replace")
+    line = _SECRET.sub(r"\1***", printable(text, 8 * limit))
+    return printable(line, limit)
+
+
+_SECRET: Final = re.compile(
+    r"((?:authorization|bearer|token|api[_-]?key|password|secret)\W{1,4})(?:bearer\s+)?[^\s\"'<>,;]+",
+    re.IGNORECASE,
+)
+
+
+def without_secrets(uri: str) -> str:
+    """Any URI without user, password, query and fragment, even one that is no valid URI.
+
+    Examples
+    --------
+    >>> without_secrets("s3://key:secret@bucket/folder?region=eu")
+    's3://bucket/folder'
+    """
+    head, separator, rest = uri.partition("://")
+    if not separator:
+        head, rest = "", uri
+    authority, slash, path = rest.split("?")[0].split("#")[0].partition("/")
+    return head + separator + authority.rpartition("@")[2] + slash + path

@@ -25,16 +25,17 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.job_events import events
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import END_PHASES, phases, with_phase
+from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.rates import infer_tasks, throughput
 from importstats.analysis.totals import summary
 from importstats.errors import ImportStatsError
+from importstats.names import END_PHASES, JOB_KEY
 from importstats.plots import overview
 from importstats.reports import report
 from importstats.sources.answers import GetImportProgressResponse, parse_response
 from importstats.sources.snapshot import Snapshot, new_snapshot_id
 from importstats.store import SnapshotStore
-from importstats.store.frames import JOB_KEY, details_frame, jobs_frame
+from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 INT64_MAX = 2**63 - 1

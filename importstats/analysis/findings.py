@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.lateness import Tasks, stragglers
-from importstats.analysis.phase import END_PHASES, phases, with_phase
-from importstats.analysis.rates import Bools, Ints, floats, microseconds, summed
-from importstats.store.frames import JOB_KEY
+from importstats.analysis.phase import phases, with_phase
+from importstats.arrays import Bools, Ints, floats, microseconds, summed
+from importstats.names import END_PHASES, JOB_KEY
 from importstats.text import format_count, format_duration, format_percent
 
 #: What can be found, in the order in which it is told.

@@ -18,10 +18,16 @@ import pandas as pd
 
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
-from importstats.analysis.phase import END_PHASES, PHASE_DTYPE, with_phase
-from importstats.sources.answers import printable
-from importstats.store.frames import JOB_KEY
-from importstats.text import format_bytes, format_count, format_duration, format_rate, format_time
+from importstats.analysis.phase import with_phase
+from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE
+from importstats.text import (
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    format_time,
+    printable,
+)
 
 #: What can happen to a job.
 EVENTS: Final = (

@@ -24,21 +24,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.rates import (
-    DONE_STATES,
-    WAITING_STATES,
+from importstats.analysis.rates import DONE_STATES, WAITING_STATES, FileSamples
+from importstats.arrays import (
     Bools,
-    FileSamples,
     Floats,
     Ints,
     ends,
     floats,
+    grouped_quantile,
     microseconds,
     starts,
     summed,
     timestamps,
 )
-from importstats.store.frames import JOB_KEY
+from importstats.names import JOB_KEY
 
 #: Verdicts, the harmless first.
 VERDICTS: Final = ("done", "ok", "waiting", "big", "slow", "retried", "stuck", "failed")
@@ -644,28 +643,6 @@ def _filled(place: Ints, key: Ints, slot: Ints, at_work: Bools) -> tuple[Ints, I
     of = np.repeat(np.arange(len(place)), count)
     left = np.repeat(np.cumsum(count), count) - np.arange(len(of)) - 1
     return np.where(left > 0, before[of], place[of]), slot[place[of]] - left
-
-
-def grouped_quantile(values: Floats, group: Ints, count: int, quantile: float = 0.5) -> Floats:
-    """A quantile of the values of each group, NaN left out, between the two nearest values.
-
-    Examples
-    --------
-    >>> grouped_quantile(np.array([1.0, 3.0, np.nan, 5.0]), np.array([0, 0, 0, 2]), 3).tolist()
-    [2.0, nan, 5.0]
-    """
-    known = np.flatnonzero(~np.isnan(values))
-    order = known[np.lexsort((values[known], group[known]))]
-    sizes = np.bincount(group[known], minlength=count)
-    place = np.cumsum(sizes) - sizes + np.maximum(sizes - 1, 0) * quantile
-    found = np.full(count, np.nan)
-    some = sizes > 0
-    low = np.floor(place[some]).astype(np.int64)
-    high = np.ceil(place[some]).astype(np.int64)
-    part = place[some] - low
-    ordered = values[order]
-    found[some] = ordered[low] * (1 - part) + ordered[high] * part
-    return found
 
 
 def _resistant_line(size: Floats, taken: Floats, job: Ints, jobs: int) -> Floats:

@@ -13,31 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.store.frames import JOB_KEY
-
-#: The phases in the order in which a job goes through them, ``Unknown`` last.
-PHASES: Final = (
-    "Pending",
-    "PreImporting",
-    "Importing",
-    "Sorting",
-    "IndexBuilding",
-    "Uncommitted",
-    "Committing",
-    "Completed",
-    "Failed",
-    "Unknown",
-)
-
-#: The dtype of every ``phase`` column.
-PHASE_DTYPE: Final = pd.CategoricalDtype(list(PHASES), ordered=True)
-
-#: Phases from which a job goes nowhere.
-END_PHASES: Final = ("Completed", "Failed")
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from importstats.arrays import Bools, Floats, Ints
+from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE, PHASES
 
 _CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
 _STATES: Final = {

@@ -15,13 +15,26 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.phase import job_codes
-from importstats.store.frames import JOB_KEY
+from importstats.arrays import (
+    Bools,
+    Floats,
+    Ints,
+    carried,
+    compact,
+    dense,
+    ends,
+    floats,
+    microseconds,
+    order_by,
+    running_total,
+    starts,
+    summed,
+    timestamps,
+)
+from importstats.names import JOB_KEY
 
 By = Literal["job", "file", "task", "collection"]
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 #: A file in one of these states takes part in nothing yet.
 WAITING_STATES: Final = ("", "none", "pending")
@@ -29,7 +42,6 @@ WAITING_STATES: Final = ("", "none", "pending")
 DONE_STATES: Final = ("completed", "failed")
 
 _US: Final = 1e6
-_RADIX: Final = 1 << 16
 # How far rows / total_rows may be from progress, which is a whole percent of the same thing.
 _SAME_SHARE: Final = 0.015
 _LEAST_SHARE: Final = 1e-12
@@ -217,7 +229,7 @@ class Curve:
         """The curve through known rows and, where they are known, bytes."""
         sized = ~np.isnan(size)
         change = np.diff(rows, prepend=0.0)
-        byte_change = np.diff(size if sized.all() else _carried(size, key), prepend=0.0)
+        byte_change = np.diff(size if sized.all() else carried(size, key), prepend=0.0)
         change[starts(key)] = byte_change[starts(key)] = 0.0
         return cls(
             key,
@@ -260,7 +272,7 @@ class Curve:
 
         change = self.gain - self.loss
         change[first] = self.rows[first]
-        total = _running_total(added(change))
+        total = running_total(added(change))
         before = np.append(0.0, total)[offset]
         key = np.repeat(np.arange(count), width)
         curve = Curve(
@@ -505,67 +517,6 @@ class FileSamples:
         return doubtful
 
 
-def starts(key: Ints) -> Ints:
-    """Where each key of a sorted array begins."""
-    new = np.ones(len(key), np.bool_)
-    new[1:] = key[1:] != key[:-1]
-    return np.flatnonzero(new)
-
-
-def ends(first: Ints, length: int) -> Ints:
-    """The last place of each key, given where the keys begin and the array ends."""
-    return np.append(first[1:], length)[: len(first)] - 1
-
-
-def dense(code: Ints) -> Ints:
-    """The codes of a sorted array renumbered from 0 without holes."""
-    new = np.zeros(len(code), np.int64)
-    new[1:] = code[1:] != code[:-1]
-    return np.cumsum(new)
-
-
-def order_by(code: Ints, then: Ints) -> Ints:
-    """The stable order by a code of 0 and above, and within a code by `then`."""
-    order = _stable_order(code)
-    falls = np.diff(then[order]) < 0
-    falls &= np.diff(code[order]) == 0
-    return np.lexsort((then, code)) if falls.any() else order
-
-
-def _stable_order(code: Ints) -> Ints:
-    if len(code) < 2 or (np.diff(code) >= 0).all():
-        return np.arange(len(code))
-    if code.max() >= _RADIX**2:
-        return np.argsort(code, kind="stable")
-    # numpy sorts 16 bits in one pass of counting, which is several times faster than 64.
-    order = np.argsort((code % _RADIX).astype(np.uint16), kind="stable")
-    if code.max() >= _RADIX:
-        high = (code // _RADIX).astype(np.uint16)
-        order = order[np.argsort(high[order], kind="stable")]
-    return order
-
-
-def floats(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats; NaN where a value is missing, or all if there is no such column."""
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    column = frame[name]
-    if column.dtype == "object":
-        column = column.astype("Float64")
-    return np.array(column.to_numpy(np.float64, na_value=np.nan))
-
-
-def microseconds(frame: pd.DataFrame, name: str) -> tuple[Ints, Bools]:
-    """A column of times as microseconds since 1970, and where they are known."""
-    time = frame[name].to_numpy(dtype="datetime64[us]")
-    return time.astype(np.int64), ~np.isnat(time)
-
-
-def timestamps(time: Ints) -> pd.Series[pd.Timestamp]:
-    """Microseconds since 1970 as UTC times."""
-    return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
-
-
 def _slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
     """Per row the number of its job and time, and the job and time of each number."""
     order = None
@@ -598,39 +549,7 @@ def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
         place, places = pd.factorize(details["file_index"].to_numpy(np.int64), sort=True)
         code = np.where(unnamed, count + place, code)
         count += len(places)
-    return _compact(row_job * count + code)
-
-
-def _compact(code: Ints) -> Ints:
-    """The codes renumbered from 0 without holes, in their order."""
-    bound = int(code.max()) + 1 if len(code) else 0
-    if bound > 4 * len(code) + _RADIX:
-        return np.unique(code, return_inverse=True)[1]
-    used = np.zeros(bound, np.bool_)
-    used[code] = True
-    return (np.cumsum(used) - 1)[code]
-
-
-def _carried(values: Floats, key: Ints) -> Floats:
-    """The values with what is missing carried on from the point before."""
-    place = np.where(np.isnan(values), 0, np.arange(len(values)))
-    first = starts(key)
-    place[first] = first
-    return values[np.maximum.accumulate(place)]
-
-
-def summed(group: Ints, values: Floats | Bools, count: int) -> Floats:
-    """The sum of the values of each of `count` groups."""
-    return np.bincount(group, weights=values, minlength=count).astype(np.float64, copy=False)
-
-
-def _running_total(values: Floats) -> npt.NDArray[np.longdouble]:
-    """The sum up to each value, over all groups at once.
-
-    With more digits than the values have: one absurd count of one server must not take the last
-    digits of all jobs after it.
-    """
-    return np.cumsum(values, dtype=np.longdouble)
+    return compact(row_job * count + code)
 
 
 def _share(rows: Floats, total: Floats) -> Floats:
@@ -712,9 +631,9 @@ def _by_collection(
         return grown + summed(here, jump, len(time))
 
     gain = spread(curve.gain)
-    whole = np.diff(np.round(_running_total(gain)), prepend=0.0).astype(np.float64)
+    whole = np.diff(np.round(running_total(gain)), prepend=0.0).astype(np.float64)
     loss = summed(here, curve.loss, len(time))
-    net = _running_total(whole - loss + summed(here, initial, len(time)))
+    net = running_total(whole - loss + summed(here, initial, len(time)))
     before = np.append(0.0, net)[starts(key)]
     return (
         Curve(

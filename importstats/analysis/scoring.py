@@ -15,17 +15,10 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.forecast import eta
-from importstats.analysis.forecast.timeline import (
-    Floats,
-    expand_details,
-    floats,
-    is_state,
-    running_since,
-    seconds,
-    timeline,
-)
-from importstats.analysis.phase import PHASE_DTYPE, with_phase
-from importstats.store.frames import JOB_KEY
+from importstats.analysis.forecast.timeline import expand_details, is_state, running_since, timeline
+from importstats.analysis.phase import with_phase
+from importstats.arrays import Floats, floats, seconds
+from importstats.names import JOB_KEY, PHASE_DTYPE
 
 #: An ETA method: jobs and details frames in, ``source_uri``, ``job_id``, ``snapshot_id`` and
 #: ``remaining_p50_s`` out (and ``remaining_p10_s``, ``remaining_p90_s``, if it has an interval).

@@ -8,18 +8,19 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.lateness import Tasks, grouped_quantile
-from importstats.analysis.phase import END_PHASES, PHASE_DTYPE, PHASES, job_codes, phases
-from importstats.analysis.rates import (
+from importstats.analysis.lateness import Tasks
+from importstats.analysis.phase import job_codes, phases
+from importstats.analysis.rates import throughput
+from importstats.arrays import (
     Floats,
     Ints,
     floats,
+    grouped_quantile,
     microseconds,
     summed,
-    throughput,
     timestamps,
 )
-from importstats.store.frames import JOB_KEY
+from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE, PHASES
 
 #: The phases that take time, each with its column of :func:`summary`.
 PHASE_COLUMNS: Final = {

@@ -21,7 +21,6 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-import importstats
 from importstats.analysis.scoring import BASELINES, backtest
 from importstats.collect.collector import CollectedJob, Collector, PollPolicy
 from importstats.collect.delivery import Notifier
@@ -37,10 +36,11 @@ from importstats.errors import (
 from importstats.fleets import fleet
 from importstats.show import live, terminal
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
-from importstats.sources.answers import printable
 from importstats.sources.rest import ImportClient, ProgressSource
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
+from importstats.text import printable
+from importstats.version import __version__
 
 #: What a scheduler can tell from the exit code. 2 is a wrong command line.
 EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {
@@ -146,7 +146,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"importstats {importstats.__version__}")
+        typer.echo(f"importstats {__version__}")
         raise typer.Exit
 
 

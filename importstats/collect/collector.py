@@ -27,10 +27,11 @@ from importstats.errors import (
     StoreError,
     UnauthorizedError,
 )
-from importstats.sources.answers import ImportJobRecord, printable
+from importstats.sources.answers import ImportJobRecord
 from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
+from importstats.text import printable
 
 logger = logging.getLogger(__name__)
 

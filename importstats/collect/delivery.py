@@ -36,15 +36,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-import importstats
 from importstats.analysis.job_events import events, payloads
 from importstats.collect.collector import CollectedJob
 from importstats.collect.collector import _log as log_event
 from importstats.errors import ImportStatsError, StoreError
-from importstats.sources.answers import excerpt, printable
 from importstats.sources.endpoint import ENVIRONMENT
 from importstats.store import SnapshotStore, slug
 from importstats.store.frames import load_details, load_jobs
+from importstats.text import excerpt, printable
+from importstats.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Webhook:
         self._url = url
         self._timeout = timeout
         self._session = requests.Session()
-        self._session.headers["User-Agent"] = f"importstats/{importstats.__version__}"
+        self._session.headers["User-Agent"] = f"importstats/{__version__}"
         # Given in full, so that requests takes no other credentials out of ~/.netrc.
         self._session.auth = requests.utils.get_auth_from_url(url) if parts.username else _no_auth
 

@@ -22,7 +22,7 @@ import pandas as pd
 from importstats.analysis.forecast import eta
 from importstats.analysis.job_events import events
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import END_PHASES, PHASES, with_phase
+from importstats.analysis.phase import with_phase
 from importstats.analysis.rates import throughput
 from importstats.collect.collector import _log as log_event
 from importstats.collect.delivery import Notifier
@@ -36,11 +36,13 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import ImportJobRecord, printable
+from importstats.names import END_PHASES, FILE_STATES, JOB_KEY, PHASES
+from importstats.sources.answers import ImportJobRecord
 from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
-from importstats.store.frames import JOB_KEY, jobs_frame, load_details, load_jobs
+from importstats.store.frames import jobs_frame, load_details, load_jobs
+from importstats.text import printable
 
 try:
     from prometheus_client import (
@@ -68,8 +70,6 @@ OUTCOMES: Final[dict[type[ImportStatsError], str]] = {
     ServerError: "server_error",
     ImportStatsError: "error",
 }
-#: States of files that have a time series of their own; any other counts as ``other``.
-FILE_STATES: Final = ("Pending", "InProgress", "Completed", "Failed", "Retry")
 
 _JOB_LABELS: Final = ("source", "job_id", "collection")
 _LABEL_LIMIT: Final = 128

@@ -33,13 +33,15 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.forecast.model import MOST_HISTORY
 from importstats.analysis.phase import phases, with_phase
-from importstats.analysis.rates import Ints, floats, microseconds, throughput, timestamps
+from importstats.analysis.rates import throughput
 from importstats.analysis.totals import summary
+from importstats.arrays import Ints, floats, microseconds, timestamps
 from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError
-from importstats.sources.answers import excerpt
+from importstats.names import JOB_KEY
 from importstats.store import JOBS_RESULT_SCHEMA, CorruptSegmentWarning, SnapshotStore
-from importstats.store.frames import JOB_KEY, details_frame, flatten_jobs, jobs_frame
+from importstats.store.frames import details_frame, flatten_jobs, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS, TIMESTAMP
+from importstats.text import excerpt
 
 #: What became of a job: it goes on, it was not seen to the end, or how it ended.
 STATUSES: Final = ("running", "lost", "failed", "completed")

@@ -38,14 +38,18 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentF
 
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import END_PHASES, job_codes, phases, with_phase
+from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.rates import FileSamples, throughput
-from importstats.sources.answers import excerpt, printable
-from importstats.store.frames import JOB_KEY
-from importstats.text import UNKNOWN, format_duration, format_percent, format_rate
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from importstats.arrays import Floats, Ints
+from importstats.names import END_PHASES, JOB_KEY
+from importstats.text import (
+    UNKNOWN,
+    excerpt,
+    format_duration,
+    format_percent,
+    format_rate,
+    printable,
+)
 
 _GREY: Final = "#999999"
 _ORANGE: Final = "#E69F00"

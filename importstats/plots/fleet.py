@@ -6,19 +6,17 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib import dates as mdates
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-from importstats.analysis.phase import PHASES
+from importstats.arrays import Floats
 from importstats.fleets import Fleet
+from importstats.names import PHASES
 from importstats.plots import PHASE_COLORS, label
 from importstats.text import format_count, format_duration, format_percent
-
-Floats = npt.NDArray[np.float64]
 
 #: At most so many running jobs are drawn, those that end first.
 MOST_RUNNING: Final = 25

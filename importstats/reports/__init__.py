@@ -24,20 +24,21 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-import importstats
 from importstats import plots
-from importstats.analysis.phase import END_PHASES
+from importstats.names import END_PHASES
 from importstats.show.job import ImportJob, render
-from importstats.sources.answers import excerpt, printable
 from importstats.text import (
     UNKNOWN,
+    excerpt,
     format_bytes,
     format_count,
     format_duration,
     format_percent,
     format_rate,
     format_time,
+    printable,
 )
+from importstats.version import __version__
 
 Form = Literal["html", "md", "json"]
 
@@ -437,9 +438,7 @@ def _markdown(job: ImportJob, zone: tzinfo) -> str:
                 for finding in findings
             ),
         ]
-    parts.append(
-        f"As of {format_time(job.at, zone, day=True)}, by importstats {importstats.__version__}."
-    )
+    parts.append(f"As of {format_time(job.at, zone, day=True)}, by importstats {__version__}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -504,7 +503,7 @@ def _html(job: ImportJob, zone: tzinfo) -> str:
     return render(
         "report.html.jinja",
         job=job,
-        version=importstats.__version__,
+        version=__version__,
         severity="critical" if job.phase == "Failed" else severity,
         first_look=_first_look(job),
         facts=_facts(job, zone),

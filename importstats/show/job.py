@@ -17,10 +17,10 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.rates import throughput
+from importstats.names import JOB_KEY
 from importstats.plots import PHASE_COLORS, VERDICT_COLORS, draw_overview, headline
-from importstats.sources.answers import printable
 from importstats.store import SnapshotStore
-from importstats.store.frames import JOB_KEY, load_details, load_jobs
+from importstats.store.frames import load_details, load_jobs
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -29,6 +29,7 @@ from importstats.text import (
     format_percent,
     format_rate,
     format_time,
+    printable,
 )
 
 _SHOWN_STRAGGLERS: Final = 5

@@ -16,12 +16,13 @@ from rich.text import Text
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import END_PHASES, with_phase
+from importstats.analysis.phase import with_phase
 from importstats.analysis.rates import throughput
 from importstats.analysis.scoring import Backtest
 from importstats.analysis.totals import summary
 from importstats.fleets import Fleet
-from importstats.sources.answers import ImportJobRecord, printable
+from importstats.names import END_PHASES
+from importstats.sources.answers import ImportJobRecord
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -30,6 +31,7 @@ from importstats.text import (
     format_percent,
     format_rate,
     format_time,
+    printable,
 )
 
 _PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}

@@ -23,7 +23,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from importstats.simulator.layout import Floats, Ints, Layout, make_layout
+from importstats.arrays import Floats, Ints
+from importstats.simulator.layout import Layout, make_layout
 from importstats.simulator.load import SteppedLoad
 from importstats.simulator.specs import RELEASES, ClusterSpec, JobSpec, Phase
 from importstats.simulator.truth import GroundTruth, PhaseSpan, TaskHistory, ground_truth

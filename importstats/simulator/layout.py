@@ -7,14 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importstats.arrays import Ints
 from importstats.simulator.specs import FileSpec, JobSpec
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 def group_files(sizes: Sequence[int], cap: int) -> Iterator[list[int]]:

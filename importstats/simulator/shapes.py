@@ -32,7 +32,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from importstats.simulator.layout import Floats
+from importstats.arrays import Floats
 from importstats.simulator.specs import (
     GIB,
     MIB,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from importstats.arrays import Ints
 from importstats.simulator import wire
 from importstats.simulator.cluster import (
     NOT_A_PROGRESS,
@@ -17,7 +18,7 @@ from importstats.simulator.cluster import (
     TaskState,
     TaskStates,
 )
-from importstats.simulator.layout import Ints, Layout, places_by_name
+from importstats.simulator.layout import Layout, places_by_name
 from importstats.store.schema import (
     DETAILS_SCHEMA,
     JOBS_SCHEMA,

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from importstats.arrays import Ints
 from importstats.simulator.cluster import (
     NOT_A_PROGRESS,
     NOT_A_TASK_PROGRESS,
@@ -17,7 +18,7 @@ from importstats.simulator.cluster import (
     TaskState,
     TaskStates,
 )
-from importstats.simulator.layout import Ints, Layout
+from importstats.simulator.layout import Layout
 from importstats.simulator.truth import printed_list
 
 #: States of a task as sent, by their number.

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 
 from importstats.errors import BadResponseError, JobNotFoundError, ServerError, UnauthorizedError
+from importstats.text import excerpt
 
 INT64_MAX: Final = 2**63 - 1
 SUCCESS_CODES: Final = frozenset({0, 200})
@@ -253,42 +254,6 @@ _SAYS_NO_JOB: Final = re.compile(
     r"\bjob\b.*(not exist|not found|doesn't exist|unknown)|"
     r"(not found|cannot find|can't find|unknown|no such)\b.*\bjob\b",
     re.IGNORECASE | re.DOTALL,
-)
-
-
-def printable(text: str, limit: int = 200) -> str:
-    r"""A server's text on one line of printable characters, for terminals, logs and plots.
-
-    Control characters (terminal escapes among them) become spaces, and white space is folded.
-
-    Examples
-    --------
-    >>> printable("a\x1b[31m\nb", 80)
-    'a [31m b'
-    >>> printable("part-00001.parquet", 8)
-    'part-00…'
-    """
-    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * limit]).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def excerpt(text: str | bytes, limit: int = 120) -> str:
-    """The start of a server's text on one printable line, with what looks like a secret masked.
-
-    Examples
-    --------
-    >>> excerpt("<html>  <b>502</b> Authorization: Bearer root:Milvus")
-    '<html> <b>502</b> Authorization: ***'
-    """
-    if isinstance(text, bytes):
-        text = text[: 8 * limit].decode("utf-8", "replace")
-    line = _SECRET.sub(r"\1***", printable(text, 8 * limit))
-    return printable(line, limit)
-
-
-_SECRET: Final = re.compile(
-    r"((?:authorization|bearer|token|api[_-]?key|password|secret)\W{1,4})(?:bearer\s+)?[^\s\"'<>,;]+",
-    re.IGNORECASE,
 )
 
 

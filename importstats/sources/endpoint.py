@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from importstats.errors import ImportStatsError
-from importstats.sources.answers import excerpt
+from importstats.text import excerpt, without_secrets
 
 #: Environment variables, first match wins. Milvus' names, then Zilliz Cloud's.
 ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
@@ -83,18 +83,3 @@ def parse_endpoint(uri: str | None) -> Endpoint:
 def from_environment(name: str) -> str | None:
     """The first variable of :data:`ENVIRONMENT` for this that is set and not empty."""
     return next((os.environ[key] for key in ENVIRONMENT[name] if os.environ.get(key)), None)
-
-
-def without_secrets(uri: str) -> str:
-    """Any URI without user, password, query and fragment, even one that is no valid URI.
-
-    Examples
-    --------
-    >>> without_secrets("s3://key:secret@bucket/folder?region=eu")
-    's3://bucket/folder'
-    """
-    head, separator, rest = uri.partition("://")
-    if not separator:
-        head, rest = "", uri
-    authority, slash, path = rest.split("?")[0].split("#")[0].partition("/")
-    return head + separator + authority.rpartition("@")[2] + slash + path

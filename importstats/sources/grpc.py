@@ -80,10 +80,10 @@ from importstats.sources.answers import (
     ImportJobRecord,
     ImportProgressData,
     ImportProgressDetail,
-    excerpt,
 )
 from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.snapshot import Snapshot
+from importstats.text import excerpt
 
 try:
     import grpc

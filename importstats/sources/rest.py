@@ -35,12 +35,12 @@ from importstats.sources.answers import (
     GetImportProgressResponse,
     ImportJobRecord,
     decode_object,
-    excerpt,
     parse_job_list,
     parse_response,
 )
-from importstats.sources.endpoint import from_environment, parse_endpoint, without_secrets
+from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.snapshot import Snapshot
+from importstats.text import excerpt, without_secrets
 
 _JOBS: Final = "/v2/vectordb/jobs/import"
 #: The names `describe` has had, newest first; a server that lacks one answers 404.

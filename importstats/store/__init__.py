@@ -49,8 +49,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
 
+from importstats.arrays import Bools, Ints
 from importstats.errors import StoreError
-from importstats.sources.answers import excerpt
 from importstats.sources.snapshot import Snapshot
 from importstats.store.files import TEMPORARY, Files
 from importstats.store.parquet import (
@@ -65,8 +65,6 @@ from importstats.store.parquet import (
 )
 from importstats.store.runs import (
     NOWHERE,
-    Flags,
-    Ints,
     Runs,
     Timeline,
     concat,
@@ -86,6 +84,7 @@ from importstats.store.schema import (
     jobs_table,
 )
 from importstats.store.segments import ALWAYS, SUFFIX, JobFolder, Period, Segment, TableName, slug
+from importstats.text import excerpt
 
 __all__ = [
     "DETAILS_RESULT_SCHEMA",
@@ -145,7 +144,7 @@ class _JobsPart(NamedTuple):
     segment: Segment
     has_details: bool
     ids: Ints
-    kept: Flags
+    kept: Bools
 
 
 class _JobState(NamedTuple):

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from importstats.errors import StoreError
-from importstats.sources.answers import excerpt
-from importstats.sources.endpoint import without_secrets
+from importstats.text import excerpt, without_secrets
 
 TEMPORARY: Final = "_tmp"
 

@@ -37,9 +37,6 @@ from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.schema import details_table, jobs_table
 
-#: The columns that together name one job. A job id alone may occur on two clusters.
-JOB_KEY: Final = ["source_uri", "job_id"]
-
 _NAMES: Final = ("source_uri", "db_name", "job_id", "collection_name", "state", "file_name")
 _NEVER_MISSING: Final = ("snapshot_id", "last_snapshot_id", "file_index")
 

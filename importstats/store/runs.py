@@ -13,12 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importstats.arrays import Ints
 from importstats.store.schema import (
     RUN_COLUMNS,
 )
-
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 class Timeline(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.store.runs import Flags, Ints
+from importstats.arrays import Bools, Ints
 from importstats.store.schema import (
     TIMESTAMP,
 )
@@ -120,7 +120,7 @@ class Period(NamedTuple):
             self.until is None or segment.first <= _time_text(self.until)
         )
 
-    def mask(self, times: Ints) -> Flags:
+    def mask(self, times: Ints) -> Bools:
         """Which of these times lie in it."""
         inside = np.ones(len(times), bool)
         if self.since is not None:

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.analysis.lateness import (
-    STRAGGLING,
-    grouped_quantile,
-    late_stragglers,
-    spark_speculation,
-    stragglers,
-)
+from importstats.analysis.lateness import STRAGGLING, late_stragglers, spark_speculation, stragglers
+from importstats.arrays import grouped_quantile
 from importstats.simulator import FileSpec, JobSpec, make_shape, simulate_job
 from importstats.store.frames import details_frame, flatten_details
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.analysis.phase import PHASES, job_codes, phases, with_phase
+from importstats.analysis.phase import job_codes, phases, with_phase
+from importstats.names import PHASES
 from importstats.simulator import DIALECTS, simulate_job
 from importstats.sources.snapshot import Snapshot
 from importstats.store import datasets, frames

@@ -16,7 +16,6 @@ import pytest
 pytest.importorskip("prometheus_client", reason="needs importstats[prometheus]")
 from prometheus_client.parser import text_string_to_metric_families
 
-from importstats.analysis.phase import PHASES
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.collect.delivery import Notifier
 from importstats.collect.metrics import MetricsServer
@@ -27,6 +26,7 @@ from importstats.errors import (
     StoreError,
     UnreachableError,
 )
+from importstats.names import PHASES
 from importstats.simulator import SimulatorServer, make_shape
 from importstats.sources.answers import parse_response
 from importstats.sources.rest import ImportClient

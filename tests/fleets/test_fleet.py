@@ -47,10 +47,11 @@ from importstats.fleets import (
     rows_by_day,
     summarise,
 )
+from importstats.names import JOB_KEY
 from importstats.plots.fleet import plot_fleet
 from importstats.simulator import make_shape, simulate_job
 from importstats.store import CorruptSegmentWarning, SnapshotStore
-from importstats.store.frames import JOB_KEY, load_details, load_jobs
+from importstats.store.frames import load_details, load_jobs
 
 distributed = pytest.importorskip("distributed")
 

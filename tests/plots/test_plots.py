@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from importstats import plots
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import VERDICTS, stragglers
-from importstats.analysis.phase import PHASES, phases
+from importstats.analysis.phase import phases
 from importstats.analysis.rates import throughput
 from importstats.analysis.scoring import backtest
 from importstats.analysis.totals import summary
+from importstats.names import PHASES
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 

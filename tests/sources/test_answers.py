@@ -15,15 +15,10 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
 )
-from importstats.sources.answers import (
-    excerpt,
-    parse_file_name,
-    parse_job_list,
-    parse_response,
-    printable,
-)
+from importstats.sources.answers import parse_file_name, parse_job_list, parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
+from importstats.text import excerpt, printable
 
 
 def answer(detail=None, envelope=None, **data):

@@ -17,10 +17,10 @@ import pandas as pd
 
 from importstats.analysis.forecast.model import calibrated, given_progress
 from importstats.analysis.forecast.past import Past
-from importstats.analysis.forecast.priors import QUANTILES, WORK_PHASES, Priors, shipped_priors
-from importstats.analysis.forecast.timeline import LONGEST_S, Floats, observe
-from importstats.analysis.phase import PHASE_DTYPE
-from importstats.store.frames import JOB_KEY
+from importstats.analysis.forecast.priors import QUANTILES, Priors, shipped_priors
+from importstats.analysis.forecast.timeline import LONGEST_S, observe
+from importstats.arrays import Floats
+from importstats.names import JOB_KEY, PHASE_DTYPE, WORK_PHASES
 
 __all__ = ["METHODS", "eta"]
 

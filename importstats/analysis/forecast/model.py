@@ -45,16 +45,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.forecast.priors import (
-    PACES,
-    QUANTILES,
-    SIZES,
-    VARIABLES,
-    WORK_PHASES,
-    Priors,
-    stratum,
-)
-from importstats.analysis.forecast.timeline import Bools, Floats, Ints, floats
+from importstats.analysis.forecast.priors import PACES, QUANTILES, SIZES, VARIABLES, Priors, stratum
+from importstats.arrays import Bools, Floats, Ints, floats
+from importstats.names import WORK_PHASES
 
 #: Earlier jobs that are looked at, the nearest ones: more tell hardly more and take time.
 MOST_HISTORY: Final = 40
@@ -210,7 +203,7 @@ def given_progress(
     priors : Priors
     seen : DataFrame
         Of :func:`importstats.analysis.forecast.timeline.observe`; snapshots in one of
-        :data:`~importstats.analysis.forecast.priors.WORK_PHASES`.
+        :data:`~importstats.names.WORK_PHASES`.
     mean, covariance : ndarray of float64, (snapshots, 9) and (snapshots, 9, 9)
         Of each snapshot's job before it was seen, of :func:`given_history`.
 

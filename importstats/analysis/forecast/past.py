@@ -16,10 +16,10 @@ from importstats.analysis.forecast.model import (
     given_progress,
     job_variables,
 )
-from importstats.analysis.forecast.priors import VARIABLES, WORK_PHASES, Priors
-from importstats.analysis.forecast.timeline import Bools, Floats, Ints, floats, seconds
+from importstats.analysis.forecast.priors import VARIABLES, Priors
 from importstats.analysis.phase import job_codes
-from importstats.store.frames import JOB_KEY
+from importstats.arrays import Bools, Floats, Ints, floats, seconds
+from importstats.names import JOB_KEY, WORK_PHASES
 
 #: A history's errors widen or narrow the intervals from this many jobs of the cluster on.
 LEAST_REPLAYED: Final = 3

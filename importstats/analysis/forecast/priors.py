@@ -16,17 +16,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from importstats.arrays import Floats
+from importstats.names import WORK_PHASES
 
-#: The phases that take time, in their order. (A job in Uncommitted waits for its user.)
-WORK_PHASES: Final = (
-    "Pending",
-    "PreImporting",
-    "Importing",
-    "Sorting",
-    "IndexBuilding",
-    "Committing",
-)
 #: What the model knows of the size of a job.
 SIZES: Final = ("file_size_bytes", "total_rows", "detail_count")
 #: The variables of the model: ``log(1 + seconds)`` of each phase and ``log(1 + size)``.

@@ -14,26 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.forecast.priors import WORK_PHASES
 from importstats.analysis.phase import is_bulk_insert, job_codes, with_phase
-from importstats.store.frames import JOB_KEY
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
+from importstats.arrays import Bools, Floats, Ints, floats, seconds
+from importstats.names import JOB_KEY, WORK_PHASES
 
 #: How much of the time in the phase so far counts as recent.
 RECENT_SHARE: Final = 0.3
 
 _FILE_COLUMNS: Final = ("progress_pct", "file_size_bytes")
-
-
-def floats(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats: NaN where it is missing, and everywhere if the frame has none."""
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    values = frame[name].astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.asarray(values, np.float64)
 
 
 def timeline(jobs: pd.DataFrame) -> pd.DataFrame:
@@ -71,12 +59,6 @@ def timeline(jobs: pd.DataFrame) -> pd.DataFrame:
     codes, _ = job_codes(rows)
     rows = rows.assign(job=codes).sort_values(["job", "observed_at", "snapshot_id"], kind="stable")
     return rows.drop_duplicates(["job", "snapshot_id"], ignore_index=True)
-
-
-def seconds(rows: pd.DataFrame) -> Floats:
-    """``observed_at`` in seconds since 1970."""
-    times = rows["observed_at"].to_numpy(dtype="datetime64[us]")
-    return np.asarray(times.astype(np.int64) / 1e6, dtype=np.float64)
 
 
 def job_slices(rows: pd.DataFrame) -> Iterator[slice]:
@@ -168,7 +150,7 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         A :func:`timeline` with ``phase`` and ``phase_fraction``, and as float64 (NaN: not known):
 
         ``<phase>_s``
-            For each of :data:`~importstats.analysis.forecast.priors.WORK_PHASES` that is over: how
+            For each of :data:`~importstats.names.WORK_PHASES` that is over: how
             long it took,
             from the middle between the snapshots around its start to that of its end. A phase
             that fell between two snapshots is taken for a quarter of the time between them.
