@@ -237,7 +237,8 @@ def test_the_same_job_id_on_two_servers_is_two_jobs():
     assert events(both, None, after(jobs))["event_id"].nunique() == 2
 
 
-texts = st.text(st.characters(), max_size=40)
+# Half characters end at the parser, and no frame can hold them.
+texts = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
 @settings(max_examples=25)

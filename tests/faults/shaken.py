@@ -30,7 +30,7 @@ def shake(folder):
             return datetime.now(tz) + timedelta(seconds=wrong_s)
 
     socket.getaddrinfo = shaken_getaddrinfo
-    importstats.client.datetime = ShakenClock
+    importstats.sources.rest.datetime = ShakenClock
 
 
 if __name__ == "__main__":
