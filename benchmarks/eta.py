@@ -30,9 +30,10 @@ import pandas as pd
 from fit_priors import FITTED_SHAPES, LEFT_OUT, simulate_world
 from matplotlib.ticker import NullLocator
 
+from importstats.analysis.baselines import BASELINES
 from importstats.analysis.forecast import eta
 from importstats.analysis.forecast.priors import parse_priors
-from importstats.analysis.scoring import BASELINES, backtest, score
+from importstats.analysis.scoring import backtest, score
 from importstats.simulator import FAMILIES
 
 FIRST_SEED = 30_000

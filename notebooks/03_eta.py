@@ -24,7 +24,8 @@ import pandas as pd
 
 import importstats
 from importstats import datasets, plots
-from importstats.analysis.scoring import backtest, linear
+from importstats.analysis.baselines import linear
+from importstats.analysis.scoring import backtest
 
 pd.set_option("display.precision", 2)
 

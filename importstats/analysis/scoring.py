@@ -1,12 +1,12 @@
 """Backtests: recordings replayed as they came, and every ETA held against what then happened.
 
 :func:`backtest` scores any function of the form of :func:`importstats.eta`, among them the
-simple methods that people use in its place (:data:`BASELINES`), each written as its source says.
+simple methods that people use in its place (:mod:`importstats.analysis.baselines`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,23 +14,15 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.baselines import BASELINES, Method
 from importstats.analysis.forecast import eta
-from importstats.analysis.forecast.timeline import expand_details, is_state, running_since, timeline
+from importstats.analysis.forecast.timeline import timeline
 from importstats.analysis.phase import with_phase
-from importstats.arrays import Floats, floats, seconds
 from importstats.names import JOB_KEY, PHASE_DTYPE
-
-#: An ETA method: jobs and details frames in, ``source_uri``, ``job_id``, ``snapshot_id`` and
-#: ``remaining_p50_s`` out (and ``remaining_p10_s``, ``remaining_p90_s``, if it has an interval).
-Method = Callable[[pd.DataFrame, pd.DataFrame | None], pd.DataFrame]
 
 _QUANTILES: Final = (0.1, 0.5, 0.9)
 _PREDICTED: Final = ("remaining_p10_s", "remaining_p50_s", "remaining_p90_s")
 _SNAPSHOT_KEY: Final = [*JOB_KEY, "snapshot_id"]
-# tqdm's defaults (std.py, class tqdm): smoothing, mininterval, maxinterval.
-_SMOOTHING: Final = 0.3
-_MIN_INTERVAL_S: Final = 0.1
-_MAX_INTERVAL_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -326,117 +318,6 @@ _SCORES: Final = (
 )
 
 
-def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: straight on at the job's mean rate of ``progress`` since the first snapshot.
-
-    ``remaining = (100 - p) * (t - t0) / (p - p0)``, the textbook estimate of a progress bar, and
-    what tqdm falls back to without smoothing (``rate = (n - initial) / elapsed``, tqdm/std.py,
-    ``format_meter``). Silent until progress has moved.
-
-    Parameters
-    ----------
-    jobs : DataFrame
-        A jobs frame.
-    details : DataFrame, optional
-        Not used.
-
-    Returns
-    -------
-    DataFrame
-        ``source_uri``, ``job_id``, ``snapshot_id`` and ``remaining_p50_s`` : float64.
-    """
-    rows = timeline(jobs)
-    first = rows.groupby("job").transform("first")
-    progress = floats(rows, "progress_pct")
-    done = progress - floats(first, "progress_pct")
-    return _answer(rows, _over(100 - progress, done, seconds(rows) - seconds(first)))
-
-
-def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: tqdm fed with ``progress`` at every snapshot, with its defaults.
-
-    From tqdm/std.py: ``remaining = (total - n) / rate`` with ``rate = ema(dn) / ema(dt)``, where
-    ``ema`` has smoothing 0.3 and is corrected for its start
-    (``last / (1 - (1 - smoothing) ** calls)``), and is fed whenever the bar is redrawn and has
-    moved; before that ``rate = (n - initial) / elapsed``. The bar is redrawn when it has moved by
-    ``miniters`` or more and ``mininterval`` (0.1 s) has passed; ``miniters`` adapts itself. Silent
-    where the rate is zero or negative.
-
-    Parameters and result are those of :func:`linear`.
-    """
-    rows = timeline(jobs)
-    times, progress = seconds(rows), floats(rows, "progress_pct")
-    remaining = np.full(len(rows), np.nan)
-    for at in rows.groupby("job").indices.values():
-        known = at[~np.isnan(progress[at])]
-        remaining[known] = _tqdm_remaining(times[known], progress[known])
-    return _answer(rows, remaining)
-
-
-def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: rows left over the mean rate of rows since they could be counted.
-
-    ``remaining = (total - rows) * (t - t0) / (rows - rows0)``, with `t0` the first snapshot that
-    has a total: what one computes from the reference struct's ``importedRows`` and ``totalRows``.
-    Silent before the first row is written; 0 once all are.
-
-    Parameters and result are those of :func:`linear`.
-    """
-    rows = timeline(jobs)
-    total, written = floats(rows, "total_rows"), floats(rows, "imported_rows")
-    counted = pd.DataFrame({"at": seconds(rows), "written": written})
-    counted[~(total > 0)] = np.nan
-    first = counted.groupby(rows["job"]).transform("first")
-    since = counted - first
-    left = total - written
-    return _answer(rows, _over(left, floats(since, "written"), floats(since, "at")))
-
-
-def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: LATE's time to end of every running file, and the longest of them for the job.
-
-    "Improving MapReduce Performance in Heterogeneous Environments" (Zaharia, Konwinski, Joseph,
-    Katz, Stoica; OSDI 2008), section 4: ``ProgressRate = ProgressScore / T`` with `T` how long the
-    task has been running, ``time to end = (1 - ProgressScore) / ProgressRate``. The score is the
-    file's ``progress``; `T` counts from the last snapshot in which the file was not running. LATE
-    knows nothing of tasks that wait, and nothing when none runs: silent then.
-
-    Parameters
-    ----------
-    jobs : DataFrame
-        A jobs frame.
-    details : DataFrame, optional
-        Its details frame; silent without.
-
-    Returns
-    -------
-    DataFrame
-        As :func:`linear`.
-    """
-    rows = timeline(jobs)
-    remaining = np.full(len(rows), np.nan)
-    if details is not None and len(details):
-        files = expand_details(rows, details)
-        running = is_state(files, "InProgress")
-        done = files["progress_pct"].to_numpy() / 100
-        now = seconds(rows)[files["row"].to_numpy()]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            to_end = (1 - done) / (done / (now - running_since(files, running, now)))
-        usable = running & np.isfinite(to_end)
-        longest = pd.Series(to_end[usable]).groupby(files["row"].to_numpy()[usable]).max()
-        remaining[longest.index.to_numpy()] = longest.to_numpy()
-    return _answer(rows, remaining)
-
-
-#: The simple methods, by name.
-BASELINES: Final[Mapping[str, Method]] = {
-    "linear": linear,
-    "tqdm": tqdm_ema,
-    "rows_rate": rows_rate,
-    "late": late,
-}
-
-
 def _methods(
     method: str | Method | Sequence[str] | Mapping[str, Method], history: pd.DataFrame | None
 ) -> dict[str, Method]:
@@ -473,48 +354,6 @@ def _replay(
             parts.append(answer[answer["snapshot_id"] == snapshot_id])
     answers: pd.DataFrame = pd.concat(parts[1:] or parts, ignore_index=True)
     return answers
-
-
-def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
-    """The remaining time by tqdm at each snapshot of one job; NaN where it has no rate."""
-    remaining = np.full(len(times), np.nan)
-    keep = 1 - _SMOOTHING
-    mean_dn = mean_dt = mean_step = 0.0
-    fed = steps = 0
-    step = 0.0
-    drawn, drawn_at = (progress[0], times[0]) if len(progress) else (0.0, 0.0)
-    for i, (now, done) in enumerate(zip(times, progress, strict=True)):
-        dn, dt = done - drawn, now - drawn_at
-        if abs(dn) >= step and dt >= _MIN_INTERVAL_S:
-            if dn != 0:
-                mean_dn = _SMOOTHING * dn + keep * mean_dn
-                mean_dt = _SMOOTHING * dt + keep * mean_dt
-                fed += 1
-            if dt >= _MAX_INTERVAL_S:
-                step = dn * _MIN_INTERVAL_S / dt
-            else:
-                mean_step = _SMOOTHING * dn * _MIN_INTERVAL_S / dt + keep * mean_step
-                steps += 1
-                step = mean_step / (1 - keep**steps)
-            drawn, drawn_at = done, now
-        elapsed = now - times[0]
-        # The correction for the start is the same for both means and cancels.
-        overall = (done - progress[0]) / elapsed if elapsed > 0 else 0.0
-        rate = mean_dn / mean_dt if fed else overall
-        if rate > 0:
-            remaining[i] = (100 - done) / rate
-    return remaining
-
-
-def _over(left: Floats, done: Floats, elapsed: Floats) -> Floats:
-    """Time for what is left at the rate of what is done; NaN where there is no rate."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        remaining = np.maximum(left, 0) * elapsed / done
-    return np.where((done > 0) & (elapsed > 0), remaining, np.nan)
-
-
-def _answer(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
-    return rows[_SNAPSHOT_KEY].assign(remaining_p50_s=remaining).reset_index(drop=True)
 
 
 def _relative_pinball(predictions: pd.DataFrame) -> pd.Series:

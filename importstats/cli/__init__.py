@@ -21,7 +21,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from importstats.analysis.scoring import BASELINES, backtest
+from importstats.analysis.baselines import BASELINES
+from importstats.analysis.scoring import backtest
 from importstats.collect.collector import CollectedJob, Collector, PollPolicy
 from importstats.collect.delivery import Notifier
 from importstats.errors import (

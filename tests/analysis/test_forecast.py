@@ -11,12 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from importstats.analysis.baselines import BASELINES
 from importstats.analysis.forecast import METHODS, eta
 from importstats.analysis.forecast.model import Earlier, given_history
 from importstats.analysis.forecast.past import Past
 from importstats.analysis.forecast.priors import VARIABLES, parse_priors, shipped_priors
 from importstats.analysis.forecast.timeline import expand_details, observe, timeline
-from importstats.analysis.scoring import BASELINES, backtest
+from importstats.analysis.scoring import backtest
 from importstats.simulator import SHAPES, simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 

@@ -6,14 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from importstats.analysis.baselines import BASELINES, late, linear, rows_rate, tqdm_ema
 from importstats.analysis.scoring import (
-    BASELINES,
     backtest,
-    late,
-    linear,
-    rows_rate,
     score,
-    tqdm_ema,
     true_end,
     true_remaining,
 )
