@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.rates import DONE_STATES, WAITING_STATES, FileSamples
+from importstats.analysis.samples import DONE_STATES, WAITING_STATES, FileSamples
 from importstats.arrays import (
     Bools,
     Floats,

@@ -7,25 +7,20 @@ samples for the truth and reads off where it was a window ago.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.phase import job_codes
+from importstats.analysis.samples import Curve, FileSamples, row_share
 from importstats.arrays import (
     Bools,
     Floats,
-    Ints,
-    carried,
-    compact,
     dense,
     ends,
     floats,
     microseconds,
-    order_by,
     running_total,
     starts,
     summed,
@@ -35,18 +30,7 @@ from importstats.names import JOB_KEY
 
 By = Literal["job", "file", "task", "collection"]
 
-
-#: A file in one of these states takes part in nothing yet.
-WAITING_STATES: Final = ("", "none", "pending")
-#: A file in one of these states does nothing any more.
-DONE_STATES: Final = ("completed", "failed")
-
 _US: Final = 1e6
-# How far rows / total_rows may be from progress, which is a whole percent of the same thing.
-_SAME_SHARE: Final = 0.015
-_LEAST_SHARE: Final = 1e-12
-# Steps of progress above zero that files must share to be taken for one task.
-_SURE_STEPS: Final = 2
 
 
 def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.DataFrame:
@@ -188,384 +172,6 @@ def infer_tasks(details: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Rows and bytes over time of many keys, ordered by key and time, as arrays of equal length.
-
-    Attributes
-    ----------
-    key : ndarray of int64
-        The number of the key a point belongs to; ascending.
-    time : ndarray of int64
-        Microseconds since 1970.
-    slot : ndarray of int64
-        The place of the time among all times of the job, where there is such a thing.
-    rows : ndarray of float64
-        Rows that are there.
-    gain, loss : ndarray of float64
-        Rows written and vanished since the point before; 0 at the first.
-    byte_gain : ndarray of float64
-        Bytes written since the point before.
-    sized : ndarray of bool
-        Whether the bytes are known.
-    shown : ndarray of bool
-        Whether the point is a sample, or only where the first sample starts from.
-    """
-
-    key: Ints
-    time: Ints
-    slot: Ints
-    rows: Floats
-    gain: Floats
-    loss: Floats
-    byte_gain: Floats
-    sized: Bools
-    shown: Bools
-
-    @classmethod
-    def through(
-        cls, key: Ints, time: Ints, slot: Ints, rows: Floats, size: Floats, shown: Bools
-    ) -> Curve:
-        """The curve through known rows and, where they are known, bytes."""
-        sized = ~np.isnan(size)
-        change = np.diff(rows, prepend=0.0)
-        byte_change = np.diff(size if sized.all() else carried(size, key), prepend=0.0)
-        change[starts(key)] = byte_change[starts(key)] = 0.0
-        return cls(
-            key,
-            time,
-            slot,
-            rows,
-            gain=np.maximum(change, 0.0),
-            loss=np.maximum(-change, 0.0),
-            byte_gain=np.maximum(np.nan_to_num(byte_change, copy=False, nan=0.0), 0.0),
-            sized=sized,
-            shown=shown,
-        )
-
-    def summed(self, group: Ints, count: int, slot_time: Ints) -> Curve:
-        """The curve of groups of keys that are seen at the same slots.
-
-        Parameters
-        ----------
-        group : ndarray of int64
-            Per key, its group.
-        count : int
-            How many groups there are.
-        slot_time : ndarray of int64
-            The time of each slot.
-        """
-        first = starts(self.key)
-        of_key = group[self.key[first]]
-        low, high = np.full(count, len(slot_time)), np.full(count, -1)
-        np.minimum.at(low, of_key, self.slot[first])
-        np.maximum.at(high, of_key, self.slot[ends(first, len(self.slot))])
-        # Every group owns a range of cells, one per slot from its first to its last.
-        width = np.maximum(high - low + 1, 0)
-        offset = np.cumsum(width) - width
-        cell = np.repeat((offset - low)[of_key], ends(first, len(self.slot)) - first + 1)
-        cell += self.slot
-        cells = int(width.sum())
-
-        def added(values: Floats | Bools) -> Floats:
-            return summed(cell, values, cells)
-
-        change = self.gain - self.loss
-        change[first] = self.rows[first]
-        total = running_total(added(change))
-        before = np.append(0.0, total)[offset]
-        key = np.repeat(np.arange(count), width)
-        curve = Curve(
-            key,
-            slot_time[np.arange(cells) - (offset - low)[key]],
-            np.arange(cells) - (offset - low)[key],
-            np.maximum(total - before[key], 0).astype(np.float64),
-            added(self.gain),
-            added(self.loss),
-            added(self.byte_gain),
-            added(self.sized) > 0,
-            added(self.shown) > 0,
-        )
-        # Between a group's slots there may be some at which none of its keys was seen.
-        return curve.where(np.bincount(cell, minlength=cells) > 0)
-
-    def where(self, chosen: Bools) -> Curve:
-        """The chosen points."""
-        if chosen.all():
-            return self
-        return Curve(*(getattr(self, field.name)[chosen] for field in fields(self)))
-
-
-@dataclass(frozen=True)
-class FileSamples:
-    """The samples of all files of a details frame, ordered by file and time, as arrays.
-
-    A file is known by its job and name, since servers may list files in another order each time;
-    in a job where a name is missing, or stands for several files at a time, by its place.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        The details frame.
-    row : ndarray of int64
-        Per sample, its row in the frame. Of a run there are two samples, its first and last.
-    key : ndarray of int64
-        Per sample, the number of its file; ascending.
-    time : ndarray of int64
-        Per sample, microseconds since 1970.
-    slot : ndarray of int64
-        Per sample, the place of its job and time among all of them in the frame.
-    slot_job, slot_time : ndarray of int64
-        Per slot, its job and its time.
-    job : ndarray of int64
-        Per file, its job.
-    jobs : DataFrame
-        The jobs, see :func:`~importstats.analysis.phase.job_codes`.
-    """
-
-    frame: pd.DataFrame
-    row: Ints
-    key: Ints
-    time: Ints
-    slot: Ints
-    slot_job: Ints
-    slot_time: Ints
-    job: Ints
-    jobs: pd.DataFrame
-
-    @classmethod
-    def of(cls, details: pd.DataFrame, until: int | None = None) -> FileSamples:
-        """Sort a details frame out; `until` (microseconds) leaves away what was seen later."""
-        time, known = microseconds(details, "observed_at")
-        last = time
-        if "last_observed_at" in details:
-            last = np.maximum(microseconds(details, "last_observed_at")[0], time)
-        if until is not None:
-            known = known & (time <= until)
-            last = np.minimum(last, until)
-        row_job, jobs = job_codes(details)
-        row = np.arange(len(details)) if known.all() else np.flatnonzero(known)
-        long = row[last[row] > time[row]]
-        time = np.concatenate([time[row], last[long]])
-        row = np.concatenate([row, long])
-        slot, slot_job, slot_time = _slots(row_job[row], time)
-
-        by_name = _name_codes(details, row_job, np.zeros(len(jobs), np.bool_))[row]
-        order = order_by(by_name, slot)
-        key = dense(by_name[order])
-        again = np.flatnonzero((key[1:] == key[:-1]) & (slot[order[1:]] == slot[order[:-1]]))
-        if len(again):
-            unsure = np.zeros(len(jobs), np.bool_)
-            unsure[row_job[row[order[again]]]] = True
-            by_place = _name_codes(details, row_job, unsure)[row]
-            order = order_by(by_place, slot)
-            key = dense(by_place[order])
-        row = row[order]
-        return cls(
-            details,
-            row,
-            key,
-            time[order],
-            slot[order],
-            slot_job,
-            slot_time,
-            row_job[row[starts(key)]],
-            jobs,
-        )
-
-    def values(self, name: str) -> Floats:
-        """A column of numbers, per sample; NaN where it is missing."""
-        return floats(self.frame, name)[self.row]
-
-    def states(self) -> tuple[npt.NDArray[np.int16], list[str]]:
-        """Per sample the number of its state, and the states in lower case (``""`` for none)."""
-        state = self.frame["state"].astype("category")
-        names = [*(str(name).lower() for name in state.cat.categories), ""]
-        return state.cat.codes.to_numpy().astype(np.int16)[self.row], names
-
-    def in_state(self, *states: str) -> Bools:
-        """Per sample, whether its state is one of these, in lower case."""
-        code, names = self.states()
-        return np.array([name in states for name in names])[code]
-
-    def share(self) -> Floats:
-        """Per sample, the share of the file that is imported, 0 to 1; NaN if not known."""
-        share = _share(self.values("imported_rows"), self.values("total_rows"))
-        told = self.values("progress_pct")
-        told /= 100
-        with np.errstate(invalid="ignore"):
-            wrong = np.isnan(share) | (np.abs(share - told) > _SAME_SHARE)
-        share = np.where(wrong & ~np.isnan(told), told, share)
-        # Less than this is no share of anything, and no number to divide by.
-        return np.where(share < _LEAST_SHARE, 0.0, share)
-
-    def curve(self) -> Curve:
-        """Rows and bytes of each file over time."""
-        rows = self.values("imported_rows")
-        share = self.share()
-        size = self.values("file_size_bytes")
-        size = np.where((share == 0) & ~np.isnan(size), 0.0, size * share)
-        key, time, slot = self.key, self.time, self.slot
-        known = ~(np.isnan(rows) | ((rows == 0) & self.in_state("failed")))
-        seen_first = slot[starts(key)]
-        if not known.all():
-            key, time, slot = key[known], time[known], slot[known]
-            rows, size = rows[known], size[known]
-        # What a file has when it is first seen after its job, it has written since the job's
-        # snapshot before: the curve starts from nothing there.
-        first = starts(key)
-        before = slot[first] - 1
-        late = (before >= 0) & (slot[first] == seen_first[key[first]])
-        late &= self.slot_job[before] == self.slot_job[slot[first]]
-        shown = np.ones(len(key), np.bool_)
-        if late.any():
-            at, before = first[late], before[late]
-            size_before = np.where(np.isnan(size[at]), np.nan, 0.0)
-            key = np.insert(key, at, key[at])
-            time = np.insert(time, at, self.slot_time[before])
-            slot = np.insert(slot, at, before)
-            rows = np.insert(rows, at, 0.0)
-            size = np.insert(size, at, size_before)
-            shown = np.insert(shown, at, False)
-        return Curve.through(key, time, slot, rows, size, shown)
-
-    def keys(self) -> pd.DataFrame:
-        """The files: their job, ``file_index`` and ``file`` as last seen."""
-        columns = [name for name in (*JOB_KEY, "file_index", "file") if name in self.frame]
-        last = self.row[ends(starts(self.key), len(self.key))]
-        found = self.frame[columns].iloc[last].reset_index(drop=True)
-        if "file" not in found:
-            source = self.frame["file_name" if "file_name" in self.frame else "file_index"]
-            found["file"] = source.iloc[last].astype("str").to_numpy()
-        return found
-
-    def tasks(self) -> tuple[Ints, pd.DataFrame]:
-        """Per file the number of its task, and the tasks; see :func:`infer_tasks`."""
-        state, _ = self.states()
-        waits, done = self.in_state(*WAITING_STATES), self.in_state(*DONE_STATES)
-        progress = self.values("progress_pct")
-        np.nan_to_num(progress, copy=False, nan=-1.0)
-        at_work = ~(waits | done)
-        first = starts(self.key)
-        steps = np.ones(len(state), np.bool_)
-        steps[1:] = (state[1:] != state[:-1]) | (progress[1:] != progress[:-1])
-        finishes = np.zeros(len(state), np.bool_)
-        finishes[1:] = done[1:] & at_work[:-1]
-        steps[first], finishes[first] = True, False
-        steps &= at_work
-
-        # Equal steps at equal times: a hash of each, and their sum, are equal as well.
-        told = np.flatnonzero(steps | finishes)
-        what = np.where(finishes[told], -1.0, progress[told] * 64 + state[told])
-        hashed = _mixed(_mixed(self.slot[told].astype(np.uint64)) + what.view(np.uint64))
-        signature = np.zeros(len(first), np.uint64)
-        np.add.at(signature, self.key[told], hashed)
-        moves = np.bincount(self.key[steps & (progress > 0)], minlength=len(first))
-
-        last = self.row[ends(first, len(state))]
-        place = self.frame["file_index"].to_numpy(np.int64)[last]
-        size = np.nan_to_num(floats(self.frame, "file_size_bytes")[last])
-        alone = moves < _SURE_STEPS
-        order, new = self._groups(signature, alone, place)
-        alone |= self._by_chance(order, new, alone, size)[self.job]
-        order, new = self._groups(signature, alone, place)
-        # Numbered by the place of their first file.
-        leader = order[new]
-        rank = np.empty(len(leader), np.int64)
-        by_place = np.lexsort((place[leader], self.job[leader]))
-        rank[by_place] = np.arange(len(leader))
-        task = np.empty(len(order), np.int64)
-        task[order] = rank[np.cumsum(new) - 1]
-        leader = leader[by_place]
-        tasks = self.jobs.iloc[self.job[leader]].reset_index(drop=True)
-        return task, tasks.assign(task=place[leader])
-
-    def _groups(
-        self, signature: npt.NDArray[np.uint64], alone: Bools, place: Ints
-    ) -> tuple[Ints, Bools]:
-        """The files in the order of their groups, and where a new group begins."""
-        order = np.lexsort((place, np.where(alone, 0, signature), alone, self.job))
-        new = np.ones(len(order), np.bool_)
-        before, after = order[:-1], order[1:]
-        new[1:] = (
-            (self.job[after] != self.job[before])
-            | (signature[after] != signature[before])
-            | (alone[after] | alone[before])
-        )
-        return order, new
-
-    def _by_chance(self, order: Ints, new: Bools, alone: Bools, size: Floats) -> Bools:
-        """Per job, whether its groups contradict how the server makes tasks.
-
-        From the smallest on it adds files to a task while they fit, so any two files with tasks of
-        their own have together more bytes than a task of several.
-        """
-        number = np.cumsum(new) - 1
-        count = np.bincount(number)
-        group, group_job = np.bincount(number, size[order]), self.job[order[new]]
-        largest = np.zeros(len(self.jobs))
-        several = count > 1
-        np.maximum.at(largest, group_job[several], group[several])
-        single = np.flatnonzero((count == 1) & ~alone[order[new]])
-        single = single[np.lexsort((group[single], group_job[single]))]
-        first = starts(group_job[single])
-        pairs = first[ends(first, len(single)) > first]
-        two_smallest = group[single[pairs]] + group[single[pairs + 1]]
-        doubtful = np.zeros(len(self.jobs), np.bool_)
-        of = group_job[single[pairs]]
-        doubtful[of] = two_smallest <= largest[of]
-        return doubtful
-
-
-def _slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
-    """Per row the number of its job and time, and the job and time of each number."""
-    order = None
-    apart = np.diff(job)
-    if not ((apart > 0) | ((apart == 0) & (np.diff(time) >= 0))).all():
-        order = np.lexsort((time, job))
-        job, time = job[order], time[order]
-    new = np.ones(len(job), np.bool_)
-    new[1:] = (job[1:] != job[:-1]) | (time[1:] != time[:-1])
-    slot = np.cumsum(new) - 1
-    slot_job, slot_time = job[new], time[new]
-    if order is not None:
-        unsorted = np.empty_like(slot)
-        unsorted[order] = slot
-        slot = unsorted
-    return slot, slot_job, slot_time
-
-
-def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
-    """Per row a number for its job and file name, or its job and place where so told."""
-    if "file_name" in details:
-        names = details["file_name"].astype("category").cat
-        code, count = names.codes.to_numpy().astype(np.int64), len(names.categories)
-    else:
-        code, count = np.full(len(details), -1), 0
-    by_place = by_place.copy()
-    by_place[row_job[code < 0]] = True
-    unnamed = by_place[row_job]
-    if unnamed.any():
-        place, places = pd.factorize(details["file_index"].to_numpy(np.int64), sort=True)
-        code = np.where(unnamed, count + place, code)
-        count += len(places)
-    return compact(row_job * count + code)
-
-
-def _share(rows: Floats, total: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(total > 0, np.minimum(rows / total, 1.0), np.nan)
-    return np.where(rows == 0, 0.0, share)
-
-
-def _mixed(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A hash of each value: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
-
-
 def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
     """The curve of each job by its own numbers, and the jobs."""
     key, keys = job_codes(jobs)
@@ -573,7 +179,7 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
     rows, total = floats(jobs, "imported_rows"), floats(jobs, "total_rows")
     failed = jobs["state"].astype("str").str.lower().eq("failed").to_numpy(np.bool_)
     known = known & ~np.isnan(rows) & ~(failed & (rows == 0))
-    size = np.where(rows == 0, 0.0, floats(jobs, "file_size_bytes") * _share(rows, total))
+    size = np.where(rows == 0, 0.0, floats(jobs, "file_size_bytes") * row_share(rows, total))
     tie = floats(jobs, "snapshot_id") if "snapshot_id" in jobs else np.arange(len(jobs))
     order = np.lexsort((tie, time, key))
     order = order[known[order]]

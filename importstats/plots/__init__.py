@@ -39,7 +39,8 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator, PercentF
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
-from importstats.analysis.rates import FileSamples, throughput
+from importstats.analysis.rates import throughput
+from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.text import (
