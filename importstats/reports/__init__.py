@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from importstats import plots
+from importstats.analysis.words import clock, eta_text
 from importstats.names import END_PHASES
 from importstats.show.job import ImportJob, render
 from importstats.text import (
@@ -289,7 +290,7 @@ def _facts(job: ImportJob, zone: tzinfo) -> dict[str, str]:
     before = ", before it failed" if job.phase == "Failed" else ""
     facts["Progress"] = f"{format_percent(known['progress_pct'])}{before}"
     if job.phase not in END_PHASES:
-        facts["ETA"] = plots.eta_text(job.eta_frame, zone).removeprefix("ends ")
+        facts["ETA"] = eta_text(job.eta_frame, zone).removeprefix("ends ")
         if pd.notna(estimate["remaining_p50_s"]):
             left = (estimate["eta_p50"] - job.at).total_seconds()
             facts["Time left"] = (
@@ -360,7 +361,7 @@ def _phase_table(job: ImportJob, zone: tzinfo) -> _Table:
     rows = [
         [
             str(run["phase"]),
-            plots.clock(run["start"], job.at, zone, named=False),
+            clock(run["start"], job.at, zone, named=False),
             format_duration(run["duration_s"]) if pd.notna(run["duration_s"]) else "",
             format_duration(run["uncertainty_s"]) if pd.notna(run["uncertainty_s"]) else "",
             f"{run['snapshots']:,}",

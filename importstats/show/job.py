@@ -17,8 +17,9 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.rates import throughput
+from importstats.analysis.words import headline
 from importstats.names import JOB_KEY
-from importstats.plots import PHASE_COLORS, VERDICT_COLORS, draw_overview, headline
+from importstats.plots import PHASE_COLORS, VERDICT_COLORS, draw_overview
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import (
@@ -235,7 +236,7 @@ class ImportJob:
 
     @property
     def headline(self) -> str:
-        """The job in one line: see :func:`importstats.plots.headline`."""
+        """The job in one line: see :func:`importstats.analysis.words.headline`."""
         return headline(self.jobs, self.eta_frame, self.stragglers, zone=self._zone)
 
     def plot(self) -> Figure:

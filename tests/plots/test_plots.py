@@ -23,6 +23,7 @@ from importstats.analysis.phase import phases
 from importstats.analysis.rates import throughput
 from importstats.analysis.scoring import backtest
 from importstats.analysis.totals import summary
+from importstats.analysis.words import headline
 from importstats.names import PHASES
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
@@ -157,48 +158,6 @@ def test_a_long_label_keeps_its_end():
     assert plots.label("exports/2026/part-00001.parquet", 14) == "…00001.parquet"
 
 
-@pytest.mark.parametrize(
-    ("minutes", "text"),
-    [(3, "16:03:00 UTC"), (60, "17:00 UTC"), (24 * 60, "2026-05-19 16:00 UTC")],
-)
-def test_a_time_is_as_exact_as_it_is_near(minutes, text):
-    now = datetime(2026, 5, 18, 16, tzinfo=UTC)
-    assert plots.clock(now + timedelta(minutes=minutes), now, UTC) == text
-
-
-def test_the_headline_names_phase_progress_end_and_stragglers():
-    jobs = job(["Importing"], [83.0], detail_count=3, imported_rows=9, total_rows=9)
-    times = [datetime(2026, 5, 18, 16, minute, tzinfo=UTC) for minute in (30, 42, 59)]
-    estimate = pd.DataFrame([times], columns=["eta_p10", "eta_p50", "eta_p90"]).assign(
-        observed_at=jobs["observed_at"].to_numpy(), reason=None
-    )
-    late = pd.DataFrame({"is_straggler": [True, False, True]})
-    assert plots.headline(jobs, estimate, late, zone=UTC) == (
-        "IndexBuilding, 83 %: ends 16:42 UTC (16:30 to 16:59); 2 stragglers"
-    )
-
-
-def test_the_headline_says_why_there_is_no_eta():
-    jobs = job(["Pending"], [5.0])
-    assert plots.headline(jobs, eta(jobs), zone=UTC) == (
-        "Pending, 5 %: end unknown (pending: no history)"
-    )
-
-
-def test_the_headline_of_a_recording_that_began_late_does_not_claim_a_duration():
-    jobs = job(["Importing", "Completed"], [80.0, 100.0])
-    assert plots.headline(jobs, zone=UTC) == ("Completed at 08:01:00 UTC after 1 min of recording")
-
-
-def test_the_headline_shows_a_state_that_is_not_known():
-    assert plots.headline(job(["Defragmenting"], [50.0]), zone=UTC) == "Defragmenting, 50 %"
-
-
-def test_the_headline_of_a_failed_job_masks_secrets_in_its_reason():
-    jobs = job(["Pending", "Failed"], [5, 0], reason=[None, "no bucket, token: abc123"])
-    assert "abc123" not in plots.headline(jobs, zone=UTC)
-
-
 # -- Progress -------------------------------------------------------------------------------------
 
 
@@ -229,7 +188,7 @@ def test_the_cone_ends_at_the_quantiles_of_the_eta():
     p10, p50, p90 = (day(estimate[f"eta_{name}"].iloc[0]) for name in ("p10", "p50", "p90"))
     np.testing.assert_allclose(cone.get_xy()[:3], [[now, progress], [p10, 100], [p90, 100]])
     np.testing.assert_allclose(median.get_xydata(), [[now, progress], [p50, 100]])
-    assert title(ax) == plots.headline(jobs, estimate, zone=UTC)
+    assert title(ax) == headline(jobs, estimate, zone=UTC)
 
 
 def test_a_far_end_does_not_press_the_past_against_the_axis():
@@ -275,7 +234,7 @@ def test_the_zone_is_the_readers_by_default(monkeypatch):
     try:
         ax = plots.plot_progress(job(["Pending"], [5]), ax=axes())
         assert ax.get_xlabel() == "time (JST)"
-        assert plots.headline(job(["Completed"], [100])) == "Completed at 17:00:00 JST"
+        assert headline(job(["Completed"], [100])) == "Completed at 17:00:00 JST"
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -576,7 +535,7 @@ def test_the_overview_has_all_panels_on_one_time_axis():
     progress, rates, timeline = figure.axes
     assert progress.get_xlim() == rates.get_xlim() == timeline.get_xlim()
     assert (progress.get_xlabel(), timeline.get_xlabel()) == ("", "time (UTC)")
-    said = plots.headline(jobs, eta(jobs, details, at=at), stragglers(details, at=at), zone=UTC)
+    said = headline(jobs, eta(jobs, details, at=at), stragglers(details, at=at), zone=UTC)
     assert " ".join(figure.get_suptitle().split()) == said
     assert "straggler" in said
 

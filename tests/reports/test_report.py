@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from importstats import plots
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
+from importstats.analysis.words import headline
 from importstats.reports import JSON_FORMAT, report
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
@@ -184,7 +184,7 @@ def test_figures_take_ink_and_paper_from_the_page():
 def test_the_verdict_is_the_headline_and_what_to_look_at_first():
     jobs, details, at = simulated("failing", 12, 1.0)
     text = " ".join(Page(page("failing", 12, 1.0)).text)
-    said = plots.headline(jobs, eta(jobs, details, at=at), zone=UTC)
+    said = headline(jobs, eta(jobs, details, at=at), zone=UTC)
     assert said in text
     assert "Failed at" in said
     assert 'class="verdict critical"' in page("failing", 12, 1.0)

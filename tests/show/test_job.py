@@ -12,7 +12,7 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
 from importstats.analysis.rates import throughput
-from importstats.plots import headline
+from importstats.analysis.words import headline
 from importstats.show.job import ImportJob
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore

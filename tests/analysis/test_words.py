@@ -1,0 +1,75 @@
+"""Words: the headline says phase, end and why; a time is as exact as it is near."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from importstats.analysis.forecast import eta
+from importstats.analysis.words import clock, headline
+
+
+def job(states, progress, **columns):
+    count = len(states)
+    start = datetime(2026, 5, 18, 8, tzinfo=UTC)
+    return pd.DataFrame(
+        {
+            "snapshot_id": range(count),
+            "observed_at": pd.date_range(start, periods=count, freq="60s").astype(
+                "datetime64[us, UTC]"
+            ),
+            "source_uri": "http://localhost:19530",
+            "job_id": "7",
+            "collection_name": "products",
+            "state": pd.array(states, "str"),
+            "progress_pct": np.array(progress, float),
+            "imported_rows": pd.array([0] * count, "Int64"),
+            "total_rows": pd.array([0] * count, "Int64"),
+            "file_size_bytes": pd.array([0] * count, "Int64"),
+            "detail_count": pd.array([0] * count, "Int64"),
+            "reason": pd.array([None] * count, "str"),
+        }
+    ).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "text"),
+    [(3, "16:03:00 UTC"), (60, "17:00 UTC"), (24 * 60, "2026-05-19 16:00 UTC")],
+)
+def test_a_time_is_as_exact_as_it_is_near(minutes, text):
+    now = datetime(2026, 5, 18, 16, tzinfo=UTC)
+    assert clock(now + timedelta(minutes=minutes), now, UTC) == text
+
+
+def test_the_headline_names_phase_progress_end_and_stragglers():
+    jobs = job(["Importing"], [83.0], detail_count=3, imported_rows=9, total_rows=9)
+    times = [datetime(2026, 5, 18, 16, minute, tzinfo=UTC) for minute in (30, 42, 59)]
+    estimate = pd.DataFrame([times], columns=["eta_p10", "eta_p50", "eta_p90"]).assign(
+        observed_at=jobs["observed_at"].to_numpy(), reason=None
+    )
+    late = pd.DataFrame({"is_straggler": [True, False, True]})
+    assert headline(jobs, estimate, late, zone=UTC) == (
+        "IndexBuilding, 83 %: ends 16:42 UTC (16:30 to 16:59); 2 stragglers"
+    )
+
+
+def test_the_headline_says_why_there_is_no_eta():
+    jobs = job(["Pending"], [5.0])
+    assert headline(jobs, eta(jobs), zone=UTC) == (
+        "Pending, 5 %: end unknown (pending: no history)"
+    )
+
+
+def test_the_headline_of_a_recording_that_began_late_does_not_claim_a_duration():
+    jobs = job(["Importing", "Completed"], [80.0, 100.0])
+    assert headline(jobs, zone=UTC) == ("Completed at 08:01:00 UTC after 1 min of recording")
+
+
+def test_the_headline_shows_a_state_that_is_not_known():
+    assert headline(job(["Defragmenting"], [50.0]), zone=UTC) == "Defragmenting, 50 %"
+
+
+def test_the_headline_of_a_failed_job_masks_secrets_in_its_reason():
+    jobs = job(["Pending", "Failed"], [5, 0], reason=[None, "no bucket, token: abc123"])
+    assert "abc123" not in headline(jobs, zone=UTC)
