@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
-from typing import Any, Final, Literal
+from datetime import tzinfo
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-from importstats.arrays import Floats
 from importstats.fleets import Fleet
 from importstats.names import PHASES
-from importstats.plots import PHASE_COLORS, label
+from importstats.plots.style import (
+    GREY,
+    PHASE_COLORS,
+    add_grid,
+    days,
+    label,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    zone_at,
+)
 from importstats.text import format_count, format_duration, format_percent
 
 #: At most so many running jobs are drawn, those that end first.
@@ -23,7 +32,6 @@ MOST_RUNNING: Final = 25
 
 # Of Tol's muted scheme, none of which is a phase's colour.
 _CLUSTER_COLORS: Final = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#117733", "#88CCEE")
-_REST_COLOR: Final = "#999999"
 _INK: Final = "#333333"
 _MOST_DAY_LABELS: Final = 12
 
@@ -61,11 +69,11 @@ def plot_fleet(fleet: Fleet, *, zone: tzinfo | None = None) -> Figure:
 def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
     running = fleet.running.head(MOST_RUNNING)
     if running.empty:
-        _nothing(ax, "No job is running")
+        say_nothing(ax, "No job is running")
         return
     place = np.arange(len(running))
-    start, seen = (_days(running[name]) for name in ("started_at", "last_observed_at"))
-    low, middle, high = (_days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
+    start, seen = (days(running[name]) for name in ("started_at", "last_observed_at"))
+    low, middle, high = (days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
     phase = running["phase"].astype("str")
     for name in PHASES:
         own = phase.eq(name).to_numpy()
@@ -89,7 +97,7 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
         zorder=4,
         label="end, 80 % interval",
     )
-    now = _days(pd.Series([pd.Timestamp(fleet.at)]))[0]
+    now = days(pd.Series([pd.Timestamp(fleet.at)]))[0]
     ax.axvline(now, color=_INK, lw=0.8, ls=":", zorder=1)
     # The far end of a wide interval must not squeeze all the rest; an arrow says that it goes on.
     right = max(now, np.nanmax(np.append(middle[known], now))) + 0.35 * (now - start.min())
@@ -123,12 +131,10 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
     ax.set_yticks(place, labels=names, fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
-    local = zone or fleet.at.astimezone().tzinfo or UTC
-    _date_axis(ax, local)
-    begin: datetime = mdates.num2date(start.min(), tz=local)
-    ax.set_xlabel(f"time ({begin.tzname() or local})")
+    set_time_axis(ax, zone_at(zone, fleet.at))
     ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False, fontsize="small")
-    _finish(ax, "x", _running_words(fleet))
+    add_grid(ax, "x")
+    set_title(ax, _running_words(fleet))
 
 
 def _running_words(fleet: Fleet) -> str:
@@ -145,32 +151,32 @@ def _running_words(fleet: Fleet) -> str:
 
 def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     if table.empty:
-        _nothing(ax, "No rows were written")
+        say_nothing(ax, "No rows were written")
         return
-    days = pd.date_range(table["day"].min(), table["day"].max(), freq="D")
+    dates = pd.date_range(table["day"].min(), table["day"].max(), freq="D")
     place = {source: number for number, source in enumerate(clusters)}
     drawn = min(len(clusters), len(_CLUSTER_COLORS))
     rest = len(clusters) > drawn
-    rows = np.zeros((drawn + rest, len(days)))
+    rows = np.zeros((drawn + rest, len(dates)))
     which = table["source_uri"].map(place).clip(upper=drawn).to_numpy(np.int64)
     np.add.at(
         rows,
-        (which, days.get_indexer(pd.Index(table["day"]))),
+        (which, dates.get_indexer(pd.Index(table["day"]))),
         table["rows"].to_numpy(float, na_value=0),
     )
-    at, width = mdates.date2num(days.to_numpy()), 0.8 / len(rows)
+    at, width = mdates.date2num(dates.to_numpy()), 0.8 / len(rows)
     for number, values in enumerate(rows):
         is_rest = number == drawn
         ax.bar(
             at + 0.1 + (number + 0.5) * width,
             values,
             width,
-            color=_REST_COLOR if is_rest else _CLUSTER_COLORS[number],
+            color=GREY if is_rest else _CLUSTER_COLORS[number],
             label=f"{len(clusters) - drawn} others" if is_rest else label(clusters[number], 40),
         )
     ax.set_xlim(at[0], at[-1] + 1)
-    labelled = slice(None, None, -(-len(days) // _MOST_DAY_LABELS))
-    ax.set_xticks(at[labelled] + 0.5, [f"{day:%d %b}" for day in days[labelled]])
+    labelled = slice(None, None, -(-len(dates) // _MOST_DAY_LABELS))
+    ax.set_xticks(at[labelled] + 0.5, [f"{day:%d %b}" for day in dates[labelled]])
     ax.set_xlabel("day (UTC)")
     ax.set_ylabel("rows written")
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
@@ -179,12 +185,13 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     ax.legend(fontsize="small", loc="upper left", framealpha=0.85, edgecolor="none")
     by_day = rows.sum(axis=0)
     best = int(by_day.argmax())
-    _finish(ax, "y", f"{format_count(by_day[best])} rows on the best day, {days[best]:%Y-%m-%d}")
+    add_grid(ax, "y")
+    set_title(ax, f"{format_count(by_day[best])} rows on the best day, {dates[best]:%Y-%m-%d}")
 
 
 def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     if table.empty:
-        _nothing(ax, "No time was spent in any phase")
+        say_nothing(ax, "No time was spent in any phase")
         return
     shares = pd.crosstab(table["source_uri"], table["phase"], table["share"], aggfunc="sum")
     shares = shares.reindex(index=clusters).fillna(0.0)
@@ -210,28 +217,5 @@ def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     )
     whole = table.groupby("phase", observed=True)["duration_s"].sum()
     share = 100 * whole.max() / whole.sum()
-    _finish(ax, "x", f"{format_percent(round(share))} of the time is {whole.idxmax()}")
-
-
-def _date_axis(ax: Axes, zone: tzinfo) -> None:
-    locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=9)
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, tz=zone))
-
-
-def _finish(ax: Axes, grid: Literal["x", "y"], title: str) -> None:
-    ax.set_title(title, loc="left", fontsize=11)
-    ax.grid(axis=grid, color="#808080", alpha=0.25, lw=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _nothing(ax: Axes, text: str) -> None:
-    ax.set_axis_off()
-    ax.set_title(text, loc="left", fontsize=11)
-
-
-def _days(times: pd.Series[Any]) -> Floats:
-    """Times as matplotlib counts them: days since 1970, NaN where there is none."""
-    time = times.to_numpy("datetime64[us]")
-    return np.where(np.isnat(time), np.nan, time.astype(np.int64) / 86_400e6)
+    add_grid(ax, "x")
+    set_title(ax, f"{format_percent(round(share))} of the time is {whole.idxmax()}")

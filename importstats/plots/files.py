@@ -1,0 +1,332 @@
+"""Files: every file's states over time, one row each."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Patch
+
+from importstats.analysis.samples import FileSamples
+from importstats.arrays import Floats, Ints
+from importstats.plots.style import (
+    FILE_STATE_COLORS,
+    OTHER_COLOR,
+    VERDICT_COLORS,
+    add_legend_above,
+    axes_or_new,
+    common_folder,
+    days,
+    label,
+    microseconds_or_none,
+    require_one_job,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    short_name,
+    width_in,
+    zone_at,
+)
+from importstats.text import format_duration, printable
+
+# Up to so many files each have a row and a name of their own.
+_NAMED_FILES: Final = 60
+_ROW_IN: Final = 0.2
+
+
+def plot_files(
+    details: pd.DataFrame,
+    stragglers: pd.DataFrame | None = None,
+    *,
+    at: datetime | None = None,
+    named: int = _NAMED_FILES,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Every file's states over time, one row each; stragglers are named and marked.
+
+    Up to `named` files have a row and a name each. Of more, a third as many do, the worst of the
+    stragglers and failed files (or, without `stragglers`, those that took longest), and all others
+    are thin lines below them in the order in which they started. The folder that all files are in
+    stands at the axis, not in every name.
+
+    Parameters
+    ----------
+    details : DataFrame
+        A details frame of one job, expanded or runs.
+    stragglers : DataFrame, optional
+        Its :func:`~importstats.stragglers`, for marks and verdicts.
+    at : datetime, optional
+        Leave out what was seen later.
+    named : int
+        How many files may have a row each.
+    zone, ax
+        As for :func:`plot_progress`.
+
+    Returns
+    -------
+    Axes
+    """
+    require_one_job(details)
+    files, spans = _file_spans(details, at)
+    if files.empty:
+        return say_nothing(
+            axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
+        )
+    worth, rest = _rows_of(_judged(files, stragglers), named)
+    folded = _folded_rows(len(rest))
+    rest_top = len(worth) + 0.5 * bool(len(worth)) - 0.5
+    bottom = rest_top + folded if len(rest) else len(worth) - 0.4
+    ax = axes_or_new(ax, (9, files_height(details, stragglers, named=named)))
+    zone = zone_at(zone, spans["end"].max())
+
+    top, height = np.full(len(files), np.nan), np.full(len(files), 0.72)
+    top[worth.index] = np.arange(len(worth)) - 0.36
+    if len(rest):
+        height[rest.index] = folded / len(rest)
+        top[rest.index] = rest_top + folded / len(rest) * np.arange(len(rest))
+    _draw_spans(ax, spans, top, height, rasterized=len(rest) > 0)
+    prefix = common_folder(files["file"])
+    labels = [short_name(name, prefix) for name in worth["file"]]
+    ticks = [float(row) for row in range(len(worth))]
+    if len(rest):
+        ticks.append(rest_top + folded / 2)
+        labels.append(f"{len(rest):,} {'other ' * bool(len(worth))}files,\nby start")
+    ax.set_yticks(ticks, labels=labels, fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(bottom, -0.6)
+    _span_limits(ax, spans)
+    _mark_stragglers(ax, worth, spans)
+    if prefix:
+        ax.set_ylabel(f"files in {label(prefix, 30)}", fontsize="small")
+    set_time_axis(ax, zone)
+    taken = _state_legend(ax, spans)
+    set_title(ax, files_finding(files, stragglers), taken_in=taken)
+    return ax
+
+
+def files_height(
+    details: pd.DataFrame, stragglers: pd.DataFrame | None = None, *, named: int = _NAMED_FILES
+) -> float:
+    """The height in inches that lets the rows of :func:`plot_files` be read.
+
+    Parameters are those of :func:`plot_files`.
+
+    Examples
+    --------
+    >>> details = pd.DataFrame({"file_index": range(10_000)})
+    >>> round(files_height(details.head(30))), round(files_height(details))
+    (7, 8)
+    """
+    count = len(details["file_index"].unique())
+    if count <= named:
+        return 1.0 + _ROW_IN * count
+    own = named // 3
+    if stragglers is not None:
+        own = min(own, int(stragglers["is_straggler"].sum()))
+    return 1.0 + _ROW_IN * (own + _folded_rows(count - own))
+
+
+def _file_spans(details: pd.DataFrame, at: datetime | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    samples = FileSamples.of(details, microseconds_or_none(at))
+    return state_spans(samples)
+
+
+def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The files, and in which state each was from when to when.
+
+    Files: ``file_index``, ``file``, ``start``, ``end`` (of its work; NaT if none was seen),
+    ``state`` (the last one). Spans: ``key`` (row of the file), ``state``, ``start``, ``end``.
+    A state lasts until the next is first seen.
+    """
+    key, time = samples.key, samples.time
+    code, names = samples.states()
+    new = np.ones(len(key), np.bool_)
+    new[1:] = (key[1:] != key[:-1]) | (code[1:] != code[:-1])
+    first = np.flatnonzero(new)
+    following = np.append(first[1:], len(key))[: len(first)]
+    goes_on = np.zeros(len(first), np.bool_)
+    goes_on[:-1] = key[first[1:]] == key[first[:-1]]
+    stop = np.where(goes_on, time[np.minimum(following, len(key) - 1)], time[following - 1])
+    spans = pd.DataFrame(
+        {
+            "key": key[first],
+            "state": np.array(names, dtype=object)[code[first]],
+            "start": _utc(time[first]),
+            "end": _utc(stop),
+        }
+    )
+    works = ~spans["state"].isin(["", "none", "pending", "completed"])
+    by_file = spans[works].groupby("key")
+    files = samples.keys()[["file_index", "file"]]
+    files = files.assign(
+        file=files["file"].astype("str"),
+        start=by_file["start"].min(),
+        end=by_file["end"].max(),
+        state=spans.groupby("key")["state"].last(),
+    )
+    return files, spans
+
+
+def _utc(time: Ints) -> pd.Series[Any]:
+    return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
+
+
+def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFrame:
+    """The files with name, verdict, delay and whether they deserve a row of their own."""
+    if stragglers is None:
+        taken = (files["end"] - files["start"]).dt.total_seconds()
+        return files.assign(
+            verdict="",
+            delay_s=np.nan,
+            score=np.nan,
+            marked=False,
+            weight=taken.fillna(0).where(files["state"].ne("failed"), np.inf),
+        )
+    # A file that left the list keeps the place that another file has since.
+    columns = ["file_index", "file"]
+    verdicts = stragglers[[*columns, "verdict", "delay_s", "score", "is_straggler"]]
+    verdicts = verdicts.astype({"file": "str"}).drop_duplicates(columns)
+    judged = files.merge(verdicts, on=columns, how="left")
+    verdict = judged["verdict"].astype("str").where(judged["verdict"].notna(), "")
+    marked = judged["is_straggler"].fillna(False).astype("bool") | verdict.eq("failed")
+    delay = judged["delay_s"].astype("float64")
+    weight = delay.fillna(0).where(marked, -1.0).where(verdict.ne("failed"), np.inf)
+    return judged.assign(verdict=verdict, delay_s=delay, marked=marked, weight=weight)
+
+
+def _rows_of(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The files that get a row and a name, and the others, each in the order of their rows."""
+    if len(files) <= named:
+        return files.sort_values(ROW_ORDER, kind="stable"), files.iloc[:0]
+    worth = files[files["weight"] >= 0]
+    worth = worth.sort_values(["weight", "score"], ascending=False, kind="stable")
+    worth = worth.head(max(named // 3, 1))
+    return worth, files.drop(worth.index).sort_values(ROW_ORDER, kind="stable")
+
+
+def _folded_rows(count: int) -> float:
+    """As how many rows the files without a row of their own are drawn."""
+    return float(np.clip(count / 25, 8, 14)) if count else 0.0
+
+
+ROW_ORDER: Final = ["start", "file", "file_index"]
+
+
+def _draw_spans(
+    ax: Axes, spans: pd.DataFrame, top: Floats, height: Floats, *, rasterized: bool
+) -> None:
+    start, end = days(spans["start"]), days(spans["end"])
+    key = spans["key"].to_numpy()
+    y = top[key]
+    tall = height[key]
+    states = spans["state"].to_numpy()
+    # Waiting is a thin line, work a bar; being done is no work and shows as nothing.
+    for state in dict.fromkeys(states[states != "completed"]):
+        own = states == state
+        waits = state in ("", "none", "pending")
+        inset = np.where(tall[own] > 0.5, 0.38 * tall[own], 0.0) if waits else 0.0
+        low, high = y[own] + inset, y[own] + tall[own] - inset
+        x0, x1 = start[own], end[own]
+        corners = np.stack(
+            [np.stack([x0, x1, x1, x0], axis=1), np.stack([low, low, high, high], axis=1)], axis=2
+        )
+        ax.add_collection(
+            PolyCollection(
+                list(corners),
+                facecolors=FILE_STATE_COLORS.get(state, OTHER_COLOR),
+                edgecolors="none",
+                alpha=0.5 if waits and rasterized else None,
+                antialiaseds=not rasterized,
+                rasterized=rasterized,
+                gid=f"state:{printable(str(state), 60)}",
+            ),
+            autolim=False,
+        )
+
+
+def _span_limits(ax: Axes, spans: pd.DataFrame) -> None:
+    left, right = float(days(spans["start"]).min()), float(days(spans["end"]).max())
+    margin = 0.02 * (right - left) or 30 / 86_400
+    ax.set_xlim(left - margin, right + margin)
+
+
+def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None:
+    """A diamond at the end of each straggler's bar with its verdict, and its name in bold."""
+    rows = np.flatnonzero(named["marked"])
+    if not len(rows):
+        return
+    marked = named.iloc[rows]
+    last_seen = spans.groupby("key")["end"].max()
+    x = days(marked["end"].fillna(last_seen.reindex(marked.index)))
+    colors = [VERDICT_COLORS.get(verdict, OTHER_COLOR) for verdict in marked["verdict"]]
+    ax.scatter(x, rows, marker="D", s=26, c=colors, edgecolors="white", lw=0.7, zorder=5)
+    texts = [
+        lateness_text(verdict, delay)
+        for verdict, delay in zip(marked["verdict"], marked["delay_s"], strict=True)
+    ]
+    left, right = ax.get_xlim()
+    for row, end, text in zip(rows, x, texts, strict=True):
+        ax.annotate(
+            text,
+            (end, row),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            gid="verdict",
+        )
+        ax.get_yticklabels()[row].set_fontweight("bold")
+        right = max(right, with_room(ax, left, end, text))
+    ax.set_xlim(left, right)
+
+
+def with_room(ax: Axes, left: float, end: float, text: str) -> float:
+    """Where the time axis has to end so that a text fits to the right of a bar."""
+    share = min(0.02 + 0.085 * len(text) / width_in(ax), 0.5)
+    return left + (end - left) / (1 - share)
+
+
+def lateness_text(verdict: str, delay_s: float) -> str:
+    """A verdict, and by how much the file delays the job where that is known."""
+    if pd.isna(delay_s) or delay_s <= 0:
+        return verdict
+    return f"{verdict}, {format_duration(delay_s)} late"
+
+
+def _state_legend(ax: Axes, spans: pd.DataFrame) -> float:
+    """A legend of the states that are drawn; returns about how wide it is, in inches."""
+    seen = dict.fromkeys(spans["state"])
+    colors = {
+        label(_STATE_WORDS.get(state, state), 30): FILE_STATE_COLORS.get(state, OTHER_COLOR)
+        for state in (*FILE_STATE_COLORS, *seen)
+        if state in seen and state != "completed"
+    }
+    patches = [Patch(color=color, label=name) for name, color in colors.items()]
+    return add_legend_above(ax, patches) if len(colors) > 1 else 0.0
+
+
+_STATE_WORDS: Final = {
+    "": "waiting",
+    "none": "waiting",
+    "pending": "waiting",
+    "inprogress": "importing",
+    "completed": "done",
+}
+
+
+def files_finding(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> str:
+    """How many files there are, in which states, and how many of them are behind."""
+    words = files["state"].map(lambda state: _STATE_WORDS.get(state, state))
+    counts = words.value_counts()
+    total = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    parts = ", ".join(f"{count:,} {label(word, 30)}" for word, count in counts.items())
+    if stragglers is None:
+        return f"{total}: {parts}"
+    late = int(stragglers["is_straggler"].sum())
+    tail = f"{late:,} straggler{'s' * (late != 1)}" if late else "no stragglers"
+    return f"{total}: {parts}; {tail}"

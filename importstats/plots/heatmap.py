@@ -1,0 +1,134 @@
+"""Heat map: what thousands of files do, on one image."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Final
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from importstats.analysis.samples import FileSamples
+from importstats.arrays import Floats, Ints
+from importstats.plots.files import ROW_ORDER, files_finding, state_spans
+from importstats.plots.style import (
+    FILE_STATE_COLORS,
+    add_legend_above,
+    axes_or_new,
+    microseconds_or_none,
+    require_one_job,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    zone_at,
+)
+
+_HEATMAP_ROWS: Final = 500
+_HEATMAP_COLUMNS: Final = 400
+_DAY_US: Final = 86_400_000_000
+
+
+def plot_file_heatmap(
+    details: pd.DataFrame,
+    *,
+    at: datetime | None = None,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Files by time, coloured by progress: what thousands of files do, on one image.
+
+    Files stand in the order in which they started. Where there are more than fit, neighbours share
+    a line, which shows their mean progress, and failed or retried as soon as one of them is.
+
+    Parameters
+    ----------
+    details : DataFrame
+        A details frame of one job, expanded or runs.
+    at : datetime, optional
+        Leave out what was seen later.
+    zone, ax
+        As for :func:`plot_progress`.
+
+    Returns
+    -------
+    Axes
+    """
+    require_one_job(details)
+    ax = axes_or_new(ax, (9, 4.5))
+    samples = FileSamples.of(details, microseconds_or_none(at))
+    if not len(samples.key):
+        return say_nothing(ax, "No files yet: the server lists them when it imports")
+    files, spans = state_spans(samples)
+    begin, last = int(samples.slot_time.min()), int(samples.slot_time.max())
+    zone = zone_at(zone, pd.Timestamp(last, unit="us", tz="UTC"))
+    columns = min(_HEATMAP_COLUMNS, max(2, len(np.unique(samples.slot_time))))
+    grid = np.linspace(begin, max(last, begin + 1_000_000), columns).astype(np.int64)
+    image = _progress_image(samples, files, grid)
+    shown = ax.imshow(
+        image,
+        aspect="auto",
+        interpolation="nearest",
+        extent=(grid[0] / _DAY_US, grid[-1] / _DAY_US, len(files), 0),
+        cmap=_heat_map(),
+        vmin=0,
+        vmax=100,
+        rasterized=True,
+    )
+    bar = shown.axes.figure.colorbar(shown, ax=ax, pad=0.01, aspect=30)
+    bar.set_label("progress (%)")
+    bar.outline.set_visible(False)
+    seen = set(spans["state"])
+    extremes = [
+        Patch(color=FILE_STATE_COLORS[name], label=name)
+        for name in ("retry", "failed")
+        if name in seen
+    ]
+    taken = add_legend_above(ax, extremes) if extremes else 0.0
+    ax.set_ylabel("files, by start")
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    set_time_axis(ax, zone)
+    set_title(ax, files_finding(files, None), taken_in=taken)
+    return ax
+
+
+def _heat_map() -> ListedColormap:
+    cmap = matplotlib.colormaps["cividis"].with_extremes(
+        under=FILE_STATE_COLORS["failed"], over=FILE_STATE_COLORS["retry"], bad=(0, 0, 0, 0)
+    )
+    assert isinstance(cmap, ListedColormap)  # noqa: S101 -- cividis is one
+    return cmap
+
+
+def _progress_image(samples: FileSamples, files: pd.DataFrame, grid: Ints) -> Floats:
+    """Progress of each file (or group of neighbours) at each time; -1 failed, 101 retried."""
+    order = files.sort_values(ROW_ORDER, kind="stable").index.to_numpy()
+    progress = samples.values("progress_pct")
+    progress = np.where(samples.in_state("completed"), 100.0, progress)
+    progress = np.where(samples.in_state("", "none", "pending"), 0.0, progress)
+    failed, retried = samples.in_state("failed"), samples.in_state("retry")
+    begin = np.searchsorted(samples.key, order, side="left")
+    groups = np.array_split(np.arange(len(order)), min(_HEATMAP_ROWS, len(order)))
+    # One sorted number for file and time, so that one search finds all samples of the image.
+    offset = int(samples.time.min())
+    span = int(max(samples.time.max(), grid[-1])) - offset + 1
+    place = samples.key * span + (samples.time - offset)
+    image = np.full((len(groups), len(grid)), np.nan)
+    for row, group in enumerate(groups):
+        wanted = order[group][:, None] * span + (grid - offset)[None, :]
+        found = np.searchsorted(place, wanted, side="right") - 1
+        known = found >= begin[group][:, None]
+        found = np.maximum(found, 0)
+        values = np.where(known, progress[found], np.nan)
+        there = ~np.isnan(values)
+        count = there.sum(axis=0)
+        total = np.where(there, values, 0.0).sum(axis=0)
+        line = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        line = np.where((known & retried[found]).any(axis=0), 101.0, line)
+        image[row] = np.where((known & failed[found]).any(axis=0), -1.0, line)
+    return image

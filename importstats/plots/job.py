@@ -1,0 +1,164 @@
+"""One figure of one job: progress with phases and ETA, throughput, and every file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.rates import throughput
+from importstats.analysis.words import headline
+from importstats.names import END_PHASES
+from importstats.plots.files import files_height, plot_files, with_room
+from importstats.plots.progress import draw_progress
+from importstats.plots.rates import plot_throughput
+from importstats.plots.style import (
+    OTHER_COLOR,
+    TITLE_CHARACTERS,
+    ShownFigure,
+    days,
+    label,
+    require_one_job,
+    say_nothing,
+    wrapped,
+    zone_at,
+)
+
+_NAMED_IN_OVERVIEW: Final = 36
+
+
+def overview(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame | None = None,
+    *,
+    at: datetime | None = None,
+    history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+    zone: tzinfo | None = None,
+) -> Figure:
+    """One figure of one job: progress with phases and ETA, throughput, and every file.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        The job's frames, see :mod:`importstats.store.frames`.
+    at : datetime, optional
+        Now; by default the time of the latest snapshot.
+    history : DataFrame or sequence of DataFrame, optional
+        Jobs frames of earlier jobs, for the ETA.
+    zone : tzinfo, optional
+        Zone of the times shown, by default the reader's.
+
+    Returns
+    -------
+    Figure
+        Not known to pyplot: nothing to close. Save it with ``savefig``.
+
+    Raises
+    ------
+    ValueError
+        The frames hold several jobs.
+    """
+    require_one_job(jobs)
+    if jobs["observed_at"].isna().all():
+        figure = ShownFigure(figsize=(10, 3), layout="constrained")
+        say_nothing(figure.subplots(), "No snapshots yet")
+        return figure
+    at = at or jobs["observed_at"].max()
+    estimates = eta(jobs, details, history=history, at=at)
+    judged = None if details is None or details.empty else stragglers(details, at=at)
+    return draw_overview(
+        jobs, details, estimates, judged, throughput(jobs, by="job"), at=at, zone=zone
+    )
+
+
+def draw_overview(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame | None,
+    eta: pd.DataFrame,
+    stragglers: pd.DataFrame | None,
+    rates: pd.DataFrame,
+    *,
+    at: datetime,
+    zone: tzinfo | None = None,
+) -> Figure:
+    """The figure of :func:`overview` from results that are there already.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        The job's frames.
+    eta, stragglers, rates : DataFrame
+        Results of :func:`~importstats.eta`, :func:`~importstats.stragglers` (or
+        ``None``) and :func:`~importstats.throughput` by job.
+    at : datetime
+        Now.
+    zone : tzinfo, optional
+        Zone of the times shown, by default the reader's.
+
+    Returns
+    -------
+    Figure
+    """
+    zone = zone_at(zone, at)
+    flows = bool(rates["rows_per_s_window"].gt(0).any())
+    heights = [2.7]
+    if flows:
+        heights.append(1.5)
+    if details is not None and not details.empty:
+        heights.append(files_height(details, stragglers, named=_NAMED_IN_OVERVIEW) - 0.7)
+    figure = ShownFigure(figsize=(11, sum(heights) + 0.5 * len(heights)), layout="constrained")
+    grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
+    panels = list(grid[:, 0])
+    draw_progress(panels[0], jobs, eta, zone)
+    limits = panels[0].get_xlim()
+    if flows:
+        plot_throughput(rates, zone=zone, ax=panels[1])
+    if details is not None and not details.empty:
+        plot_files(details, stragglers, at=at, named=_NAMED_IN_OVERVIEW, zone=zone, ax=panels[-1])
+    _share_time(panels, limits, jobs, eta, at)
+    for panel in panels[:-1]:
+        panel.set_xlabel("")
+    figure.suptitle(
+        wrapped(label(headline(jobs, eta, stragglers, zone=zone), TITLE_CHARACTERS), 10.5, 15),
+        x=0.01,
+        ha="left",
+        fontsize=13,
+        fontweight="bold",
+    )
+    return figure
+
+
+def _share_time(
+    panels: Sequence[Axes],
+    limits: tuple[float, float],
+    jobs: pd.DataFrame,
+    eta: pd.DataFrame,
+    at: datetime,
+) -> None:
+    """One time axis for all panels, and a line for now where the latest snapshot is old."""
+    now = float(days(pd.Series([at]))[0])
+    last = float(days(jobs["observed_at"]).max())
+    left, right = limits
+    if now - last > 0.02 * (right - left) and str(eta["phase"].iloc[-1]) not in END_PHASES:
+        right = max(right, now + 0.03 * (right - left))
+        for panel in panels:
+            panel.axvline(now, color=OTHER_COLOR, lw=1, ls=":")
+        panels[0].annotate(
+            "now",
+            (now, 2),
+            xytext=(-3, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize="small",
+        )
+    for note in panels[-1].texts:
+        if isinstance(note, Annotation) and note.get_gid() == "verdict":
+            right = max(right, with_room(panels[-1], left, note.xy[0], note.get_text()))
+    panels[0].set_xlim(left, right)

@@ -1,0 +1,291 @@
+"""Progress: how far a job is, in which phase, and when it was said to end."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Final
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from importstats.analysis.phase import phases, with_phase
+from importstats.analysis.words import answered_snapshots, clock, eta_text, headline
+from importstats.arrays import Floats
+from importstats.names import END_PHASES
+from importstats.plots.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    PHASE_COLORS,
+    TITLE_CHARACTERS,
+    add_grid,
+    add_legend,
+    axes_or_new,
+    days,
+    label,
+    require_one_job,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    share_text,
+    width_in,
+    zone_at,
+)
+from importstats.text import printable
+
+_BAND_ALPHA: Final = 0.16
+
+
+def plot_progress(
+    jobs: pd.DataFrame,
+    eta: pd.DataFrame | None = None,
+    *,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Progress over time on bands of the phases, and where it is going: the ETA cone.
+
+    The cone opens at the latest snapshot and reaches 100 % at the earliest (p10) and latest (p90)
+    end that the ETA gives; the dashed line ends at the median. Only its three ends are predicted,
+    the straight sides are a guide to the eye. A failed job, which says that its progress is 0,
+    keeps the progress it was last seen with, and a cross.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame of one job, see :mod:`importstats.store.frames`.
+    eta : DataFrame, optional
+        Its :func:`~importstats.eta`.
+    zone : tzinfo, optional
+        Zone of the times shown, by default the reader's.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        The frame holds several jobs.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> from matplotlib.figure import Figure
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "http://localhost:19530", "job_id": "7",
+    ...     "observed_at": pd.date_range("2026-05-18", periods=4, freq="60s", tz="UTC"),
+    ...     "state": ["Pending", "Importing", "Importing", "Importing"],
+    ...     "progress_pct": [5.0, 40.0, 55.0, 80.0], "imported_rows": [0, 0, 500, 1000],
+    ...     "total_rows": [0, 1000, 1000, 1000], "detail_count": [0, 3, 3, 3]})
+    >>> ax = plot_progress(jobs, zone=UTC, ax=Figure().subplots())
+    >>> ax.get_title(loc="left"), ax.get_xlabel()
+    ('IndexBuilding, 80 %', 'time (UTC)')
+    """
+    require_one_job(jobs)
+    ax = axes_or_new(ax, (9, 4))
+    if jobs["observed_at"].isna().all():
+        return say_nothing(ax, "No snapshots yet")
+    draw_progress(ax, jobs, eta, zone)
+    set_title(ax, label(headline(jobs, eta, zone=zone), TITLE_CHARACTERS), above_pt=20)
+    return ax
+
+
+def plot_eta(
+    eta: pd.DataFrame,
+    *,
+    end: datetime | None = None,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """The end that was predicted at each snapshot, with its interval, and the true end.
+
+    A prediction that holds is a level line. No end can lie below the grey diagonal, which is now.
+
+    Parameters
+    ----------
+    eta : DataFrame
+        The :func:`~importstats.eta` of one job.
+    end : datetime, optional
+        The true end. By default that of an eta row in the phase Completed.
+    zone, ax
+        As for :func:`plot_progress`.
+
+    Returns
+    -------
+    Axes
+    """
+    require_one_job(eta)
+    ax = axes_or_new(ax, (9, 4))
+    rows = eta.sort_values("observed_at")
+    if end is None:
+        end = _true_end(rows)
+    known = rows[rows["eta_p50"].notna() & ~rows["phase"].astype("str").isin(END_PHASES)]
+    if known.empty:
+        reason = _last_text(rows, "reason")
+        return say_nothing(
+            ax, label(f"No ETA: {reason}", TITLE_CHARACTERS) if reason else "No ETA yet"
+        )
+    zone = zone_at(zone, known["observed_at"].iloc[-1])
+    x = days(known["observed_at"])
+    p10, p50, p90 = (days(known[name]) for name in ("eta_p10", "eta_p50", "eta_p90"))
+    ax.fill_between(x, p10, p90, color=BLUE, alpha=0.2, lw=0, step="post", label="80 % interval")
+    ax.step(x, p50, where="post", color=BLUE, lw=1.8, label="predicted end")
+    if len(x) == 1:
+        ax.plot(x, p50, "o", color=BLUE)
+    if end is not None:
+        true = float(days(pd.Series([end]))[0])
+        ax.axhline(true, color=GREEN, lw=1.5, ls="--", label="true end")
+    # Early predictions can be months off; the axis shows the scale of the job's life.
+    best = float(days(pd.Series([end]))[0]) if end is not None else p50[-1]
+    span = max(best, x[-1]) - x[0] or 60 / 86_400
+    top = min(np.nanmax(np.append(p90, best)), max(x[0] + 2.5 * span, p90[-1]))
+    right = x[-1] if len(x) > 1 else x[-1] + span
+    ax.axline((x[0], x[0]), slope=1, color=GREY, lw=1, label="now")
+    ax.set_xlim(x[0], max(right, best if end is not None else right))
+    ax.set_ylim(x[0], top + 0.05 * (top - x[0]))
+    set_time_axis(ax, zone)
+    set_time_axis(ax, zone, which="y", label="predicted end")
+    add_legend(ax, loc="best")
+    add_grid(ax)
+    if end is None:
+        text = f"By the latest of {len(known):,} predictions it {eta_text(known, zone)}"
+        if str(rows["phase"].iloc[-1]) == "Failed":
+            text = (
+                f"It failed; by the last of {len(known):,} predictions it {eta_text(known, zone)}"
+            )
+    else:
+        inside = float(np.mean((p10 <= best) & (best <= p90)))
+        error = np.median(np.abs(p50 - best) / np.maximum(best - x, 1e-9))
+        text = (
+            f"The true end lay within the interval at {share_text(inside)} of the snapshots; "
+            f"median error {share_text(float(error))} of the time left"
+        )
+    set_title(ax, text)
+    return ax
+
+
+def _true_end(eta: pd.DataFrame) -> datetime | None:
+    done = eta[eta["phase"].astype("str").eq("Completed")]
+    if done.empty:
+        return None
+    first = done.iloc[0]
+    end = first["eta_p50"] if pd.notna(first["eta_p50"]) else first["observed_at"]
+    return pd.Timestamp(end).to_pydatetime()
+
+
+def _last_text(frame: pd.DataFrame, name: str) -> str:
+    value = frame[name].iloc[-1] if name in frame and len(frame) else None
+    return printable(str(value)) if pd.notna(value) else ""
+
+
+def draw_progress(
+    ax: Axes, jobs: pd.DataFrame, eta: pd.DataFrame | None, zone: tzinfo | None
+) -> None:
+    """Progress as a line on bands of the phases, with the cone of the ETA, and no title."""
+    told = answered_snapshots(jobs)
+    if told.empty:
+        told = with_phase(jobs).sort_values("observed_at")
+    zone = zone_at(zone, told["observed_at"].iloc[-1])
+    x = days(told["observed_at"])
+    failed = told["phase"].eq("Failed").to_numpy()
+    progress = np.where(failed, np.nan, told["progress_pct"].to_numpy(np.float64))
+    color = matplotlib.rcParams["text.color"]
+    ax.step(x, progress, where="post", color=color, lw=2, solid_joinstyle="round")
+    if np.isfinite(progress).sum() == 1:
+        ax.plot(x, progress, "o", color=color, clip_on=False, zorder=4)
+    runs = phases(jobs)
+    if failed.any():
+        at = float(days(runs.loc[runs["phase"].eq("Failed"), "start"])[0])
+        seen = np.flatnonzero(np.isfinite(progress))
+        level = progress[seen[-1]] if len(seen) else 0.0
+        ax.plot([x[seen[-1]] if len(seen) else at, at], [level, level], color=color, lw=2)
+        ax.plot([at], [level], "X", ms=10, color=PHASE_COLORS["Failed"], zorder=4)
+    right = x[-1]
+    if eta is not None and len(eta) and str(told["phase"].iloc[-1]) not in END_PHASES:
+        right = _draw_cone(ax, eta, x[-1], progress, zone)
+    right = right if right > x[0] else x[0] + 60 / 86_400
+    span = right - x[0]
+    ax.set_xlim(x[0] - 0.01 * span, right + 0.03 * span)
+    ax.set_ylim(0, 104)
+    ax.set_ylabel("progress (%)")
+    _draw_bands(ax, runs, x[-1])
+    set_time_axis(ax, zone)
+    ax.grid(axis="y", color="#808080", alpha=0.25, lw=0.6)
+
+
+def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: tzinfo) -> float:
+    """The cone from the latest snapshot; returns where the axis shall end."""
+    latest = eta.sort_values("observed_at").iloc[[-1]]
+    p10, p50, p90 = (float(days(latest[name])[0]) for name in ("eta_p10", "eta_p50", "eta_p90"))
+    known = progress[np.isfinite(progress)]
+    if not np.isfinite(p50) or not len(known):
+        return now
+    level = float(known[-1])
+    color = matplotlib.rcParams["text.color"]
+    # A far end must not press what has happened so far against the axis.
+    room = max(now - float(ax.dataLim.x0), 60 / 86_400)
+    right = min(p90 if np.isfinite(p90) else p50, now + room)
+    if np.isfinite(p10) and np.isfinite(p90):
+        ends = [p10, p90]
+        ax.fill([now, *ends], [level, 100, 100], color=color, alpha=0.14, lw=0, gid="eta-interval")
+        ax.plot(ends, [100, 100], color=color, lw=4, solid_capstyle="butt", alpha=0.4)
+    ax.plot([now, p50], [level, 100], color=color, lw=1.5, ls="--", gid="eta-median")
+    ax.plot([p50], [100], "o", color=color, ms=6, zorder=4)
+    text = clock(latest["eta_p50"].iloc[0], latest["observed_at"].iloc[0], zone, named=False)
+    inside = p50 <= right
+    ax.annotate(
+        text if inside else f"{text} →",
+        (p50, 100) if inside else (right, level),
+        xytext=(5, -8) if inside else (0, 4),
+        textcoords="offset points",
+        va="top" if inside else "bottom",
+        ha="left" if p50 < (now + 9 * right) / 10 else "right",
+        fontsize="small",
+    )
+    return right
+
+
+def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
+    """A band for each run of a phase, with its name above, or where it is narrow in a legend."""
+    start = days(runs["start"])
+    end = np.where(runs["end"].notna(), days(runs["end"]), last)
+    left, right = ax.get_xlim()
+    inch = width_in(ax) / (right - left)
+    unnamed: list[str] = []
+    for phase, begin, stop in zip(runs["phase"].astype("str"), start, end, strict=True):
+        color = PHASE_COLORS[phase]
+        if phase in END_PHASES:
+            ax.axvline(begin, color=color, lw=2, gid=f"phase:{phase}")
+            unnamed.append(phase)
+            continue
+        ax.axvspan(begin, stop, color=color, alpha=_BAND_ALPHA, lw=0, gid=f"phase:{phase}")
+        ax.plot(
+            [begin, stop],
+            [1, 1],
+            transform=ax.get_xaxis_transform(),
+            color=color,
+            lw=4,
+            solid_capstyle="butt",
+            clip_on=False,
+        )
+        if (stop - begin) * inch > 0.085 * len(phase):
+            ax.text(
+                (begin + stop) / 2,
+                1.025,
+                phase,
+                transform=ax.get_xaxis_transform(),
+                fontsize="small",
+                ha="center",
+            )
+        else:
+            unnamed.append(phase)
+    if unnamed:
+        add_legend(
+            ax, [Patch(color=PHASE_COLORS[name], label=name) for name in dict.fromkeys(unnamed)]
+        )

@@ -1,0 +1,175 @@
+"""Rates: rows and bytes per second over time, of a job or of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from importstats.analysis.words import clock
+from importstats.arrays import Floats
+from importstats.plots.style import (
+    BLUE,
+    CYCLE,
+    SKY,
+    add_grid,
+    add_legend,
+    add_legend_above,
+    axes_or_new,
+    common_folder,
+    days,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    short_name,
+    zone_at,
+)
+from importstats.text import format_rate
+
+_SPREAD_TIMES: Final = 200
+
+
+def plot_throughput(
+    rates: pd.DataFrame,
+    *,
+    unit: Literal["rows", "bytes"] = "rows",
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Rows (or bytes) per second over time.
+
+    Of one job, file, task or collection: the rate between two snapshots as an area, that over the
+    window as a line. Of up to eight: their windowed rates. Of more: the median and the middle
+    80 % of them.
+
+    Parameters
+    ----------
+    rates : DataFrame
+        A result of :func:`~importstats.throughput`, by anything.
+    unit : {"rows", "bytes"}
+    zone, ax
+        As for :func:`plot_progress`.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = axes_or_new(ax, (9, 3))
+    word = "rows" if unit == "rows" else "B"
+    rates = rates.sort_values("observed_at", kind="stable")
+    windowed, instant = f"{unit}_per_s_window", f"{unit}_per_s"
+    if rates[windowed].isna().all():
+        return say_nothing(ax, "No throughput yet: it takes two snapshots with rows")
+    zone = zone_at(zone, rates["observed_at"].iloc[-1])
+    names, codes = _rate_keys(rates)
+    if len(names) == 1:
+        x = days(rates["observed_at"])
+        ax.fill_between(
+            x, rates[instant], step="pre", color=SKY, alpha=0.45, lw=0, label="between snapshots"
+        )
+        width = 1.8 if len(x) < 300 else 1.1
+        ax.plot(x, rates[windowed], color=BLUE, lw=width, label="over the window")
+        text = _rate_finding(rates, windowed, word, zone)
+    elif len(names) <= len(CYCLE):
+        for code, name in enumerate(names):
+            own = rates[codes == code]
+            # Where nothing changed there is no sample: the rate of a sample reaches back.
+            x = days(own["observed_at"])
+            ax.step(x, own[windowed], where="pre", color=CYCLE[code], lw=1.4, label=name)
+        text = f"Throughput of {len(names)}: {_range_text(rates, codes, windowed, names, word)}"
+    else:
+        x, low, middle, high = _rate_spread(rates, codes, windowed)
+        ax.fill_between(x, low, high, color=SKY, alpha=0.35, lw=0, label="the middle 80 %")
+        ax.plot(x, middle, color=BLUE, lw=1.8, label=f"median of {len(names):,}")
+        text = f"Throughput of {len(names):,}: {_range_text(rates, codes, windowed, names, word)}"
+    many = 1 < len(names) <= len(CYCLE)
+    taken = 0.0 if many else add_legend_above(ax)
+    if many:
+        add_legend(ax, loc="upper right")
+    ax.set_ylim(0, None if rates[windowed].gt(0).any() else 1)
+    ax.set_ylabel("rows per second" if unit == "rows" else "bytes per second")
+    ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
+    ax.yaxis.set_major_locator(MaxNLocator(5))
+    set_time_axis(ax, zone)
+    add_grid(ax)
+    set_title(ax, text, taken_in=taken)
+    return ax
+
+
+def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[Any]]]:
+    """The names of what the rates are of, and per row which."""
+    for columns in (
+        ["source_uri", "job_id", "file_index", "file"],
+        ["source_uri", "job_id", "task"],
+        ["source_uri", "job_id"],
+        ["source_uri", "db_name", "collection_name"],
+        ["source_uri", "collection_name"],
+    ):
+        if set(columns) <= set(rates.columns):
+            codes = rates.groupby(columns, dropna=False, observed=True, sort=False).ngroup()
+            first = rates.assign(code=codes).drop_duplicates("code").sort_values("code")
+            kind = columns[-1].removesuffix("_id")
+            word = "" if kind in ("file", "collection_name") else f"{kind} "
+            folder = common_folder(first["file"]) if kind == "file" else ""
+            names = [word + short_name(name, folder) for name in first[columns[-1]]]
+            return names, codes.to_numpy()
+    raise ValueError("rates are what throughput() returns; these have no key columns")
+
+
+def _rate_spread(
+    rates: pd.DataFrame, codes: npt.NDArray[np.integer[Any]], column: str
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Times, and there the 10, 50 and 90 % quantiles over all keys.
+
+    Keys are sampled at times of their own: the rate of a sample holds back to the one before.
+    """
+    ordered = np.lexsort((rates["observed_at"].to_numpy(), codes))
+    x = days(rates["observed_at"])[ordered]
+    times = np.unique(x)
+    times = times[np.linspace(0, len(times) - 1, min(_SPREAD_TIMES, len(times))).astype(int)]
+    span = times[-1] - times[0] + 1
+    place = codes[ordered] * span + (x - times[0])
+    keys = np.arange(codes.max() + 1)
+    found = np.searchsorted(place, keys[:, None] * span + (times - times[0]) - 1e-9)
+    values = np.append(rates[column].to_numpy(np.float64, na_value=np.nan)[ordered], np.nan)
+    of_key = np.append(codes[ordered], -1)
+    table = np.where(of_key[found] == keys[:, None], values[found], np.nan)
+    known = np.isfinite(table).any(axis=0)
+    low, middle, high = np.nanquantile(table[:, known], [0.1, 0.5, 0.9], axis=0)
+    return times[known], low, middle, high
+
+
+def _rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> str:
+    values = rates[column]
+    peak = format_rate(values.max(), word)
+    moving = rates[values > 0]
+    if moving.empty:
+        what = "rows" if word == "rows" else "bytes"
+        return f"No {what} written yet"
+    mean = format_rate(float(moving[column].mean()), word)
+    latest = rates.iloc[-1]
+    if not latest[column] > 0:
+        since = clock(moving["observed_at"].iloc[-1], latest["observed_at"], zone)
+        return f"Nothing written since {since}; before, {mean} on average, {peak} at most"
+    return f"{format_rate(latest[column], word)} at last; {mean} on average, {peak} at most"
+
+
+def _range_text(
+    rates: pd.DataFrame,
+    codes: npt.NDArray[np.integer[Any]],
+    column: str,
+    names: Sequence[str],
+    word: str,
+) -> str:
+    means = rates.groupby(codes)[column].mean().to_numpy()
+    slow, fast = int(np.nanargmin(means)), int(np.nanargmax(means))
+    return (
+        f"{names[slow]} is slowest with {format_rate(float(means[slow]), word)}, "
+        f"{names[fast]} fastest with {format_rate(float(means[fast]), word)} on average"
+    )

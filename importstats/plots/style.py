@@ -1,0 +1,270 @@
+"""Style: the colours, and what all plots do alike: axes, titles, legends, times and names."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from io import BytesIO
+from itertools import takewhile
+from typing import Any, Final, Literal
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import dates as mdates
+from matplotlib import font_manager
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from importstats.analysis.phase import job_codes
+from importstats.analysis.words import in_zone
+from importstats.arrays import Floats
+from importstats.text import UNKNOWN, format_percent, printable
+
+GREY: Final = "#999999"
+ORANGE: Final = "#E69F00"
+SKY: Final = "#56B4E9"
+GREEN: Final = "#009E73"
+YELLOW: Final = "#F0E442"
+BLUE: Final = "#0072B2"
+VERMILLION: Final = "#D55E00"
+PURPLE: Final = "#CC79A7"
+WINE: Final = "#882255"
+
+#: One colour per phase.
+PHASE_COLORS: Final[Mapping[str, str]] = {
+    "Pending": GREY,
+    "PreImporting": SKY,
+    "Importing": BLUE,
+    "Sorting": PURPLE,
+    "IndexBuilding": ORANGE,
+    "Uncommitted": YELLOW,
+    "Committing": WINE,
+    "Completed": GREEN,
+    "Failed": VERMILLION,
+    "Unknown": "#CCCCCC",
+}
+
+#: One colour per state of a file, in lower case; others are drawn in :data:`OTHER_COLOR`.
+FILE_STATE_COLORS: Final[Mapping[str, str]] = {
+    "pending": "#BBBBBB",
+    "none": "#BBBBBB",
+    "": "#BBBBBB",
+    "inprogress": BLUE,
+    "retry": PURPLE,
+    "completed": GREEN,
+    "failed": VERMILLION,
+}
+
+#: One colour per verdict of :func:`~importstats.stragglers`.
+VERDICT_COLORS: Final[Mapping[str, str]] = {
+    "ok": BLUE,
+    "done": GREEN,
+    "waiting": "#BBBBBB",
+    "big": SKY,
+    "slow": ORANGE,
+    "stuck": VERMILLION,
+    "retried": PURPLE,
+    "failed": WINE,
+}
+
+#: The colour of what has none of its own.
+OTHER_COLOR: Final = "#666666"
+
+# ETA methods and other things that come in any number.
+CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, WINE, GREY)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# A title may be so many characters; a name in it less.
+TITLE_CHARACTERS: Final = 400
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, whatever backend pyplot has or has not set up."""
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        self.savefig(png, format="png", dpi=100)
+        return png.getvalue()
+
+
+def label(text: object, limit: int = 60) -> str:
+    r"""A server's text as matplotlib can draw it, shortened at the front, where names are alike.
+
+    On one line of printable characters; ``$`` escaped, so that it never starts mathtext; and what
+    the font cannot draw replaced, unless it is left to the fonts of the one who looks at it
+    (``svg.fonttype`` is ``none``).
+
+    Examples
+    --------
+    >>> label("$x$\x1b[31m")
+    '\\$x\\$ [31m'
+    >>> label("exports/2026/part-00001.parquet", 20)
+    '…/part-00001.parquet'
+    """
+    line = printable(str(text), 4096)
+    if len(line) > limit:
+        line = "…" + line[-(limit - 1) :]
+    if matplotlib.rcParams["svg.fonttype"] != "none":
+        drawable = _drawable(tuple(matplotlib.rcParams["font.family"]))
+        line = "".join(c if ord(c) in drawable else "\ufffd" for c in line)
+    return line.replace("$", r"\$")
+
+
+@lru_cache(maxsize=8)
+def _drawable(families: tuple[str, ...]) -> frozenset[int]:
+    """The characters that the fonts in use have."""
+    found = (
+        font_manager.findfont(font_manager.FontProperties(family=[family])) for family in families
+    )
+    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in found))
+
+
+def common_folder(names: pd.Series[Any]) -> str:
+    """The folder that all files are in, with its slash; empty if there is one file or none."""
+    distinct = names.dropna().astype("str").unique().tolist()
+    if len(distinct) < 2:
+        return ""
+    # All that lies between the first and the last name begins with what these two share.
+    first, last = min(distinct).split("/")[:-1], max(distinct).split("/")[:-1]
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return "".join(f"{folder}/" for folder, _ in shared)
+
+
+def short_name(name: object, prefix: str) -> str:
+    """A file's name without the folder that all share, as :func:`label` shows it."""
+    text = "" if pd.isna(name) else str(name)  # type: ignore[call-overload]
+    return label(text.removeprefix(prefix), 34)
+
+
+def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The axes given, or those of a new pyplot figure."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot  # Slow to import, and not needed by who brings axes.
+
+    return pyplot.figure(figsize=size, layout="constrained").subplots()
+
+
+def say_nothing(ax: Axes, text: str) -> Axes:
+    """Say why there is nothing to draw."""
+    ax.set_axis_off()
+    set_title(ax, text)
+    return ax
+
+
+def wrapped(text: str, width_in: float, size_pt: float) -> str:
+    """A text broken into lines that fit a width."""
+    return "\n".join(textwrap.wrap(text, max(20, int(width_in * 72 / (0.49 * size_pt)))))
+
+
+def width_in(ax: Axes) -> float:
+    """About how wide the axes are, in inches."""
+    figure = ax.get_figure(root=True)
+    # A little more than matplotlib's default margins leave, as the layout engine finds out later.
+    share = 1.08 * ax.get_position().width
+    return 8.0 if figure is None else float(figure.get_figwidth() * share)
+
+
+def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6) -> None:
+    """A title at the left, broken where the axes (less what is taken of their width) end."""
+    size = 11
+    lines = wrapped(text, width_in(ax) - taken_in, size)
+    ax.set_title(lines, loc="left", fontsize=size, pad=above_pt)
+
+
+def add_legend(
+    ax: Axes,
+    handles: Sequence[Artist] | None = None,
+    loc: Literal["lower right", "upper right", "upper left", "best"] = "lower right",
+) -> None:
+    """A legend that what lies below it does not disturb."""
+    if handles is None:
+        handles, _ = ax.get_legend_handles_labels()
+    ax.legend(handles=handles, fontsize="small", loc=loc, framealpha=0.85, edgecolor="none")
+
+
+def add_legend_above(ax: Axes, handles: Sequence[Artist] | None = None) -> float:
+    """A legend above the axes at the right; returns about how wide it is, in inches."""
+    if handles is None:
+        handles, _ = ax.get_legend_handles_labels()
+    ax.legend(
+        handles=handles,
+        frameon=False,
+        fontsize="small",
+        ncols=len(handles),
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        borderaxespad=0.1,
+    )
+    return sum(0.6 + 0.085 * len(str(handle.get_label())) for handle in handles)
+
+
+def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Faint lines, and no frame at the top and the right."""
+    ax.grid(axis=axis, color="#808080", alpha=0.25, lw=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def set_time_axis(
+    ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", label: str = "time"
+) -> None:
+    """An axis of times in a zone, which its label names."""
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
+    formatter = mdates.ConciseDateFormatter(locator, tz=zone)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(formatter)
+    low, _ = ax.get_xlim() if which == "x" else ax.get_ylim()
+    begin: datetime = mdates.num2date(low, tz=zone)
+    axis.set_label_text(f"{label} ({begin.tzname() or zone})")
+    if which == "y":
+        axis.get_offset_text().set_visible(False)  # The date stands at the time axis.
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def zone_at(zone: tzinfo | None, time: datetime) -> tzinfo:
+    """The zone, or the reader's own as it is at that time."""
+    if zone is not None:
+        return zone
+    local = in_zone(time, None).tzinfo
+    assert local is not None  # noqa: S101 -- astimezone gives one
+    return local
+
+
+def days(times: pd.Series[Any]) -> Floats:
+    """Times as matplotlib's days since 1970; NaN where missing."""
+    days = mdates.date2num(times.to_numpy(dtype="datetime64[us]"))
+    return np.asarray(days, dtype=np.float64)
+
+
+def microseconds_or_none(at: datetime | None) -> int | None:
+    """A time as microseconds since 1970."""
+    return None if at is None else (in_zone(at, UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def duration_unit(seconds: float) -> tuple[float, str]:
+    """The seconds and the name of the unit that suits a duration."""
+    for size, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return size, unit
+    return 1.0, "s"
+
+
+def share_text(share: float) -> str:
+    """A share as a whole percentage."""
+    return format_percent(round(100 * share)) if np.isfinite(share) else UNKNOWN
+
+
+def require_one_job(frame: pd.DataFrame) -> None:
+    """Raise ``ValueError`` if the frame holds several jobs."""
+    _, keys = job_codes(frame)
+    if len(keys) > 1:
+        raise ValueError(
+            f"this draws one job and the frame holds {len(keys)}: select one by source_uri and "
+            "job_id, or compare them with plot_comparison"
+        )
