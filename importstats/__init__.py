@@ -31,12 +31,12 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import (
+from importstats.sources.answers import parse_response
+from importstats.sources.file_names import parse_file_name
+from importstats.sources.messages import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
-    parse_file_name,
-    parse_response,
 )
 from importstats.sources.rest import ImportClient
 from importstats.sources.snapshot import Snapshot

@@ -32,7 +32,8 @@ from importstats.errors import ImportStatsError
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.plots import overview
 from importstats.reports import report
-from importstats.sources.answers import GetImportProgressResponse, parse_response
+from importstats.sources.answers import parse_response
+from importstats.sources.messages import GetImportProgressResponse
 from importstats.sources.snapshot import Snapshot, new_snapshot_id
 from importstats.store import SnapshotStore
 from importstats.store.frames import details_frame, jobs_frame

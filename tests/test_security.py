@@ -38,7 +38,8 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import ImportJobRecord, parse_job_list, parse_response
+from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.messages import ImportJobRecord
 from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs

@@ -27,7 +27,7 @@ from importstats.errors import (
     StoreError,
     UnauthorizedError,
 )
-from importstats.sources.answers import ImportJobRecord
+from importstats.sources.messages import ImportJobRecord
 from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore

@@ -37,7 +37,7 @@ from importstats.errors import (
     UnreachableError,
 )
 from importstats.names import END_PHASES, FILE_STATES, JOB_KEY, PHASES
-from importstats.sources.answers import ImportJobRecord
+from importstats.sources.messages import ImportJobRecord
 from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore

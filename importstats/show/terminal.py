@@ -22,7 +22,7 @@ from importstats.analysis.scoring import Backtest
 from importstats.analysis.totals import summary
 from importstats.fleets import Fleet
 from importstats.names import END_PHASES
-from importstats.sources.answers import ImportJobRecord
+from importstats.sources.messages import ImportJobRecord
 from importstats.text import (
     UNKNOWN,
     format_bytes,

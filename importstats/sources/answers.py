@@ -1,6 +1,6 @@
-"""The typed answer of ``GetImportProgress``, and the one parser for every dialect of it.
+"""The one parser for every dialect of the import API's answers.
 
-Field names are the wire's, in snake case. The dialects (Milvus 2.4 to 3.0, Zilliz Cloud v1 and v2)
+The dialects (Milvus 2.4 to 3.0, Zilliz Cloud v1 and v2)
 differ in names, types and in what they leave out; :func:`parse_response` accepts all of them under
 three rules:
 
@@ -19,120 +19,21 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from importstats.errors import BadResponseError, JobNotFoundError, ServerError, UnauthorizedError
+from importstats.sources.messages import (
+    INT64_MAX,
+    GetImportProgressResponse,
+    ImportJobRecord,
+    ImportProgressData,
+    ImportProgressDetail,
+)
 from importstats.text import excerpt
 
-INT64_MAX: Final = 2**63 - 1
 SUCCESS_CODES: Final = frozenset({0, 200})
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
-Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
-
-# `extra` is ours, not the wire's: no server can send a field of this name.
-_NOT_ON_THE_WIRE: Final = "(extra)"
-
-
-def _wire_name(name: str) -> str:
-    if name == "extra":
-        return _NOT_ON_THE_WIRE
-    head, *tail = name.split("_")
-    return head + "".join(word.capitalize() for word in tail)
-
-
-class ImportProgressDetail(
-    msgspec.Struct, rename=_wire_name, forbid_unknown_fields=True, kw_only=True, gc=False
-):
-    """One source file of a job, as the server reported it.
-
-    Attributes
-    ----------
-    file_name : str or None
-        The printed list of paths, as sent; see :func:`parse_file_name`.
-    file_size : int or None
-        Size of the file in bytes.
-    progress : float or None
-        Percent, 0 to 100. Files of one task share it.
-    complete_time : str or None
-        RFC 3339, empty or ``None`` until the file is done.
-    state : str or None
-        ``Pending``, ``InProgress``, ``Completed``, ``Failed``, ``Retry``, ``None`` or a newer one.
-    imported_rows, total_rows : int or None
-        Rows. ``total_rows`` has been seen to be the job's total instead of the file's.
-    reason : str or None
-        Why the file failed.
-    extra : dict
-        Unknown fields and unusable values, by wire name.
-    """
-
-    file_name: str | None = None
-    file_size: Count | None = None
-    progress: Percent | None = None
-    complete_time: str | None = None
-    state: str | None = None
-    imported_rows: Count | None = None
-    total_rows: Count | None = None
-    reason: str | None = None
-    extra: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-class ImportProgressData(
-    msgspec.Struct, rename=_wire_name, forbid_unknown_fields=True, kw_only=True
-):
-    """The job itself: state, progress, rows and one detail per source file.
-
-    Attributes are those of :class:`ImportProgressDetail` for the job as a whole, and
-    ``collection_name``, ``job_id`` and ``details``.
-    """
-
-    collection_name: str | None = None
-    job_id: str | None = None
-    complete_time: str | None = None
-    state: str | None = None
-    progress: Percent | None = None
-    imported_rows: Count | None = None
-    total_rows: Count | None = None
-    reason: str | None = None
-    file_size: Count | None = None
-    details: list[ImportProgressDetail] = msgspec.field(default_factory=list)
-    extra: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-class GetImportProgressResponse(
-    msgspec.Struct, rename=_wire_name, forbid_unknown_fields=True, kw_only=True
-):
-    """A whole answer: the envelope and its data.
-
-    Attributes
-    ----------
-    status : int
-        0 (early 2.4: 200) for success, whether the server called it ``status`` or ``code``.
-    message : str or None
-        The server's words, mostly empty.
-    data : ImportProgressData
-        The job.
-    extra : dict
-        Unknown fields of the envelope.
-    """
-
-    status: int = 0
-    message: str | None = None
-    data: ImportProgressData = msgspec.field(default_factory=ImportProgressData)
-    extra: dict[str, Any] = msgspec.field(default_factory=dict)
-
-
-class ImportJobRecord(msgspec.Struct, kw_only=True):
-    """One job as ``list`` reports it. ``progress`` is in percent."""
-
-    job_id: str
-    collection_name: str | None = None
-    state: str | None = None
-    progress: float | None = None
-    reason: str | None = None
-    extra: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class _PlainEnvelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -484,81 +385,3 @@ def _convert(
 
 
 _WIRE_NAMES: Final = {name: wire for wire, (name, _) in _DETAIL_FIELDS.items()}
-
-
-class FileName(NamedTuple):
-    """A detail's ``fileName``, taken apart.
-
-    Attributes
-    ----------
-    paths : tuple of str
-        The paths of the import file: one, or several for a set of numpy files.
-    display : str
-        One short name for it: the path, or the first path and how many more.
-    """
-
-    paths: tuple[str, ...]
-    display: str
-
-
-def parse_file_name(printed: str | None) -> FileName:
-    """Take a printed ``fileName`` apart, whichever way the server printed it.
-
-    Servers print a Go list (``[x.npy y.npy]``, no quotes, so a space may separate paths or
-    belong to one: a path is taken to end where a known file extension does), a protobuf message
-    (``id:7 paths:"a.parquet"``) or a bare path.
-
-    Examples
-    --------
-    >>> parse_file_name("[a/ids.npy a/vectors.npy]")
-    FileName(paths=('a/ids.npy', 'a/vectors.npy'), display='a/ids.npy +1')
-    >>> parse_file_name("[in/my file (2).parquet]").paths
-    ('in/my file (2).parquet',)
-    >>> parse_file_name('id:449839014328146740 paths:"/a/1.parquet" ').paths
-    ('/a/1.parquet',)
-    >>> parse_file_name(None)
-    FileName(paths=(), display='')
-    """
-    paths = tuple(_paths(printed.strip())) if printed else ()
-    if not paths:
-        return FileName((), "")
-    return FileName(paths, paths[0] if len(paths) == 1 else f"{paths[0]} +{len(paths) - 1}")
-
-
-_QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
-_PROTO: Final = re.compile(rf"(?:id:\d+\s*)?(?:paths:{_QUOTED}\s*)*")
-_QUOTED_LIST: Final = re.compile(rf"\[{_QUOTED}(?:,?\s*{_QUOTED})*\]")
-_PATH: Final = re.compile(
-    r"\S.*?\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)(?=\s|$)|\S.*$", re.IGNORECASE | re.DOTALL
-)
-
-
-def _paths(printed: str) -> list[str]:
-    if printed.startswith(("id:", "paths:")) and _PROTO.fullmatch(printed):
-        return [_unquote(quoted) for quoted in re.findall(_QUOTED, printed)]
-    if not (printed.startswith("[") and printed.endswith("]")):
-        return [printed]
-    if _QUOTED_LIST.fullmatch(printed):
-        return [_unquote(quoted) for quoted in re.findall(_QUOTED, printed)]
-    return _PATH.findall(printed[1:-1].rstrip())
-
-
-def _unquote(quoted: str) -> str:
-    """The text of a double-quoted literal with the escapes that Go, protobuf and JSON share."""
-    raw = re.sub(
-        rb"\\([0-7]{3})|\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\(.)",
-        _unescape,
-        quoted[1:-1].encode(),
-    )
-    return raw.decode("utf-8", "replace")
-
-
-def _unescape(match: re.Match[bytes]) -> bytes:
-    octal, hexadecimal, unicode, char = match.groups()
-    if octal:
-        return bytes([int(octal, 8) & 0xFF])
-    if hexadecimal:
-        return bytes([int(hexadecimal, 16)])
-    if unicode:
-        return chr(int(unicode, 16)).encode("utf-8", "replace")
-    return {b"n": b"\n", b"t": b"\t", b"r": b"\r"}.get(char, char)

@@ -74,14 +74,14 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import (
+from importstats.sources.endpoint import from_environment, parse_endpoint
+from importstats.sources.messages import (
     INT64_MAX,
     GetImportProgressResponse,
     ImportJobRecord,
     ImportProgressData,
     ImportProgressDetail,
 )
-from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.snapshot import Snapshot
 from importstats.text import excerpt
 

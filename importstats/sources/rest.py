@@ -31,14 +31,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import (
-    GetImportProgressResponse,
-    ImportJobRecord,
-    decode_object,
-    parse_job_list,
-    parse_response,
-)
+from importstats.sources.answers import decode_object, parse_job_list, parse_response
 from importstats.sources.endpoint import from_environment, parse_endpoint
+from importstats.sources.messages import GetImportProgressResponse, ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.text import excerpt, without_secrets
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from importstats.sources.answers import GetImportProgressResponse
+from importstats.sources.messages import GetImportProgressResponse
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ENTROPY_BITS: Final = 10

@@ -32,7 +32,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.sources.answers import GetImportProgressResponse, parse_file_name, parse_response
+from importstats.sources.answers import parse_response
+from importstats.sources.file_names import parse_file_name
+from importstats.sources.messages import GetImportProgressResponse
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.schema import details_table, jobs_table

@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.sources.answers import ImportProgressDetail
+from importstats.sources.messages import ImportProgressDetail
 from importstats.sources.snapshot import Snapshot
 
 SCHEMA_VERSION: Final = 1

@@ -13,7 +13,8 @@ from rich.console import Console
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import JobNotFoundError, StoreError, UnreachableError
 from importstats.show.live import watch
-from importstats.sources.answers import ImportJobRecord, parse_response
+from importstats.sources.answers import parse_response
+from importstats.sources.messages import ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs

@@ -18,8 +18,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
-from importstats.sources.answers import ImportProgressData, parse_file_name
+from importstats.sources.file_names import parse_file_name
 from importstats.sources.grpc import GrpcImportClient
+from importstats.sources.messages import ImportProgressData
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 

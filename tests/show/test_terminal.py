@@ -9,7 +9,8 @@ from rich.console import Console
 from importstats.analysis.scoring import backtest
 from importstats.show.terminal import job_view, print_job_list, print_scores, print_summary
 from importstats.simulator import simulate_job
-from importstats.sources.answers import ImportJobRecord, parse_response
+from importstats.sources.answers import parse_response
+from importstats.sources.messages import ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 

@@ -38,7 +38,8 @@ from importstats.simulator import (
 from importstats.simulator.layout import group_files
 from importstats.simulator.load import SteppedLoad
 from importstats.simulator.wire import describe_answer, encode
-from importstats.sources.answers import parse_file_name, parse_response
+from importstats.sources.answers import parse_response
+from importstats.sources.file_names import parse_file_name
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 GIB = 2**30

@@ -15,7 +15,8 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
 )
-from importstats.sources.answers import parse_file_name, parse_job_list, parse_response
+from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.file_names import parse_file_name
 from importstats.sources.snapshot import Snapshot
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 from importstats.text import excerpt, printable

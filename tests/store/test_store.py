@@ -24,11 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.errors import StoreError
-from importstats.sources.answers import (
+from importstats.sources.answers import parse_response
+from importstats.sources.messages import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
-    parse_response,
 )
 from importstats.sources.snapshot import Snapshot
 from importstats.store import (

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from importstats.errors import StoreError
-from importstats.sources.answers import (
+from importstats.sources.messages import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,

@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from importstats.errors import StoreError
-from importstats.sources.answers import (
+from importstats.sources.messages import (
     GetImportProgressResponse,
     ImportProgressData,
     ImportProgressDetail,
