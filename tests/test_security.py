@@ -28,8 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 import importstats
 from importstats.collect.collector import Collector
-from importstats.collect.delivery import Notifier
 from importstats.collect.metrics import MetricsServer
+from importstats.collect.notifier import Notifier
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,

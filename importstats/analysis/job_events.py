@@ -1,6 +1,6 @@
 """Events: what somebody wants to be told of a job, each under an id that never changes.
 
-:func:`events` finds them in frames; :mod:`importstats.collect.delivery` brings them to webhooks and
+:func:`events` finds them in frames; :mod:`importstats.collect.notifier` brings them to webhooks and
 commands. An id is made of what happened, not of when it was noticed, so whoever looks at the same
 store, at any time and after any crash, finds the same event under the same id.
 """

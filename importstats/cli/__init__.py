@@ -23,8 +23,8 @@ from rich.console import Console
 
 from importstats.analysis.baselines import BASELINES
 from importstats.analysis.scoring import backtest
-from importstats.collect.collector import CollectedJob, Collector, PollPolicy
-from importstats.collect.delivery import Notifier
+from importstats.collect.collector import Append, CollectedJob, Collector, PollPolicy
+from importstats.collect.notifier import Notifier
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -37,7 +37,8 @@ from importstats.errors import (
 from importstats.fleets import fleet
 from importstats.show import live, terminal
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
-from importstats.sources.rest import ImportClient, ProgressSource
+from importstats.sources.rest import ImportClient
+from importstats.sources.source import ProgressSource
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
@@ -274,7 +275,8 @@ def collect(
     _log_to_stderr(log_format)
     opened = SnapshotStore(store)
     with contextlib.ExitStack() as running:
-        notifier = None
+        notifier: Notifier | None = None
+        append: Append = opened.append
         if on_event:
             notifier = running.enter_context(Notifier(opened, source.uri, on_event))
         if metrics_port is not None:
@@ -285,7 +287,8 @@ def collect(
                     opened, source.uri, host=metrics_host, port=metrics_port, notifier=notifier
                 )
             )
-            source, opened = metrics.measured_source(source), metrics.measured_store(opened)
+            source = metrics.measured_source(source)
+            append = metrics.measured_append(opened.append)
         collector = Collector(
             source,
             opened,
@@ -295,6 +298,7 @@ def collect(
             policy=PollPolicy(min_interval, max_interval),
             discover_s=discover_interval,
             on_saved=notifier.notice if notifier else None,
+            append=append,
         )
         with _on_signals(collector.stop):
             collected = collector.run()

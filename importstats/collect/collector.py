@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from importstats.collect.log import log_event
 from importstats.errors import (
     ImportStatsError,
     JobNotFoundError,
@@ -28,12 +29,9 @@ from importstats.errors import (
     UnauthorizedError,
 )
 from importstats.sources.messages import ImportJobRecord
-from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
+from importstats.sources.source import ProgressSource
 from importstats.store import SnapshotStore
-from importstats.text import printable
-
-logger = logging.getLogger(__name__)
 
 #: Job states after which nothing changes any more.
 ENDED: Final = frozenset({"Completed", "Failed"})
@@ -136,6 +134,7 @@ class CollectedJob:
 
 
 Observer = Callable[[CollectedJob], None]
+Append = Callable[[Snapshot], None]
 
 # Work for a thread, and what the scheduler does with its outcome.
 _Result = Callable[[], None]
@@ -168,6 +167,8 @@ class Collector:
     on_saved : callable, optional
         Called with the :class:`CollectedJob` after each snapshot that was stored, in a worker
         thread.
+    append : callable, optional
+        How a snapshot is stored, for who measures it. Default: ``store.append``.
     """
 
     def __init__(
@@ -183,9 +184,11 @@ class Collector:
         discover_s: float = 30.0,
         workers: int = 8,
         on_saved: Observer | None = None,
+        append: Append | None = None,
     ) -> None:
         self.source = source
         self.store = store
+        self._append = append or store.append
         self.policy = policy or PollPolicy()
         self.follow = follow
         self.once = once
@@ -302,7 +305,7 @@ class Collector:
         except ImportStatsError as error:
             if not self.jobs and not self.follow:
                 raise  # Nothing was ever heard of this server: more likely a wrong URI.
-            _log(logging.WARNING, "cannot list jobs", reason=error)
+            log_event(logging.WARNING, "cannot list jobs", reason=error)
             return self._discovered
         new = [record for record in records if self._is_news(record)]
         return partial(self._discovered, new, {record.job_id for record in records})
@@ -317,9 +320,9 @@ class Collector:
                 if job_id not in listed:
                     del self.jobs[job_id]
         if not self.jobs and not new:
-            _log(logging.INFO, "no job to collect", source=self.source.uri)
+            log_event(logging.INFO, "no job to collect", source=self.source.uri)
         for record in new:
-            _log(logging.INFO, "found", job=record.job_id, state=record.state)
+            log_event(logging.INFO, "found", job=record.job_id, state=record.state)
             self._add(record.job_id)
 
     def _is_news(self, record: ImportJobRecord) -> bool:
@@ -343,7 +346,7 @@ class Collector:
         except ImportStatsError as error:
             self._note_failure(job, error)
             return partial(self._polled, job)
-        self.store.append(snapshot)
+        self._append(snapshot)
         self._note_saved(job, snapshot)
         job.since_compaction += 1
         if job.ended or self.once or job.since_compaction >= _COMPACT_EVERY:
@@ -356,7 +359,7 @@ class Collector:
         try:
             self.store.compact(job.job_id, final=job.ended)
         except StoreError as error:
-            _log(logging.WARNING, "cannot compact", job=job.job_id, reason=error)
+            log_event(logging.WARNING, "cannot compact", job=job.job_id, reason=error)
 
     def _polled(self, job: CollectedJob) -> None:
         if job.ended:
@@ -376,13 +379,13 @@ class Collector:
             rows=data.progress is None or data.progress < 70,
         )
         if job.failures:
-            _log(logging.INFO, "answers again", job=job.job_id, failures=job.failures)
+            log_event(logging.INFO, "answers again", job=job.job_id, failures=job.failures)
         job.failures = 0
         job.error = None
         job.state = data.state
         job.latest = snapshot
         job.snapshots += 1
-        _log(
+        log_event(
             logging.INFO,
             "saved",
             job=job.job_id,
@@ -408,8 +411,8 @@ class Collector:
             job.lost = True
         # The first failure opens the gap; that the job is lost closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
-            self.store.append(gap(job.job_id, self.source.uri, error))
-        _log(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
+            self._append(gap(job.job_id, self.source.uri, error))
+        log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
 
 
 def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
@@ -421,13 +424,3 @@ def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
         response=None,
         error=str(error),
     )
-
-
-def _log(level: int, event: str, **fields: object) -> None:
-    """An event with its fields: as ``key=value`` text, and as ``record.fields`` for JSON logs."""
-    shown = {
-        name: value if value is None or isinstance(value, int | float) else printable(str(value))
-        for name, value in fields.items()
-    }
-    text = " ".join(f"{name}={value}" for name, value in shown.items() if value is not None)
-    logger.log(level, "%s %s", event, text, extra={"event": event, "fields": shown})

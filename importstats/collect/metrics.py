@@ -12,10 +12,9 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pandas as pd
 
@@ -24,8 +23,10 @@ from importstats.analysis.job_events import events
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import with_phase
 from importstats.analysis.rates import throughput
-from importstats.collect.collector import _log as log_event
-from importstats.collect.delivery import Notifier
+from importstats.closing import Closing
+from importstats.collect.collector import Append
+from importstats.collect.log import log_event
+from importstats.collect.notifier import Notifier
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -38,8 +39,8 @@ from importstats.errors import (
 )
 from importstats.names import END_PHASES, FILE_STATES, JOB_KEY, PHASES
 from importstats.sources.messages import ImportJobRecord
-from importstats.sources.rest import ProgressSource
 from importstats.sources.snapshot import Snapshot
+from importstats.sources.source import ProgressSource
 from importstats.store import SnapshotStore
 from importstats.store.frames import jobs_frame, load_details, load_jobs
 from importstats.text import printable
@@ -78,7 +79,7 @@ _APPEND_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
 _QUANTILES: Final = {"0.1": "remaining_p10_s", "0.5": "remaining_p50_s", "0.9": "remaining_p90_s"}
 
 
-class MetricsServer:
+class MetricsServer(Closing):
     """Serves the metrics of one server's jobs in one store, as a context manager.
 
     Parameters
@@ -152,17 +153,6 @@ class MetricsServer:
         self.url = f"http://{shown}:{self._http.server_port}/metrics"
         log_event(logging.INFO, "serving metrics", url=self.url)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Listen no more."""
         self._http.shutdown()
@@ -173,9 +163,15 @@ class MetricsServer:
         """The source, with every poll counted and timed."""
         return _MeasuredSource(source, self._polls)
 
-    def measured_store(self, store: SnapshotStore) -> SnapshotStore:
-        """The store, with every append timed."""
-        return _MeasuredStore(store, self._polls)
+    def measured_append(self, append: Append) -> Append:
+        """The same as `append`, with every call timed and every failure counted."""
+        polls = self._polls
+
+        def timed(snapshot: Snapshot) -> None:
+            with polls.append_errors.count_exceptions(StoreError), polls.append_seconds.time():
+                append(snapshot)
+
+        return timed
 
 
 class _PollMetrics:
@@ -232,19 +228,6 @@ class _MeasuredSource:
 
     def close(self) -> None:
         self._source.close()
-
-
-class _MeasuredStore(SnapshotStore):
-    def __init__(self, store: SnapshotStore, metrics: _PollMetrics) -> None:
-        vars(self).update(vars(store))  # The same store, opened once.
-        self._metrics = metrics
-
-    def append(self, snapshots: Snapshot | Iterable[Snapshot]) -> None:
-        with (
-            self._metrics.append_errors.count_exceptions(StoreError),
-            self._metrics.append_seconds.time(),
-        ):
-            super().append(snapshots)
 
 
 class _EventCollector(Collector):

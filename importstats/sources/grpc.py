@@ -57,13 +57,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 from importstats.errors import (
     BadResponseError,
@@ -82,7 +79,7 @@ from importstats.sources.messages import (
     ImportProgressData,
     ImportProgressDetail,
 )
-from importstats.sources.snapshot import Snapshot
+from importstats.sources.source import Client
 from importstats.text import excerpt
 
 try:
@@ -97,7 +94,7 @@ _SERVICE: Final = "/milvus.proto.milvus.MilvusService"
 _DEFAULT_PORT: Final = {"http": 19530, "https": 443}
 
 
-class GrpcImportClient:
+class GrpcImportClient(Client):
     """Reads bulk-insert tasks from one server, over one gRPC channel.
 
     Thread-safe. Has the shape of :class:`importstats.ImportClient`.
@@ -165,21 +162,6 @@ class GrpcImportClient:
             response_deserializer=milvus_pb2.ListImportTasksResponse.FromString,
         )
 
-    def __repr__(self) -> str:
-        database = f", db_name={self.db_name!r}" if self.db_name else ""
-        return f"GrpcImportClient({self.uri!r}{database})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
@@ -203,20 +185,6 @@ class GrpcImportClient:
         for request, task in zip(requests, tasks, strict=True):
             self._check_status(task.status, f"task {request.task}")
         return progress_response(job_id, tasks)
-
-    def snapshot(self, job_id: str) -> Snapshot:
-        """The same as :meth:`describe`, with the time of its arrival and how long it took."""
-        started = time.monotonic()
-        answer = self.describe(job_id)
-        latency = time.monotonic() - started
-        return Snapshot(
-            observed_at=datetime.now(UTC),
-            job_id=job_id,
-            source_uri=self.uri,
-            response=answer,
-            request_latency_s=latency,
-            db_name=self.db_name,
-        )
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
         """The tasks the server knows, of one collection or of all, oldest first.

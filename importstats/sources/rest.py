@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -34,7 +32,7 @@ from importstats.errors import (
 from importstats.sources.answers import decode_object, parse_job_list, parse_response
 from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.messages import GetImportProgressResponse, ImportJobRecord
-from importstats.sources.snapshot import Snapshot
+from importstats.sources.source import Client
 from importstats.text import excerpt, without_secrets
 
 _JOBS: Final = "/v2/vectordb/jobs/import"
@@ -46,24 +44,7 @@ _CHUNK_BYTES: Final = 1 << 16
 _SHORTEST_MASKED: Final = 8
 
 
-class ProgressSource(Protocol):
-    """What a collector needs of a client: REST here, gRPC in :mod:`importstats.sources.grpc`."""
-
-    @property
-    def uri(self) -> str:
-        """The server, without secrets."""
-
-    def snapshot(self, job_id: str) -> Snapshot:
-        """One poll of one job."""
-
-    def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
-        """The jobs the server knows."""
-
-    def close(self) -> None:
-        """Close the connections."""
-
-
-class ImportClient:
+class ImportClient(Client):
     """Reads import jobs from one server, over one pooled HTTP session.
 
     Thread-safe, so one client serves a collector that polls many jobs at once.
@@ -129,21 +110,6 @@ class ImportClient:
         if self.db_name:
             self._session.headers["DB-Name"] = self.db_name.encode()
 
-    def __repr__(self) -> str:
-        database = f", db_name={self.db_name!r}" if self.db_name else ""
-        return f"ImportClient({self.uri!r}{database})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
@@ -169,20 +135,6 @@ class ImportClient:
                 "wrong id, or it ended and was forgotten"
             )
         return answer
-
-    def snapshot(self, job_id: str) -> Snapshot:
-        """The same as :meth:`describe`, with the time of its arrival and how long it took."""
-        started = time.monotonic()
-        answer = self.describe(job_id)
-        latency = time.monotonic() - started
-        return Snapshot(
-            observed_at=datetime.now(UTC),
-            job_id=job_id,
-            source_uri=self.uri,
-            response=answer,
-            request_latency_s=latency,
-            db_name=self.db_name,
-        )
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
         """The jobs the server knows, of one collection or of all.

@@ -264,6 +264,11 @@ class SnapshotStore:
         """Where the store is: an absolute path or a URI, without secrets."""
         return self._files.uri
 
+    @property
+    def sidecar_files(self) -> Files:
+        """The file system below :attr:`uri`, for what is kept beside the tables, as durably."""
+        return self._files
+
     def __repr__(self) -> str:
         return f"SnapshotStore({self.uri!r})"
 

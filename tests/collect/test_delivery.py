@@ -18,14 +18,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from importstats.collect.collector import Collector, PollPolicy
-from importstats.collect.delivery import (
-    Command,
-    DeliveryError,
-    Notifier,
-    Outbox,
-    Webhook,
-    parse_targets,
-)
+from importstats.collect.notifier import Notifier
+from importstats.collect.outbox import Outbox
+from importstats.collect.targets import Command, DeliveryError, Webhook, parse_targets
 from importstats.errors import ImportStatsError
 from importstats.simulator import SimulatorServer, make_shape
 from importstats.sources.rest import ImportClient
@@ -232,7 +227,7 @@ def test_a_command_may_leave_something_running_and_its_input_unread():
 def test_a_failed_delivery_is_tried_again_and_one_refused_event_holds_up_no_other(
     store, server, monkeypatch
 ):
-    monkeypatch.setattr("importstats.collect.delivery._FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("importstats.collect.notifier._FIRST_PAUSE_S", 0.01)
     refusals = itertools.cycle([500, 429, 410, 503])
 
     def answer(event):

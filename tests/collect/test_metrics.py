@@ -17,8 +17,8 @@ pytest.importorskip("prometheus_client", reason="needs importstats[prometheus]")
 from prometheus_client.parser import text_string_to_metric_families
 
 from importstats.collect.collector import Collector, PollPolicy
-from importstats.collect.delivery import Notifier
 from importstats.collect.metrics import MetricsServer
+from importstats.collect.notifier import Notifier
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -152,7 +152,8 @@ def test_polls_and_appends_of_a_collector_are_counted_and_timed(store):
 
         Collector(
             server.measured_source(client),
-            server.measured_store(store),
+            store,
+            append=server.measured_append(store.append),
             jobs=simulated.job_ids,
             policy=QUICK,
             on_saved=on_saved,
@@ -298,7 +299,7 @@ def test_a_scrape_that_takes_long_does_not_hold_up_polls(tmp_path):
         scraping.start()
         assert reading.wait(60)
         polled = server.measured_source(Source()).snapshot("8")
-        server.measured_store(store).append(polled)
+        server.measured_append(store.append)(polled)
         assert not go_on.is_set()
         go_on.set()
         scraping.join(60)
@@ -332,9 +333,9 @@ def test_a_snapshot_that_cannot_be_stored_is_counted(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     broken = SnapshotStore(tmp_path / "file" / "store")
     with served(SnapshotStore(tmp_path / "store")) as server:
-        measured = server.measured_store(broken)
+        append = server.measured_append(broken.append)
         with pytest.raises(StoreError):
-            measured.append(snapshot())
+            append(snapshot())
         assert value(scrape(server), "importstats_store_append_errors_total") == 1
 
 

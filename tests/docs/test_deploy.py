@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from importstats.cli import app
-from importstats.collect.delivery import Notifier
 from importstats.collect.metrics import MetricsServer
+from importstats.collect.notifier import Notifier
 from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore

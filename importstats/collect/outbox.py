@@ -1,0 +1,135 @@
+"""The outbox: events of a store's jobs, written down until every target has them.
+
+Whatever happens is first written down in the store and then delivered::
+
+    STORE/_events/since/cluster=CLUSTER.json    when events of this server were first asked for
+    STORE/_events/pending/EVENT_ID.json         not yet delivered to every target
+    STORE/_events/delivered/EVENT_ID.json       delivered; kept, so that it is not found again
+
+A process that dies in between leaves the event pending, and the next one delivers it. So an event
+can come twice, never not at all; its id (``Idempotency-Key``) tells the receiver.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from importstats.collect.log import log_event
+from importstats.collect.targets import Payload
+from importstats.store import SnapshotStore, slug
+
+_FOLDER: Final = "_events"
+
+
+class Outbox:
+    """The events of one server's jobs that are written down in a store. Thread-safe.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+    source_uri : str
+        The server; what others wrote down for other servers is left alone.
+    targets : sequence of str
+        Names of the targets to which an event is to be delivered.
+    """
+
+    def __init__(self, store: SnapshotStore, source_uri: str, targets: Sequence[str]) -> None:
+        self._files = store.sidecar_files
+        self._source_uri = source_uri
+        self._targets = set(targets)
+        self._asked_at = datetime.now(UTC)
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+
+    def since(self) -> datetime:
+        """When events of this server were first asked for: by this outbox, if never before.
+
+        Raises
+        ------
+        StoreError
+            As all methods: the store cannot be read or written.
+        """
+        path = f"{_FOLDER}/since/cluster={slug(self._source_uri)}.json"
+        try:
+            found = _decoded(self._files.read(path).to_pybytes())
+            return datetime.fromisoformat(found["since"])
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            self._files.put(path, _encoded({"since": self._asked_at.isoformat()}))
+            return self._asked_at
+
+    def add(self, payload: Payload) -> bool:
+        """Write an event down durably, unless it is known. Whether it was new."""
+        event_id = payload["id"]
+        with self._lock:
+            if event_id in self._known:
+                return False
+            is_new = not any(map(self._files.exists, (_delivered(event_id), _pending(event_id))))
+            if is_new:
+                entry = {"event": dict(payload), "delivered_to": []}
+                self._files.put(_pending(event_id), _encoded(entry))
+            self._known.add(event_id)
+            return is_new
+
+    def paths(self) -> list[str]:
+        """Where the pending events are, also those of other servers, the oldest first."""
+        infos = [info for info in self._files.entries(f"{_FOLDER}/pending") if info.is_file]
+        infos.sort(key=lambda info: (info.mtime_ns or 0, info.path))
+        return [self._files.relative(info) for info in infos]
+
+    def pending(self, target: str) -> Iterator[Payload]:
+        """The events still to be delivered to a target, the longest written down first."""
+        for path in self.paths():
+            entry = self._read(path)
+            if entry is None or entry["event"].get("source_uri") != self._source_uri:
+                continue
+            if target not in entry["delivered_to"]:
+                yield entry["event"]
+
+    def acknowledge(self, event_id: str, target: str) -> None:
+        """Note that an event was delivered to a target."""
+        with self._lock:
+            entry = self._read(_pending(event_id))
+            if entry is None:
+                return
+            entry["delivered_to"] = sorted({*entry["delivered_to"], target})
+            if self._targets <= set(entry["delivered_to"]):
+                self._files.put(_delivered(event_id), _encoded(entry))
+                self._files.delete(_pending(event_id))
+            else:
+                self._files.put(_pending(event_id), _encoded(entry))
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        """A pending entry; None if it is delivered by now, or is none."""
+        try:
+            entry = _decoded(self._files.read(path).to_pybytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            log_event(logging.WARNING, "event file is damaged and left out", file=path)
+            return None
+        is_entry = isinstance(entry.get("event"), dict) and "id" in entry["event"]
+        return {"delivered_to": [], **entry} if is_entry else None
+
+
+def _pending(event_id: str) -> str:
+    return f"{_FOLDER}/pending/{event_id}.json"
+
+
+def _delivered(event_id: str) -> str:
+    return f"{_FOLDER}/delivered/{event_id}.json"
+
+
+def _encoded(payload: Payload) -> bytes:
+    return json.dumps(payload).encode()
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    decoded = json.loads(content)
+    if not isinstance(decoded, dict):
+        raise ValueError("not a JSON object")
+    return decoded

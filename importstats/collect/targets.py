@@ -1,0 +1,253 @@
+"""Targets: where events go. A webhook gets each as JSON, a command on its standard input.
+
+They are named in logs and in the store without anything that may be a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import requests
+
+from importstats.errors import ImportStatsError
+from importstats.sources.endpoint import ENVIRONMENT
+from importstats.text import excerpt, printable
+from importstats.version import __version__
+
+Payload = Mapping[str, Any]
+
+
+class DeliveryError(ImportStatsError):
+    """A target did not take an event.
+
+    Attributes
+    ----------
+    retry_after_s : float
+        How long the target asked to be left alone; 0 if it did not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Target(Protocol):
+    """Where events go.
+
+    Attributes
+    ----------
+    name : str
+        The same for the same target in every process, and fit to be logged: without secrets.
+    """
+
+    name: str
+
+    def deliver(self, payload: Payload) -> None:
+        """Deliver one event, or raise :class:`DeliveryError`."""
+
+
+def parse_targets(texts: Iterable[str]) -> list[Target]:
+    """The targets that texts name, each once.
+
+    A target is ``https://...`` or ``http://...`` (a webhook), ``exec:COMMAND ...``, or
+    ``file:PATH``: a file with one target a line, which is where a webhook belongs whose address is
+    a secret. Empty lines and lines that start with ``#`` are left out there.
+
+    Raises
+    ------
+    ImportStatsError
+        A text names none, or a file cannot be read. The message does not repeat a target, which
+        may hold a secret.
+
+    Examples
+    --------
+    >>> targets = parse_targets(["https://user:secret@hooks.example/T0/B0?token=secret",
+    ...                          "exec:notify-send import"])
+    >>> [target.name for target in targets]
+    ['https://hooks.example#4c111f61', 'exec:notify-send#6d4d2f53']
+    """
+    targets: dict[str, Target] = {}
+    for text in texts:
+        for line in _lines(text.removeprefix("file:")) if text.startswith("file:") else [text]:
+            target = _parse_target(line)
+            targets[target.name] = target
+    return list(targets.values())
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeError) as error:
+        raise ImportStatsError(f"cannot read event targets from {path}: {_cause(error)}") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _parse_target(text: str) -> Target:
+    if text.startswith("exec:"):
+        return Command(text.removeprefix("exec:"))
+    if text.startswith(("https://", "http://")):
+        return Webhook(text)
+    raise ImportStatsError("an event target is https://..., http://..., exec:COMMAND or file:PATH")
+
+
+class Webhook:
+    """Posts events as JSON, one per request. TLS certificates are verified.
+
+    Parameters
+    ----------
+    url : str
+        May hold secrets, in the user part (sent as Basic authentication), the path or the query.
+    timeout : float
+        Seconds to wait for a connection, and between two bytes of the answer.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname if parts.port != 0 else None
+        except ValueError:
+            host = None
+        if not host:
+            raise ImportStatsError("an event target of the form https://... has no valid host")
+        authority = parts.netloc.rpartition("@")[2]
+        # A user, password or query can be guessed from a hash; the path of a webhook, if it is
+        # secret, is too long for that.
+        public = urlunsplit((parts.scheme, authority, parts.path, "", ""))
+        self.name = f"{parts.scheme}://{authority}#{_digest(public)}"
+        self._url = url
+        self._timeout = timeout
+        self._session = requests.Session()
+        self._session.headers["User-Agent"] = f"importstats/{__version__}"
+        # Given in full, so that requests takes no other credentials out of ~/.netrc.
+        self._session.auth = requests.utils.get_auth_from_url(url) if parts.username else _no_auth
+
+    def deliver(self, payload: Payload) -> None:
+        """Post the event; any answer but 2xx is a failure."""
+        try:
+            with self._session.post(
+                self._url,
+                json=dict(payload),
+                headers={"Idempotency-Key": payload["id"]},
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                status, wait = response.status_code, response.headers.get("Retry-After", "")
+        except (requests.RequestException, OSError) as error:
+            raise DeliveryError(_cause(error)) from None
+        if not 200 <= status < 300:
+            retry_after_s = float(wait) if wait.isascii() and wait.isdigit() else 0.0
+            raise DeliveryError(f"HTTP {status}", retry_after_s=retry_after_s)
+
+
+class Command:
+    """Runs a command for each event, without a shell.
+
+    It gets the event as JSON on its standard input, and what a script wants most in its
+    environment: ``IMPORTSTATS_EVENT``, ``IMPORTSTATS_EVENT_ID``, ``IMPORTSTATS_JOB_ID``,
+    ``IMPORTSTATS_COLLECTION``, ``IMPORTSTATS_SOURCE_URI``, ``IMPORTSTATS_PHASE`` and
+    ``IMPORTSTATS_MESSAGE``. The rest of the environment is ours, without the variables that may
+    hold the server's token.
+
+    Parameters
+    ----------
+    command : str
+        Program and arguments, quoted as for a shell.
+    timeout : float
+        Seconds after which the command, and what it started, is killed.
+    """
+
+    def __init__(self, command: str, *, timeout: float = 60.0) -> None:
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as error:
+            raise ImportStatsError(f"exec: in an event target: {error}") from None
+        if not self._arguments:
+            raise ImportStatsError("exec: in an event target names no command")
+        self.name = f"exec:{printable(self._arguments[0], 80)}#{_digest(command)}"
+        self._timeout = timeout
+
+    def deliver(self, payload: Payload) -> None:
+        """Run the command; an exit code other than 0 is a failure."""
+        # A file, not a pipe: what the command leaves running in the background may keep it open.
+        with tempfile.TemporaryFile() as complaint:
+            try:
+                process = subprocess.Popen(  # noqa: S603 -- running the user's command is the point
+                    self._arguments,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,
+                    stderr=complaint,
+                    env={**_environment(), **_variables(payload)},
+                    # A group of its own, to be killed with its children and not by our Ctrl-C.
+                    start_new_session=True,
+                )
+            except (OSError, ValueError) as error:
+                raise DeliveryError(f"cannot be run: {_cause(error)}") from None
+            try:
+                process.communicate(json.dumps(payload).encode(), timeout=self._timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                raise DeliveryError(f"killed after {self._timeout:g} s") from None
+            if process.returncode != 0:
+                complaint.seek(0)
+                said = excerpt(complaint.read(1000))
+                raise DeliveryError(
+                    f"exit code {process.returncode}" + (f": {said}" if said else "")
+                )
+
+
+def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
+
+
+def _environment() -> dict[str, str]:
+    secret = {*ENVIRONMENT["token"], *ENVIRONMENT["uri"]}
+    return {name: value for name, value in os.environ.items() if name not in secret}
+
+
+def _variables(payload: Payload) -> dict[str, str]:
+    fields = {
+        "EVENT": "event",
+        "EVENT_ID": "id",
+        "JOB_ID": "job_id",
+        "COLLECTION": "collection_name",
+        "SOURCE_URI": "source_uri",
+        "PHASE": "phase",
+        "MESSAGE": "message",
+    }
+    return {
+        f"IMPORTSTATS_{variable}": printable(str(payload[field]), 1000)
+        for variable, field in fields.items()
+        if payload[field] is not None
+    }
+
+
+def _cause(error: BaseException) -> str:
+    """Why a connection failed, without the URL that such messages repeat."""
+    seen = [error]
+    while (inner := _inner(seen[-1])) is not None and inner not in seen:
+        seen.append(inner)
+    innermost = seen[-1]
+    if isinstance(innermost, OSError) and innermost.strerror:
+        return printable(innermost.strerror)
+    return type(innermost).__name__
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    inner = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
+    return next((each for each in inner if isinstance(each, BaseException)), None)
