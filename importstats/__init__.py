@@ -18,7 +18,8 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases, with_phase
-from importstats.analysis.rates import infer_tasks, throughput
+from importstats.analysis.rates import throughput
+from importstats.analysis.tasks import infer_tasks
 from importstats.analysis.totals import compare, summary
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import (

@@ -79,6 +79,18 @@ def timestamps(time: Ints) -> pd.Series[pd.Timestamp]:
     return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
 
 
+def count_before(flags: Bools, first: Ints) -> Ints:
+    """How many earlier values of its group are true, given where the groups begin.
+
+    Examples
+    --------
+    >>> count_before(np.array([True, True, False, True, False]), np.array([0, 3])).tolist()
+    [0, 1, 2, 0, 1]
+    """
+    running: Ints = np.cumsum(flags, dtype=np.int64) - flags
+    return running - np.repeat(running[first], np.diff(np.append(first, len(flags))))
+
+
 def compact(code: Ints) -> Ints:
     """The codes renumbered from 0 without holes, in their order."""
     bound = int(code.max()) + 1 if len(code) else 0

@@ -108,7 +108,7 @@ files[["file_size_bytes", "rows_per_s", "bytes_per_s", "pace"]].describe().loc[
 # this job every file is a task of its own; in a job of a thousand small files it matters.
 
 # %% tags=["check"]
-from importstats.analysis.rates import infer_tasks
+from importstats import infer_tasks
 
 tasks = infer_tasks(details)
 print(tasks["file"].nunique(), "files in", tasks["task"].nunique(), "tasks")

@@ -26,7 +26,8 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.job_events import events
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases, with_phase
-from importstats.analysis.rates import infer_tasks, throughput
+from importstats.analysis.rates import throughput
+from importstats.analysis.tasks import infer_tasks
 from importstats.analysis.totals import summary
 from importstats.errors import ImportStatsError
 from importstats.names import END_PHASES, JOB_KEY

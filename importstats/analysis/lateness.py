@@ -1,7 +1,7 @@
 """Stragglers: the files that hold a job up, why, and by how much.
 
 Files of one task start, move and end together, so what is judged is the task (see
-:func:`~importstats.analysis.rates.infer_tasks`); its files share the verdict. Three methods are
+:func:`~importstats.analysis.tasks.infer_tasks`); its files share the verdict. Three methods are
 here:
 :func:`stragglers` is ours, :func:`spark_speculation` and :func:`late_stragglers` are the rules of
 Spark and of LATE for comparison.
@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.samples import DONE_STATES, WAITING_STATES, FileSamples
+from importstats.analysis.tasks import group_files
 from importstats.arrays import (
     Bools,
     Floats,
@@ -336,7 +337,7 @@ class Tasks:
     def __init__(self, details: pd.DataFrame, at: datetime | pd.Timestamp | None) -> None:
         until = None if at is None else _microseconds(at)
         samples = self.samples = FileSamples.of(details, until)
-        self.of_file, tasks = samples.tasks()
+        self.of_file, tasks = group_files(samples)
         self.task_of_file = tasks["task"].to_numpy(np.int64)[self.of_file]
         self.last_row = samples.row[ends(starts(samples.key), len(samples.key))]
         self.file_bytes = floats(details, "file_size_bytes")[self.last_row]

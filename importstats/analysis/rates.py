@@ -14,6 +14,7 @@ import pandas as pd
 
 from importstats.analysis.phase import job_codes
 from importstats.analysis.samples import Curve, FileSamples, row_share
+from importstats.analysis.tasks import group_files
 from importstats.arrays import (
     Bools,
     Floats,
@@ -26,7 +27,6 @@ from importstats.arrays import (
     summed,
     timestamps,
 )
-from importstats.names import JOB_KEY
 
 By = Literal["job", "file", "task", "collection"]
 
@@ -58,7 +58,7 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
     frame : DataFrame
         A jobs frame (by job or collection) or a details frame (by any), in any order.
     by : {"job", "file", "task", "collection"}
-        What a rate is of. Tasks are inferred, see :func:`infer_tasks`.
+        What a rate is of. Tasks are inferred, see :func:`~importstats.analysis.tasks.infer_tasks`.
     window : str
         Length of the trailing window, as pandas writes durations.
 
@@ -115,61 +115,11 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         files = samples.curve()
         if by == "file":
             return _rates(files, samples.keys(), window_us)
-        group, keys = samples.tasks() if by == "task" else (samples.job, samples.jobs)
+        group, keys = group_files(samples) if by == "task" else (samples.job, samples.jobs)
         curve = files.summed(group, len(keys), samples.slot_time)
     if by == "collection":
         curve, keys = _by_collection(frame, curve, keys)
     return _rates(curve, keys, window_us)
-
-
-def infer_tasks(details: pd.DataFrame) -> pd.DataFrame:
-    """Which files of a job belong to one task, which the server does not say.
-
-    All files of a task share its state and progress. So files of one job that had the same state
-    and progress at every snapshot in which one of them was at work, and ended at the same one, are
-    taken for a task.
-
-    Two tasks can agree by chance, the more so the fewer of their steps were seen. Files that showed
-    fewer than two values of progress above zero are each taken for a task of their own, as are
-    those that still wait or were never seen at work. And the server adds files to a task from the
-    smallest on while they fit, so any two files with a task each are together larger than a task of
-    several; if they are not, files of this job agree by chance, and each is taken for a task of its
-    own.
-
-    Parameters
-    ----------
-    details : DataFrame
-        A details frame, see :mod:`importstats.store.frames`.
-
-    Returns
-    -------
-    DataFrame
-        One row per file, ordered by job and place:
-
-        ``source_uri``, ``job_id`` : category or str
-        ``file_index`` : int64
-        ``file`` : category or str
-        ``task`` : int64
-            The smallest ``file_index`` of the task's files.
-
-    Examples
-    --------
-    >>> times = pd.date_range("2026-05-18", periods=3, freq="10s", tz="UTC")
-    >>> details = pd.DataFrame({
-    ...     "observed_at": times.repeat(3), "source_uri": "u", "job_id": "7",
-    ...     "file_index": [0, 1, 2] * 3, "file": ["a", "b", "c"] * 3,
-    ...     "state": "InProgress", "progress_pct": [0, 0, 0, 8, 8, 3, 17, 17, 6],
-    ...     "imported_rows": [0, 0, 0, 8, 16, 3, 17, 34, 6], "total_rows": [100, 200, 100] * 3})
-    >>> infer_tasks(details)["task"].tolist()
-    [0, 0, 2]
-    """
-    samples = FileSamples.of(details)
-    task, tasks = samples.tasks()
-    return (
-        samples.keys()
-        .assign(task=tasks["task"].to_numpy()[task])
-        .sort_values([*JOB_KEY, "file_index"], ignore_index=True)
-    )
 
 
 def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:

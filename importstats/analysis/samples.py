@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -35,8 +36,6 @@ DONE_STATES: Final = ("completed", "failed")
 # How far rows / total_rows may be from progress, which is a whole percent of the same thing.
 _SAME_SHARE: Final = 0.015
 _LEAST_SHARE: Final = 1e-12
-# Steps of progress above zero that files must share to be taken for one task.
-_SURE_STEPS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -290,82 +289,19 @@ class FileSamples:
             found["file"] = source.iloc[last].astype("str").to_numpy()
         return found
 
-    def tasks(self) -> tuple[Ints, pd.DataFrame]:
-        """Per file the number of its task, and the tasks; see :func:`infer_tasks`."""
-        state, _ = self.states()
-        waits, done = self.in_state(*WAITING_STATES), self.in_state(*DONE_STATES)
-        progress = self.values("progress_pct")
-        np.nan_to_num(progress, copy=False, nan=-1.0)
-        at_work = ~(waits | done)
-        first = starts(self.key)
-        steps = np.ones(len(state), np.bool_)
-        steps[1:] = (state[1:] != state[:-1]) | (progress[1:] != progress[:-1])
-        finishes = np.zeros(len(state), np.bool_)
-        finishes[1:] = done[1:] & at_work[:-1]
-        steps[first], finishes[first] = True, False
-        steps &= at_work
 
-        # Equal steps at equal times: a hash of each, and their sum, are equal as well.
-        told = np.flatnonzero(steps | finishes)
-        what = np.where(finishes[told], -1.0, progress[told] * 64 + state[told])
-        hashed = _mixed(_mixed(self.slot[told].astype(np.uint64)) + what.view(np.uint64))
-        signature = np.zeros(len(first), np.uint64)
-        np.add.at(signature, self.key[told], hashed)
-        moves = np.bincount(self.key[steps & (progress > 0)], minlength=len(first))
+def in_microseconds(at: datetime | pd.Timestamp) -> int:
+    """A time as microseconds since 1970.
 
-        last = self.row[ends(first, len(state))]
-        place = self.frame["file_index"].to_numpy(np.int64)[last]
-        size = np.nan_to_num(floats(self.frame, "file_size_bytes")[last])
-        alone = moves < _SURE_STEPS
-        order, new = self._groups(signature, alone, place)
-        alone |= self._by_chance(order, new, alone, size)[self.job]
-        order, new = self._groups(signature, alone, place)
-        # Numbered by the place of their first file.
-        leader = order[new]
-        rank = np.empty(len(leader), np.int64)
-        by_place = np.lexsort((place[leader], self.job[leader]))
-        rank[by_place] = np.arange(len(leader))
-        task = np.empty(len(order), np.int64)
-        task[order] = rank[np.cumsum(new) - 1]
-        leader = leader[by_place]
-        tasks = self.jobs.iloc[self.job[leader]].reset_index(drop=True)
-        return task, tasks.assign(task=place[leader])
-
-    def _groups(
-        self, signature: npt.NDArray[np.uint64], alone: Bools, place: Ints
-    ) -> tuple[Ints, Bools]:
-        """The files in the order of their groups, and where a new group begins."""
-        order = np.lexsort((place, np.where(alone, 0, signature), alone, self.job))
-        new = np.ones(len(order), np.bool_)
-        before, after = order[:-1], order[1:]
-        new[1:] = (
-            (self.job[after] != self.job[before])
-            | (signature[after] != signature[before])
-            | (alone[after] | alone[before])
-        )
-        return order, new
-
-    def _by_chance(self, order: Ints, new: Bools, alone: Bools, size: Floats) -> Bools:
-        """Per job, whether its groups contradict how the server makes tasks.
-
-        From the smallest on it adds files to a task while they fit, so any two files with tasks of
-        their own have together more bytes than a task of several.
-        """
-        number = np.cumsum(new) - 1
-        count = np.bincount(number)
-        group, group_job = np.bincount(number, size[order]), self.job[order[new]]
-        largest = np.zeros(len(self.jobs))
-        several = count > 1
-        np.maximum.at(largest, group_job[several], group[several])
-        single = np.flatnonzero((count == 1) & ~alone[order[new]])
-        single = single[np.lexsort((group[single], group_job[single]))]
-        first = starts(group_job[single])
-        pairs = first[ends(first, len(single)) > first]
-        two_smallest = group[single[pairs]] + group[single[pairs + 1]]
-        doubtful = np.zeros(len(self.jobs), np.bool_)
-        of = group_job[single[pairs]]
-        doubtful[of] = two_smallest <= largest[of]
-        return doubtful
+    Raises
+    ------
+    ValueError
+        It has no time zone.
+    """
+    time = pd.Timestamp(at)
+    if time.tzinfo is None:
+        raise ValueError("at has no time zone; snapshots are timed in UTC")
+    return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
 
 def _slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
@@ -408,11 +344,3 @@ def row_share(rows: Floats, total: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(total > 0, np.minimum(rows / total, 1.0), np.nan)
     return np.where(rows == 0, 0.0, share)
-
-
-def _mixed(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A hash of each value: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    value = value + np.uint64(0x9E3779B97F4A7C15)
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))

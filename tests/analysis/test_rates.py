@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from importstats.analysis.rates import infer_tasks, throughput
+from importstats.analysis.rates import throughput
+from importstats.analysis.tasks import infer_tasks
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 

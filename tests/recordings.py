@@ -1,0 +1,52 @@
+"""Details frames made by hand: one job, files with sizes, and what each poll shows of them."""
+
+import pandas as pd
+
+NAMED = {None: "Pending", "done": "Completed", "failed": "Failed"}
+START = pd.Timestamp("2026-05-18T08:00:00Z")
+
+
+def recording(polls, sizes, *, ended=None, rows=100):
+    """A details frame of ``{second: [progress or state of each file]}``.
+
+    A number is the progress of a file at work, ``None`` a file that waits, ``"done"`` and
+    ``"failed"`` its end; a pair is a state and a progress. `ended` is per file the second
+    of its ``complete_time``.
+    """
+    lines = []
+    for second, shown in polls.items():
+        for place, what in enumerate(shown):
+            done = what == "done"
+            state = NAMED.get(what, "InProgress")
+            if isinstance(what, tuple):
+                state, what = what
+            progress = 100.0 if done else float(what) if isinstance(what, int | float) else 0.0
+            told = (ended or {}).get(place)
+            lines.append(
+                {
+                    "observed_at": START + pd.Timedelta(second, "s"),
+                    "source_uri": "u",
+                    "job_id": "7",
+                    "file_index": place,
+                    "file": f"{place}.parquet",
+                    "file_name": f"[{place}.parquet]",
+                    "state": state,
+                    "progress_pct": progress,
+                    "file_size_bytes": sizes[place],
+                    "imported_rows": int(progress * rows / 100),
+                    "total_rows": rows,
+                    "complete_time": START + pd.Timedelta(told, "s")
+                    if done and told is not None
+                    else pd.NaT,
+                }
+            )
+    frame = pd.DataFrame(lines)
+    for name in ("observed_at", "complete_time"):
+        frame[name] = pd.to_datetime(frame[name], utc=True).dt.as_unit("us")
+    counts = ["file_size_bytes", "imported_rows", "total_rows"]
+    return frame.astype(dict.fromkeys(counts, "Int64"))
+
+
+def seconds(times):
+    """Seconds since the start of a recording."""
+    return [round(float(time - START.timestamp()), 3) for time in times]
