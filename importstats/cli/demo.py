@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
+from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 
+from importstats.cli.options import output_console
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import StoreError
 from importstats.plots import overview
@@ -51,6 +54,21 @@ def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
     cluster, job = make_shape("steady", files=files, seed=seed)
     job = with_stragglers(job, ["slow", "retried", "slow"], seed=seed)
     return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
+
+
+def demo(
+    *,
+    out: Annotated[Path, Parameter(help="Folder for the store, the figure and the report.")] = (
+        Path("importstats-demo")
+    ),
+    files: Annotated[int, Parameter(help="Files of the job.", validator=Number(gte=1))] = 300,
+    seed: Annotated[int, Parameter(help="Draws the job.")] = 6,
+    seconds: Annotated[
+        float, Parameter(help="About how long the job takes.", validator=Number(gte=1))
+    ] = 25.0,
+) -> None:
+    """Watch a simulated import being collected, and get its store, figure and report."""
+    run_demo(out, files=files, seed=seed, seconds=seconds, console=output_console())
 
 
 def run_demo(

@@ -77,7 +77,7 @@ def test_every_relative_link_leads_somewhere():
 
 
 def test_the_exit_codes_are_those_of_the_command_line():
-    from importstats.cli import EXIT_CODES, EXIT_END_MISSED, EXIT_JOB_FAILED
+    from importstats.cli.outcomes import EXIT_CODES, EXIT_END_MISSED, EXIT_JOB_FAILED
 
     table = {
         int(code)

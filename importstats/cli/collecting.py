@@ -1,0 +1,155 @@
+"""Commands that ask a server: ``collect``, ``snapshot``, ``watch`` and ``jobs``."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from importstats.cli.logs import log_to_stderr
+from importstats.cli.options import (
+    DEFAULT_STORE,
+    ENVIRONMENT,
+    Collection,
+    Connection,
+    Job,
+    Jobs,
+    LogFormat,
+    MaxInterval,
+    MinInterval,
+    Positive,
+    Store,
+    output_console,
+)
+from importstats.cli.outcomes import exit_code_of_jobs, stopped_by_signals
+from importstats.collect.collector import Append, Collector, PollPolicy
+from importstats.collect.notifier import Notifier
+from importstats.show import live, terminal
+from importstats.store import SnapshotStore
+from importstats.text import printable
+
+OnEvent = Annotated[
+    tuple[str, ...],
+    Parameter(
+        help="Report events (started, finished, failed, stalled, late, ...): https://... gets "
+        "each as JSON by POST, exec:COMMAND on its standard input; file:PATH holds such targets, "
+        "one a line, so that a secret in one is not on the process list. May be repeated.",
+        show_default=False,
+    ),
+]
+MetricsPort = Annotated[
+    int | None,
+    Parameter(
+        help="Serve metrics for Prometheus on this port (0: a free one), at /metrics.",
+        validator=Number(gte=0, lte=65535),
+    ),
+]
+
+
+def collect(
+    *jobs: Jobs,
+    store: Store = DEFAULT_STORE,
+    collection: Collection = None,
+    follow: Annotated[bool, Parameter(help="Go on when all jobs ended.")] = False,
+    min_interval: MinInterval = 2.0,
+    max_interval: MaxInterval = 60.0,
+    discover_interval: Annotated[
+        float,
+        Parameter(help="Seconds between two looks at the server's job list.", validator=Positive),
+    ] = 30.0,
+    log_format: Annotated[LogFormat, Parameter(help="Form of the log lines.")] = "text",
+    on_event: OnEvent = (),
+    metrics_port: MetricsPort = None,
+    metrics_host: Annotated[str, Parameter(help="Address to serve metrics on.")] = "127.0.0.1",
+    connection: Connection = ENVIRONMENT,
+) -> int:
+    """Collect jobs to a store until they end, or for ever with --follow."""
+    log_to_stderr(log_format)
+    opened = SnapshotStore(store)
+    with contextlib.ExitStack() as running:
+        source = running.enter_context(contextlib.closing(connection.opened()))
+        notifier: Notifier | None = None
+        append: Append = opened.append
+        if on_event:
+            notifier = running.enter_context(Notifier(opened, source.uri, on_event))
+        if metrics_port is not None:
+            from importstats.collect.metrics import MetricsServer
+
+            metrics = running.enter_context(
+                MetricsServer(
+                    opened, source.uri, host=metrics_host, port=metrics_port, notifier=notifier
+                )
+            )
+            source = metrics.measured_source(source)
+            append = metrics.measured_append(opened.append)
+        collector = Collector(
+            source,
+            opened,
+            jobs=jobs,
+            collection=collection,
+            follow=follow,
+            policy=PollPolicy(min_interval, max_interval),
+            discover_s=discover_interval,
+            on_saved=notifier.notice if notifier else None,
+            append=append,
+        )
+        with stopped_by_signals(collector.stop):
+            collected = collector.run()
+    return exit_code_of_jobs(collected.values())
+
+
+def snapshot(
+    *jobs: Jobs,
+    store: Store = DEFAULT_STORE,
+    collection: Collection = None,
+    connection: Connection = ENVIRONMENT,
+) -> int:
+    """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs."""
+    with contextlib.closing(connection.opened()) as source:
+        collector = Collector(
+            source, SnapshotStore(store), jobs=jobs, collection=collection, once=True
+        )
+        with stopped_by_signals(collector.stop):
+            collected = collector.run()
+    for job in collected.values():
+        if job.snapshots:
+            print(f"saved job={printable(job.job_id)} state={printable(job.state or 'none')}")
+    if not collected:
+        print("nothing to save: the server lists no job whose end is not stored yet")
+    for job in collected.values():
+        if job.error is not None:
+            raise job.error
+    return exit_code_of_jobs(collected.values())
+
+
+def watch(
+    job: Job,
+    /,
+    *,
+    store: Store = DEFAULT_STORE,
+    min_interval: MinInterval = 1.0,
+    max_interval: MaxInterval = 20.0,
+    connection: Connection = ENVIRONMENT,
+) -> int:
+    """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
+    opened = SnapshotStore(store)
+    console = output_console()
+    with contextlib.closing(connection.opened()) as source:
+        policy = PollPolicy(min_interval, max_interval)
+        collector = Collector(source, opened, jobs=[job], policy=policy)
+        with stopped_by_signals(collector.stop):
+            if console.is_terminal:
+                collected = live.watch(collector, job, console)
+            else:
+                log_to_stderr("text")
+                collected = collector.run()
+    console.print(f"{collected[job].snapshots} snapshots saved in {opened.uri}")
+    return exit_code_of_jobs(collected.values())
+
+
+def list_jobs(*, collection: Collection = None, connection: Connection = ENVIRONMENT) -> None:
+    """List the import jobs the server knows."""
+    with contextlib.closing(connection.opened()) as source:
+        terminal.print_job_list(output_console(), source.list_jobs(collection))

@@ -1,0 +1,33 @@
+"""Log lines on standard error, for people and for log collectors."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Literal
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as JSON: time, level, event and its fields."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        event = getattr(record, "event", record.getMessage())
+        fields = getattr(record, "fields", {})
+        return json.dumps({"time": time, "level": record.levelname, "event": event, **fields})
+
+
+def log_to_stderr(form: Literal["text", "json"]) -> None:
+    """Send the package's log to standard error, from level INFO on."""
+    handler = logging.StreamHandler()
+    if form == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(
+            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
+        )
+    logger = logging.getLogger("importstats")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

@@ -1,0 +1,116 @@
+"""Options that several commands share, and what they stand for: a source, a store, a console."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+
+from importstats.errors import ImportStatsError
+from importstats.sources.rest import ImportClient
+from importstats.sources.source import ProgressSource
+
+DEFAULT_STORE: Final = "importstats-store"
+
+Jobs = Annotated[str, Parameter(help="Job ids. None: all the server lists.")]
+Job = Annotated[str, Parameter(help="Job id.")]
+Store = Annotated[
+    str,
+    Parameter(
+        name=("--store", "-s"),
+        env_var="IMPORTSTATS_STORE",
+        help="Folder, or s3://, gs://, abfs:// URI.",
+    ),
+]
+StoreArgument = Annotated[
+    str,
+    Parameter(
+        env_var="IMPORTSTATS_STORE",
+        help="Folder, or s3://, gs://, abfs:// URI.",
+    ),
+]
+MinInterval = Annotated[float, Parameter(help="Shortest pause between two polls, seconds.")]
+MaxInterval = Annotated[float, Parameter(help="Longest pause between two polls, seconds.")]
+Collection = Annotated[str | None, Parameter(help="With no job ids: only jobs of this collection.")]
+LogFormat = Literal["text", "json"]
+Positive = Number(gt=0)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """The server to ask, and how."""
+
+    uri: Annotated[
+        str | None,
+        Parameter(
+            name=("--uri", "-u"),
+            help="Server: http://host:19530 or https://api.cloud.zilliz.com. "
+            "Default: MILVUS_URI or ZILLIZ_CLOUD_URI.",
+        ),
+    ] = None
+    token_file: Annotated[
+        Path | None,
+        Parameter(
+            help="File that holds the token. Default: MILVUS_TOKEN or ZILLIZ_CLOUD_API_KEY. "
+            "There is no --token: anyone could read it off the process list.",
+        ),
+    ] = None
+    db: Annotated[str | None, Parameter(help="Database.")] = None
+    cluster_id: Annotated[str | None, Parameter(help="Zilliz Cloud cluster.")] = None
+    project_id: Annotated[str | None, Parameter(help="Zilliz Cloud project.")] = None
+    region_id: Annotated[str | None, Parameter(help="Zilliz Cloud region.")] = None
+    ca_file: Annotated[Path | None, Parameter(help="CA bundle to verify the server with.")] = None
+    timeout: Annotated[
+        float, Parameter(help="Seconds to wait for an answer.", validator=Positive)
+    ] = 30.0
+    source: Annotated[Literal["rest", "grpc"], Parameter(help="grpc for Milvus up to 2.3.")] = (
+        "rest"
+    )
+
+    def opened(self) -> ProgressSource:
+        """The source that these options name; the caller closes it."""
+        token = read_token(self.token_file) if self.token_file else None
+        if self.source == "grpc":
+            from importstats.sources.grpc import GrpcImportClient
+
+            return GrpcImportClient(
+                self.uri,
+                token=token,
+                db_name=self.db,
+                timeout=self.timeout,
+                ca_file=self.ca_file,
+            )
+        return ImportClient(
+            self.uri,
+            token=token,
+            db_name=self.db,
+            cluster_id=self.cluster_id,
+            project_id=self.project_id,
+            region_id=self.region_id,
+            timeout=self.timeout,
+            verify=str(self.ca_file) if self.ca_file else True,
+        )
+
+
+ENVIRONMENT: Final = Connection()
+
+
+def read_token(path: Path) -> str:
+    """The token in a file, without the white space around it."""
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ImportStatsError(f"cannot read the token file {path}: {error.strerror}") from None
+
+
+def output_console() -> Console:
+    """The console of standard output. Names come from a server: they are not markup."""
+    # A pipe has no width to be cut to.
+    width = None if sys.stdout.isatty() else 120
+    return Console(markup=False, highlight=False, emoji=False, width=width)

@@ -1,0 +1,69 @@
+"""Outcomes: what the exit code says, for schedulers and for scripts."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from importstats.collect.collector import CollectedJob
+from importstats.errors import (
+    BadResponseError,
+    ImportStatsError,
+    JobNotFoundError,
+    ServerError,
+    StoreError,
+    UnauthorizedError,
+    UnreachableError,
+)
+
+#: The exit code of each kind of error.
+EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {
+    UnreachableError: 3,
+    UnauthorizedError: 4,
+    JobNotFoundError: 5,
+    StoreError: 6,
+    BadResponseError: 7,
+    ServerError: 7,
+    ImportStatsError: 1,
+}
+EXIT_WRONG_COMMAND_LINE: Final = 2
+EXIT_JOB_FAILED: Final = 8
+EXIT_END_MISSED: Final = 9
+
+
+def exit_code_of(error: ImportStatsError) -> int:
+    """The exit code of an error: that of its nearest kind.
+
+    Examples
+    --------
+    >>> exit_code_of(UnauthorizedError("the server refused the token"))
+    4
+    """
+    return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
+
+
+def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
+    """The exit code of a collection that ended in good order: the worst outcome of its jobs."""
+    jobs = list(collected)
+    if any(job.state == "Failed" for job in jobs):
+        return EXIT_JOB_FAILED
+    return EXIT_END_MISSED if any(job.lost for job in jobs) else 0
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the work in good order; a second one ends it at once."""
+
+    def handle(signum: int, _frame: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        stop()
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

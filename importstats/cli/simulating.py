@@ -1,0 +1,76 @@
+"""The command that stands in for a server: ``simulate``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from importstats.cli.options import read_token
+from importstats.cli.outcomes import stopped_by_signals
+from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
+
+AtLeastOne = Number(gte=1)
+
+
+def _known_shape(_type: object, shape: str) -> None:
+    if shape not in SHAPES:
+        raise ValueError(f"there is no shape {shape!r}; one of {', '.join(SHAPES)}")
+
+
+def _known_dialect(_type: object, dialect: str) -> None:
+    if dialect not in DIALECTS:
+        raise ValueError(f"there is no dialect {dialect!r}; one of {', '.join(DIALECTS)}")
+
+
+def simulate(
+    *,
+    shape: Annotated[
+        str, Parameter(help=f"Kind of job: {', '.join(SHAPES)}.", validator=_known_shape)
+    ] = "stragglers",
+    count: Annotated[
+        int, Parameter(name="--jobs", help="How many jobs.", validator=AtLeastOne)
+    ] = 1,
+    files: Annotated[
+        int | None,
+        Parameter(help="Files of each job; drawn if not given.", validator=AtLeastOne),
+    ] = None,
+    seed: Annotated[int, Parameter(help="Draws everything that is random.")] = 0,
+    acceleration: Annotated[
+        float,
+        Parameter(help="How many times faster than real the jobs run.", validator=Number(gte=0)),
+    ] = 60.0,
+    dialect: Annotated[
+        str, Parameter(help=f"Kind of server: {', '.join(DIALECTS)}.", validator=_known_dialect)
+    ] = "2.6",
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 19530,
+    token_file: Annotated[
+        Path | None, Parameter(help="Refuse every request without the token in this file.")
+    ] = None,
+) -> None:
+    """Run a server of simulated import jobs, to try the other commands on. Ctrl-C ends it."""
+    cluster, _ = make_shape(shape, files=files, seed=seed)
+    specs = [make_shape(shape, files=files, seed=seed + number)[1] for number in range(count)]
+    server = SimulatorServer(
+        cluster,
+        specs,
+        host=host,
+        port=port,
+        dialect=dialect,
+        token=read_token(token_file) if token_file else None,
+        acceleration=acceleration,
+        seed=seed,
+    )
+    ended = threading.Event()
+    with server, stopped_by_signals(ended.set):
+        print(f"simulated {dialect} server at {server.uri}, {acceleration:g} times real time")
+        for job_id in server.job_ids:
+            print(f"job {job_id}")
+        print(f"try: importstats watch --uri {server.uri} {server.job_ids[0]}")
+        sys.stdout.flush()
+        ended.wait()
