@@ -429,7 +429,7 @@ def test_compaction_bounds_a_segment(store: SnapshotStore, monkeypatch: pytest.M
     for each in snapshots:
         store.append(each)
     size = sum(path.stat().st_size for path in parquet_files(store)) / len(snapshots)
-    monkeypatch.setattr("importstats.store._MAX_MERGE_BYTES", 3 * size)
+    monkeypatch.setattr("importstats.store.compaction._MAX_MERGE_BYTES", 3 * size)
     result = store.compact(final=True)
     assert 1 < result.segments_after < 8
     assert_holds(store, snapshots)

@@ -28,6 +28,7 @@ from importstats.sources.messages import (
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.files import Files
+from importstats.store.reading import Reader
 from importstats.store.schema import DETAILS_SCHEMA, details_table
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
@@ -172,26 +173,26 @@ def test_compaction_in_the_middle_of_a_read(
     memory_path: Path, life: Life, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """Between listing and reading a compactor gets as far as it gets; the reader does not mind."""
-    read_all = SnapshotStore._read_all
+    read_all = Reader.read_all
     for operations in range(11):
         store = SnapshotStore(memory_path / str(operations))
         for number in range(4):
             store.append(snapshot(number))
         is_compacted = False
 
-        def interrupted(self: SnapshotStore, segments: Any, which: str, *rest: Any) -> Any:
+        def interrupted(self: Reader, segments: Any, which: str, *rest: Any) -> Any:
             nonlocal is_compacted
             if which == table and len(segments) == 4 and not is_compacted:
                 is_compacted = True
                 life.remaining = operations  # noqa: B023 - called in this round
                 with suppress(Died):
-                    SnapshotStore(self.uri).compact(final=True)
+                    SnapshotStore(store.uri).compact(final=True)  # noqa: B023
                 life.remaining = 10**9
             return read_all(self, segments, which, *rest)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(SnapshotStore, "_read_all", interrupted)
+        monkeypatch.setattr(Reader, "read_all", interrupted)
         details = store.details().cast(DETAILS_SCHEMA)
-        monkeypatch.setattr(SnapshotStore, "_read_all", read_all)
+        monkeypatch.setattr(Reader, "read_all", read_all)
         assert is_compacted
         assert details.equals(details_table(map(snapshot, range(4))))
 

@@ -1,0 +1,164 @@
+"""Compaction: small segments merged into larger ones, beside readers and writers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+import numpy as np
+import pyarrow.fs as pafs
+
+from importstats.store.files import TEMPORARY, Files
+from importstats.store.listing import Listing
+from importstats.store.parquet import JOBS_KEY, VALUE_COLUMNS, result_schema
+from importstats.store.reading import Reader
+from importstats.store.runs import concat, extend, run_rows
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
+from importstats.store.segments import ALWAYS, SUFFIX, JobFolder, Segment, TableName
+from importstats.store.writing import write_segment
+
+# A merge holds its inputs in memory: 32 MiB of Parquet are some millions of runs.
+_MAX_MERGE_BYTES: Final = 32 * 2**20
+_STALE_AFTER_S: Final = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionResult:
+    """What a compaction did, summed over the jobs it looked at.
+
+    Attributes
+    ----------
+    segments_before, segments_after : int
+        Segments of those jobs.
+    bytes_before, bytes_after : int
+        Bytes of their jobs and details files.
+    """
+
+    segments_before: int
+    segments_after: int
+    bytes_before: int
+    bytes_after: int
+
+
+class Compactor:
+    """Merges the segments of jobs, and deletes what crashed writers and compactors left."""
+
+    def __init__(self, files: Files) -> None:
+        self._files, self._listing, self._reader = files, Listing(files), Reader(files)
+
+    def compact(
+        self, jobs: Iterable[JobFolder], *, min_segments: int, final: bool
+    ) -> CompactionResult:
+        """Compact jobs, see :meth:`importstats.store.SnapshotStore.compact`."""
+        total = np.zeros(4, np.int64)
+        for each in jobs:
+            before = self._listing.sizes(each)
+            self._compact_job(each, 2 if final else min_segments, by_level=not final)
+            after = self._listing.sizes(each)
+            total += [len(before), len(after), sum(before.values()), sum(after.values())]
+        self._delete_stale_files(TEMPORARY)
+        return CompactionResult(*total.tolist())
+
+    def _compact_job(self, job: JobFolder, min_segments: int, *, by_level: bool) -> None:
+        unusable: set[Segment] = set()
+        is_changed = False
+        # An input that vanishes is the work of another compactor, which will see to the rest.
+        with suppress(FileNotFoundError):
+            while True:
+                segments = self._drop_covered(self._listing.of_job(job))
+                usable = [segment for segment in segments if segment not in unusable]
+                batch = _plan(usable, self._listing.sizes(job), min_segments, by_level=by_level)
+                if not batch:
+                    break
+                is_changed = True
+                unusable |= self._merge(batch)
+        if is_changed or not by_level:
+            self._delete_orphans(job)
+
+    def _merge(self, batch: Sequence[Segment]) -> set[Segment]:
+        """Replace segments by one, or return those that make it impossible."""
+        state = self._reader.read_jobs(batch, JOBS_SCHEMA.names, ALWAYS)
+        parts, damaged = self._reader.read_runs(state, VALUE_COLUMNS, None)
+        damaged |= set(batch) - {part.segment for part in state.parts}
+        if damaged:
+            return damaged
+        runs = extend(concat(parts, result_schema("details", VALUE_COLUMNS)))
+        level = max(segment.level for segment in batch) + 1
+        merged = Segment.create(batch[0].job, level, state.rows["observed_at"])
+        write_segment(
+            self._files, merged, state.rows, run_rows(runs, state.timeline, DETAILS_SCHEMA)
+        )
+        self._delete(batch)
+        return set()
+
+    def _delete(self, segments: Sequence[Segment]) -> None:
+        tables: tuple[TableName, ...] = ("jobs", "details")
+        for table in tables:
+            for segment in segments:
+                self._files.delete(segment.path(table))
+
+    def _drop_covered(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Delete segments whose snapshots are all in preferred ones; the others.
+
+        A killed compactor leaves them. Only segments that overlap in time can be such.
+        """
+        remaining = list(segments)
+        for group in _overlapping(segments):
+            parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
+            covered = [part.segment for part in parts if not part.kept.any()]
+            self._delete(covered)
+            remaining = [segment for segment in remaining if segment not in covered]
+        return remaining
+
+    def _delete_orphans(self, job: JobFolder) -> None:
+        """Delete old details files without a jobs file: their writer died before the commit."""
+        details = self._files.entries(f"details/{job.folder}")
+        committed = {segment.name for segment in self._listing.of_job(job)}
+        for info in details:
+            if info.base_name.removesuffix(SUFFIX) not in committed and _is_stale(info):
+                self._files.delete(self._files.relative(info))
+
+    def _delete_stale_files(self, folder: str) -> None:
+        for info in self._files.entries(folder):
+            if _is_stale(info):
+                self._files.delete(self._files.relative(info))
+
+
+def _is_stale(info: pafs.FileInfo) -> bool:
+    return info.mtime_ns is not None and info.mtime_ns / 1e9 < time.time() - _STALE_AFTER_S
+
+
+def _overlapping(segments: Iterable[Segment]) -> list[list[Segment]]:
+    """Groups of two and more segments whose times overlap."""
+    groups: list[list[Segment]] = []
+    reach = ""
+    for segment in sorted(segments, key=lambda each: each.first):
+        if segment.first > reach:
+            groups.append([])
+        groups[-1].append(segment)
+        reach = max(reach, segment.last)
+    return [group for group in groups if len(group) > 1]
+
+
+def _plan(
+    segments: Sequence[Segment], sizes: dict[str, int], min_segments: int, *, by_level: bool
+) -> list[Segment]:
+    """The segments to merge next, neighbours in time; empty if nothing is worth while."""
+    by_time = sorted(segments, key=lambda each: (each.level if by_level else 0, each.first))
+    for _, group in groupby(by_time, key=lambda each: each.level if by_level else 0):
+        batch: list[Segment] = []
+        size = 0
+        for segment in group:
+            size += sizes.get(segment.name, 0)
+            if batch and size > _MAX_MERGE_BYTES:
+                if len(batch) >= min_segments:
+                    return batch
+                batch, size = [], sizes.get(segment.name, 0)
+            batch.append(segment)
+        if len(batch) >= min_segments:
+            return batch
+    return []

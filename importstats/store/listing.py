@@ -1,0 +1,105 @@
+"""Listing: which segments there are, while others write, compact and delete them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+import pyarrow.fs as pafs
+
+from importstats.errors import StoreError
+from importstats.store.files import Files
+from importstats.store.segments import ALWAYS, SUFFIX, JobFolder, Period, Segment, slug
+
+_T = TypeVar("_T")
+
+_ATTEMPTS: Final = 50
+
+
+class Listing:
+    """The segments of a store, as its folders have them at the time of each call."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def of_jobs(
+        self, source_uri: str | None, job_id: str | None, period: Period = ALWAYS
+    ) -> dict[JobFolder, list[Segment]]:
+        """The segments of the jobs asked for that may hold snapshots of the period."""
+        clusters = [f"cluster={slug(source_uri)}"] if source_uri is not None else None
+        if job_id is None:
+            folders = [f"jobs/{cluster}" for cluster in clusters or [""]]
+        else:
+            infos = self._files.entries("jobs") if clusters is None else []
+            clusters = clusters or [info.base_name for info in infos]
+            folders = [f"jobs/{cluster}/job={slug(job_id)}" for cluster in clusters]
+        earlier, listing = self._scan(folders), self._scan(folders)
+        for job, segments in earlier.items():
+            if not set(segments) <= set(listing.get(job, [])):
+                listing[job] = self.of_job(job)
+        within = {job: list(filter(period.may_hold, listing[job])) for job in listing}
+        return {job: segments for job, segments in within.items() if segments}
+
+    def of_job(self, job: JobFolder) -> list[Segment]:
+        """The segments of one job, listed until nothing vanishes between two listings.
+
+        Else a segment could be missed whose inputs were deleted before the listing came to them,
+        while it was created behind the listing's back.
+        """
+        folders = [f"jobs/{job.folder}"]
+        earlier = self._scan(folders).get(job, [])
+        for _ in range(_ATTEMPTS):
+            segments = self._scan(folders).get(job, [])
+            if set(earlier) <= set(segments):
+                return segments
+            earlier = segments
+        raise self._too_busy(job)
+
+    def _scan(self, folders: Iterable[str]) -> dict[JobFolder, list[Segment]]:
+        found: dict[JobFolder, list[Segment]] = {}
+        for folder in folders:
+            for info in self._files.entries(folder.rstrip("/"), recursive=True):
+                match = _SEGMENT_PATH.fullmatch(self._files.relative(info))
+                if match is None or info.type != pafs.FileType.File:
+                    continue
+                job = JobFolder(match["cluster"], match["job"])
+                segment = Segment.parse(job, match["file"])
+                if segment is not None:
+                    found.setdefault(job, []).append(segment)
+        return found
+
+    def sizes(self, job: JobFolder) -> dict[str, int]:
+        """Bytes of each segment, jobs and details files together, by name."""
+        details = {
+            info.base_name: info.size for info in self._files.entries(f"details/{job.folder}")
+        }
+        return {
+            info.base_name.removesuffix(SUFFIX): info.size + details.get(info.base_name, 0)
+            for info in self._files.entries(f"jobs/{job.folder}")
+            if Segment.parse(job, info.base_name)
+        }
+
+    def retrying(
+        self, job: JobFolder, segments: Sequence[Segment], read: Callable[[Sequence[Segment]], _T]
+    ) -> _T:
+        """Read segments; if one vanishes, which a compaction does, list again and start over."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                return read(segments)
+            except FileNotFoundError:
+                time.sleep(min(0.001 * 2**attempt, 0.2))
+                segments = self.of_job(job)
+        raise self._too_busy(job)
+
+    def _too_busy(self, job: JobFolder) -> StoreError:
+        return StoreError(
+            f"{self._files.uri}/jobs/{job.folder} changed during each of {_ATTEMPTS} attempts to "
+            "read it; compact less often, or try again"
+        )
+
+
+_SEGMENT_PATH: Final = re.compile(
+    r"jobs/cluster=(?P<cluster>[^/]+)/job=(?P<job>[^/]+)/(?P<file>[^/]+)"
+)

@@ -1,0 +1,53 @@
+"""The marker: a small file that says that a folder is a store, and of which format."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from importstats.errors import StoreError
+from importstats.store.files import Files
+
+FORMAT_VERSION: Final = (1, 0)
+
+_MARKER: Final = "_importstats.json"
+
+
+class Marker:
+    """The marker of one store. It is read once; a store does not change its format in use."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._is_checked = False
+
+    def exists(self) -> bool:
+        """Whether there is a marker. Raises StoreError if that cannot be told."""
+        return self._files.exists(_MARKER)
+
+    def check(self, *, create: bool = False) -> None:
+        """Raise StoreError unless this is a store that can be read, or ``create`` one."""
+        if self._is_checked:
+            return
+        try:
+            marker = json.loads(self._files.read(_MARKER).to_pybytes())
+            major, minor = (int(part) for part in str(marker["importstats_store"]).split("."))
+        except FileNotFoundError:
+            if not create:
+                raise StoreError(
+                    f"no store at {self._files.uri}: it has no {_MARKER}; check the path, or "
+                    "collect first"
+                ) from None
+            version = {"importstats_store": ".".join(map(str, FORMAT_VERSION))}
+            self._files.put(_MARKER, json.dumps(version).encode() + b"\n")
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"{self._files.uri}/{_MARKER} is damaged; if this is a store, delete that file and "
+                "append"
+            ) from error
+        else:
+            if major > FORMAT_VERSION[0]:
+                raise StoreError(
+                    f"the store at {self._files.uri} has format {major}.{minor}, newer than this "
+                    f"importstats can read ({FORMAT_VERSION[0]}); upgrade importstats"
+                )
+        self._is_checked = True

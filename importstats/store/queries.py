@@ -1,0 +1,197 @@
+"""Queries: the tables that the jobs, times and columns asked for make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.store.files import Files
+from importstats.store.listing import Listing
+from importstats.store.parquet import JOBS_KEY, STORED_SCHEMAS, VALUE_COLUMNS, result_schema
+from importstats.store.reading import CorruptFile, JobsPart, Reader, union
+from importstats.store.runs import Runs, Timeline, concat, expand, extend, run_rows, windows
+from importstats.store.schema import RUN_COLUMNS, TIMESTAMP
+from importstats.store.segments import ALWAYS, JobFolder, Period, Segment, TableName
+from importstats.text import excerpt
+
+
+class Choice(NamedTuple):
+    """Which snapshots are asked for: of which jobs (``None`` is any), and of when."""
+
+    source_uri: str | None = None
+    job_id: str | None = None
+    period: Period = ALWAYS
+
+
+class Queries:
+    """Answers queries from the segments that there are when each is made."""
+
+    def __init__(self, files: Files) -> None:
+        self._files, self._listing, self._reader = files, Listing(files), Reader(files)
+
+    def jobs(self, choice: Choice, wanted: Sequence[str]) -> pa.Table:
+        """See :meth:`importstats.store.SnapshotStore.jobs`."""
+        needed = union(JOBS_KEY, wanted)
+
+        def read(segments: Sequence[Segment]) -> pa.Table:
+            return self._reader.read_jobs(segments, needed, choice.period).rows
+
+        found = [
+            self._listing.retrying(job, segments, read)
+            for job, segments in self._listing.of_jobs(*choice).items()
+        ]
+        found = sorted((rows for rows in found if rows.num_rows), key=_key)
+        schema = result_schema("jobs", wanted)
+        tables = [schema.empty_table(), *(rows.select(wanted).cast(schema) for rows in found)]
+        return pa.concat_tables(tables).unify_dictionaries()
+
+    def details(
+        self,
+        choice: Choice,
+        wanted: Sequence[str],
+        filter_: pc.Expression | None,
+        *,
+        runs: bool,
+        max_rows: int | None,
+    ) -> Iterator[pa.Table]:
+        """See :meth:`importstats.store.SnapshotStore.iter_details`."""
+        needed = _value_columns(wanted)
+        schema = result_schema("details", wanted)
+
+        def read(segments: Sequence[Segment]) -> tuple[Timeline, Runs]:
+            state = self._reader.read_jobs(segments, JOBS_KEY, choice.period)
+            parts, _ = self._reader.read_runs(state, needed, filter_)
+            return state.timeline, concat(parts, result_schema("details", needed))
+
+        for _, job, segments in self._with_keys(choice):
+            timeline, found = self._listing.retrying(job, segments, read)
+            if runs:
+                table = run_rows(extend(found), timeline, schema)
+                if table.num_rows:
+                    yield table
+                continue
+            for begin, end in windows(found, len(timeline.ids), max_rows):
+                table = run_rows(expand(found, begin, end), timeline, schema)
+                if table.num_rows:
+                    yield table
+
+    def jobs_with_details(
+        self, choice: Choice, wanted: Sequence[str], details_wanted: Sequence[str]
+    ) -> Iterator[tuple[pa.Table, pa.Table]]:
+        """See :meth:`importstats.store.SnapshotStore.iter_jobs`."""
+        needed = _value_columns(details_wanted)
+        schema = result_schema("details", details_wanted)
+
+        def read(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
+            state = self._reader.read_jobs(segments, union(JOBS_KEY, wanted), choice.period)
+            parts, _ = self._reader.read_runs(state, needed, None)
+            runs = extend(concat(parts, result_schema("details", needed)))
+            return state.rows.select(wanted), run_rows(runs, state.timeline, schema)
+
+        for job, segments in self._listing.of_jobs(*choice).items():
+            jobs, details = self._listing.retrying(job, segments, read)
+            if jobs.num_rows:
+                yield jobs, details
+
+    def keys(self, choice: Choice) -> pa.Table:
+        """See :meth:`importstats.store.SnapshotStore.job_keys`."""
+        rows = [
+            {
+                "source_uri": key[0],
+                "job_id": key[1],
+                "first_observed_at": _parse_time(min(segment.first for segment in segments)),
+                "last_observed_at": _parse_time(max(segment.last for segment in segments)),
+                "segments": len(segments),
+            }
+            for key, _, segments in self._with_keys(choice)
+        ]
+        return pa.Table.from_pylist(rows, schema=_KEYS_SCHEMA)
+
+    def files(self, choice: Choice, table: TableName) -> list[str]:
+        """See :meth:`importstats.store.SnapshotStore.files`."""
+
+        def read(segments: Sequence[Segment]) -> list[JobsPart]:
+            return self._reader.read_jobs(segments, JOBS_KEY, ALWAYS).parts
+
+        return sorted(
+            f"{self._files.uri.rstrip('/')}/{part.segment.path(table)}"
+            for job, segments in self._listing.of_jobs(*choice).items()
+            for part in self._listing.retrying(job, segments, read)
+            if part.kept.any() and (table == "jobs" or part.has_details)
+        )
+
+    def _with_keys(
+        self, choice: Choice
+    ) -> Iterator[tuple[tuple[str, str], JobFolder, list[Segment]]]:
+        """The jobs chosen with (source_uri, job_id), in that order."""
+        listing = self._listing.of_jobs(*choice)
+
+        def read(segments: Sequence[Segment]) -> tuple[str, str] | None:
+            for segment in segments:
+                try:
+                    rows = self._reader.read_file(segment, "jobs", ("source_uri", "job_id"))
+                except CorruptFile as reason:
+                    self._reader.set_aside(segment, "jobs", reason)
+                    continue
+                if rows.num_rows:
+                    return _key(rows)
+            return None
+
+        keys = {
+            job: self._listing.retrying(job, segments, read) for job, segments in listing.items()
+        }
+        known = [(key, job) for job, key in keys.items() if key is not None]
+        for key, job in sorted(known):
+            yield key, job, listing[job]
+
+
+_KEYS_SCHEMA: Final = pa.schema(
+    {
+        "source_uri": pa.string(),
+        "job_id": pa.string(),
+        "first_observed_at": TIMESTAMP,
+        "last_observed_at": TIMESTAMP,
+        "segments": pa.int64(),
+    }
+)
+
+
+def _value_columns(columns: Sequence[str]) -> list[str]:
+    """What to read of a details file for these columns: all but what its snapshots tell."""
+    return union(["file_index"], [name for name in columns if name not in RUN_COLUMNS])
+
+
+def _key(rows: pa.Table) -> tuple[str, str]:
+    return rows["source_uri"][0].as_py(), rows["job_id"][0].as_py()
+
+
+def _parse_time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+
+def check_columns(table: TableName, columns: Sequence[str] | None) -> list[str]:
+    """The columns asked for, by default all. Raises ValueError if one is not in the table."""
+    known = STORED_SCHEMAS[table].names
+    if columns is None:
+        return list(known)
+    for name in columns:
+        if name not in known:
+            raise ValueError(f"no column {name!r} in {table}; it has {', '.join(known)}")
+    return list(columns)
+
+
+def check_filter(expression: pc.Expression | None) -> None:
+    """Raise ValueError unless details can be filtered by the expression."""
+    if expression is None:
+        return
+    try:
+        result_schema("details", VALUE_COLUMNS).empty_table().filter(expression)
+    except pa.ArrowException as error:
+        raise ValueError(
+            f"cannot filter details by {excerpt(str(expression))}: {excerpt(str(error))}; "
+            f"a filter may use {', '.join(VALUE_COLUMNS)}"
+        ) from error

@@ -1,0 +1,185 @@
+"""Reading: the snapshots and runs of the segments of one job, each snapshot exactly once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.arrays import Bools, Ints
+from importstats.errors import StoreError
+from importstats.store.files import Files
+from importstats.store.parquet import decode, result_schema
+from importstats.store.runs import NOWHERE, Runs, Timeline, ints, transfer
+from importstats.store.segments import Period, Segment, TableName
+from importstats.store.writing import DETAIL_ROWS
+from importstats.text import excerpt
+
+_CORRUPT: Final = "_corrupt"
+_REMOTE_READS_AT_ONCE: Final = 16
+
+
+class CorruptSegmentWarning(UserWarning):
+    """A file of the store cannot be read; the rest was."""
+
+
+class CorruptFile(Exception):  # noqa: N818 - an outcome that the caller handles, not an error
+    """A file is there and can be read, but is not what it should be."""
+
+
+class JobsPart(NamedTuple):
+    """The snapshots of one segment, and which of them count (not those another one has, too)."""
+
+    segment: Segment
+    has_details: bool
+    ids: Ints
+    kept: Bools
+
+
+class JobState(NamedTuple):
+    """All that the jobs files of one job say: its snapshots, each once, by id."""
+
+    parts: list[JobsPart]
+    timeline: Timeline
+    rows: pa.Table
+
+
+def union(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """The names of both, each once."""
+    return list(dict.fromkeys([*first, *second]))
+
+
+class Reader:
+    """Reads the files of segments, and sets those aside that are corrupt."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def read_jobs(
+        self, segments: Sequence[Segment], columns: Sequence[str], period: Period
+    ) -> JobState:
+        """The snapshots of segments of one job, each from the preferred segment that has it."""
+        chosen = sorted((each for each in segments if period.may_hold(each)), reverse=True)
+        tables = {}
+        for segment, rows in zip(chosen, self.read_all(chosen, "jobs", columns), strict=True):
+            if isinstance(rows, CorruptFile):
+                self.set_aside(segment, "jobs", rows)
+            else:
+                tables[segment] = _in_order(rows)
+        schema = result_schema("jobs", columns)
+        if len(tables) == 1:
+            (together,) = tables.values()
+        else:
+            together = pa.concat_tables(
+                [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
+            ).unify_dictionaries()
+        all_ids, all_times = ints(together["snapshot_id"]), ints(together["observed_at"])
+        # The first occurrence is that in the preferred segment.
+        _, index = np.unique(all_ids, return_index=True)
+        index = index[period.mask(all_times[index])]
+        kept = np.zeros(len(all_ids), bool)
+        kept[index] = True
+        parts, begin = [], 0
+        for segment, rows in tables.items():
+            here = slice(begin, begin + rows.num_rows)
+            has_details = (rows.schema.metadata or {}).get(DETAIL_ROWS) != b"0"
+            parts.append(JobsPart(segment, has_details, all_ids[here], kept[here]))
+            begin += rows.num_rows
+        timeline = Timeline(all_ids[index], all_times[index])
+        # The snapshots of a compacted job are all there, in order, once: nothing to pick.
+        is_whole = len(tables) == 1 and len(index) == len(all_ids)
+        rows = together if is_whole else together.combine_chunks().take(index)
+        return JobState(parts, timeline, rows)
+
+    def read_runs(
+        self, state: JobState, columns: Sequence[str], filter_: pc.Expression | None
+    ) -> tuple[list[Runs], set[Segment]]:
+        """The details of the snapshots that count, and the segments whose details are damaged."""
+        parts = [part for part in state.parts if part.has_details and part.kept.any()]
+        needed = union(["snapshot_id", "last_snapshot_id"], columns)
+        segments = [part.segment for part in parts]
+        found, damaged = [], set()
+        for part, rows in zip(
+            parts, self.read_all(segments, "details", needed, filter_), strict=True
+        ):
+            positions = np.full(len(part.ids), NOWHERE)
+            positions[part.kept] = np.searchsorted(state.timeline.ids, part.ids[part.kept])
+            try:
+                if isinstance(rows, CorruptFile):
+                    raise rows
+                found.append(transfer(rows, part.ids, positions))
+            except (CorruptFile, pa.ArrowInvalid) as reason:
+                self.set_aside(part.segment, "details", reason)
+                damaged.add(part.segment)
+        return found, damaged
+
+    def read_all(
+        self,
+        segments: Sequence[Segment],
+        table: TableName,
+        columns: Sequence[str],
+        filter_: pc.Expression | None = None,
+    ) -> list[pa.Table | CorruptFile]:
+        """The columns of each segment's file, or what is wrong with it."""
+
+        def read(segment: Segment) -> pa.Table | CorruptFile:
+            try:
+                return self.read_file(segment, table, columns, filter_)
+            except CorruptFile as reason:
+                return reason
+
+        if self._files.is_local or len(segments) < 2:
+            return [read(segment) for segment in segments]
+        with ThreadPoolExecutor(_REMOTE_READS_AT_ONCE) as pool:
+            return list(pool.map(read, segments))
+
+    def read_file(
+        self,
+        segment: Segment,
+        table: TableName,
+        columns: Sequence[str],
+        filter_: pc.Expression | None = None,
+    ) -> pa.Table:
+        """The columns of a file. Raises FileNotFoundError if a compaction took it away."""
+        path = segment.path(table)
+        try:
+            full = self._files.full(path)
+            return decode(full, self._files.filesystem, table, columns, filter_)
+        except FileNotFoundError:
+            # Compaction deletes the jobs file first. If that stands, the details are lost.
+            if table == "details" and self._files.exists(segment.path("jobs")):
+                raise CorruptFile("missing") from None
+            raise
+        except (OSError, pa.ArrowException):
+            # A failure to read, or content that is wrong? All bytes at hand, only the latter.
+            content = self._files.read(path)
+        try:
+            return decode(pa.BufferReader(content), None, table, columns, filter_)
+        except (OSError, pa.ArrowException) as error:
+            raise CorruptFile(excerpt(str(error))) from error
+
+    def set_aside(self, segment: Segment, table: TableName, reason: Exception) -> None:
+        """Move a bad file (and details whose jobs file is bad) out of readers' way, and warn."""
+        tables: tuple[TableName, ...] = ("jobs", "details") if table == "jobs" else ("details",)
+        for each in tables:
+            # Not ours to write, or not there: then it is only skipped.
+            with suppress(StoreError):
+                self._files.move(segment.path(each), f"{_CORRUPT}/{segment.path(each)}")
+        lost = "snapshots" if table == "jobs" else "details"
+        warnings.warn(
+            f"{self._files.uri}/{segment.path(table)}: {reason}. Its {lost} are left out; "
+            f"if it could be moved it is below {_CORRUPT}",
+            CorruptSegmentWarning,
+            stacklevel=2,
+        )
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """By snapshot; as writers leave them, unless somebody else wrote the file."""
+    return rows if np.all(np.diff(ints(rows["snapshot_id"])) > 0) else rows.sort_by("snapshot_id")

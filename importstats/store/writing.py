@@ -1,0 +1,95 @@
+"""Writing: what is to be stored becomes segments, whose jobs file is the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.errors import StoreError
+from importstats.store.files import Files
+from importstats.store.parquet import VALUE_COLUMNS, encode, result_schema
+from importstats.store.runs import Timeline, concat, extend, ints, run_rows, transfer
+from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
+from importstats.store.segments import JobFolder, Segment, slug
+
+#: Key of a jobs file's metadata: how many rows its details file has. 0: there is no such file.
+DETAIL_ROWS: Final = b"importstats.detail_rows"
+
+
+def jobs_apart(
+    jobs: pa.Table, details: pa.Table
+) -> Iterator[tuple[tuple[str, str], pa.Table, pa.Table]]:
+    """Tables of any number of jobs, job by job with its (source_uri, job_id).
+
+    Raises
+    ------
+    ValueError
+        Another schema, a null key, or a details row without its jobs row.
+    """
+    jobs, details = _conform(jobs, JOBS_SCHEMA), _conform(details, DETAILS_SCHEMA)
+    keys = jobs.select(["source_uri", "job_id"]).group_by(["source_uri", "job_id"])
+    found = 0
+    for key in keys.aggregate([]).to_pylist():
+        source_uri, job_id = key["source_uri"], key["job_id"]
+        if source_uri is None or job_id is None:
+            raise ValueError("jobs rows have no source_uri or job_id")
+        is_job = (pc.field("source_uri") == source_uri) & (pc.field("job_id") == job_id)
+        rows = details.filter(is_job)
+        found += rows.num_rows
+        yield (source_uri, job_id), jobs.filter(is_job), rows
+    if found != details.num_rows:
+        raise ValueError("details rows belong to a job that the jobs rows do not have")
+
+
+def new_segment(
+    key: tuple[str, str], jobs: pa.Table, details: pa.Table
+) -> tuple[Segment, pa.Table, pa.Table]:
+    """Snapshots of one job as a segment of the lowest level, with the rows of its two files.
+
+    Raises
+    ------
+    ValueError
+        A null or repeated key, or a details row without its jobs row.
+    """
+    jobs = jobs.sort_by("snapshot_id")
+    ids = ints(jobs["snapshot_id"]) if not jobs["snapshot_id"].null_count else None
+    if ids is None or jobs["observed_at"].null_count:
+        raise ValueError("jobs rows have no snapshot_id or observed_at")
+    if np.any(ids[1:] == ids[:-1]):
+        raise ValueError(f"two snapshots of job {key[1]} have the same snapshot_id")
+    timeline = Timeline(ids, ints(jobs["observed_at"]))
+    runs = transfer(details, ids, np.arange(len(ids)))
+    if len(ids) > 1:
+        runs = extend(concat([runs], result_schema("details", VALUE_COLUMNS)))
+    segment = Segment.create(JobFolder(slug(key[0]), slug(key[1])), 0, jobs["observed_at"])
+    return segment, jobs, run_rows(runs, timeline, DETAILS_SCHEMA)
+
+
+def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Table) -> None:
+    """Write a segment; the jobs file last, since it makes both count."""
+    note = {**JOBS_SCHEMA.metadata, DETAIL_ROWS: str(details.num_rows).encode()}
+    jobs = jobs.cast(JOBS_SCHEMA).replace_schema_metadata(note)
+    if details.num_rows:
+        files.put(segment.path("details"), encode(details))
+    try:
+        files.put(segment.path("jobs"), encode(jobs))
+    except StoreError:
+        # A failed put to a bucket may have succeeded after all, and then needs its details.
+        if files.is_local and details.num_rows:
+            with suppress(StoreError):
+                files.delete(segment.path("details"))
+        raise
+
+
+def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table by the schema, columns in any order, texts encoded or not."""
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing or table.num_columns > len(schema):
+        odd = missing or [name for name in table.column_names if name not in schema.names]
+        raise ValueError(f"the table does not have the store's columns: see {odd[0]!r}")
+    return table.select(schema.names).cast(schema)
