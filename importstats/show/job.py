@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from importstats.analysis.findings import diagnose
@@ -19,17 +18,11 @@ from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.rates import throughput
 from importstats.analysis.words import headline
 from importstats.names import JOB_KEY
-from importstats.plots import PHASE_COLORS, VERDICT_COLORS, draw_overview
+from importstats.plots import draw_overview
+from importstats.show.pages import render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import (
-    UNKNOWN,
-    format_bytes,
-    format_count,
-    format_duration,
-    format_percent,
-    format_rate,
-    format_time,
     printable,
 )
 
@@ -265,6 +258,7 @@ class ImportJob:
     def _repr_html_(self) -> str:
         late = self.stragglers[self.stragglers["is_straggler"].astype("bool")]
         return render(
+            "importstats.show",
             "job.html.jinja",
             job=self,
             known=self.last_at_work,
@@ -275,38 +269,3 @@ class ImportJob:
             findings=self.diagnosis.head(1).to_dict("records"),
             zone=self._zone,
         )
-
-
-def render(template: str, **values: Any) -> str:
-    """Fill one of the package's HTML templates; every value is escaped.
-
-    Templates have the formats of :mod:`importstats.text` and the colours of
-    :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
-    """
-    return _environment().get_template(template).render(values)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("importstats"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        name=_name,
-        bytes=format_bytes,
-        count=format_count,
-        duration=format_duration,
-        percent=format_percent,
-        rate=format_rate,
-        time=format_time,
-    )
-    environment.globals.update(phase_colors=PHASE_COLORS, verdict_colors=VERDICT_COLORS)
-    return environment
-
-
-def _name(text: object, limit: int = 120) -> str:
-    return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]

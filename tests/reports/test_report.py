@@ -248,7 +248,7 @@ def test_the_page_of_a_long_recording_is_small():
 
 def test_a_figure_too_large_for_svg_is_a_png_with_the_same_words(monkeypatch):
     jobs, details, at = simulated()
-    monkeypatch.setattr(sys.modules["importstats.reports"], "_MOST_SVG_BYTES", 0)
+    monkeypatch.setattr(sys.modules["importstats.reports.figures"], "_MOST_SVG_BYTES", 0)
     parsed = Page(report(jobs, details, at=at))
     assert not parsed.find("svg")
     said = [attrs["aria-label"] for attrs in Page(page()).find("svg")]

@@ -1,0 +1,140 @@
+"""Data: a job as JSON, for programs, and what all forms of a report count."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.show.job import ImportJob
+
+#: The ``format`` of the JSON form. A key that is renamed or removed raises the number.
+JSON_FORMAT: Final = "importstats.report/1"
+_EXAMPLES: Final = 3
+
+
+def to_json(job: ImportJob, _zone: tzinfo) -> str:
+    """The job as one JSON object, see :func:`importstats.report`."""
+    return json.dumps(_data(job), indent=2, allow_nan=False) + "\n"
+
+
+def _data(job: ImportJob) -> dict[str, Any]:
+    latest = job.jobs.iloc[-1]
+    estimate = job.eta
+    files = last_files(job)
+    rate = job.throughput.iloc[-1] if len(job.throughput) else pd.Series(dtype="object")
+    return {
+        "format": JSON_FORMAT,
+        "at": _plain(job.at),
+        "headline": job.headline,
+        "job": {
+            "source_uri": job.source_uri,
+            **_picked(latest, "db_name", "job_id", "collection_name", "state", "phase"),
+            **_picked(latest, "progress_pct", "imported_rows", "total_rows", "file_size_bytes"),
+            **_picked(latest, "reason"),
+            "first_observed_at": _plain(job.jobs["observed_at"].iloc[0]),
+            "last_observed_at": _plain(latest["observed_at"]),
+            "snapshots": len(job.jobs),
+        },
+        "eta": {
+            **{name: _plain(estimate[f"eta_{name}"]) for name in ("p10", "p50", "p90")},
+            **_picked(estimate, "remaining_p10_s", "remaining_p50_s", "remaining_p90_s"),
+            **_picked(estimate, "method", "reason"),
+        },
+        "throughput": {
+            "rows_per_s": _plain(rate.get("rows_per_s_window")),
+            "bytes_per_s": _plain(rate.get("bytes_per_s_window")),
+            "rows_per_s_mean": _plain(rate.get("rows_per_s_mean")),
+        },
+        "diagnosis": [
+            {
+                **_picked(finding, "finding", "severity", "since", "message", "advice"),
+                "evidence": json.loads(finding["evidence"]),
+            }
+            for _, finding in job.diagnosis.iterrows()
+        ],
+        "phases": _records(
+            job.phases, "phase", "start", "end", "duration_s", "uncertainty_s", "snapshots"
+        ),
+        "files": {"count": len(files), "states": state_counts(files)},
+        "stragglers": _records(late_files(job), *_STRAGGLER_KEYS),
+        "failures": failures_by_cause(files),
+    }
+
+
+_STRAGGLER_KEYS: Final = (
+    "file_index",
+    "file",
+    "state",
+    "verdict",
+    "delay_s",
+    "remaining_s",
+    "elapsed_s",
+    "rows_per_s",
+    "imported_rows",
+    "total_rows",
+    "file_size_bytes",
+)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it: times as ISO 8601, null for what is missing or not finite."""
+    if value is None or value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _picked(row: pd.Series[Any], *names: str) -> dict[str, Any]:
+    return {name: _plain(row.get(name)) for name in names}
+
+
+def _records(frame: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
+    known = [name for name in names if name in frame]
+    rows = frame[known].astype("object").itertuples(index=False, name=None)
+    return [dict(zip(known, map(_plain, row), strict=True)) for row in rows]
+
+
+def last_files(job: ImportJob) -> pd.DataFrame:
+    """The files as last seen: ``file``, ``state`` and ``reason``."""
+    details = job.details
+    if details.empty:
+        return pd.DataFrame({"file": [], "state": [], "reason": []}, dtype="str")
+    last = "last_observed_at" if "last_observed_at" in details else "observed_at"
+    latest = details.sort_values(last, kind="stable").drop_duplicates("file", keep="last")
+    columns = {name: latest[name].astype("str") for name in ("file", "state")}
+    reason = latest["reason"].astype("str") if "reason" in latest else None
+    return pd.DataFrame({**columns, "reason": reason}).reset_index(drop=True)
+
+
+def state_counts(files: pd.DataFrame) -> dict[str, int]:
+    """How many files there are in each state."""
+    counts = files["state"].fillna("None").value_counts()
+    return {str(state): int(count) for state, count in counts.items()}
+
+
+def failures_by_cause(files: pd.DataFrame) -> list[dict[str, Any]]:
+    """Failed files by cause. A file's own name in its reason does not make another cause."""
+    failed = files[files["state"].str.lower().eq("failed")]
+    examples: dict[str | None, list[str]] = {}
+    for file, reason in zip(failed["file"], failed["reason"], strict=True):
+        cause = str(reason).replace(str(file), "FILE") if pd.notna(reason) else None
+        examples.setdefault(cause, []).append(str(file))
+    found = [
+        {"reason": cause, "files": len(names), "examples": names[:_EXAMPLES]}
+        for cause, names in examples.items()
+    ]
+    return sorted(found, key=lambda failure: -failure["files"])
+
+
+def late_files(job: ImportJob) -> pd.DataFrame:
+    """The stragglers, the latest first."""
+    return job.stragglers[job.stragglers["is_straggler"].astype("bool")]

@@ -1,0 +1,165 @@
+"""Tables: what a report says of a job, as facts and rows of text that any form can lay out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Final
+
+import pandas as pd
+
+from importstats.analysis.words import clock, eta_text
+from importstats.names import END_PHASES
+from importstats.reports.data import failures_by_cause, last_files, late_files, state_counts
+from importstats.show.job import ImportJob
+from importstats.text import (
+    UNKNOWN,
+    excerpt,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_percent,
+    format_rate,
+    format_time,
+    printable,
+)
+
+_MOST_STRAGGLERS: Final = 20
+_MOST_FAILURES: Final = 20
+MOST_TEXT: Final = 2000
+
+
+def facts_of(job: ImportJob, zone: tzinfo) -> dict[str, str]:
+    """What is known of the job, as shown: by its name."""
+    latest = job.jobs.iloc[-1]
+    known = job.last_at_work
+    estimate = job.eta
+    facts = {"Collection": shown(job.collection_name), "Server": shown(job.source_uri)}
+    if pd.notna(latest.get("db_name")):
+        facts["Database"] = shown(latest["db_name"])
+    facts["State"] = shown(job.state)
+    facts["Phase"] = job.phase
+    before = ", before it failed" if job.phase == "Failed" else ""
+    facts["Progress"] = f"{format_percent(known['progress_pct'])}{before}"
+    if job.phase not in END_PHASES:
+        facts["ETA"] = eta_text(job.eta_frame, zone).removeprefix("ends ")
+        if pd.notna(estimate["remaining_p50_s"]):
+            left = (estimate["eta_p50"] - job.at).total_seconds()
+            facts["Time left"] = (
+                f"about {format_duration(left)}" if left > 0 else "none by the estimate: it is late"
+            )
+    facts["Rows"] = (
+        f"{format_count(known.get('imported_rows'))} of {format_count(known.get('total_rows'))}"
+        f"{before}"
+    )
+    facts["Bytes in files"] = format_bytes(known.get("file_size_bytes"))
+    if job.throughput["rows_per_s_window"].gt(0).any():
+        rate = job.throughput.iloc[-1]
+        facts["Throughput"] = (
+            f"{format_rate(rate['rows_per_s_window'], 'rows')} in the last minute, "
+            f"{format_rate(rate['rows_per_s_mean'], 'rows')} since the first row"
+        )
+    counts = state_counts(last_files(job))
+    if counts:
+        states = ", ".join(f"{count:,} {shown(state, 30)}" for state, count in counts.items())
+        facts["Files"] = f"{sum(counts.values()):,}: {states}"
+    age = (job.at - latest["observed_at"]).total_seconds()
+    facts["Last heard"] = (
+        f"{format_time(latest['observed_at'], zone, day=True)}, {format_duration(age)} before this "
+        f"report; {len(job.jobs):,} snapshots since "
+        f"{format_time(job.jobs['observed_at'].iloc[0], zone, day=True)}"
+    )
+    return facts
+
+
+def shown(text: object, limit: int = 160) -> str:
+    """A server's text on one line, or ``unknown``."""
+    return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]
+
+
+def first_look(job: ImportJob) -> str:
+    """What to look at first, in one sentence or two."""
+    worst = job.diagnosis.head(1)
+    if len(worst) and worst["severity"].iloc[0] != "info":
+        return sentences(worst["message"].iloc[0], worst["advice"].iloc[0])
+    if job.phase == "Completed":
+        return "Nothing: the job has completed."
+    return "Nothing in particular: no warning was found."
+
+
+def sentences(*texts: object) -> str:
+    """Texts one after the other, each with its full stop."""
+    known = [str(text) for text in texts if not pd.isna(text)]  # type: ignore[call-overload]
+    return " ".join(f"{text.rstrip(' .')}." for text in known)
+
+
+def long_reason(job: ImportJob) -> str:
+    """Why the job failed, where that is more than the headline has room for."""
+    reason = excerpt(job.reason or "", MOST_TEXT)
+    return reason if reason != excerpt(reason) else ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and cells as shown; which columns are numbers, and which are a server's text."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Collection[str]
+    names: Collection[str] = ()
+    note: str = ""
+
+
+def phase_table(job: ImportJob, zone: tzinfo) -> Table:
+    """The phases with their times."""
+    rows = [
+        [
+            str(run["phase"]),
+            clock(run["start"], job.at, zone, named=False),
+            format_duration(run["duration_s"]) if pd.notna(run["duration_s"]) else "",
+            format_duration(run["uncertainty_s"]) if pd.notna(run["uncertainty_s"]) else "",
+            f"{run['snapshots']:,}",
+        ]
+        for run in job.phases.to_dict("records")
+    ]
+    start = f"start ({job.at.astimezone(zone).tzname()})"
+    headings = ["phase", start, "duration", "uncertain by", "snapshots"]
+    return Table(headings, rows, numbers=headings[2:])
+
+
+def straggler_table(job: ImportJob) -> Table:
+    """The stragglers, the latest first."""
+    late = late_files(job)
+    rows = [
+        [
+            shown(file["file"]),
+            str(file["verdict"]),
+            "nothing" if file["delay_s"] == 0 else format_duration(file["delay_s"]),
+            format_rate(file["rows_per_s"], "rows"),
+            f"{format_count(file['imported_rows'])} of {format_count(file['total_rows'])}",
+            format_bytes(file["file_size_bytes"]),
+        ]
+        for file in late.head(_MOST_STRAGGLERS).to_dict("records")
+    ]
+    headings = ["file", "verdict", "delays the job by", "rate", "rows", "size"]
+    more = len(late) - len(rows)
+    note = f"{more:,} more delay the job by less, or not at all." if more > 0 else ""
+    return Table(headings, rows, numbers=headings[2:], names=["file"], note=note)
+
+
+def failure_table(job: ImportJob) -> Table:
+    """The failed files by cause."""
+    failures = failures_by_cause(last_files(job))
+    rows = [
+        [
+            excerpt(failure["reason"], 500) if failure["reason"] else "no reason given",
+            f"{failure['files']:,}",
+            ", ".join(shown(name, 80) for name in failure["examples"]),
+        ]
+        for failure in failures[:_MOST_FAILURES]
+    ]
+    more = len(failures) - len(rows)
+    note = f"{more:,} more causes." if more > 0 else ""
+    headings = ["reason", "files", "such as"]
+    return Table(headings, rows, numbers=["files"], names=["reason", "such as"], note=note)

@@ -1,0 +1,56 @@
+"""Pages: the HTML templates of the package, filled so that no value is markup."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from importstats.plots.style import PHASE_COLORS, VERDICT_COLORS
+from importstats.text import (
+    UNKNOWN,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_percent,
+    format_rate,
+    format_time,
+    printable,
+)
+
+
+def render(package: str, template: str, **values: Any) -> str:
+    """Fill a template of a package's folder ``templates``; every value is escaped.
+
+    Templates have the formats of :mod:`importstats.text` and the colours of
+    :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
+    """
+    return _environment(package).get_template(template).render(values)
+
+
+@lru_cache(maxsize=4)
+def _environment(package: str) -> Environment:
+    environment = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        name=_name,
+        bytes=format_bytes,
+        count=format_count,
+        duration=format_duration,
+        percent=format_percent,
+        rate=format_rate,
+        time=format_time,
+    )
+    environment.globals.update(phase_colors=PHASE_COLORS, verdict_colors=VERDICT_COLORS)
+    return environment
+
+
+def _name(text: object, limit: int = 120) -> str:
+    return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]
