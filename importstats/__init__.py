@@ -14,6 +14,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
@@ -87,6 +88,7 @@ __all__ = [
     "stragglers",
     "summary",
     "throughput",
+    "until",
     "with_phase",
 ]
 

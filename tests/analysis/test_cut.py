@@ -1,0 +1,90 @@
+"""A cut in time: nothing of a frame is from later, and runs are cut as if collection had ended."""
+
+from datetime import timedelta
+from functools import lru_cache
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+
+from importstats import diagnose, eta, stragglers, until
+from importstats.simulator import simulate_job
+from importstats.store import SnapshotStore
+from importstats.store.frames import details_frame, jobs_frame, load_details, load_jobs
+
+
+@lru_cache(maxsize=4)
+def simulated(shape="stragglers", runs=True):
+    simulation = simulate_job(shape, files=12, seed=5, poll_every_s=30)
+    jobs, details = simulation.tables(runs=runs)
+    return jobs_frame(jobs), details_frame(details)
+
+
+def between(jobs, share):
+    """A time between two snapshots."""
+    first, last = jobs["observed_at"].min(), jobs["observed_at"].max()
+    return first + share * (last - first)
+
+
+shares = st.floats(0, 1.1)
+
+
+@given(share=shares)
+def test_no_row_and_no_end_of_a_run_is_later(share):
+    jobs, details = simulated()
+    at = between(jobs, share)
+    for known in (until(details, at), until(details, at, jobs)):
+        assert (known["observed_at"] <= at).all()
+        assert (known["last_observed_at"] <= at).all()
+        assert (known["last_observed_at"] >= known["observed_at"]).all()
+        assert (known["last_snapshot_id"] >= known["snapshot_id"]).all()
+        assert known.dtypes.equals(details.dtypes)
+    assert (until(jobs, at)["observed_at"] <= at).all()
+
+
+def test_runs_are_cut_as_a_store_cuts_them(tmp_path):
+    simulation = simulate_job("stragglers", files=12, seed=5, poll_every_s=30)
+    store = SnapshotStore(tmp_path / "store")
+    store.append(simulation.snapshots())
+    jobs, details = load_jobs(store), load_details(store, runs=True)
+    for share in (0.3, 0.51, 0.77, 1.0):
+        at = between(jobs, share)
+        stored = load_details(store, until=at, runs=True)
+        order = ["file_index", "snapshot_id"]
+        assert_frame_equal(
+            until(details, at, jobs).sort_values(order, ignore_index=True),
+            stored.sort_values(order, ignore_index=True),
+        )
+
+
+def test_what_is_known_already_is_given_back_as_it_is():
+    jobs, details = simulated()
+    end = jobs["observed_at"].max()
+    assert until(details, end) is details
+    assert until(jobs, end + timedelta(days=1)) is jobs
+
+
+def test_a_time_without_a_zone_is_refused():
+    jobs, _ = simulated()
+    with pytest.raises(ValueError, match="no time zone"):
+        until(jobs, pd.Timestamp("2026-05-18"))
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.85])
+@pytest.mark.parametrize(
+    "analysis",
+    [
+        lambda jobs, details, at: stragglers(details, at=at),
+        lambda jobs, details, at: eta(jobs, details, at=at),
+        lambda jobs, details, at: diagnose(jobs, details, at=at),
+    ],
+    ids=["stragglers", "eta", "diagnose"],
+)
+def test_no_analysis_with_at_changes_when_later_rows_are_cut_away(analysis, share):
+    jobs, details = simulated()
+    at = jobs["observed_at"].iloc[int(share * len(jobs))]
+    whole = analysis(jobs, details, at)
+    assert len(whole)
+    assert_frame_equal(whole, analysis(until(jobs, at), until(details, at, jobs), at))
