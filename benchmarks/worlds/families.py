@@ -68,17 +68,17 @@ class Family:
     index_s_per_gib: Range
     index_workers: tuple[int, int]
     job_noise: Range = (0.05, 0.2)
-    index_noise: Range = (0.05, 0.3)
+    index_noise: Range = (0.05, 0.2)
     day_dip: Range = (0.0, 0.3)
     neighbours: Range = (0.0, 0.2)
-    queue_share: float = 0.1
+    queue_share: float = 0.07
     back_share: float = 0.0
     grow_share: float = 0.0
-    change_share: float = 0.3
+    change_share: float = 0.15
     polls_s: tuple[int, ...] = (10, 30, 60)
     gap_share: float = 0.1
     late_share: float = 0.1
-    job_spread: Range = (0.1, 0.5)
+    job_spread: Range = (0.05, 0.4)
     node_spread: Range = (0.0, 0.1)
 
 
@@ -126,7 +126,7 @@ FAMILIES: Final[dict[str, Family]] = {
         polls_s=(1, 2, 5),
         queue_share=0.05,
         late_share=0.05,
-        change_share=0.2,
+        change_share=0.1,
     ),
     # 2.4.13 and later, by day and by night.
     "retail": Family(
@@ -149,7 +149,7 @@ FAMILIES: Final[dict[str, Family]] = {
         day_dip=(0.2, 0.5),
         neighbours=(0.1, 0.4),
         back_share=0.01,
-        queue_share=0.15,
+        queue_share=0.1,
         node_spread=(0.0, 0.25),
     ),
     # Wide vectors, an index on disk that takes longer than all else.
@@ -170,7 +170,7 @@ FAMILIES: Final[dict[str, Family]] = {
         (3, 10),
         (60, 300),
         (4, 16),
-        index_noise=(0.1, 0.4),
+        index_noise=(0.1, 0.25),
         queue_share=0.1,
         back_share=0.003,
     ),
@@ -217,8 +217,8 @@ FAMILIES: Final[dict[str, Family]] = {
         (10, 120),
         (2, 10),
         back_share=0.02,
-        queue_share=0.2,
-        job_spread=(0.3, 0.8),
+        queue_share=0.12,
+        job_spread=(0.2, 0.6),
         gap_share=0.15,
     ),
     # Thousands of files, up to a day.
@@ -243,10 +243,10 @@ FAMILIES: Final[dict[str, Family]] = {
         neighbours=(0.1, 0.4),
         back_share=0.003,
         grow_share=0.25,
-        queue_share=0.15,
+        queue_share=0.1,
         polls_s=(60, 120, 300),
         node_spread=(0.05, 0.2),
-        change_share=0.2,
+        change_share=0.1,
     ),
     # An index of no account, built on graphics cards.
     "graphics": Family(
@@ -313,7 +313,7 @@ FAMILIES: Final[dict[str, Family]] = {
         (1, 3),
         neighbours=(0.2, 0.6),
         day_dip=(0.1, 0.5),
-        queue_share=0.3,
+        queue_share=0.1,
         back_share=0.02,
         polls_s=(60, 120, 300),
         gap_share=0.4,
@@ -341,11 +341,11 @@ FAMILIES: Final[dict[str, Family]] = {
         neighbours=(0.2, 0.6),
         back_share=0.01,
         grow_share=0.4,
-        change_share=0.7,
-        queue_share=0.2,
-        job_noise=(0.1, 0.35),
-        index_noise=(0.1, 0.5),
+        change_share=0.5,
+        queue_share=0.12,
+        job_noise=(0.1, 0.25),
+        index_noise=(0.1, 0.3),
         node_spread=(0.1, 0.35),
-        job_spread=(0.2, 0.8),
+        job_spread=(0.2, 0.6),
     ),
 }

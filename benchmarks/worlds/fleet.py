@@ -76,7 +76,7 @@ def fleet(
     jobs: int = 200,
     *,
     signal: str = "files",
-    troubles: float = 0.25,
+    troubles: float = 0.15,
 ) -> Fleet:
     """A fleet of about so many jobs, evenly of all families, the same for the same arguments.
 
@@ -360,7 +360,8 @@ def disturb(run: Run, kind: str, chance: np.random.Generator) -> tuple[Run, Trou
         return run, Trouble()
     setting, cluster, files = run.setting, run.cluster, run.files
     at_s = float(begin + span * chance.uniform(0.1, 0.8))
-    lasts_s = float(np.exp(chance.uniform(*np.log((20 * 60, 3 * HOUR_S)))))
+    lasts_s = float(np.exp(chance.uniform(*np.log((15 * 60, 3 * HOUR_S)))))
+    lasts_s = min(lasts_s, max(15 * 60, 3 * run.end_s))
     trouble = Trouble(kind, at_s, at_s + lasts_s)
     if kind == "no_slot":
         trouble = Trouble(kind, begin, begin + lasts_s)

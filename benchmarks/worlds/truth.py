@@ -57,7 +57,7 @@ def truth_of(recorded: Recorded, trouble: Trouble, about: dict[str, object]) -> 
         start_s = (
             end_s - run.files.hangs_s[hung]
             if np.isfinite(end_s)
-            else float(tasks["began_s"][task] + np.nanmedian(tasks["usual_s"]))
+            else float(tasks["began_s"][task] + _middle(tasks["usual_s"]))
         )
     went_back = sum(np.isfinite(attempt.back_s) for attempt in run.attempts)
     calm = not trouble.kind and not went_back and run.setting.queue_s < 60
@@ -151,6 +151,11 @@ def _delays(found: dict[str, Floats], took: Floats, usual: Floats) -> Floats:
         gained = np.minimum(ended - others, took - usual)
     last = ended >= others
     return np.where(last & (gained > 0), gained, 0.0)
+
+
+def _middle(seconds: Floats) -> float:
+    known = seconds[np.isfinite(seconds)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def _file_truth(recorded: Recorded, key: dict[str, str], tasks: dict[str, Floats]) -> pd.DataFrame:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.forecast.timeline import expand_details, is_state, running_since, timeline
-from importstats.arrays import Floats, floats, seconds
+from importstats.analysis.forecast.timeline import (
+    expand_details,
+    is_state,
+    job_slices,
+    running_since,
+    timeline,
+)
+from importstats.arrays import Floats, Ints, floats, seconds
 from importstats.names import JOB_KEY
 
 #: An ETA method: jobs and details frames in, ``source_uri``, ``job_id``, ``snapshot_id`` and
@@ -125,13 +132,191 @@ def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFram
     return _answer(rows, remaining)
 
 
-#: The simple methods, by name.
+def twin(
+    jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Baseline: what was left of earlier jobs of the collection at equal progress.
+
+    Each earlier job that had ended says how long it still took from when it first came as far and,
+    if it stood there, had stood as long; that is scaled by the bytes of this job over those of that
+    one (once the server says them), and the median of all is the answer. While rows are imported,
+    progress is taken as finely as the rows say it. Silent without an earlier job of the collection.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame.
+    details : DataFrame, optional
+        Not used.
+    history : DataFrame, optional
+        A jobs frame of earlier jobs; may be the whole store, `jobs` included.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`linear`.
+    """
+    rows, past = timeline(jobs), _Past.of(history)
+    now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
+    remaining = np.full(len(rows), np.nan)
+    for at, earlier in past.pairs(rows):
+        said = []
+        new = np.append(True, np.diff(reached[at]) > 0)
+        stood = now[at] - np.maximum.accumulate(np.where(new, now[at], -np.inf))
+        for job in earlier:
+            left = job.end_s - job.time_at(reached[at], stood)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                scale = size[at] / job.size_bytes
+            left *= np.where(np.isfinite(scale), scale, 1.0)
+            said.append(np.where(job.end_s <= now[at], left, np.nan))
+        remaining[at] = _median(said)
+    return _answer(rows, remaining)
+
+
+def survival(
+    jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Baseline: what was left of earlier jobs of the collection that took longer than this so far.
+
+    The median of ``T - elapsed`` over their durations `T` above ``elapsed``: the conditional
+    median of the empirical survival function (Kaplan and Meier, JASA 53(282), 1958; of ended jobs
+    alone). Silent if there is none.
+
+    Parameters and result are those of :func:`twin`.
+    """
+    rows, past = timeline(jobs), _Past.of(history)
+    return _answer(rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan)))
+
+
+def history_median(
+    jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Baseline: the median duration of earlier jobs of the collection, less the time so far.
+
+    0 once it has taken longer; silent without an earlier job. Parameters and result are those of
+    :func:`twin`.
+    """
+    rows, past = timeline(jobs), _Past.of(history)
+    remaining = _by_duration(rows, past, lambda left: left)
+    return _answer(rows, np.maximum(remaining, 0))
+
+
+#: The simple methods that look at one job alone, by name.
 BASELINES: Final[Mapping[str, Method]] = {
     "linear": linear,
     "tqdm": tqdm_ema,
     "rows_rate": rows_rate,
     "late": late,
 }
+#: Those that look at earlier jobs of the collection; they take ``history`` as a third argument.
+HISTORY_BASELINES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = {
+    "twin": twin,
+    "survival": survival,
+    "history_median": history_median,
+}
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """One earlier job that completed: how far it had come when, and its end and size."""
+
+    times_s: Floats
+    reached: Floats
+    start_s: float
+    end_s: float
+    size_bytes: float
+
+    def time_at(self, reached: Floats, stood_s: Floats) -> Floats:
+        """When it had come so far and stood there for so long, or left again."""
+        new = np.append(True, np.diff(self.reached) > 0)
+        first = np.interp(reached, self.reached[new], self.times_s[new])
+        last = np.searchsorted(self.reached, reached, "right") - 1
+        left = np.maximum(first, self.times_s[np.maximum(last, 0)])
+        return np.asarray(np.minimum(first + stood_s, left), np.float64)
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Earlier jobs by server and collection."""
+
+    jobs: Mapping[tuple[str, str], list[_Earlier]]
+
+    @classmethod
+    def of(cls, history: pd.DataFrame | None) -> _Past:
+        found: dict[tuple[str, str], list[_Earlier]] = {}
+        if history is None or history.empty:
+            return cls(found)
+        rows = timeline(history)
+        now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
+        completed = rows["state"].eq("Completed").fillna(False).to_numpy(np.bool_)
+        key = _collections(rows)
+        for span in job_slices(rows):
+            at = np.arange(span.start, span.stop)
+            ended = at[completed[at]]
+            if not len(ended):
+                continue
+            found.setdefault(key[at[-1]], []).append(
+                _Earlier(
+                    times_s=now[at],
+                    reached=reached[at],
+                    start_s=float(now[at[0]]),
+                    end_s=float(now[ended[0]]),
+                    size_bytes=float(size[at[-1]]),
+                )
+            )
+        return cls(found)
+
+    def pairs(self, rows: pd.DataFrame) -> Iterator[tuple[Ints, list[_Earlier]]]:
+        """The rows of each job, and the earlier jobs of its collection, itself left out."""
+        now, key = seconds(rows), _collections(rows)
+        for span in job_slices(rows):
+            at = np.arange(span.start, span.stop)
+            earlier = self.jobs.get(key[at[-1]], [])
+            yield at, [job for job in earlier if job.end_s <= now[at[-1]]]
+
+
+def _collections(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    name = rows["collection_name"] if "collection_name" in rows else pd.Series("", rows.index)
+    return list(zip(rows["source_uri"].astype("str"), name.astype("str"), strict=True))
+
+
+def _by_duration(rows: pd.DataFrame, past: _Past, left_of: Callable[[Floats], Floats]) -> Floats:
+    """The median of what is left by the durations of earlier jobs that had ended."""
+    now = seconds(rows)
+    remaining = np.full(len(rows), np.nan)
+    for at, earlier in past.pairs(rows):
+        elapsed = now[at] - now[at[0]]
+        said = [
+            np.where(job.end_s <= now[at], left_of(job.end_s - job.start_s - elapsed), np.nan)
+            for job in earlier
+            if job.start_s < now[at[0]]
+        ]
+        remaining[at] = _median(said)
+    return remaining
+
+
+def _median(said: list[Floats]) -> Floats | float:
+    """Of what each says, where anybody says something."""
+    if not said:
+        return np.nan
+    return np.asarray(pd.DataFrame(said).median(), np.float64)
+
+
+def _bytes(rows: pd.DataFrame) -> Floats:
+    """Bytes of the job by what has been seen; NaN before the server says them."""
+    said = floats(rows, "file_size_bytes")
+    seen = pd.Series(np.where(said > 0, said, np.nan)).groupby(rows["job"].to_numpy()).cummax()
+    return np.asarray(seen.groupby(rows["job"].to_numpy()).ffill(), np.float64)
+
+
+def _fine_progress(rows: pd.DataFrame) -> Floats:
+    """The highest progress so far; between whole percents by the rows, where they say the same."""
+    progress = floats(rows, "progress_pct")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        by_rows = 40 + 30 * floats(rows, "imported_rows") / floats(rows, "total_rows")
+    fits = (by_rows >= progress) & (by_rows < progress + 1)
+    fine = pd.Series(np.where(fits, by_rows, progress)).groupby(rows["job"].to_numpy()).cummax()
+    return np.nan_to_num(np.asarray(fine, np.float64))
 
 
 def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.baselines import BASELINES, Method
+from importstats.analysis.baselines import BASELINES, HISTORY_BASELINES, Method
 from importstats.analysis.forecast import eta
 from importstats.analysis.forecast.timeline import timeline
 from importstats.analysis.phase import with_phase
@@ -175,11 +175,13 @@ def backtest(
     jobs, details : DataFrame
         Frames of any number of jobs, see :mod:`importstats.store.frames`.
     method : str, callable, sequence of str or mapping of str to callable
-        One or several methods: ``"eta"``, names of :data:`BASELINES`, or functions of your own.
-        The first is the reference of the ``both`` scores.
+        One or several methods: ``"eta"``, names of
+        :data:`~importstats.analysis.baselines.BASELINES` and
+        :data:`~importstats.analysis.baselines.HISTORY_BASELINES`, or functions of your own. The
+        first is the reference of the ``both`` scores.
     history : DataFrame, optional
-        For the method ``"eta"``: jobs frame of earlier jobs. `jobs` itself may be given, since
-        :func:`~importstats.eta` uses of it what had ended before each snapshot's job began.
+        For the method ``"eta"`` and those that look at history: jobs frame of earlier jobs. `jobs`
+        itself may be given, since each uses of it what had ended before the snapshot.
     per_job : int, optional
         Score at most so many snapshots of a job, evenly spread over its recording (all of them
         are replayed).
@@ -273,6 +275,11 @@ def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
             Share of snapshots whose true remaining time lies in p10 to p90; NaN without interval.
         ``relative_width_80`` : float64
             Median of (p90 - p10) / true.
+        ``mean_width_80`` : float64
+            Mean of (p90 - p10) / true.
+        ``median_log_error`` : float64
+            Of \|log(predicted median / true)\|. The relative error rewards who predicts too little
+            (at most 1 that way, without a bound the other); this one does not.
         ``relative_pinball`` : float64
             Mean pinball loss of the quantiles the method gives, over 0.1, 0.5, 0.9, divided by the
             true remaining time (Koenker & Bassett, Econometrica 46(1), 1978); the median of that
@@ -285,6 +292,7 @@ def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
         relative_width_80=(predictions["remaining_p90_s"] - predictions["remaining_p10_s"])
         / predictions["true_remaining_s"],
         relative_pinball=_relative_pinball(predictions),
+        log_error=_log_error(predictions),
         inside=_inside(predictions),
     )
     reference = rows["method"].cat.categories[0]
@@ -314,7 +322,9 @@ _SCORES: Final = (
     "bias",
     "coverage_80",
     "relative_width_80",
+    "mean_width_80",
     "relative_pinball",
+    "median_log_error",
 )
 
 
@@ -324,6 +334,7 @@ def _methods(
     known: dict[str, Method] = {
         "eta": lambda jobs, details: eta(jobs, details, history=history),
         **BASELINES,
+        **{name: partial(find, history=history) for name, find in HISTORY_BASELINES.items()},
     }
     if callable(method):
         return {getattr(method, "__name__", "method"): method}
@@ -365,6 +376,13 @@ def _relative_pinball(predictions: pd.DataFrame) -> pd.Series:
     return losses.mean(axis=1) / true
 
 
+def _log_error(predictions: pd.DataFrame) -> pd.Series:
+    """|log(predicted / true)|; a prediction of nothing left counts as one of a second."""
+    predicted = predictions["remaining_p50_s"].clip(lower=1.0)
+    ratio = predicted / predictions["true_remaining_s"].clip(lower=1.0)
+    return pd.Series(np.abs(np.log(ratio.to_numpy(np.float64))), predictions.index)
+
+
 def _inside(predictions: pd.DataFrame) -> pd.Series:
     """1 where the truth lies in the interval, 0 where not, NaN where there is no interval."""
     true = predictions["true_remaining_s"]
@@ -385,6 +403,8 @@ def _summary(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
             "bias": grouped["bias"].median(),
             "coverage_80": grouped["inside"].mean(),
             "relative_width_80": grouped["relative_width_80"].median(),
+            "mean_width_80": grouped["relative_width_80"].mean(),
             "relative_pinball": grouped["relative_pinball"].median(),
+            "median_log_error": grouped["log_error"].median(),
         }
     )

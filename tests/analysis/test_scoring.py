@@ -286,3 +286,31 @@ def test_result_is_tidy(recorded):
 def test_unknown_method():
     with pytest.raises(ValueError, match="no ETA method 'magic'; there are eta, linear"):
         backtest(job([0, 100]), method="magic")
+
+
+def test_the_log_error_punishes_too_little_as_much_as_too_much():
+    jobs = job([0, 40, 80, 100])
+    said = {"half": 0.5, "double": 2.0}
+    true = true_remaining(jobs)
+
+    def times(factor):
+        return lambda jobs, details: true.assign(remaining_p50_s=true["true_remaining_s"] * factor)
+
+    table = score(backtest(jobs, None, {name: times(by) for name, by in said.items()}).predictions)
+    table = table[table["support"].eq("answered")]
+    np.testing.assert_allclose(table["median_log_error"], np.log(2))
+    np.testing.assert_allclose(table["median_relative_error"], [0.5, 1.0])
+
+
+def test_the_mean_width_is_that_of_the_snapshots():
+    jobs = job([0, 40, 80, 100])
+    true = true_remaining(jobs)
+
+    def wide(jobs, details):
+        low, high = true["true_remaining_s"] * 0.5, true["true_remaining_s"] * [1.5, 2.5, 6.5]
+        return true.assign(remaining_p10_s=low, remaining_p50_s=low, remaining_p90_s=high)
+
+    table = score(backtest(jobs, None, {"wide": wide}).predictions)
+    table = table[table["support"].eq("answered")]
+    np.testing.assert_allclose(table["mean_width_80"], 3.0)
+    np.testing.assert_allclose(table["relative_width_80"], 2.0)
