@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
+from importstats.analysis.cut import until
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.plots.style import (
@@ -22,7 +23,6 @@ from importstats.plots.style import (
     common_folder,
     days,
     label,
-    microseconds_or_none,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -72,7 +72,8 @@ def plot_files(
     Axes
     """
     require_one_job(details)
-    files, spans = _file_spans(details, at)
+    details = details if at is None else until(details, at)
+    files, spans = state_spans(FileSamples.of(details))
     if files.empty:
         return say_nothing(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
@@ -129,11 +130,6 @@ def files_height(
     if stragglers is not None:
         own = min(own, int(stragglers["is_straggler"].sum()))
     return 1.0 + _ROW_IN * (own + _folded_rows(count - own))
-
-
-def _file_spans(details: pd.DataFrame, at: datetime | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    samples = FileSamples.of(details, microseconds_or_none(at))
-    return state_spans(samples)
 
 
 def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:

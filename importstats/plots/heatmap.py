@@ -13,6 +13,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from importstats.analysis.cut import until
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.plots.files import ROW_ORDER, files_finding, state_spans
@@ -20,7 +21,6 @@ from importstats.plots.style import (
     FILE_STATE_COLORS,
     add_legend_above,
     axes_or_new,
-    microseconds_or_none,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -60,7 +60,7 @@ def plot_file_heatmap(
     """
     require_one_job(details)
     ax = axes_or_new(ax, (9, 4.5))
-    samples = FileSamples.of(details, microseconds_or_none(at))
+    samples = FileSamples.of(details if at is None else until(details, at))
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
     files, spans = state_spans(samples)

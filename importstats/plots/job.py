@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from importstats.analysis.cut import until
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.rates import throughput
-from importstats.analysis.words import headline
+from importstats.analysis.words import clock, headline
 from importstats.names import END_PHASES
 from importstats.plots.files import files_height, plot_files, with_room
 from importstats.plots.progress import draw_progress
@@ -49,7 +50,7 @@ def overview(
     jobs, details : DataFrame
         The job's frames, see :mod:`importstats.store.frames`.
     at : datetime, optional
-        Now; by default the time of the latest snapshot.
+        Now; by default the time of the latest snapshot. What came later is left out.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs, for the ETA.
     zone : tzinfo, optional
@@ -67,15 +68,23 @@ def overview(
     """
     require_one_job(jobs)
     if jobs["observed_at"].isna().all():
-        figure = ShownFigure(figsize=(10, 3), layout="constrained")
-        say_nothing(figure.subplots(), "No snapshots yet")
-        return figure
+        return _without_snapshots("No snapshots yet")
     at = at or jobs["observed_at"].max()
+    jobs = until(jobs, at)
+    if jobs.empty:
+        return _without_snapshots(f"No snapshots by {clock(at, at, zone)}")
+    details = None if details is None else until(details, at, jobs)
     estimates = eta(jobs, details, history=history, at=at)
     judged = None if details is None or details.empty else stragglers(details, at=at)
     return draw_overview(
         jobs, details, estimates, judged, throughput(jobs, by="job"), at=at, zone=zone
     )
+
+
+def _without_snapshots(text: str) -> Figure:
+    figure = ShownFigure(figsize=(10, 3), layout="constrained")
+    say_nothing(figure.subplots(), text)
+    return figure
 
 
 def draw_overview(
@@ -93,7 +102,7 @@ def draw_overview(
     Parameters
     ----------
     jobs, details : DataFrame
-        The job's frames.
+        The job's frames as of `at`, see :func:`~importstats.until`.
     eta, stragglers, rates : DataFrame
         Results of :func:`~importstats.eta`, :func:`~importstats.stragglers` (or
         ``None``) and :func:`~importstats.throughput` by job.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from io import BytesIO
 from itertools import takewhile
@@ -76,7 +76,6 @@ OTHER_COLOR: Final = "#666666"
 
 # ETA methods and other things that come in any number.
 CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, WINE, GREY)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # A title may be so many characters; a name in it less.
 TITLE_CHARACTERS: Final = 400
@@ -240,11 +239,6 @@ def days(times: pd.Series[Any]) -> Floats:
     """Times as matplotlib's days since 1970; NaN where missing."""
     days = mdates.date2num(times.to_numpy(dtype="datetime64[us]"))
     return np.asarray(days, dtype=np.float64)
-
-
-def microseconds_or_none(at: datetime | None) -> int | None:
-    """A time as microseconds since 1970."""
-    return None if at is None else (in_zone(at, UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 def duration_unit(seconds: float) -> tuple[float, str]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.figure import Figure
 
+from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
@@ -88,7 +89,7 @@ class ImportJob:
     ) -> None:
         recorded = jobs[jobs["observed_at"].notna()]
         if at is not None:
-            recorded = recorded[recorded["observed_at"] <= at]
+            recorded = until(recorded, at)
         recorded = recorded.sort_values("observed_at", kind="stable")
         answered = recorded[recorded["error"].isna()] if "error" in recorded else recorded
         _, keys = job_codes(answered)
@@ -147,7 +148,7 @@ class ImportJob:
 
     def _own(self, details: pd.DataFrame) -> pd.DataFrame:
         own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
-        return details[own & (details["observed_at"] <= self.at)]
+        return until(details[own], self.at, self.jobs)
 
     @property
     def collection_name(self) -> str | None:

@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
@@ -67,6 +68,8 @@ def job_view(
     RenderableType
         Something for ``rich.print``.
     """
+    jobs = until(jobs, at)
+    details = until(details, at, jobs)
     if jobs.empty:
         return Text("waiting for the first snapshot …", style="dim")
     latest = with_phase(jobs).iloc[-1]
