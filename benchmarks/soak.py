@@ -1,6 +1,6 @@
 """A collector of 200 jobs of 1,000 files for an hour of their time: memory, files, punctuality.
 
-    python benchmarks/soak.py [--quick] [--json FILE]
+    python benchmarks/soak.py [--quick | --smoke] [--json FILE]
 
 The server runs in this process and ten times faster than real, the collector in another, with
 pauses of 2 to 20 real seconds between polls.
@@ -30,7 +30,6 @@ from importstats.store.frames import load_jobs
 
 ACCELERATION = 10.0
 CLUSTER = ClusterSpec(node_speeds=(1.0,) * 100, slots_per_node=16, index_speeds=(1.0,) * 50)
-SAMPLE_S = 5.0
 
 
 class Punctual(Collector):
@@ -81,6 +80,8 @@ def jobs_of(count: int, files: int) -> list:
 
 
 def soak(count: int, files: int, seconds: float) -> dict:
+    """What was measured of a collector of `count` jobs of `files` files in so many seconds."""
+    sample_s = min(5.0, seconds / 8)
     samples = []
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -93,7 +94,7 @@ def soak(count: int, files: int, seconds: float) -> dict:
             reader.start()
             started = time.monotonic()
             while (passed := time.monotonic() - started) < seconds:
-                time.sleep(SAMPLE_S)
+                time.sleep(sample_s)
                 if process.poll() is not None:
                     sys.exit(f"the collector ended after {passed:.0f} s: {process.returncode}")
                 stored = len(list(Path(folder).rglob("*.parquet")))
@@ -133,13 +134,15 @@ def soak(count: int, files: int, seconds: float) -> dict:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--quick", action="store_true", help="50 jobs of 200 files, one minute")
+    options.add_argument("--smoke", action="store_true", help="5 jobs of 20 files, six seconds")
     options.add_argument("--json", type=Path)
     options.add_argument("--collect", nargs=2, help=argparse.SUPPRESS)
     options = options.parse_args()
     if options.collect:
         collect(*options.collect)
         return
-    found = soak(50, 200, 60) if options.quick else soak(200, 1000, 360)
+    size = (50, 200, 60) if options.quick else (200, 1000, 360)
+    found = soak(*((5, 20, 6) if options.smoke else size))
     print("| what | measured |\n|---|---|")
     for name, value in found.items():
         print(f"| {name} | {value:,} |")

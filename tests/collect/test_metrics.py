@@ -1,7 +1,6 @@
 """Metrics: a real scrape of what a real collector has stored."""
 
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from tools import needs
 
 pytest.importorskip("prometheus_client", reason="needs importstats[prometheus]")
 from prometheus_client.parser import text_string_to_metric_families
@@ -370,7 +370,7 @@ def test_without_the_extra_the_error_names_it():
     assert "pip install 'importstats[prometheus]'" in ended.stderr
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+@needs("promtool")
 def test_promtool_has_nothing_to_object(store, half_way):
     with MetricsServer(store, half_way.uri, port=0) as server:
         text = text_of(server)

@@ -3,13 +3,13 @@
 import json
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from tools import needs
 
 from importstats.cli import app
 from importstats.collect.metrics import MetricsServer
@@ -25,11 +25,6 @@ UNITS = sorted((DEPLOY / "systemd").iterdir())
 DASHBOARD = DEPLOY / "grafana" / "importstats.json"
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
 KUBERNETES = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
-
-
-def needs(tool):
-    found = shutil.which(tool) or shutil.which(tool, path=str(Path(sys.executable).parent))
-    return pytest.mark.skipif(not found, reason=f"{tool} is not installed")
 
 
 def run(*command, cwd=None):

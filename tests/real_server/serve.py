@@ -8,7 +8,8 @@ stops it on Ctrl-C.
 The PyPI package ``milvus`` carries the server's binary for Linux on x86-64 and needs no other
 package. It is installed once, with the unpacked binary, below ``IMPORTSTATS_REAL_SERVER_CACHE``
 (default: a directory in the system's place for temporary files): 15 s, 360 MB on disk. Every start
-after that takes 5 to 15 s. One server at a time: the ports of its embedded etcd are fixed.
+after that takes 5 to 15 s. One server at a time: the ports of its embedded etcd are fixed. All its
+other ports are free ones, chosen here.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ TOKEN = "root:Milvus"
 START_S = 180
 STOP_S = 30
 _ETCD_PORTS = (2379, 2380)
+_CHOSEN_PORTS = (
+    "proxy",
+    "proxy-internal",
+    "root-coord",
+    "query-coord",
+    "query-node",
+    "index-coord",
+    "index-node",
+    "data-coord",
+    "data-node",
+)
 _COMPONENTS = (
     "rootCoord",
     "proxy",
@@ -82,10 +94,7 @@ class RealServer:
         raise RuntimeError(f"no service after {START_S} s ({problem}):\n{self.log()}")
 
     def _port(self) -> str | None:
-        """The port of the proxy, from the configuration that the launcher writes before it starts.
-
-        The launcher takes the next free port if the usual one is not.
-        """
+        """The proxy's port, from the configuration that the launcher writes before it starts."""
         config = self.directory / "configs" / "milvus.yaml"
         if not config.exists():
             return None
@@ -124,6 +133,8 @@ def real_server(directory: Path) -> Iterator[RealServer]:
         str(home / "bin" / "milvus-server"),
         *("--data", str(directory), "--authorization-enabled", "true"),
     ]
+    for name, port in zip(_CHOSEN_PORTS, _free_ports(len(_CHOSEN_PORTS)), strict=True):
+        command += [f"--{name}-port", str(port)]
     for component in _COMPONENTS:
         command += ["--extra-config", f"{component}.ip=127.0.0.1"]
     with (directory / "launcher.log").open("wb") as log:
@@ -134,6 +145,15 @@ def real_server(directory: Path) -> Iterator[RealServer]:
         yield server
     finally:
         server.stop()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free on every interface, where the server listens too."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def _check_that_no_other_runs() -> None:
