@@ -27,6 +27,7 @@ TROUBLES = ("stuck", "slow_node", "no_slot", "collapse", "index_pause", "cluster
 #: Jobs of a cluster: two collections of which the first has more.
 CAMPAIGNS = (6, 3)
 MOST_POLLS = 600
+TIMES = ("created_at", "end", "trouble_start", "trouble_end")
 START = pd.Timestamp("2026-03-02T00:00:00Z")
 
 
@@ -111,12 +112,15 @@ class _Recording:
 def _fleet(recordings: list[_Recording]) -> Fleet:
     parts = [tables(recording.recorded) for recording in recordings]
     truths = [truth_of(part.recorded, part.trouble, part.about) for part in recordings]
+    truth = pd.DataFrame([part.job for part in truths]).astype({"since_change": "Int64"})
+    for name in TIMES:
+        truth[name] = pd.to_datetime(truth[name], utc=True).dt.as_unit("us")
     return Fleet(
         jobs_frame(pa.concat_tables([jobs for jobs, _ in parts])),
         details_frame(pa.concat_tables([details for _, details in parts])),
-        pd.DataFrame([truth.job for truth in truths]).astype({"since_change": "Int64"}),
-        pd.concat([truth.phases for truth in truths], ignore_index=True),
-        pd.concat([truth.files for truth in truths], ignore_index=True)[list(FILE_TRUTH)],
+        truth,
+        pd.concat([part.phases for part in truths], ignore_index=True),
+        pd.concat([part.files for part in truths], ignore_index=True)[list(FILE_TRUTH)],
     )
 
 
