@@ -25,7 +25,6 @@ from matplotlib.figure import Figure
 from moto.server import ThreadedMotoServer
 from pandas.testing import assert_frame_equal
 
-import importstats.fleets as fleet_module
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.phase import phases
@@ -44,7 +43,9 @@ from importstats.fleets import (
     combine,
     eta_batches,
     fleet,
+    parts,
     rows_by_day,
+    run,
     summarise,
 )
 from importstats.names import JOB_KEY
@@ -132,7 +133,7 @@ def test_a_summary_of_few_jobs_at_a_time(
 ) -> None:
     whole = summary(load_jobs(store), load_details(store, runs=True))
     for rows in (1, 500, 10**6):
-        monkeypatch.setattr(fleet_module, "_ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(parts, "ROWS_AT_ONCE", rows)
         assert_frame_equal(summarise(store), whole)
 
 
@@ -344,7 +345,7 @@ def test_a_killed_worker_changes_nothing(
     cluster: distributed.LocalCluster,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fleet_module, "_JOBS_PER_TASK", 2)
+    monkeypatch.setattr(run, "_JOBS_PER_TASK", 2)
     scheduler = cluster.scheduler
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(fleet, store, at=NOW, scheduler=cluster.scheduler_address)
@@ -371,7 +372,7 @@ def test_a_killed_worker_changes_nothing(
 def test_local_processes_are_the_default_for_many_jobs(
     store: SnapshotStore, alone: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "_JOBS_ALONE", 10)
+    monkeypatch.setattr(run, "_JOBS_ALONE", 10)
     started = []
     local = distributed.LocalCluster
 
@@ -398,14 +399,14 @@ def test_a_corrupt_file_is_told_of_wherever_it_is_read(
 
 def test_a_task_that_kills_its_workers() -> None:
     with (
-        fleet_module._mapper("processes", 1, 1) as run,
+        run._mapper("processes", 1, 1) as apply,
         pytest.raises(ImportStatsError, match="again and again"),
     ):
-        run(os._exit, [1])
+        apply(os._exit, [1])
 
 
 def test_no_scheduler(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet_module, "_CONNECT_S", 0.3)
+    monkeypatch.setattr(run, "_CONNECT_S", 0.3)
     with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:9"):
         fleet(store, scheduler="tcp://127.0.0.1:9")
     with pytest.raises(ImportStatsError, match="no scheduler 'thread'"):

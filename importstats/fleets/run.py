@@ -1,0 +1,261 @@
+"""Running: jobs are read and analysed in this process, on local ones, or on a Dask cluster."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.analysis.forecast import eta
+from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError
+from importstats.fleets import parts
+from importstats.fleets.parts import (
+    HOUR_S,
+    EtaBatch,
+    JobKey,
+    Part,
+    analyse,
+    chunks,
+    concat,
+    eta_batches,
+    together,
+)
+from importstats.fleets.tables import Fleet, combine
+from importstats.store import JOBS_RESULT_SCHEMA, CorruptSegmentWarning, SnapshotStore
+from importstats.store.frames import details_frame, jobs_frame
+from importstats.store.schema import TIMESTAMP
+from importstats.text import excerpt
+
+_T = TypeVar("_T")
+
+# A task of so many jobs lasts seconds, beside which what Dask adds (milliseconds) does not count.
+_JOBS_PER_TASK: Final = 32
+# Up to so many jobs are done here before worker processes have started.
+_JOBS_ALONE: Final = 64
+
+
+def fleet(
+    store: SnapshotStore | str | Path,
+    *,
+    scheduler: str | None = None,
+    since: datetime | None = None,
+    at: datetime | None = None,
+    workers: int | None = None,
+    retention_s: float = 3 * HOUR_S,
+) -> Fleet:
+    """Analyse every job of a store: who runs and until when, what is slow, what fails and why.
+
+    Every worker reads the store by itself, so it must reach it: a bucket with credentials of its
+    own, or a folder under the same path.
+
+    Parameters
+    ----------
+    store : SnapshotStore, str or Path
+        The store, its folder or its URI (``s3://...``).
+    scheduler : str, optional
+        ``"synchronous"`` works in this process, without Dask. ``"processes"`` starts a local Dask
+        cluster of worker processes, one thread each. ``tcp://host:port`` (or another address that
+        Dask knows) uses the cluster there. By default up to 64 jobs are done in this process, more
+        on local processes.
+    since : datetime, optional
+        Only jobs that were last seen at or after this time. Of these, all snapshots count.
+    at : datetime, optional
+        Now; later snapshots are not used. By default the clock's.
+    workers : int, optional
+        How many local processes; by default as many as Dask finds cores.
+    retention_s : float
+        How long the servers remember a job after its end.
+
+    Returns
+    -------
+    Fleet
+
+    Raises
+    ------
+    StoreError
+        There is no store, or it cannot be read.
+    MissingExtraError
+        It takes Dask, which is not installed: ``pip install 'importstats[dask]'``.
+    UnreachableError
+        There is no Dask scheduler at the address.
+    ImportStatsError
+        A task killed its worker several times, or `scheduler` is none of the above.
+
+    Warns
+    -----
+    CorruptSegmentWarning
+        A file of the store cannot be read, here or on a worker; the rest was.
+
+    Notes
+    -----
+    Local processes are spawned and import the main module anew, as in :mod:`multiprocessing`: a
+    script calls this below ``if __name__ == "__main__":``.
+    """
+    opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
+    now = datetime.now(UTC) if at is None else at
+    keys = _keys(opened, since, now)
+    with _mapper(scheduler, len(keys), workers) as run:
+        analysed = run(
+            partial(_part, opened, at=now, retention_s=retention_s), chunks(keys, _JOBS_PER_TASK)
+        )
+        pieces = [answer.result for answer in analysed]
+        batches = eta_batches(together(pieces).jobs)
+        estimated = run(partial(_estimates, opened, at=now), batches)
+    for message in dict.fromkeys(
+        message for answer in (*analysed, *estimated) for message in answer.warnings
+    ):
+        warnings.warn(message, CorruptSegmentWarning, stacklevel=2)
+    return combine(pieces, [answer.result for answer in estimated], now)
+
+
+class _Answer(NamedTuple, Generic[_T]):
+    """What a task found, and what it was warned of, which would else stay in a worker's log."""
+
+    result: _T
+    warnings: list[str]
+
+
+def _keys(store: SnapshotStore, since: datetime | None, at: datetime) -> list[JobKey]:
+    keys = store.job_keys()
+    chosen = pc.less_equal(keys["first_observed_at"], pa.scalar(at, TIMESTAMP))
+    if since is not None:
+        recent = pc.greater_equal(keys["last_observed_at"], pa.scalar(since, TIMESTAMP))
+        chosen = pc.and_(chosen, recent)
+    keys = keys.filter(chosen)
+    return list(zip(keys["source_uri"].to_pylist(), keys["job_id"].to_pylist(), strict=True))
+
+
+def _part(
+    store: SnapshotStore, keys: list[JobKey], *, at: datetime, retention_s: float
+) -> _Answer[Part]:
+    told: list[str] = []
+    read = _read(store, keys, at, told)
+    pieces = [analyse(jobs, details, at=at, retention_s=retention_s) for jobs, details in read]
+    return _Answer(together(pieces), told)
+
+
+def _estimates(store: SnapshotStore, batch: EtaBatch, *, at: datetime) -> _Answer[pd.DataFrame]:
+    told: list[str] = []
+    earlier = [_snapshots(store, key, at, told) for key in batch.earlier]
+    history = jobs_frame(pa.concat_tables([JOBS_RESULT_SCHEMA.empty_table(), *earlier]))
+    found: list[pd.DataFrame] = [
+        eta(jobs, details, history=history, at=at)
+        for jobs, details in _read(store, batch.running, at, told)
+    ]
+    return _Answer(concat(found), told)
+
+
+def _read(
+    store: SnapshotStore, keys: Sequence[JobKey], at: datetime, told: list[str]
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The jobs and details frames of some jobs, as many at once as have not too many rows."""
+    jobs, details, rows = [], [], 0
+    for place, key in enumerate(keys, start=1):
+        jobs.append(_snapshots(store, key, at, told))
+        details.append(_runs(store, key, at, told))
+        rows += jobs[-1].num_rows + details[-1].num_rows
+        if rows >= parts.ROWS_AT_ONCE or place == len(keys):
+            yield jobs_frame(pa.concat_tables(jobs)), details_frame(pa.concat_tables(details))
+            jobs, details, rows = [], [], 0
+
+
+def _snapshots(store: SnapshotStore, key: JobKey, at: datetime, told: list[str]) -> pa.Table:
+    """The answered snapshots of a job until a time."""
+    source_uri, job_id = key
+    with _recording(told):
+        jobs = store.jobs(source_uri=source_uri, job_id=job_id, until=at)
+    return jobs.filter(pc.is_null(jobs["error"]))
+
+
+def _runs(store: SnapshotStore, key: JobKey, at: datetime, told: list[str]) -> pa.Table:
+    """The files of a job until a time, a row per run."""
+    source_uri, job_id = key
+    with _recording(told):
+        return store.details(source_uri=source_uri, job_id=job_id, until=at, runs=True)
+
+
+@contextmanager
+def _recording(told: list[str]) -> Iterator[None]:
+    """Keep what readers of a store warn of instead of printing it."""
+    with _LOCK, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", CorruptSegmentWarning)
+        yield
+    told += [str(each.message) for each in caught if each.category is CorruptSegmentWarning]
+
+
+# Recording warnings changes the interpreter's state, and a worker may have several threads.
+_LOCK: Final = Lock()
+
+
+# --- Where tasks run ------------------------------------------------------------------------------
+
+_Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+
+
+@contextmanager
+def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_Map]:
+    """What applies a task to batches: here, on local processes, or on a cluster."""
+    if scheduler == "synchronous" or (scheduler is None and jobs <= _JOBS_ALONE):
+        yield lambda task, batches: [task(batch) for batch in batches]
+        return
+    if scheduler not in (None, "processes") and "://" not in scheduler:
+        raise ImportStatsError(
+            f"no scheduler {scheduler!r}: it is synchronous, processes, or an address such as "
+            "tcp://host:8786"
+        )
+    distributed = _distributed(jobs)
+    with ExitStack() as running:
+        if scheduler in (None, "processes"):
+            where = running.enter_context(
+                distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address="127.0.0.1:0",
+                )
+            )
+        else:
+            where = scheduler
+        try:
+            client = running.enter_context(distributed.Client(where, timeout=_CONNECT_S))
+        except OSError as error:
+            raise UnreachableError(
+                f"no Dask scheduler answers at {scheduler}: {excerpt(str(error))}; check the "
+                "address and that it runs"
+            ) from error
+
+        def run(task: Callable[[Any], Any], batches: Sequence[Any]) -> list[Any]:
+            try:
+                # Not pure: the store may have changed since the same task ran last.
+                answers: list[Any] = client.gather(client.map(task, batches, pure=False))
+            except distributed.KilledWorker as error:
+                raise ImportStatsError(
+                    f"a task ended its Dask worker again and again: {excerpt(str(error))}; see the "
+                    "workers' logs (memory is the usual cause)"
+                ) from error
+            return answers
+
+        yield run
+
+
+_CONNECT_S: Final = 10
+
+
+def _distributed(jobs: int) -> Any:
+    try:
+        import distributed  # Takes a second, which only those who use it should pay.
+    except ImportError as error:
+        raise MissingExtraError(
+            f"analysing {jobs:,} jobs on Dask needs {error.name}; pip install 'importstats[dask]', "
+            "or choose the scheduler synchronous"
+        ) from error
+    return distributed

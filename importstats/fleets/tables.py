@@ -1,0 +1,284 @@
+"""Tables: what the parts of all jobs make together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.forecast import eta
+from importstats.arrays import floats, microseconds, timestamps
+from importstats.fleets.parts import DAY_US, Part, concat, cut_by_day, together
+from importstats.names import JOB_KEY
+from importstats.store.frames import jobs_frame
+from importstats.store.schema import JOBS_SCHEMA
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The tables of a fleet as of a time, see :func:`fleet`.
+
+    Attributes
+    ----------
+    at : datetime
+        Now.
+    jobs : DataFrame
+        What :func:`~importstats.summary` returns, one row per job, and
+
+        ``db_name``, ``reason`` : str
+            As last sent.
+        ``last_observed_at``, ``completed_seen_at`` : datetime64[us, UTC]
+            The last snapshot, and the first that says Completed.
+        ``status`` : ordered category
+            One of :data:`STATUSES`. A job that did not end is running while its last snapshot is
+            younger than the server's memory (`retention_s`), then lost: it may have ended unseen.
+    running : DataFrame
+        The running jobs, those that end first on top:
+
+        ``source_uri``, ``job_id``, ``db_name``, ``collection_name`` : str
+        ``phase`` : ordered category
+        ``progress_pct`` : float64
+        ``rows``, ``total_rows`` : Int64
+        ``rows_per_s`` : float64
+            Mean of the job so far, all phases.
+        ``started_at``, ``last_observed_at`` : datetime64[us, UTC]
+        ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
+            See :func:`~importstats.eta`; from the job's last snapshot.
+        ``method`` : str
+        ``no_eta_reason`` : str
+            Why there is no estimate; missing if there is one.
+        ``severity``, ``finding`` : ordered category
+        ``message`` : str
+            The severest finding about the job; missing if there is none.
+    collections : DataFrame
+        Collections, the slowest first, those without a completed job last:
+
+        ``source_uri``, ``db_name``, ``collection_name`` : str
+        ``jobs``, ``running``, ``lost``, ``failed``, ``completed`` : int64
+        ``rows``, ``bytes`` : Int64
+            Of its completed jobs.
+        ``median_duration_s`` : float64
+            Of its completed jobs.
+        ``rows_per_s``, ``bytes_per_s`` : float64
+            All rows (bytes) of its completed jobs by all their time, all phases.
+    failures : DataFrame
+        Causes of failure, the most frequent first:
+
+        ``cause`` : str
+            The reason without what differs from job to job, see
+            :func:`~importstats.analysis.findings.normalised_reason`; missing where the server gave
+            none.
+        ``jobs``, ``collections``, ``clusters`` : int64
+            How many failed of it, and how many collections and clusters that concerns.
+        ``phase`` : str
+            In which most of them failed.
+        ``last_failed_at`` : datetime64[us, UTC]
+        ``example_job_id``, ``example_reason`` : str
+            Of the last.
+    throughput : DataFrame
+        Ordered by cluster and day (UTC):
+
+        ``source_uri`` : str
+        ``day`` : datetime64[us, UTC]
+            Its midnight.
+        ``jobs`` : int64
+            Jobs that wrote rows.
+        ``rows``, ``bytes`` : Int64
+            Written that day, what was written again included. An interval over midnight counts for
+            each day by its time. What was there at a job's first snapshot counts for none.
+        ``importing_s`` : float64
+            Time of the day in which at least one job was in the phase Importing.
+        ``rows_per_s``, ``bytes_per_s`` : float64
+            By that time: what the cluster makes while it imports.
+    phases : DataFrame
+        Ordered by cluster and phase:
+
+        ``source_uri`` : str
+        ``phase`` : ordered category
+        ``jobs`` : int64
+            Jobs that were seen in it.
+        ``duration_s`` : float64
+            Time that jobs spent in it, added up.
+        ``share`` : float64
+            Of the cluster's whole time, 0 to 1.
+    findings : DataFrame
+        What :func:`~importstats.diagnose` returns, of all jobs.
+    """
+
+    at: datetime
+    jobs: pd.DataFrame
+    running: pd.DataFrame
+    collections: pd.DataFrame
+    failures: pd.DataFrame
+    throughput: pd.DataFrame
+    phases: pd.DataFrame
+    findings: pd.DataFrame
+
+
+def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: datetime) -> Fleet:
+    """The tables of a fleet out of its parts.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        Each job in one of them.
+    estimates : sequence of DataFrame
+        The :func:`~importstats.eta` of the running jobs, one row per job.
+    at : datetime
+
+    Returns
+    -------
+    Fleet
+        It does not depend on how the jobs are spread over the parts.
+    """
+    whole = together(parts)
+    # The order in which floats are added up must not depend on the parts.
+    jobs = whole.jobs.sort_values(JOB_KEY, ignore_index=True)
+    runs = whole.phases.sort_values([*JOB_KEY, "start"], ignore_index=True)
+    days = whole.days.sort_values([*JOB_KEY, "day"], ignore_index=True)
+    findings = whole.findings.sort_values(
+        ["severity", *JOB_KEY, "finding"], ascending=[False, True, True, True], ignore_index=True
+    )
+    return Fleet(
+        at=at,
+        jobs=jobs,
+        running=_running(jobs, estimates, findings),
+        collections=_collections(jobs),
+        failures=_failures(jobs, findings),
+        throughput=_throughput(days, runs),
+        phases=_phase_shares(runs),
+        findings=findings,
+    )
+
+
+def _running(
+    jobs: pd.DataFrame, estimates: Sequence[pd.DataFrame], findings: pd.DataFrame
+) -> pd.DataFrame:
+    running = jobs.loc[jobs["status"].eq("running"), _RUNNING_COLUMNS]
+    nothing = eta(jobs_frame(JOBS_SCHEMA.empty_table()))
+    ends = concat([nothing, *estimates])[[*JOB_KEY, *_ETA_COLUMNS, "method", "reason"]]
+    ends = ends.rename(columns={"reason": "no_eta_reason"}).astype({"method": "str"})
+    worst = findings.drop_duplicates(JOB_KEY)[[*JOB_KEY, "severity", "finding", "message"]]
+    return (
+        running.merge(ends, on=JOB_KEY, how="left", validate="1:1")
+        .merge(worst, on=JOB_KEY, how="left", validate="1:1")
+        .sort_values(["eta_p50", *JOB_KEY], ignore_index=True)
+    )
+
+
+_RUNNING_COLUMNS: Final = [
+    *JOB_KEY,
+    "db_name",
+    "collection_name",
+    "phase",
+    "progress_pct",
+    "rows",
+    "total_rows",
+    "rows_per_s",
+    "started_at",
+    "last_observed_at",
+]
+_ETA_COLUMNS: Final = ["eta_p10", "eta_p50", "eta_p90"]
+_COLLECTION_KEY: Final = ["source_uri", "db_name", "collection_name"]
+
+
+def _collections(jobs: pd.DataFrame) -> pd.DataFrame:
+    group = jobs.groupby(_COLLECTION_KEY, dropna=False)
+    counts = group.size().to_frame("jobs")
+    for status in ("running", "lost", "failed", "completed"):
+        counts[status] = (
+            jobs["status"]
+            .eq(status)
+            .groupby([jobs[c] for c in _COLLECTION_KEY], dropna=False)
+            .sum()
+        )
+    completed = jobs[jobs["status"].eq("completed")].groupby(_COLLECTION_KEY, dropna=False)
+    sums = completed[["rows", "bytes", "duration_s"]].sum(min_count=1)
+    seconds = sums.pop("duration_s").where(lambda total: total > 0)
+    sums["median_duration_s"] = completed["duration_s"].median()
+    for name in ("rows", "bytes"):
+        sums[f"{name}_per_s"] = (
+            sums[name].astype("Float64").to_numpy(float, na_value=np.nan) / seconds
+        )
+    return (
+        counts.join(sums)
+        .reset_index()
+        .sort_values(["rows_per_s", *_COLLECTION_KEY], ignore_index=True)
+    )
+
+
+def _failures(jobs: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+    failed = findings[findings["finding"].eq("failed")]
+    evidence = [json.loads(text) for text in failed["evidence"]]
+    told = failed[[*JOB_KEY, "since"]].assign(
+        cause=pd.Series([each["cause"] for each in evidence], failed.index, dtype="str"),
+        reason=pd.Series([each["reason"] for each in evidence], failed.index, dtype="str"),
+        phase=pd.Series([each["phase"] for each in evidence], failed.index, dtype="str"),
+    )
+    told = told.merge(jobs[[*JOB_KEY, "collection_name"]], on=JOB_KEY, how="left")
+    told["collection"] = told.groupby(["source_uri", "collection_name"], dropna=False).ngroup()
+    told = told.sort_values(["since", *JOB_KEY])
+    table = told.groupby("cause", dropna=False, as_index=False).agg(
+        jobs=("job_id", "size"),
+        collections=("collection", "nunique"),
+        clusters=("source_uri", "nunique"),
+        phase=("phase", lambda names: names.mode().iloc[0]),
+        last_failed_at=("since", "last"),
+        example_job_id=("job_id", "last"),
+        example_reason=("reason", "last"),
+    )
+    return table.sort_values(["jobs", "cause"], ascending=[False, True], ignore_index=True)
+
+
+def _throughput(days: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    key = ["source_uri", "day"]
+    wrote = days.groupby(key, as_index=False)
+    table = wrote[["rows", "bytes"]].sum(min_count=1)
+    table.insert(2, "jobs", wrote["job_id"].nunique()["job_id"])
+    table = table.merge(_importing_time(runs), on=key, how="left")
+    for name in ("rows", "bytes"):
+        table[f"{name}_per_s"] = floats(table, name) / table["importing_s"]
+    return table
+
+
+def _importing_time(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per cluster and day, for how long at least one of its jobs was importing."""
+    importing = runs[runs["phase"].eq("Importing") & runs["duration_s"].gt(0)]
+    importing = importing.sort_values(["source_uri", "start"])
+    start, _ = microseconds(importing, "start")
+    end = start + np.rint(floats(importing, "duration_s") * 1e6).astype(np.int64)
+    source = importing["source_uri"]
+    reached = pd.Series(end, importing.index).groupby(source).cummax()
+    before = reached.groupby(source).shift().fillna(start.min() - 1 if len(start) else 0)
+    block = (before.to_numpy() < start).cumsum()
+    blocks = (
+        importing.assign(begin=start, end=end)
+        .groupby(block)
+        .agg(source_uri=("source_uri", "first"), begin=("begin", "min"), end=("end", "max"))
+    )
+    row, day, low, high = cut_by_day(blocks["begin"].to_numpy(), blocks["end"].to_numpy())
+    pieces = pd.DataFrame(
+        {
+            "source_uri": blocks["source_uri"].iloc[row].to_numpy(),
+            "day": timestamps(day * DAY_US),
+            "importing_s": (high - low) / 1e6,
+        }
+    )
+    pieces = pieces.astype({"source_uri": "str"})
+    summed: pd.DataFrame = pieces.groupby(["source_uri", "day"], as_index=False).sum()
+    return summed
+
+
+def _phase_shares(runs: pd.DataFrame) -> pd.DataFrame:
+    key = ["source_uri", "phase"]
+    group = runs.groupby(key, observed=True, as_index=False)
+    table = group["duration_s"].sum()
+    table.insert(2, "jobs", group["job_id"].nunique()["job_id"])
+    whole = table.groupby("source_uri")["duration_s"].transform("sum")
+    shares: pd.DataFrame = table.assign(share=table["duration_s"] / whole.where(whole > 0))
+    return shares
