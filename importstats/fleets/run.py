@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -233,11 +233,16 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
                 "address and that it runs"
             ) from error
 
+        if where is not scheduler:
+            running.callback(_await_restarts, client, len(where.workers))
+
         def run(task: Callable[[Any], Any], batches: Sequence[Any]) -> list[Any]:
+            # Not pure: the store may have changed since the same task ran last.
+            futures = client.map(task, batches, pure=False)
             try:
-                # Not pure: the store may have changed since the same task ran last.
-                answers: list[Any] = client.gather(client.map(task, batches, pure=False))
+                answers: list[Any] = client.gather(futures)
             except distributed.KilledWorker as error:
+                client.cancel(futures, force=True)
                 raise ImportStatsError(
                     f"a task ended its Dask worker again and again: {excerpt(str(error))}; see the "
                     "workers' logs (memory is the usual cause)"
@@ -248,6 +253,18 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
 
 
 _CONNECT_S: Final = 10
+# A worker process is up in a second; where it takes longer than this, closing has to do without.
+_RESTART_S: Final = 30
+
+
+def _await_restarts(client: Any, workers: int) -> None:
+    """Wait until a local cluster's workers are up, those that are being started again, too.
+
+    Dask starts the process of a dead worker anew. A cluster that is closed meanwhile joins a
+    process that has not been started, which is an AssertionError.
+    """
+    with suppress(TimeoutError):
+        client.wait_for_workers(workers, timeout=_RESTART_S)
 
 
 def _distributed(jobs: int) -> Any:

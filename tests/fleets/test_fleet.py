@@ -397,12 +397,23 @@ def test_a_corrupt_file_is_told_of_wherever_it_is_read(
     assert len(found.jobs) == 3
 
 
-def test_a_task_that_kills_its_workers() -> None:
+def test_a_task_that_kills_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no worker process is being started again while the cluster closes."""
+    at_closing: list[bool] = []
+
+    class Watched(distributed.LocalCluster):
+        def close(self, timeout: float | None = None) -> None:
+            pids = [nanny.pid for nanny in self.workers.values()]
+            at_closing.append(all(pid and Path(f"/proc/{pid}/exe").exists() for pid in pids))
+            super().close(timeout)
+
+    monkeypatch.setattr(distributed, "LocalCluster", Watched)
     with (
         run._mapper("processes", 1, 1) as apply,
         pytest.raises(ImportStatsError, match="again and again"),
     ):
         apply(os._exit, [1])
+    assert at_closing == [True]
 
 
 def test_no_scheduler(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
