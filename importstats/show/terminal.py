@@ -261,11 +261,11 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
     """Print the tables of a fleet: what runs, what is slow, what fails, rates, phases."""
     counts = fleet.jobs["status"].value_counts(sort=False)
     console.print(", ".join(f"{count:,} {status}" for status, count in counts.items()))
-    severity = fleet.running["severity"].astype("str")
+    styles = fleet.running["severity"].astype("str").map(_SEVERITY_STYLES).fillna("")
     _print_table(
         console,
         "running now",
-        fleet.running.assign(style=severity.map(_SEVERITY_STYLES)).to_dict("records"),
+        fleet.running.assign(style=styles).to_dict("records"),
         {
             "cluster": lambda job: _name(job["source_uri"]),
             "job": lambda job: _name(job["job_id"]),
@@ -273,7 +273,7 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
             "phase": lambda job: str(job["phase"]),
             "done": lambda job: format_percent(job["progress_pct"]),
             "ETA": lambda job: format_time(job["eta_p50"], zone, day=True),
-            "80 % sure by": lambda job: format_time(job["eta_p90"], zone, day=True),
+            "90 % sure by": lambda job: format_time(job["eta_p90"], zone, day=True),
         },
     )
     told = fleet.running[fleet.running["message"].notna()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import pickle
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from moto.server import ThreadedMotoServer
 from pandas.testing import assert_frame_equal
+from rich.console import Console
 
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
@@ -50,7 +52,10 @@ from importstats.fleets import (
 )
 from importstats.names import JOB_KEY
 from importstats.plots.fleet import plot_fleet
+from importstats.show.terminal import print_fleet
 from importstats.simulator import make_shape, simulate_job
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
 from importstats.store import CorruptSegmentWarning, SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 
@@ -488,6 +493,73 @@ def test_command_line(store: SnapshotStore, tmp_path: Path) -> None:
     for title in ("running", "slowest collections", "failure causes", "throughput", "phases"):
         assert title in done.stdout
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def append_healthy_job(store: SnapshotStore, at: datetime) -> None:
+    """A job that has been importing for a quarter of an hour, and of which nothing is to report."""
+    for minutes in range(16):
+        done = minutes * 1_000_000
+        files = [
+            {"fileName": f"[{name}]", "fileSize": 10**9, "totalRows": 30_000_000, "state": state}
+            | {"importedRows": rows, "progress": rows // 300_000}
+            for name, state, rows in [("a", "InProgress", done), ("b", "InProgress", done)]
+        ]
+        answer = {"jobId": "7", "collectionName": "products", "state": "Importing"}
+        answer |= {"progress": 40 + minutes, "importedRows": 2 * done, "totalRows": 60_000_000}
+        answer |= {"fileSize": 2 * 10**9, "details": files}
+        response = parse_response({"code": 0, "data": answer})
+        when = at - timedelta(minutes=15 - minutes)
+        store.append(Snapshot(when, "7", SOURCES[0], response, snapshot_id=minutes))
+
+
+def printed(found: Fleet, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    print_fleet(console, found, zone=UTC)
+    return "\n".join(line.rstrip() for line in console.export_text().splitlines())
+
+
+def test_the_whole_output_of_a_healthy_job(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path)
+    append_healthy_job(store, START)
+    found = fleet(store, at=START)
+    assert found.findings.empty, "this job was to be one without a finding"
+    times = {"eta_p50": START + timedelta(hours=1), "eta_p90": START + timedelta(hours=2)}
+    running = found.running.assign(**{name: pd.Timestamp(time) for name, time in times.items()})
+    assert printed(replace(found, running=running), 140) == HEALTHY
+
+
+HEALTHY = """\
+1 running, 0 lost, 0 failed, 0 completed
+
+running now
+cluster                  job  collection  phase      done                      ETA             90 % sure by
+https://milvus-eu:19530  7    products    Importing  55 %  2026-05-18 07:00:00 UTC  2026-05-18 08:00:00 UTC
+
+slowest collections
+cluster                  collection  jobs  failed     rows   median     rate
+https://milvus-eu:19530  products       1       0  unknown  unknown  unknown
+
+failure causes
+none
+
+throughput by day (UTC) and cluster
+day         cluster                  jobs  rows  bytes  importing           rate
+2026-05-18  https://milvus-eu:19530     1  30 M   1 GB     15 min  33.3 k rows/s
+
+phases
+cluster                  phase      jobs    time  share
+https://milvus-eu:19530  Importing     1  15 min  100 %"""  # noqa: E501
+
+
+def test_the_command_prints_a_healthy_job(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path)
+    append_healthy_job(store, datetime.now(UTC))
+    command = [sys.executable, "-m", "importstats", "fleet", store.uri]
+    environment = os.environ | {"COLUMNS": "140", "TZ": "UTC"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert "\n".join(lines) == printed(fleet(store), 140)
 
 
 @pytest.mark.parametrize("zone", [UTC, None])
