@@ -12,11 +12,21 @@ class ImportStatsError(Exception):
 
 
 class UnreachableError(ImportStatsError):
-    """No answer: refused, timed out, no such host, TLS failure, or 5xx to the end."""
+    """No answer: refused, timed out, no such host, TLS failure, or not ready to the end.
+
+    Attributes
+    ----------
+    retry_after_s : float
+        How long the server asked to be left alone; 0 if it did not.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class UnauthorizedError(ImportStatsError):
-    """The server refused the token (HTTP 401/403, or an error code that says so)."""
+    """The server refused the token (HTTP 401, or an error code that says so)."""
 
 
 class ServerError(ImportStatsError):
@@ -34,6 +44,26 @@ class ServerError(ImportStatsError):
         super().__init__(message)
         self.code = code
         self.server_message = server_message
+
+
+class PrivilegeError(ServerError):
+    """The token is good, but its user may not see this import: one job's trouble, not all jobs'.
+
+    Attributes
+    ----------
+    database : str or None
+        The database in which the privilege is missing, if it is known.
+    """
+
+    def __init__(self, said: str, *, code: int | None = None, database: str | None = None) -> None:
+        where = "the database asked" if database is None else f"database {database!r}"
+        super().__init__(
+            f"the user lacks the Import privilege in {where} (code {code}: {said}); "
+            "have it granted, or name the database of the job, see --db",
+            code=code,
+            server_message=said,
+        )
+        self.database = database
 
 
 class JobNotFoundError(ServerError):

@@ -12,6 +12,7 @@ from importstats.errors import (
     BadResponseError,
     ImportStatsError,
     JobNotFoundError,
+    PrivilegeError,
     ServerError,
     StoreError,
     UnauthorizedError,
@@ -22,6 +23,7 @@ from importstats.errors import (
 EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {
     UnreachableError: 3,
     UnauthorizedError: 4,
+    PrivilegeError: 4,
     JobNotFoundError: 5,
     StoreError: 6,
     BadResponseError: 7,

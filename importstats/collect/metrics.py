@@ -32,6 +32,7 @@ from importstats.errors import (
     ImportStatsError,
     JobNotFoundError,
     MissingExtraError,
+    PrivilegeError,
     ServerError,
     StoreError,
     UnauthorizedError,
@@ -66,6 +67,7 @@ logger = logging.getLogger(__name__)
 OUTCOMES: Final[dict[type[ImportStatsError], str]] = {
     UnreachableError: "unreachable",
     UnauthorizedError: "unauthorized",
+    PrivilegeError: "forbidden",
     JobNotFoundError: "not_found",
     BadResponseError: "bad_response",
     ServerError: "server_error",

@@ -19,11 +19,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from importstats.errors import BadResponseError, JobNotFoundError, ServerError, UnauthorizedError
+from importstats.errors import BadResponseError
+from importstats.sources.envelope import SUCCESS_CODES, check_message, check_status
 from importstats.sources.messages import (
     INT64_MAX,
     GetImportProgressResponse,
@@ -32,8 +34,6 @@ from importstats.sources.messages import (
     ImportProgressDetail,
 )
 from importstats.text import excerpt
-
-SUCCESS_CODES: Final = frozenset({0, 200})
 
 
 class _PlainEnvelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,8 +65,8 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     BadResponseError
         The body is no progress response (HTML, truncated, another type). The message carries a
         short excerpt.
-    UnauthorizedError, JobNotFoundError, ServerError
-        The envelope carries an error number. Servers send these with HTTP 200.
+    UnauthorizedError, PrivilegeError, UnreachableError, JobNotFoundError, ServerError
+        The envelope carries an error. Servers send these with HTTP 200.
 
     Examples
     --------
@@ -86,9 +86,40 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
             if plain.data != _NO_DATA:
                 check_status(plain.code, plain.message)
                 return GetImportProgressResponse(
-                    status=plain.code, message=plain.message, data=plain.data
+                    status=plain.code, message=plain.message, data=_with_reasons(plain.data)
                 )
     return _parse_tolerantly(decode_object(body))
+
+
+def _with_reasons(data: ImportProgressData) -> ImportProgressData:
+    """The same data with a reason that is empty for none: both say that there is none."""
+    data.reason = data.reason or None
+    for detail in data.details:
+        if detail.reason == "":
+            detail.reason = None
+    return data
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """One page of a job list.
+
+    Attributes
+    ----------
+    records : list of ImportJobRecord
+        In the server's order.
+    sent : int
+        How many records the page had, those without an id among them.
+    count : int or None
+        How many there are on all pages, if the server says so.
+    page_size : int or None
+        How many the server puts on a page, if it says so; it may be fewer than were asked for.
+    """
+
+    records: list[ImportJobRecord]
+    sent: int
+    count: int | None
+    page_size: int | None
 
 
 def parse_job_list(body: bytes | str | Mapping[str, Any]) -> list[ImportJobRecord]:
@@ -103,59 +134,58 @@ def parse_job_list(body: bytes | str | Mapping[str, Any]) -> list[ImportJobRecor
     >>> jobs[0].job_id, jobs[0].progress
     ('1', 40.0)
     """
+    return parse_job_page(body).records
+
+
+def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
+    """Parse the body of a ``list`` call with what it says of its other pages.
+
+    Examples
+    --------
+    >>> page = parse_job_page('{"code": 0, "data": {"count": 25, "pageSize": 10, "records": []}}')
+    >>> page.records, page.count, page.page_size
+    ([], 25, 10)
+    """
     envelope = decode_object(body)
-    check_status(*_status_and_message(envelope))
+    status, message = _status_and_message(envelope)
+    check_status(status, message)
     data = envelope.get("data")
-    records = data.get("records") if isinstance(data, dict) else data
+    if not data:
+        check_message(status, message)
+    told = data if isinstance(data, dict) else {}
+    # Zilliz Cloud v1 calls them tasks.
+    records = told.get("records", told.get("tasks")) if isinstance(data, dict) else data
     if records is None:
-        return []
+        records = []
     if not isinstance(records, list):
         raise BadResponseError(f"the job list is a {type(records).__name__}, not a list of records")
-    jobs = []
-    for record in records:
-        if isinstance(record, dict):
-            fields, extra = _convert(record, _JOB_FIELDS, _JOB_ALIASES)
-            if fields.get("job_id"):
-                known = {name: fields[name] for name in _RECORD_FIELDS if name in fields}
-                jobs.append(ImportJobRecord(**known, extra=extra))
-    return jobs
+    return JobPage(
+        [job for record in records if (job := _record(record)) is not None],
+        len(records),
+        _count(told.get("count")),
+        _count(told.get("pageSize")),
+    )
 
 
-def check_status(status: int | None, message: str | None) -> None:
-    """Raise the error that an envelope's number and message stand for, if they stand for one.
-
-    The numbers are those of Milvus' ``merr`` package and of the Zilliz Cloud reference; where
-    one number means many things (65535, 2100) the message decides.
-    """
-    if status is None or status in SUCCESS_CODES:
-        return
-    said = excerpt(message or "no message")
-    text = f"server error {status}: {said}"
-    kind: type[ServerError] = ServerError
-    if status in _UNAUTHORIZED_CODES or _SAYS_UNAUTHORIZED.search(said):
-        raise UnauthorizedError(
-            f"the server refused the token (code {status}: {said}); check MILVUS_TOKEN"
-        )
-    if _SAYS_NO_JOB.search(said):
-        kind = JobNotFoundError
-        text = (
-            f"the server does not know this import job (code {status}: {said}); "
-            "wrong id, or it ended and was forgotten"
-        )
-    raise kind(text, code=status, server_message=said)
+def _record(record: Any) -> ImportJobRecord | None:
+    if not isinstance(record, dict):
+        return None
+    fields, extra = _convert(record, _JOB_FIELDS, _JOB_ALIASES)
+    if not fields.get("job_id"):
+        return None
+    known = {name: fields[name] for name in _RECORD_FIELDS if name in fields}
+    state = known.get("state")
+    if state in _V1_LIST_STATES:
+        known["state"], extra["state"] = _V1_LIST_STATES[state], state
+    return ImportJobRecord(**known, extra=extra)
 
 
-_UNAUTHORIZED_CODES: Final = frozenset({401, 403, 1400, 1401, 1800, 80001, 90001, 90002})
-_SAYS_UNAUTHORIZED: Final = re.compile(
-    r"hasn't authenticated|unauthenticated|unauthorized|auth(entication)? (check )?fail|"
-    r"invalid (api ?key|token|credential)|permission deny|permission denied",
-    re.IGNORECASE,
-)
-_SAYS_NO_JOB: Final = re.compile(
-    r"\bjob\b.*(not exist|not found|doesn't exist|unknown)|"
-    r"(not found|cannot find|can't find|unknown|no such)\b.*\bjob\b",
-    re.IGNORECASE | re.DOTALL,
-)
+_V1_LIST_STATES: Final = {
+    "ImportPending": "Pending",
+    "ImportRunning": "Importing",
+    "ImportCompleted": "Completed",
+    "ImportFailed": "Failed",
+}
 
 
 def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
@@ -165,12 +195,12 @@ def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
     try:
         decoded = _decode_json(body)
     except (ValueError, RecursionError) as error:
-        what = "HTML" if re.match(rb"\s*<", _as_bytes(body[:64])) else "not valid JSON"
-        if not body:
-            what = "empty"
+        what, hint = "not valid JSON" if body else "empty", "is this the URI of"
+        if re.match(rb"\s*<", _as_bytes(body[:64])):
+            what, hint = "HTML", "a login page or a proxy stands in between, or this is not"
         raise BadResponseError(
-            f"the answer is {what} ({len(body):,} bytes): {excerpt(body)!r}; "
-            "is this the URI of a Milvus or Zilliz Cloud REST endpoint?"
+            f"the answer is {what} ({len(body):,} bytes): {excerpt(body)!r}; {hint} a Milvus or "
+            "Zilliz Cloud REST endpoint"
         ) from error
     if not isinstance(decoded, dict):
         raise BadResponseError(
@@ -231,8 +261,10 @@ def _parse_tolerantly(envelope: dict[str, Any]) -> GetImportProgressResponse:
     status, message = _status_and_message(envelope)
     check_status(status, message)
     data = envelope.get("data")
-    if data is None and status is None and ("state" in envelope or "jobId" in envelope):
+    if data is None and status is None and envelope.keys() & {"state", "jobId", "jobID"}:
         data, envelope = envelope, {}
+    if not data:
+        check_message(status, message)
     if not isinstance(data, dict):
         raise BadResponseError(
             f"the answer's data is a {type(data).__name__}, not an object: "
@@ -244,6 +276,8 @@ def _parse_tolerantly(envelope: dict[str, Any]) -> GetImportProgressResponse:
             f"{excerpt(json.dumps(data, default=str))!r}"
         )
     fields, extra = _convert(data, _JOB_FIELDS, _JOB_ALIASES)
+    if "state" not in fields and "readyPercentage" in data:
+        fields["state"] = _v1_state(fields, "Importing")
     details = data.get("details")
     if isinstance(details, list):
         parsed = [_parse_detail(detail) for detail in details]
@@ -254,7 +288,7 @@ def _parse_tolerantly(envelope: dict[str, Any]) -> GetImportProgressResponse:
     return GetImportProgressResponse(
         status=status or 0,
         message=message,
-        data=ImportProgressData(**fields, details=parsed, extra=extra),
+        data=_with_reasons(ImportProgressData(**fields, details=parsed, extra=extra)),
         extra={k: v for k, v in envelope.items() if k not in _ENVELOPE_FIELDS},
     )
 
@@ -275,7 +309,17 @@ def _parse_detail(detail: Any) -> ImportProgressDetail:
         parsed.extra = {name: value for name, value in detail.items() if name not in known}
         return parsed
     fields, extra = _convert(detail, _DETAIL_FIELDS, _DETAIL_ALIASES)
+    if "state" not in fields and "readyPercentage" in detail:
+        fields["state"] = _v1_state(fields, "InProgress" if fields.get("progress") else "Pending")
     return ImportProgressDetail(**fields, extra=extra)
+
+
+def _v1_state(fields: Mapping[str, Any], otherwise: str) -> str:
+    """The state of a job or file of Zilliz Cloud v1, which sends none."""
+    if fields.get("reason"):
+        return "Failed"
+    is_all = fields.get("progress") == 100 and fields.get("complete_time")
+    return "Completed" if is_all else otherwise
 
 
 def _text(value: Any) -> str:
@@ -300,9 +344,10 @@ def _number(value: Any) -> float | int | None:
 
 def _count_or_negative(value: Any) -> int | None:
     number = _number(value)
-    if number is None or not math.isfinite(number) or number != int(number):
+    # An integer is compared as one: of 310 digits it has no float.
+    if number is None or not -INT64_MAX <= number <= INT64_MAX or number != int(number):
         return None
-    return int(number) if abs(number) <= INT64_MAX else None
+    return int(number)
 
 
 def _count(value: Any) -> int | None:
@@ -350,9 +395,13 @@ _DETAIL_ALIASES: Final[dict[str, tuple[str, _Converter]]] = {
 _JOB_FIELDS: Final[dict[str, tuple[str, _Converter]]] = {
     **{wire: field for wire, field in _DETAIL_FIELDS.items() if wire != "fileName"},
     "collectionName": ("collection_name", _text_or_none),
+    "createTime": ("create_time", _text_or_none),
     "jobId": ("job_id", _text_or_none),
 }
-_JOB_ALIASES: Final = _DETAIL_ALIASES
+_JOB_ALIASES: Final[dict[str, tuple[str, _Converter]]] = {
+    **_DETAIL_ALIASES,
+    "jobID": ("job_id", _text_or_none),
+}
 _RECORD_FIELDS: Final = ("job_id", "collection_name", "state", "progress", "reason")
 _ENVELOPE_FIELDS: Final = frozenset({"code", "status", "message", "data"})
 _TELLTALE_FIELDS: Final = frozenset(_JOB_FIELDS) | frozenset(_JOB_ALIASES) | {"details"}
@@ -384,4 +433,4 @@ def _convert(
     return fields, extra
 
 
-_WIRE_NAMES: Final = {name: wire for wire, (name, _) in _DETAIL_FIELDS.items()}
+_WIRE_NAMES: Final = {name: wire for wire, (name, _) in {**_DETAIL_FIELDS, **_JOB_FIELDS}.items()}

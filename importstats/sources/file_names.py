@@ -48,8 +48,10 @@ def parse_file_name(printed: str | None) -> FileName:
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"'
 _PROTO: Final = re.compile(rf"(?:id:\d+\s*)?(?:paths:{_QUOTED}\s*)*")
 _QUOTED_LIST: Final = re.compile(rf"\[{_QUOTED}(?:,?\s*{_QUOTED})*\]")
+# A restore names folders of logs, which have no extension.
 _PATH: Final = re.compile(
-    r"\S.*?\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)(?=\s|$)|\S.*$", re.IGNORECASE | re.DOTALL
+    r"\S*(?:insert|delta)_log/\S*(?=\s|$)|\S.*?\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)(?=\s|$)|\S.*$",
+    re.IGNORECASE | re.DOTALL,
 )
 
 

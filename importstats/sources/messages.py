@@ -65,11 +65,13 @@ class ImportProgressData(
     """The job itself: state, progress, rows and one detail per source file.
 
     Attributes are those of :class:`ImportProgressDetail` for the job as a whole, and
-    ``collection_name``, ``job_id`` and ``details``.
+    ``collection_name``, ``job_id``, ``create_time`` (RFC 3339, from Milvus 2.6.5 on) and
+    ``details``.
     """
 
     collection_name: str | None = None
     job_id: str | None = None
+    create_time: str | None = None
     complete_time: str | None = None
     state: str | None = None
     progress: Percent | None = None
@@ -105,10 +107,15 @@ class GetImportProgressResponse(
 
 
 class ImportJobRecord(msgspec.Struct, kw_only=True):
-    """One job as ``list`` reports it. ``progress`` is in percent."""
+    """One job as ``list`` reports it.
+
+    ``progress`` is in percent. ``db_name`` is the database if it is known: the servers do not say
+    it, but a list of one collection is of the database that was asked.
+    """
 
     job_id: str
     collection_name: str | None = None
+    db_name: str | None = None
     state: str | None = None
     progress: float | None = None
     reason: str | None = None

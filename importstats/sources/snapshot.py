@@ -51,7 +51,9 @@ class Snapshot:
     request_latency_s : float or None
         Seconds from sending the request to the end of the answer.
     db_name : str or None
-        The database, if one was named.
+        The database of the job, if it is known.
+    server_version : str or None
+        The server's release, exact or bounded, see :func:`~importstats.releases.release_bounds`.
     error : str or None
         Why there is no answer. Recorded once a gap, so that a hole in a history has a cause.
     snapshot_id : int
@@ -65,6 +67,7 @@ class Snapshot:
     request_latency_s: float | None = None
     db_name: str | None = None
     error: str | None = None
+    server_version: str | None = None
     snapshot_id: int = field(default=-1)
 
     def __post_init__(self) -> None:

@@ -39,7 +39,15 @@ from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.schema import details_table, jobs_table
 
-_NAMES: Final = ("source_uri", "db_name", "job_id", "collection_name", "state", "file_name")
+_NAMES: Final = (
+    "source_uri",
+    "db_name",
+    "job_id",
+    "collection_name",
+    "state",
+    "file_name",
+    "server_version",
+)
 _NEVER_MISSING: Final = ("snapshot_id", "last_snapshot_id", "file_index")
 
 Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str

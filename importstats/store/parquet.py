@@ -12,6 +12,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from importstats.store.schema import (
+    ADDED_COLUMNS,
     DETAILS_SCHEMA,
     JOBS_SCHEMA,
     RUN_COLUMNS,
@@ -85,11 +86,7 @@ def decode(
     """The columns of a Parquet file as reads return them, or ArrowInvalid for another schema."""
     text = [name for name in _TEXT_COLUMNS[table] if name in columns]
     if filter_ is None:
-        try:
-            file = pq.ParquetFile(source, filesystem=filesystem, read_dictionary=text)
-        except KeyError as error:
-            raise pa.ArrowInvalid(f"column {error} is missing") from error
-        with file:
+        with _opened(source, filesystem, text) as file:
             # One row group is read faster by one thread than by waking more.
             several = file.num_row_groups > 1
             found = file.read(list(columns), use_threads=several)
@@ -98,9 +95,12 @@ def decode(
         fragment = ds.ParquetFileFormat(options).make_fragment(source, filesystem)
         found = fragment.to_table(columns=list(columns), filter=filter_)
     schema = result_schema(table, columns)
-    missing = [name for name in columns if name not in found.column_names]
-    if missing:
-        raise pa.ArrowInvalid(f"column {missing[0]} is missing")
+    for name in columns:
+        if name not in found.column_names:
+            if name not in ADDED_COLUMNS:
+                raise pa.ArrowInvalid(f"column {name} is missing")
+            field = schema.field(name)
+            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
     found = found.select(schema.names)
     nulls = [name for name in columns if name in _NEVER_NULL and found[name].null_count]
     if nulls:
@@ -108,6 +108,20 @@ def decode(
     if found.schema.types != schema.types:
         raise pa.ArrowInvalid("columns have other types than the store's")
     return found
+
+
+def _opened(
+    source: str | pa.BufferReader, filesystem: pafs.FileSystem | None, text: Sequence[str]
+) -> pq.ParquetFile:
+    """The file, its text columns to be read as dictionaries."""
+    try:
+        return pq.ParquetFile(source, filesystem=filesystem, read_dictionary=list(text))
+    except KeyError as error:
+        # The file may be older than a column.
+        older = [name for name in text if name not in ADDED_COLUMNS]
+        if len(older) == len(text):
+            raise pa.ArrowInvalid(f"column {error} is missing") from error
+    return _opened(source, filesystem, older)
 
 
 def result_schema(table: TableName, columns: Sequence[str]) -> pa.Schema:

@@ -41,7 +41,7 @@ JOBS_SCHEMA: Final = _schema(
         ("observed_at", TIMESTAMP, "when the answer had arrived, UTC"),
         ("request_latency_s", pa.float64(), "seconds from request to the end of the answer"),
         ("source_uri", pa.string(), "the server, without user, password or query"),
-        ("db_name", pa.string(), "database, if one was named"),
+        ("db_name", pa.string(), "database of the job, if known"),
         ("job_id", pa.string(), "the id that was asked for"),
         ("collection_name", pa.string(), "collection the job writes to"),
         ("state", pa.string(), "job state as sent"),
@@ -55,6 +55,8 @@ JOBS_SCHEMA: Final = _schema(
         ("status", pa.int64(), "the envelope's number: 0, in early 2.4 200"),
         ("message", pa.string(), "the envelope's message"),
         ("error", pa.string(), "why there is no answer (a recorded gap); null for an answer"),
+        ("create_time", TIMESTAMP, "creation of the job by the server's clock; Milvus 2.6.5 on"),
+        ("server_version", pa.string(), "release of the server, exact (v2.6.4) or as bounds"),
         ("extra", pa.string(), "JSON of unknown fields and unusable values; null if none"),
     ],
 )
@@ -81,6 +83,9 @@ DETAILS_SCHEMA: Final = _schema(
         ("extra", pa.string(), "JSON of unknown fields and unusable values; null if none"),
     ],
 )
+
+#: Columns that came later: a file that lacks them was written before and has them null.
+ADDED_COLUMNS: Final = frozenset({"create_time", "server_version"})
 
 #: Columns of ``details`` that say which snapshots a row stands for; all others are its values.
 RUN_COLUMNS: Final = ("snapshot_id", "last_snapshot_id", "observed_at", "last_observed_at")
@@ -193,6 +198,7 @@ def _job_row(snapshot: Snapshot) -> dict[str, Any]:
         db_name=snapshot.db_name,
         job_id=snapshot.job_id,
         error=snapshot.error,
+        server_version=snapshot.server_version,
     )
     if snapshot.response is not None:
         data = snapshot.response.data
@@ -203,6 +209,9 @@ def _job_row(snapshot: Snapshot) -> dict[str, Any]:
         complete_time = _timestamp(data.complete_time or "")
         if data.complete_time and complete_time is None:
             extra["completeTime"] = data.complete_time
+        create_time = _timestamp(data.create_time or "")
+        if data.create_time and create_time is None:
+            extra["createTime"] = data.create_time
         row.update(
             collection_name=data.collection_name,
             state=data.state,
@@ -212,6 +221,7 @@ def _job_row(snapshot: Snapshot) -> dict[str, Any]:
             file_size_bytes=data.file_size,
             reason=data.reason,
             complete_time=complete_time,
+            create_time=create_time,
             detail_count=len(data.details),
             status=snapshot.response.status,
             message=snapshot.response.message,

@@ -14,7 +14,7 @@ from importstats.errors import StoreError
 from importstats.store.files import Files
 from importstats.store.parquet import VALUE_COLUMNS, encode, result_schema
 from importstats.store.runs import Timeline, concat, extend, ints, run_rows, transfer
-from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
+from importstats.store.schema import ADDED_COLUMNS, DETAILS_SCHEMA, JOBS_SCHEMA
 from importstats.store.segments import JobFolder, Segment, slug
 
 #: Key of a jobs file's metadata: how many rows its details file has. 0: there is no such file.
@@ -88,6 +88,9 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The table by the schema, columns in any order, texts encoded or not."""
+    for name in ADDED_COLUMNS & {*schema.names} - {*table.column_names}:
+        field = schema.field(name)
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     missing = [name for name in schema.names if name not in table.column_names]
     if missing or table.num_columns > len(schema):
         odd = missing or [name for name in table.column_names if name not in schema.names]

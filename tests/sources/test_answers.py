@@ -12,8 +12,10 @@ from importstats.errors import (
     BadResponseError,
     ImportStatsError,
     JobNotFoundError,
+    PrivilegeError,
     ServerError,
     UnauthorizedError,
+    UnreachableError,
 )
 from importstats.sources.answers import parse_job_list, parse_response
 from importstats.sources.file_names import parse_file_name
@@ -205,12 +207,99 @@ def test_an_excerpt_never_shows_a_secret():
         ({"code": 800, "message": "database not found[database=x]"}, ServerError),
         ({"code": "500", "message": None}, ServerError),
         ({"code": 0, "status": 1100, "message": "bad parameter"}, ServerError),
+        ({"code": 1, "message": "service not ready[datacoord=7]: Initializing"}, UnreachableError),
+        ({"code": 10001, "message": "request timeout"}, UnreachableError),
+        ({"code": 65535, "message": "PermissionDenied desc = PrivilegeImport"}, PrivilegeError),
+        ({"code": 1401, "message": "x"}, PrivilegeError),
+        ({"code": "0", "message": "The token is illegal."}, UnauthorizedError),
+        ({"code": 0, "message": "database not found[database=x]", "data": {}}, ServerError),
     ],
 )
 def test_an_error_number_is_an_error_by_either_name(envelope, kind):
     with pytest.raises(kind) as caught:
         parse_response(json.dumps(envelope))
     assert type(caught.value) is kind
+
+
+def test_a_missing_privilege_names_its_database_however_long_the_message():
+    said = "rpc error: code = PermissionDenied desc = PrivilegeImport: permission deny to "
+    message = f"{said}{'r' * 80} in the `sales` database"
+    with pytest.raises(PrivilegeError, match="Import privilege in database 'sales'") as caught:
+        parse_response({"code": 65535, "message": message})
+    assert caught.value.database == "sales"
+    assert "`sales`" in str(caught.value)
+    assert "MILVUS_TOKEN" not in str(caught.value)
+
+
+HUGE = int("9" * 310)
+
+
+@pytest.mark.parametrize("number", [HUGE, -HUGE, str(HUGE), float(10**308), "1e400"])
+@pytest.mark.parametrize("field", ["importedRows", "progress", "fileSize", "readyPercentage"])
+def test_a_number_of_310_digits_is_missing_and_kept(field, number):
+    for body in (answer(**{field: number}), answer({field: number})):
+        data = parse_response(body).data
+        told = data.details[0] if data.details else data
+        assert told.extra == {field: number}
+
+
+def test_a_status_of_310_digits_is_no_number_and_the_answer_counts():
+    assert parse_response({"code": HUGE, "data": {"state": "Pending"}}).data.state == "Pending"
+
+
+def test_an_empty_reason_is_none_on_every_path():
+    for extra in ({}, {"shard": 1}):
+        data = parse_response(answer({"state": "Pending", "reason": ""}, reason="", **extra)).data
+        assert (data.reason, data.details[0].reason) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("ready", "complete_time", "error", "state", "file_state"),
+    [
+        (0, None, None, "Importing", "Pending"),
+        (0.4, None, None, "Importing", "InProgress"),
+        (1, None, None, "Importing", "InProgress"),
+        (1, "2026-05-18T08:01:58Z", None, "Completed", "Completed"),
+        (0.4, None, "schema mismatch", "Failed", "Failed"),
+    ],
+)
+def test_a_job_of_cloud_v1_has_the_state_that_its_fields_say(
+    ready, complete_time, error, state, file_state
+):
+    sent = {"readyPercentage": ready, "completeTime": complete_time, "errorMessage": error}
+    data = {"jobId": "job-9", **sent, "details": [{"fileName": "x/1.parquet", **sent}]}
+    parsed = parse_response({"code": 200, "data": data}).data
+    assert (parsed.state, parsed.details[0].state) == (state, file_state)
+    assert parsed.reason == error
+
+
+def test_a_list_of_cloud_v1_names_states_as_the_others_do():
+    tasks = [{"jobId": "a", "state": "ImportRunning"}, {"jobID": "b", "state": "ImportFailed"}]
+    running, failed = parse_job_list({"code": 200, "data": {"tasks": tasks}})
+    assert (running.job_id, running.state, failed.job_id, failed.state) == (
+        "a",
+        "Importing",
+        "b",
+        "Failed",
+    )
+    assert failed.extra == {"state": "ImportFailed"}
+
+
+def test_the_job_id_is_found_by_its_early_name_and_rows_stay_unknown():
+    data = parse_response({"code": 200, "data": {"jobID": "448349928", "state": "Completed"}}).data
+    assert (data.job_id, data.imported_rows, data.total_rows) == ("448349928", None, None)
+
+
+def test_a_create_time_is_a_column_whatever_its_zone():
+    answered = parse_response(answer(createTime="2026-05-18T10:00:00+02:00"))
+    snapshot = Snapshot(
+        datetime(2026, 5, 18, tzinfo=UTC), "7", "http://x", answered, server_version=">=2.6.5"
+    )
+    [row] = jobs_table([snapshot]).select(["create_time", "server_version"]).to_pylist()
+    assert row == {
+        "create_time": datetime(2026, 5, 18, 8, tzinfo=UTC),
+        "server_version": ">=2.6.5",
+    }
 
 
 @pytest.mark.parametrize("number", [0, 200])
@@ -236,6 +325,8 @@ def test_both_numbers_of_success(name, number):
         ("s3://bucket/folder/", ["s3://bucket/folder/"]),
         ("s3://bucket/a [1].parquet", ["s3://bucket/a [1].parquet"]),
         ("[no-extension]", ["no-extension"]),
+        ("[b/insert_log/4/5 b/delta_log/4/5]", ["b/insert_log/4/5", "b/delta_log/4/5"]),
+        ("[b/insert_log/4/5]", ["b/insert_log/4/5"]),
         ("[]", []),
         ("", []),
         (None, []),
