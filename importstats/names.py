@@ -10,12 +10,17 @@ import pandas as pd
 JOB_KEY: Final = ["source_uri", "job_id"]
 
 
-#: The phases in the order in which a job goes through them, ``Unknown`` last.
+#: The phases in the order in which a job goes through them, ``Unknown`` last. Only Import V3 has
+#: Resharding and Planning. Where the server's release is not known, ``SortingOrIndexing`` is one of
+#: the two: 2.4 from 13 on builds indexes at 70 to 80, where 2.5 and later sort.
 PHASES: Final = (
     "Pending",
     "PreImporting",
+    "Resharding",
+    "Planning",
     "Importing",
     "Sorting",
+    "SortingOrIndexing",
     "IndexBuilding",
     "Uncommitted",
     "Committing",

@@ -49,7 +49,13 @@ _FINDINGS: Final = {
     "waits_for_commit": ("waits_for_commit", []),
 }
 #: From the phase on in which every file has been read and rows are written.
-_ESTIMABLE: Final = ("Importing", "Sorting", "IndexBuilding", "Committing")
+_ESTIMABLE: Final = (
+    "Importing",
+    "Sorting",
+    "SortingOrIndexing",
+    "IndexBuilding",
+    "Committing",
+)
 #: In how many snapshots in succession an estimate has to be late.
 _SUSTAINED: Final = 3
 _ETA_COLUMNS: Final = ["eta_p10", "eta_p50", "eta_p90"]

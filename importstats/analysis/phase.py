@@ -1,22 +1,33 @@
 """The hidden phase of a job, per snapshot and as a table of phases with their times.
 
 The server sends a coarse ``state`` and one number, ``progress``, that it computes from a phase it
-does not name: each phase owns a range of points (``internal/datacoord/import_util.go``). Reading
-the number backwards gives the phase, and rows and details decide where two phases share a number.
+does not name: each phase owns a range of points (:mod:`~importstats.analysis.scales`). Reading the
+number backwards gives the phase, and rows and details decide where two phases share a number.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from importstats.analysis.scales import (
+    CODE,
+    SCALES,
+    Shown,
+    fitting,
+    phase_by_scales,
+    scales_between,
+    scales_of_version,
+    scales_of_versions,
+)
 from importstats.arrays import Bools, Floats, Ints
-from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE, PHASES
+from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE
 
-_CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
 _STATES: Final = {
     "pending": "Pending",
     "uncommitted": "Uncommitted",
@@ -25,8 +36,10 @@ _STATES: Final = {
     "failed": "Failed",
 }
 _AT_WORK: Final = frozenset({"importing", "inprogress"})
-# Points by which a whole-number progress may miss the share of rows it was computed from.
-_ROUNDING: Final = 1.5
+# What the dialect of an answer says about its server.
+_WITH_CREATE_TIME: Final = scales_between((2, 6, 5), (1_000_000, 0, 0))
+_WITHOUT_DESCRIBE: Final = scales_between((2, 4, 0), (2, 4, 14))
+_WITH_CODE_200: Final = scales_between((2, 4, 0), (2, 4, 3))
 _ONE_SECOND: Final = pd.Timedelta(seconds=1)
 
 
@@ -63,7 +76,7 @@ def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
     return renumbered[both], keys
 
 
-def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
+def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:
     """The jobs frame with the phase of each snapshot.
 
     A snapshot is judged by itself and by what the same job has shown before it, never by what came
@@ -73,32 +86,41 @@ def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
     state             phase
     ================  ===================================================================
     Pending           Pending
-    Importing         by progress: 10 to 40 PreImporting, 40 to 70 Importing, 70 to 80
-                      Sorting, 80 to 90 IndexBuilding, 99 Committing (nobody has to
-                      commit, else the state would be Uncommitted)
+    Importing         by progress, on the scale of the server's release: see
+                      :data:`~importstats.analysis.scales.SCALES`
     any other known   the phase of that name
     none, or unknown  Unknown
     ================  ===================================================================
 
-    * At 40 it is Importing once rows or details are there, else still PreImporting. At 70 it is
-      Importing while rows are missing, else Sorting; at 80 IndexBuilding. A phase that is done
-      lasts only until the server's next check, a phase that has just begun until its first part
-      is done, so at a border the later one is by far the likelier.
+    * The release is known by its version (``server_version``), by the dialect of its answers
+      (``createTime`` from 2.6.5 on, code 200 until 2.4.2, no ``describe`` until 2.4.13), and by
+      what is impossible on a scale: all rows and a progress of 66 is Import V3, half of them and
+      82 is 2.4.0-rc.1, 94 is no release from 2.4.13 on. Rows that were not sent are not 0 rows.
+    * Most often none of these says whether 70 to 80 is Sorting (2.5 on) or IndexBuilding (2.4.13
+      to 2.4.23): it is ``SortingOrIndexing`` then. Above, it is IndexBuilding on both, with the
+      smaller of the two fractions.
+    * At the border of two phases it is the later, by far the likelier: a phase that is done lasts
+      until the server's next check. But Importing is not over while rows are missing or none were
+      counted (an import of delete logs), nor PreImporting while neither rows nor files are there.
     * Rows overrule progress: a row that is written proves that PreImporting is over, whatever the
-      progress.
-    * Early 2.4 has other ranges (PreImporting 10 to 50, Importing 50 to 90, IndexBuilding from
-      90). A job is taken for one of these from the first snapshot on that says so: rows that
-      fit the other range only, no rows above 40, or a progress between 90 and 99.
+      progress. Where no scale explains a snapshot, or no single one all that a job has shown, the
+      phase is Unknown.
+    * Completed is final. A server up to 2.6.6 calls a completed job Failed once its collection is
+      dropped or its time is up, and some call a job Failed that they do not know any more: the one
+      stays Completed, the other is Unknown.
     * Milvus up to 2.3 (bulk insert, known by its ``extra``) has no phases but Importing, whose
       progress goes to 90 with the rows that were read; the last 10 are their flush.
     * Without a usable progress (missing, negative, 0 while importing) the rows decide between
-      PreImporting, Importing and, once all are there, Sorting, which is the earliest of the
-      phases it can be then. With neither it is Unknown.
+      PreImporting, Importing and, once all are there, the phase that follows, which is the
+      earliest it can be then. With neither it is Unknown.
 
     Parameters
     ----------
     jobs : DataFrame
         A jobs frame, see :mod:`importstats.store.frames`.
+    server_version : str, optional
+        The server's release, such as ``2.4.15``, or the name of a scale (``Import V3``), where
+        the frame does not say it.
 
     Returns
     -------
@@ -129,116 +151,158 @@ def with_phase(jobs: pd.DataFrame) -> pd.DataFrame:
     state = _state_names(jobs)
     progress = _floats(jobs, "progress_pct")
     progress = np.where((progress >= 0) & (progress <= 100), progress, np.nan)
-    imported, total = _floats(jobs, "imported_rows"), _floats(jobs, "total_rows")
-    details = _floats(jobs, "detail_count")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(total > 0, np.minimum(imported / total, 1.0), np.nan)
-
     at_work = np.isin(state, list(_AT_WORK)) | ((state == "") & (progress > 0) & (progress < 100))
-    begun = (imported > 0) | (total > 0) | (details > 0)
-    nothing = (total == 0) & ~begun
-    early = _early_release(jobs, at_work, progress, share, nothing)
-
-    code, fraction = _from_progress(progress, share, begun, early)
-    guess, guess_fraction = _from_rows(imported, share, begun, total)
+    imported, total = _floats(jobs, "imported_rows"), _floats(jobs, "total_rows")
+    shown = Shown(progress, imported, total, _floats(jobs, "detail_count"), at_work)
+    possible = _possible_scales(jobs, shown, state)
+    if server_version is not None:
+        possible &= _with_version(jobs)[:, None] | scales_of_version(server_version)
+    code, fraction = phase_by_scales(shown, possible & fitting(shown))
     # Zero is what a server sends that divides by a zero total.
     unusable = np.isnan(progress) | (progress < 10)
-    overruled = (code == _CODE["PreImporting"]) & (imported > 0)
+    overruled = (code == CODE["PreImporting"]) & (shown.imported > 0)
+    guess, guess_fraction = _from_rows(shown, possible)
     code = np.where(unusable | overruled, guess, code)
     fraction = np.where(unusable | overruled, guess_fraction, fraction)
 
     bulk = is_bulk_insert(jobs)
-    code = np.where(bulk, _CODE["Importing"], code)
+    code = np.where(bulk, CODE["Importing"], code)
     fraction = np.where(bulk, np.clip(progress / 90, 0, 1), fraction)
 
+    return jobs.assign(**_by_state(jobs, state, at_work, progress, code, fraction))
+
+
+def _by_state(
+    jobs: pd.DataFrame,
+    state: npt.NDArray[np.object_],
+    at_work: Bools,
+    progress: Floats,
+    code: Ints,
+    fraction: Floats,
+) -> dict[str, Any]:
+    """The phase columns: of jobs at work as they are, of all others by their state."""
     for name, phase in _STATES.items():
-        code = np.where(state == name, _CODE[phase], code)
-    code = np.where(at_work | np.isin(state, list(_STATES)), code, _CODE["Unknown"])
+        code = np.where(state == name, CODE[phase], code)
+    code = np.where(at_work | np.isin(state, list(_STATES)), code, CODE["Unknown"])
     pending = state == "pending"
     fraction = np.where(pending, np.where(progress <= 10, progress / 10, np.nan), fraction)
     fraction = np.where(at_work | pending, fraction, np.nan)
-    fraction = np.where(state == "completed", 1.0, fraction)
-    return jobs.assign(
-        phase=pd.Categorical.from_codes(code, dtype=PHASE_DTYPE), phase_fraction=fraction
-    )
+    code = np.where((code == CODE["Failed"]) & is_forgotten(jobs), CODE["Unknown"], code)
+    over = np.isin(code, [CODE["Failed"], CODE["Unknown"]])
+    if over.any():
+        code = np.where(over & _completed_before(jobs, code), CODE["Completed"], code)
+    fraction = np.where(code == CODE["Completed"], 1.0, fraction)
+    return {
+        "phase": pd.Categorical.from_codes(code, dtype=PHASE_DTYPE),
+        "phase_fraction": fraction,
+    }
 
 
-def _from_progress(
-    progress: Floats, share: Floats, begun: Bools, early: Bools
-) -> tuple[Ints, Floats]:
-    """Phase and fraction of jobs at work, by where the progress falls."""
-    rows_missing = share < 1
-    before = np.where(early, 50.0, 40.0)
-    rows_end = np.where(early, 90.0, 70.0)
-    by_rows = 40 + 30 * share
-    importing = (
-        (progress < rows_end)
-        | ((progress == rows_end) & rows_missing)
-        | (rows_missing & ~early & (np.abs(progress - by_rows) <= _ROUNDING))
-    )
-    importing_fraction = (progress - before) / (rows_end - before)
-    # The rows are the finer measure, as long as they and the progress speak of the same thing.
-    close = np.abs(share - importing_fraction) <= 0.1
-    choices = [
-        ((progress < before) | ((progress == before) & ~begun), "PreImporting"),
-        (importing, "Importing"),
-        (~early & (progress < 80), "Sorting"),
-        (~early & (progress == 99), "Committing"),
-    ]
-    fractions = [
-        np.clip((progress - 10) / (before - 10), 0, 1),
-        np.clip(np.where(close, share, importing_fraction), 0, 1),
-        np.clip((progress - 70) / 10, 0, 1),
-        np.full(len(progress), np.nan),
-    ]
-    conditions = [condition for condition, _ in choices]
-    codes = [np.full(len(progress), _CODE[phase]) for _, phase in choices]
-    start = np.where(early, 90.0, 80.0)
-    building = np.clip((progress - start) / 10, 0, 1)
-    return (
-        np.select(conditions, codes, _CODE["IndexBuilding"]).astype(np.int64),
-        np.select(conditions, fractions, building),
-    )
+def is_forgotten(jobs: pd.DataFrame) -> Bools:
+    """Whether each snapshot says that the server does not know the job, as a reason to have failed.
+
+    A server forgets a job some hours after its end, however that was.
+    """
+    if "reason" not in jobs:
+        return np.zeros(len(jobs), np.bool_)
+    failed = _state_names(jobs) == "failed"
+    found = np.zeros(len(jobs), np.bool_)
+    if failed.any():
+        reasons = jobs["reason"][failed].astype("str")
+        found[failed] = reasons.str.contains(_NO_SUCH_JOB).fillna(False).to_numpy(np.bool_)
+    return found
 
 
-def _from_rows(imported: Floats, share: Floats, begun: Bools, total: Floats) -> tuple[Ints, Floats]:
-    """Phase and fraction of jobs at work whose progress says nothing."""
-    conditions = [share >= 1, begun, (imported == 0) & ~(total > 0)]
-    codes = [_CODE["Sorting"], _CODE["Importing"], _CODE["PreImporting"]]
-    code = np.select(conditions, codes, _CODE["Unknown"]).astype(np.int64)
-    return code, np.where((code == _CODE["Importing"]), share, np.nan)
+_NO_SUCH_JOB: Final = re.compile(
+    r"\bjob\b.{0,60}\b(?:does not|doesn't) exist|\bjob\b.{0,30}\bnot found|"
+    r"unknown import job state",
+    re.IGNORECASE,
+)
 
 
-def _early_release(
-    jobs: pd.DataFrame, at_work: Bools, progress: Floats, share: Floats, nothing: Bools
-) -> Bools:
-    """Whether the job has, by this snapshot, shown the ranges of early 2.4."""
-    rows_say = (
-        (share < 1)
-        & (np.abs(progress - (50 + 40 * share)) <= _ROUNDING)
-        & (np.abs(progress - (40 + 30 * share)) > _ROUNDING)
-    )
-    still_reading = (progress > 40) & (progress <= 50) & nothing
-    shown = at_work & (rows_say | still_reading | ((progress > 90) & (progress < 99)))
-    if not shown.any():
-        return shown
+def _completed_before(jobs: pd.DataFrame, code: Ints) -> Bools:
+    """Whether each snapshot's job was Completed by then."""
     codes, _ = job_codes(jobs)
     order = np.lexsort((_tie_break(jobs), _times(jobs), codes))
-    seen = pd.Series(shown[order]).groupby(codes[order]).cummax().to_numpy()
-    early = np.empty(len(jobs), np.bool_)
-    early[order] = seen
-    return early
+    done = pd.Series(code[order] == CODE["Completed"]).groupby(codes[order]).cummax()
+    found = np.empty(len(jobs), np.bool_)
+    found[order] = done.to_numpy(np.bool_)
+    return found
+
+
+def _with_version(jobs: pd.DataFrame) -> Bools:
+    if "server_version" not in jobs:
+        return np.zeros(len(jobs), np.bool_)
+    return jobs["server_version"].notna().to_numpy(np.bool_)
+
+
+def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
+    """Phase and fraction of jobs at work whose progress says nothing."""
+    share = shown.share
+    # Once all rows are there it is at least the phase that follows on Importing.
+    after, _ = phase_by_scales(replace(shown, progress=np.full(len(share), 70.0)), possible)
+    conditions = [share >= 1, shown.begun, (shown.imported == 0) & ~(shown.total > 0)]
+    codes = [
+        after,
+        np.full(len(share), CODE["Importing"]),
+        np.full(len(share), CODE["PreImporting"]),
+    ]
+    code = np.select(conditions, codes, CODE["Unknown"]).astype(np.int64)
+    return code, np.where(code == CODE["Importing"], share, np.nan)
+
+
+def _possible_scales(jobs: pd.DataFrame, shown: Shown, state: npt.NDArray[np.object_]) -> Bools:
+    """Which scales each snapshot's job can be on, by all it has shown so far."""
+    fits = fitting(shown)
+    # What no scale explains says nothing about which it is.
+    fits |= ~fits.any(axis=1, keepdims=True)
+    commits = np.array([scale.commits for scale in SCALES])
+    named = np.isin(state, ["uncommitted", "committing"])
+    fits &= ~named.reshape(-1, 1) | commits
+    if "server_version" in jobs:
+        fits &= scales_of_versions(jobs["server_version"])
+    for hinted, scales in _hints(jobs):
+        fits &= ~hinted[:, None] | scales
+    if fits.all():
+        return fits
+    codes, _ = job_codes(jobs)
+    order = np.lexsort((_tie_break(jobs), _times(jobs), codes))
+    seen = pd.DataFrame(fits[order]).groupby(codes[order]).cummin().to_numpy(np.bool_)
+    possible = np.empty_like(fits)
+    possible[order] = seen
+    return possible
+
+
+def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
+    """Snapshots whose dialect tells the release, and the scales it leaves."""
+    hints = []
+    if "create_time" in jobs:
+        hints.append((jobs["create_time"].notna().to_numpy(np.bool_), _WITH_CREATE_TIME))
+    if "extra" in jobs:
+        hints += [(_in_extra(jobs, '"createTime":"'), _WITH_CREATE_TIME)]
+        hints += [(_in_extra(jobs, '"describe_404":true'), _WITHOUT_DESCRIBE)]
+    if "status" in jobs:
+        # Zilliz Cloud's first API has that code as well.
+        cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)
+        code_200 = (_floats(jobs, "status") == 200) & ~cloud.to_numpy(np.bool_)
+        hints.append((code_200, _WITH_CODE_200))
+    return hints
+
+
+def _in_extra(jobs: pd.DataFrame, text: str) -> Bools:
+    """Whether each snapshot's unknown fields hold this text."""
+    found = jobs["extra"].astype("str").str.contains(text, regex=False)
+    return found.fillna(False).to_numpy(np.bool_)
 
 
 def is_bulk_insert(jobs: pd.DataFrame) -> Bools:
     """Whether each snapshot came from the API of Milvus up to 2.3, whose jobs only import."""
     if "extra" not in jobs:
         return np.zeros(len(jobs), np.bool_)
-    marked = jobs["extra"].astype("str").str.contains('"api":"bulk_insert"', regex=False)
-    return marked.fillna(False).to_numpy(np.bool_)
+    return _in_extra(jobs, '"api":"bulk_insert"')
 
 
-def phases(jobs: pd.DataFrame) -> pd.DataFrame:
+def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:
     """The phases each job went through, with their times and how exactly these are known.
 
     A border between two phases is seen only as lying between two snapshots; `start` and `end` are
@@ -256,6 +320,8 @@ def phases(jobs: pd.DataFrame) -> pd.DataFrame:
     ----------
     jobs : DataFrame
         A jobs frame, see :mod:`importstats.store.frames`, in any order, of any number of jobs.
+    server_version : str, optional
+        As for :func:`with_phase`.
 
     Returns
     -------
@@ -298,7 +364,7 @@ def phases(jobs: pd.DataFrame) -> pd.DataFrame:
     1      Importing       120.0          120.0          2          500
     2  IndexBuilding        30.0           60.0          1         1000
     """
-    told = _told(with_phase(jobs))
+    told = _told(with_phase(jobs, server_version=server_version))
     codes, keys = job_codes(told)
     order = np.lexsort((_tie_break(told), _times(told), codes))
     told, codes = told.iloc[order], codes[order]
@@ -317,7 +383,7 @@ def phases(jobs: pd.DataFrame) -> pd.DataFrame:
     seen_first, seen_last = _at(observed, first), _at(observed, last)
     earliest = missing.where(opens, _at(observed, np.maximum(first - 1, 0)))
     latest = seen_first
-    ends = np.isin(phase[first], [_CODE[name] for name in END_PHASES])
+    ends = np.isin(phase[first], [CODE[name] for name in END_PHASES])
     earliest, latest = _sharpened(told, first, last, ends, earliest, latest)
     start = (earliest + (latest - earliest) / 2).dt.as_unit("us").fillna(latest)
 

@@ -33,13 +33,19 @@ BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
 PURPLE: Final = "#CC79A7"
 WINE: Final = "#882255"
+TEAL: Final = "#44AA99"
+OLIVE: Final = "#999933"
+ROSE: Final = "#CC6677"
 
 #: One colour per phase.
 PHASE_COLORS: Final[Mapping[str, str]] = {
     "Pending": GREY,
     "PreImporting": SKY,
+    "Resharding": TEAL,
+    "Planning": OLIVE,
     "Importing": BLUE,
     "Sorting": PURPLE,
+    "SortingOrIndexing": ROSE,
     "IndexBuilding": ORANGE,
     "Uncommitted": YELLOW,
     "Committing": WINE,

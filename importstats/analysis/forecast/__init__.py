@@ -131,7 +131,8 @@ def eta(
 
 
 def _answer(seen: pd.DataFrame, remaining: Floats, method: npt.NDArray[np.object_]) -> pd.DataFrame:
-    answer = seen[[*JOB_KEY, "snapshot_id", "observed_at", "phase"]].astype(
+    shown = seen.drop(columns="phase").rename(columns={"shown_phase": "phase"})
+    answer = shown[[*JOB_KEY, "snapshot_id", "observed_at", "phase"]].astype(
         {**dict.fromkeys(JOB_KEY, "str"), "phase": PHASE_DTYPE}
     )
     now = answer["observed_at"]

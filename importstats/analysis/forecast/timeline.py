@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import pandas as pd
 
 from importstats.analysis.phase import is_bulk_insert, job_codes, with_phase
 from importstats.arrays import Bools, Floats, Ints, floats, seconds
-from importstats.names import JOB_KEY, WORK_PHASES
+from importstats.names import JOB_KEY, PHASE_DTYPE, WORK_PHASES
 
 #: How much of the time in the phase so far counts as recent.
 RECENT_SHARE: Final = 0.3
@@ -171,6 +171,7 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
             so far, its last :data:`RECENT_SHARE`, and the running and waiting files.
     """
     rows = with_phase(timeline(jobs))
+    rows = rows.assign(shown_phase=rows["phase"], phase=_modelled(rows["phase"]))
     now = seconds(rows)
     phase = rows["phase"].astype("str").to_numpy(dtype=object)
     fraction = rows["phase_fraction"].to_numpy(dtype=np.float64)
@@ -190,6 +191,18 @@ def observe(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
 
 #: A century: further than any import, and still a time that pandas can hold.
 LONGEST_S: Final = 100 * 365.25 * 86400.0
+
+# The model knows the phases that most jobs have; a part of one of these counts as it.
+_MODELLED: Final = {
+    "SortingOrIndexing": "Sorting",
+    "Resharding": "Importing",
+    "Planning": "Importing",
+}
+
+
+def _modelled(phase: pd.Series[Any]) -> pd.Series[Any]:
+    return phase.astype("str").replace(_MODELLED).astype(PHASE_DTYPE)
+
 
 _PACE_COLUMNS: Final = ("elapsed_s", "still_s", "step", "reached", "mean_s", "recent_s")
 _ENDS: Final = ("_s", "_gap_s")

@@ -1,0 +1,330 @@
+"""Progress scales: what `progress` means in each line of releases, and which one a job is on.
+
+A server computes ``progress`` from a phase it does not name, and the points of each phase differ
+by release (``internal/datacoord/import_util.go`` and ``import_checker.go`` of each). No answer says
+which scale it is on, so a scale is *recognised*: whatever a job shows rules scales out, until
+those that are left agree on the phase, or do not, which is then said.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.arrays import Bools, Floats, Ints
+from importstats.names import PHASES
+
+CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
+# Points by which a whole-number progress may miss the share of rows it was computed from.
+ROUNDING: Final = 1.5
+# Single-precision quotients above 16.7 million rows: so little missing may be none.
+_ALL_ROWS: Final = 1 - 1e-6
+_COMMITTING: Final = 99.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """The points of one phase, from `start` to `end`; of no width if progress stands in it."""
+
+    phase: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class ProgressScale:
+    """The scale of a line of releases.
+
+    Attributes
+    ----------
+    name : str
+        The first release with it.
+    since, until : tuple of int
+        That release, and the first that has it no longer.
+    steps : tuple of Step
+        By points. Below the first a job is Pending.
+    opens_from : float
+        From here on progress passes in an instant, while segments are opened: a job that stands
+        there is on another scale.
+    commits : bool
+        Whether a job stands at 99 while it is committed.
+    general : bool
+        Whether a general release has it without being told to. The others are considered only
+        once a job has shown what no general release does.
+    """
+
+    name: str
+    since: tuple[int, int, int]
+    until: tuple[int, int, int]
+    steps: tuple[Step, ...]
+    opens_from: float = 101.0
+    commits: bool = False
+    general: bool = True
+
+    def step(self, phase: str) -> Step | None:
+        """The points of a phase, if the scale has it."""
+        return next((step for step in self.steps if step.phase == phase), None)
+
+
+_NEVER: Final = (1_000_000, 0, 0)
+_TO_40: Final = (Step("PreImporting", 10, 40), Step("Importing", 40, 70))
+_SORTED: Final = (*_TO_40, Step("Sorting", 70, 80), Step("IndexBuilding", 80, 90))
+
+#: Every scale there has been, the oldest first.
+SCALES: Final = (
+    ProgressScale(
+        "2.4.0-rc.1",
+        (2, 4, 0),
+        (2, 4, 1),
+        (
+            Step("PreImporting", 10, 50),
+            Step("Importing", 50, 90),
+            Step("IndexBuilding", 90, 100),
+        ),
+        opens_from=91.0,
+        general=False,
+    ),
+    ProgressScale(
+        "2.4.0",
+        (2, 4, 0),
+        (2, 4, 13),
+        (*_TO_40, Step("IndexBuilding", 70, 70)),
+        opens_from=71.0,
+    ),
+    ProgressScale("2.4.13", (2, 4, 13), (2, 5, 0), (*_TO_40, Step("IndexBuilding", 70, 90))),
+    ProgressScale("2.5.0", (2, 5, 0), (3, 0, 0), _SORTED),
+    ProgressScale("3.0.0", (3, 0, 0), _NEVER, _SORTED, commits=True),
+    ProgressScale(
+        "Import V3",
+        (3, 0, 0),
+        _NEVER,
+        (
+            Step("PreImporting", 10, 15),
+            Step("Resharding", 15, 45),
+            Step("Planning", 45, 45),
+            Step("Importing", 50, 60),
+            Step("IndexBuilding", 60, 90),
+        ),
+        commits=True,
+        general=False,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What each snapshot shows, as arrays with one value per snapshot.
+
+    Attributes
+    ----------
+    progress : ndarray of float64
+        0 to 100, NaN if it is none.
+    imported, total, details : ndarray of float64
+        NaN where the server sent none.
+    at_work : ndarray of bool
+        Whether the server says Importing, which stands for every phase between.
+    """
+
+    progress: Floats
+    imported: Floats
+    total: Floats
+    details: Floats
+    at_work: Bools
+
+    @property
+    def share(self) -> Floats:
+        """The share of the rows that are written, NaN if that is not known."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.total > 0, np.minimum(self.imported / self.total, 1.0), np.nan)
+
+    @property
+    def begun(self) -> Bools:
+        """Whether rows or files are there, which they are from Importing on."""
+        return np.asarray((self.imported > 0) | (self.total > 0) | (self.details > 0))
+
+    @property
+    def nothing(self) -> Bools:
+        """Whether the server says that there are none; what it does not say is not zero."""
+        return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))
+
+
+def release_of(server_version: str) -> tuple[int, int, int] | None:
+    """The release that a server's version text names, or None if it names none.
+
+    Examples
+    --------
+    >>> release_of("v2.4.13-gpu"), release_of("2.6"), release_of("master-20240311-1f3b1b3")
+    ((2, 4, 13), (2, 6, 0), None)
+    """
+    match = _RELEASE.match(server_version)
+    if match is None:
+        return None
+    major, minor, patch = (int(part or 0) for part in match.groups())
+    return major, minor, patch
+
+
+_RELEASE: Final = re.compile(r"\s*(?:milvus[- ]?)?v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,5}))?")
+
+
+def scales_between(least: tuple[int, int, int], below: tuple[int, int, int]) -> Bools:
+    """Which scales a release from `least` on and below another can have."""
+    return np.array([scale.since < below and least < scale.until for scale in SCALES])
+
+
+def scales_of_version(server_version: str) -> Bools:
+    """Which scales a server of this version can have, or of this name of a scale.
+
+    Examples
+    --------
+    >>> [scale.name for scale, fits in zip(SCALES, scales_of_version("2.4.14")) if fits]
+    ['2.4.13']
+    """
+    named = np.array([scale.name.lower() == server_version.lower() for scale in SCALES])
+    release = release_of(server_version)
+    if named.any() or release is None:
+        return np.asarray(named if named.any() else np.ones(len(SCALES), np.bool_), np.bool_)
+    major, minor, patch = release
+    found = scales_between(release, (major, minor, patch + 1))
+    if release == (2, 4, 0):
+        candidate = "rc" in server_version.lower()
+        found &= np.array([candidate == (scale is SCALES[0]) for scale in SCALES])
+    return found
+
+
+def fitting(shown: Shown) -> Bools:
+    """Which scales explain each snapshot by itself, (snapshots, scales).
+
+    A job that is not at work says nothing about its scale, nor does a progress below 10.
+    """
+    fits = np.stack([_fits(scale, shown) for scale in SCALES], axis=1)
+    exact = np.stack([_fits_exactly(scale, shown) for scale in SCALES], axis=1)
+    # Rows and progress of one snapshot may be some moments apart, so that alone rules nothing
+    # out; but where another scale explains them to the point, it is that one.
+    general = np.array([scale.general for scale in SCALES])
+    told_apart = (exact & ~general).any(axis=1) & ~(exact & general).any(axis=1)
+    fits &= ~told_apart.reshape(-1, 1) | exact
+    silent = ~(shown.at_work & (shown.progress >= 10))
+    return np.asarray(fits | silent.reshape(-1, 1))
+
+
+def _fits(scale: ProgressScale, shown: Shown) -> Bools:
+    progress, share = shown.progress, shown.share
+    importing = scale.step("Importing")
+    assert importing is not None  # noqa: S101 -- every scale has it
+    written = scale.step("Resharding") or importing
+    wrong = (share < _ALL_ROWS) & (progress > written.end + ROUNDING)
+    all_there = share >= _ALL_ROWS
+    wrong |= all_there & (progress > written.start + ROUNDING) & (progress < written.end - ROUNDING)
+    # A part of no rows counts as done, but the files of Resharding are listed all the same.
+    empty = shown.nothing & (progress > written.start + 0.5)
+    wrong |= empty & ((progress < importing.end - ROUNDING) | (written is not importing))
+    # No file is listed before its rows are on their way.
+    counted = (shown.total > 0) & (shown.imported == 0) & (shown.details > 0)
+    wrong |= counted & (progress < written.start - 1)
+    if not scale.general:
+        wrong |= (shown.imported > 0) & (share < _ALL_ROWS) & ~_fits_exactly(scale, shown)
+    between = [
+        (before.end, after.start)
+        for before, after in zip(scale.steps, scale.steps[1:], strict=False)
+        if after.start > before.end
+    ]
+    last = scale.steps[-1].end if scale.opens_from > 100 else 100.0
+    end = _COMMITTING if scale.commits else 100.0
+    for low, high in [*between, (last, end), (end, 100.0)]:
+        wrong |= (progress > low) & (progress < high)
+    return np.asarray(~wrong)
+
+
+def _fits_exactly(scale: ProgressScale, shown: Shown) -> Bools:
+    """Whether the progress is what the scale makes of the rows."""
+    step = scale.step("Resharding") or scale.step("Importing")
+    assert step is not None  # noqa: S101 -- every scale has one
+    off = np.abs(shown.progress - step.start - (step.end - step.start) * shown.share)
+    return np.asarray((off <= ROUNDING) & (shown.imported > 0) & (shown.share < _ALL_ROWS))
+
+
+def read(scale: ProgressScale, shown: Shown) -> tuple[Ints, Floats]:
+    """Phase and fraction of jobs at work on a scale, by where their progress falls.
+
+    At a border it is the later phase: one that is done lasts only until the server's next check,
+    one that has begun until its first part is done. Importing is not over while rows are missing,
+    nor where none were counted (a part of no rows counts as done), and PreImporting is not while
+    neither rows nor files are there.
+    """
+    progress, share = shown.progress, shown.share
+    starts = np.array([step.start for step in scale.steps])
+    place = np.searchsorted(starts, np.nan_to_num(progress, nan=-1.0), side="right") - 1
+    place = np.maximum(place, 0)
+    at_border = (progress == starts[place]) & (place > 0)
+    back = at_border & (place == 1) & ~shown.begun
+    names = [step.phase for step in scale.steps]
+    importing = names.index("Importing")
+    unwritten = (share < 1) | ((shown.total == 0) & ~(shown.imported > 0))
+    back |= at_border & (place == importing + 1) & unwritten
+    if "Resharding" in names:
+        back |= at_border & (place == names.index("Resharding") + 1) & (share < _ALL_ROWS)
+    # More than 16.7 million rows are divided with so few digits that some are missing at the end.
+    place = np.where(back, place - 1, place)
+    ends = np.array([step.end for step in scale.steps])
+    width = ends[place] - starts[place]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fraction = np.where(width > 0, (progress - starts[place]) / width, np.nan)
+    fraction = np.clip(fraction, 0, 1)
+    # The rows are the finer measure, as long as they and the progress speak of the same thing.
+    by_rows = names.index("Resharding") if "Resharding" in names else importing
+    close = (place == by_rows) & (np.abs(share - fraction) <= 0.1)
+    fraction = np.where(close, share, fraction)
+    code = np.array([CODE[name] for name in names], np.int64)[place]
+    if scale.commits:
+        committing = progress >= _COMMITTING
+        code = np.where(committing, CODE["Committing"], code)
+        fraction = np.where(committing, np.nan, fraction)
+    return code, fraction
+
+
+def phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
+    """The phase and its fraction that the possible scales of each snapshot agree on.
+
+    Parameters
+    ----------
+    shown : Shown
+    possible : ndarray of bool
+        (snapshots, scales): which scales the job can be on, by all that is known.
+
+    Returns
+    -------
+    code : ndarray of int64
+        Place in :data:`~importstats.names.PHASES`: ``SortingOrIndexing`` where scales with and
+        without sorting are left, ``Unknown`` where none is left or those that are do not agree.
+    fraction : ndarray of float64
+        Where scales differ, the least; NaN where phases do.
+    """
+    general = np.array([scale.general for scale in SCALES])
+    plain = possible & general
+    considered = np.where(plain.any(axis=1, keepdims=True), plain, possible)
+    opens = np.stack([shown.progress >= scale.opens_from for scale in SCALES], axis=1)
+    lasting = considered & ~opens
+    considered = np.where(lasting.any(axis=1, keepdims=True), lasting, considered)
+    found = [read(scale, shown) for scale in SCALES]
+    codes = np.stack([code for code, _ in found], axis=1)
+    fractions = np.stack([fraction for _, fraction in found], axis=1)
+    low = np.where(considered, codes, len(PHASES)).min(axis=1)
+    high = np.where(considered, codes, -1).max(axis=1)
+    code = np.where(low == high, low, CODE["Unknown"])
+    either = (low == CODE["Sorting"]) & (high == CODE["IndexBuilding"])
+    code = np.where(either, CODE["SortingOrIndexing"], code)
+    least = np.where(considered, fractions, np.inf).min(axis=1)
+    fraction = np.where((low == high) & np.isfinite(least), least, np.nan)
+    return code.astype(np.int64), fraction
+
+
+def scales_of_versions(column: pd.Series[str]) -> Bools:
+    """Which scales each version of a column allows, (rows, scales); all where there is none."""
+    codes, versions = pd.factorize(column, use_na_sentinel=True)
+    allowed = [scales_of_version(str(version)) for version in versions]
+    allowed.append(np.ones(len(SCALES), np.bool_))
+    return np.stack(allowed)[codes]
