@@ -8,10 +8,13 @@ from typing import Final
 import pandas as pd
 
 from importstats.analysis.phase import with_phase
+from importstats.analysis.ranking import stragglers_text
 from importstats.names import END_PHASES
 from importstats.text import excerpt, format_duration, format_percent, printable
 
 _NEAR_S: Final = 600.0
+_STALE_S: Final = 300.0
+_STALE_PAUSES: Final = 5
 
 
 def headline(
@@ -19,9 +22,13 @@ def headline(
     eta: pd.DataFrame | None = None,
     stragglers: pd.DataFrame | None = None,
     *,
+    at: datetime | None = None,
     zone: tzinfo | None = None,
 ) -> str:
     """What there is to say of a job in one line.
+
+    The file that matters most is named, see :mod:`importstats.analysis.ranking`. Of a job that has
+    not been heard of for long it says what was, and no ETA.
 
     Parameters
     ----------
@@ -29,6 +36,8 @@ def headline(
         A jobs frame of one job.
     eta, stragglers : DataFrame, optional
         Its :func:`~importstats.eta` and :func:`~importstats.stragglers`.
+    at : datetime, optional
+        Now. By default the time of the latest snapshot.
     zone : tzinfo, optional
         Zone of the times, by default the reader's.
 
@@ -52,16 +61,45 @@ def headline(
         phase = printable(str(latest["state"]), 40)
     if phase in END_PHASES:
         return _ending(told, phase, zone)
-    text = phase
+    stale = at is not None and is_stale(told, at)
+    text = f"Was {phase}" if stale else phase
     if pd.notna(latest["progress_pct"]):
         text += f", {format_percent(latest['progress_pct'])}"
-    if eta is not None and len(eta):
+    if stale and at is not None:
+        text += f", when last seen {_since(latest['observed_at'], at, zone)}"
+    elif eta is not None and len(eta):
         text += f": {eta_text(eta, zone)}"
-    if stragglers is not None and len(stragglers):
-        late = int(stragglers["is_straggler"].sum())
-        if late:
-            text += f"; {late:,} straggler{'s' * (late > 1)}"
-    return text
+    late = "" if stragglers is None or stale else stragglers_text(stragglers)
+    return f"{text}; {late}" if late else text
+
+
+def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
+    """Whether a job was last heard of so long ago that nothing of it can be said of now.
+
+    That is five of its usual pauses between two snapshots, and five minutes (ours: the collector
+    polls at least every minute, and a server that is away for a restart is back by then).
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> jobs = pd.DataFrame({"observed_at": pd.date_range("2026-05-18", periods=3, freq="60s",
+    ...                                                   tz="UTC")})
+    >>> [is_stale(jobs, datetime(2026, 5, 18, 0, minute, tzinfo=UTC)) for minute in (6, 8)]
+    [False, True]
+    """
+    times = jobs["observed_at"].dropna().sort_values()
+    pause = times.diff().dt.total_seconds().median() if len(times) > 1 else 0.0
+    age = (pd.Timestamp(at) - times.iloc[-1]).total_seconds()
+    return bool(age > max(_STALE_S, _STALE_PAUSES * (pause if pd.notna(pause) else 0.0)))
+
+
+def _since(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
+    """When something was seen last, as exact as it is near."""
+    local, here = in_zone(seen, zone), in_zone(at, zone)
+    if local.date() == here.date():
+        return f"at {clock(seen, at, zone)}, {format_duration((at - seen).total_seconds())} ago"
+    year = f" {local.year}" if local.year != here.year else ""
+    return f"on {local.day} {local:%B}{year}"
 
 
 def eta_text(eta: pd.DataFrame, zone: tzinfo | None = None) -> str:
@@ -90,6 +128,39 @@ def eta_text(eta: pd.DataFrame, zone: tzinfo | None = None) -> str:
         )
         text += f" ({first} to {last})"
     return text
+
+
+def left_text(eta: pd.DataFrame, at: datetime) -> str:
+    """How long it will take from now, with its 80 % interval, or why that is unknown.
+
+    Examples
+    --------
+    >>> from datetime import UTC
+    >>> times = pd.to_datetime(["2026-05-18T16:00Z", "2026-05-18T16:15Z", "2026-05-18T16:31Z",
+    ...                         "2026-05-18T17:16Z"])
+    >>> eta = pd.DataFrame([times], columns=["observed_at", "eta_p10", "eta_p50", "eta_p90"])
+    >>> left_text(eta, datetime(2026, 5, 18, 16, tzinfo=UTC))
+    '31 min left (15 to 76)'
+    >>> left_text(eta, datetime(2026, 5, 18, 16, 40, tzinfo=UTC))
+    'should have ended by now (at most 36 min more)'
+    """
+    latest = eta.sort_values("observed_at").iloc[-1]
+    if pd.isna(latest["eta_p50"]):
+        reason = latest.get("reason")
+        return "no ETA" + (f": {printable(str(reason))}" if pd.notna(reason) else "")
+    low, middle, high = (
+        (latest[name] - at).total_seconds() if pd.notna(latest.get(name)) else float("nan")
+        for name in ("eta_p10", "eta_p50", "eta_p90")
+    )
+    if middle <= 0:
+        more = f" (at most {format_duration(high)} more)" if high > 0 else ""
+        return f"should have ended by now{more}"
+    if pd.isna(low) or pd.isna(high):
+        return f"{format_duration(middle)} left"
+    low = max(low, 0.0)
+    if middle >= 120 and high < 7200:
+        return f"{middle / 60:.0f} min left ({low / 60:.0f} to {high / 60:.0f})"
+    return f"{format_duration(middle)} left ({format_duration(low)} to {format_duration(high)})"
 
 
 def clock(

@@ -12,6 +12,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
 from importstats.analysis.cut import until
+from importstats.analysis.ranking import rank_files
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.plots.style import (
@@ -179,19 +180,21 @@ def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFram
         return files.assign(
             verdict="",
             delay_s=np.nan,
-            score=np.nan,
             marked=False,
             weight=taken.fillna(0).where(files["state"].ne("failed"), np.inf),
         )
     # A file that left the list keeps the place that another file has since.
     columns = ["file_index", "file"]
-    verdicts = stragglers[[*columns, "verdict", "delay_s", "score", "is_straggler"]]
+    ranked = rank_files(stragglers)
+    verdicts = ranked[[*columns, "verdict", "delay_s", "matters"]].assign(
+        weight=-np.arange(len(ranked), dtype=np.float64)
+    )
     verdicts = verdicts.astype({"file": "str"}).drop_duplicates(columns)
     judged = files.merge(verdicts, on=columns, how="left")
     verdict = judged["verdict"].astype("str").where(judged["verdict"].notna(), "")
-    marked = judged["is_straggler"].fillna(False).astype("bool") | verdict.eq("failed")
+    marked = judged["matters"].notna() & judged["matters"].astype("str").ne("no")
     delay = judged["delay_s"].astype("float64")
-    weight = delay.fillna(0).where(marked, -1.0).where(verdict.ne("failed"), np.inf)
+    weight = judged["weight"].where(marked)
     return judged.assign(verdict=verdict, delay_s=delay, marked=marked, weight=weight)
 
 
@@ -199,8 +202,7 @@ def _rows_of(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.DataFram
     """The files that get a row and a name, and the others, each in the order of their rows."""
     if len(files) <= named:
         return files.sort_values(ROW_ORDER, kind="stable"), files.iloc[:0]
-    worth = files[files["weight"] >= 0]
-    worth = worth.sort_values(["weight", "score"], ascending=False, kind="stable")
+    worth = files[files["weight"].notna()].sort_values("weight", ascending=False, kind="stable")
     worth = worth.head(max(named // 3, 1))
     return worth, files.drop(worth.index).sort_values(ROW_ORDER, kind="stable")
 
@@ -287,9 +289,17 @@ def with_room(ax: Axes, left: float, end: float, text: str) -> float:
     return left + (end - left) / (1 - share)
 
 
-def lateness_text(verdict: str, delay_s: float) -> str:
+# Of these an unknown delay is worth a word; a file that failed or waits has none.
+_DELAYING: Final = frozenset(
+    {"stuck", "slow", "big", "retried", "was stuck", "was slow", "was big"}
+)
+
+
+def lateness_text(verdict: str, delay_s: float | None) -> str:
     """A verdict, and by how much the file delays the job where that is known."""
-    if pd.isna(delay_s) or delay_s <= 0:
+    if delay_s is None or pd.isna(delay_s):
+        return f"{verdict}, delay unknown" if verdict in _DELAYING else verdict
+    if delay_s <= 0:
         return verdict
     return f"{verdict}, {format_duration(delay_s)} late"
 

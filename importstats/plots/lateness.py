@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from importstats.analysis.ranking import rank_files, verdict_text
 from importstats.plots.files import lateness_text
 from importstats.plots.style import (
     OTHER_COLOR,
@@ -21,9 +24,16 @@ from importstats.plots.style import (
     short_name,
 )
 
+# An axis of a few milliseconds would show noise as delays.
+_LEAST_AXIS_S: Final = 10.0
+_UNKNOWN_SHARE: Final = 0.12
+
 
 def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None = None) -> Axes:
-    """The files that are behind, the latest first, with how late and why.
+    """The files that are behind, those that matter most first, with how late and why.
+
+    A file whose delay is unknown (it is stuck, and nobody knows until when) stands first, with a
+    hatched bar that has no length to read.
 
     Parameters
     ----------
@@ -40,25 +50,27 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     """
     require_one_job(stragglers)
     late = stragglers[stragglers["is_straggler"].astype("bool")]
-    ranked = late.sort_values(["delay_s", "score"], ascending=False, kind="stable").head(top)
+    ranked = rank_files(late).head(top)
     ax = axes_or_new(ax, (9, max(1.8, 0.26 * len(ranked) + 1.2)))
     if ranked.empty:
         return say_nothing(ax, f"No stragglers among {len(stragglers):,} files")
     prefix = common_folder(stragglers["file"])
     delay = ranked["delay_s"].to_numpy(np.float64, na_value=np.nan)
-    scale, unit = duration_unit(np.nanmax(delay) if np.isfinite(delay).any() else 1.0)
+    longest = float(np.nanmax(delay)) if np.isfinite(delay).any() else 0.0
+    longest = max(longest, _LEAST_AXIS_S)
+    scale, unit = duration_unit(longest)
+    unknown = np.isnan(delay)
+    width = np.where(unknown, _UNKNOWN_SHARE * longest, delay) / scale
     place = np.arange(len(ranked))
     verdicts = ranked["verdict"].astype("str").tolist()
-    ax.barh(
-        place,
-        np.nan_to_num(delay) / scale,
-        height=0.7,
-        color=[VERDICT_COLORS.get(verdict, OTHER_COLOR) for verdict in verdicts],
-    )
-    for row, (seconds, verdict) in enumerate(zip(delay, verdicts, strict=True)):
+    colors = [VERDICT_COLORS.get(verdict, OTHER_COLOR) for verdict in verdicts]
+    bars = ax.barh(place, width, height=0.7, color=colors)
+    for row in np.flatnonzero(unknown).tolist():
+        bars[row].set(facecolor="none", edgecolor=colors[row], hatch="////")
+    for row, file in enumerate(ranked.to_dict("records")):
         ax.annotate(
-            lateness_text(verdict, seconds),
-            (max(np.nan_to_num(seconds), 0) / scale, row),
+            lateness_text(verdict_text(file), delay[row]),
+            (width[row], row),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -70,7 +82,7 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     ax.margins(x=0.2)
-    ax.set_xlim(left=0)
+    ax.set_xlim(0, max(ax.get_xlim()[1], longest / scale))
     ax.set_xlabel(f"delay ({unit})")
     if prefix:
         ax.set_ylabel(f"files in {label(prefix, 40)}", fontsize="small")
@@ -79,7 +91,7 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     count = "1 straggler" if len(late) == 1 else f"{len(late):,} stragglers"
     set_title(
         ax,
-        f"{count} of {len(stragglers):,} files; the latest is {worst}: "
-        f"{lateness_text(verdicts[0], delay[0])}",
+        f"{count} of {len(stragglers):,} files; the first to look at is {worst}: "
+        f"{lateness_text(verdict_text(ranked.iloc[0]), delay[0])}",
     )
     return ax

@@ -11,9 +11,9 @@ from importstats.reports.tables import (
     first_look,
     long_reason,
     phase_table,
-    sentences,
     straggler_table,
 )
+from importstats.show.attention import sentences
 from importstats.show.job import ImportJob
 from importstats.show.pages import render
 from importstats.version import __version__

@@ -15,10 +15,10 @@ from importstats.reports.tables import (
     first_look,
     long_reason,
     phase_table,
-    sentences,
     shown,
     straggler_table,
 )
+from importstats.show.attention import sentences
 from importstats.show.job import ImportJob
 from importstats.text import format_time, printable
 from importstats.version import __version__

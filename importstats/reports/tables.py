@@ -9,6 +9,7 @@ from typing import Final
 
 import pandas as pd
 
+from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.words import clock, eta_text
 from importstats.names import END_PHASES
 from importstats.reports.data import failures_by_cause, last_files, late_files, state_counts
@@ -42,7 +43,7 @@ def facts_of(job: ImportJob, zone: tzinfo) -> dict[str, str]:
     facts["Phase"] = job.phase
     before = ", before it failed" if job.phase == "Failed" else ""
     facts["Progress"] = f"{format_percent(known['progress_pct'])}{before}"
-    if job.phase not in END_PHASES:
+    if job.phase not in END_PHASES and not job.stale:
         facts["ETA"] = eta_text(job.eta_frame, zone).removeprefix("ends ")
         if pd.notna(estimate["remaining_p50_s"]):
             left = (estimate["eta_p50"] - job.at).total_seconds()
@@ -55,11 +56,7 @@ def facts_of(job: ImportJob, zone: tzinfo) -> dict[str, str]:
     )
     facts["Bytes in files"] = format_bytes(known.get("file_size_bytes"))
     if job.throughput["rows_per_s_window"].gt(0).any():
-        rate = job.throughput.iloc[-1]
-        facts["Throughput"] = (
-            f"{format_rate(rate['rows_per_s_window'], 'rows')} in the last minute, "
-            f"{format_rate(rate['rows_per_s_mean'], 'rows')} since the first row"
-        )
+        facts["Throughput"] = job.rate_text
     counts = state_counts(last_files(job))
     if counts:
         states = ", ".join(f"{count:,} {shown(state, 30)}" for state, count in counts.items())
@@ -80,18 +77,11 @@ def shown(text: object, limit: int = 160) -> str:
 
 def first_look(job: ImportJob) -> str:
     """What to look at first, in one sentence or two."""
-    worst = job.diagnosis.head(1)
-    if len(worst) and worst["severity"].iloc[0] != "info":
-        return sentences(worst["message"].iloc[0], worst["advice"].iloc[0])
+    if job.looks:
+        return job.looks[0].text
     if job.phase == "Completed":
         return "Nothing: the job has completed."
     return "Nothing in particular: no warning was found."
-
-
-def sentences(*texts: object) -> str:
-    """Texts one after the other, each with its full stop."""
-    known = [str(text) for text in texts if not pd.isna(text)]  # type: ignore[call-overload]
-    return " ".join(f"{text.rstrip(' .')}." for text in known)
 
 
 def long_reason(job: ImportJob) -> str:
@@ -134,8 +124,8 @@ def straggler_table(job: ImportJob) -> Table:
     rows = [
         [
             shown(file["file"]),
-            str(file["verdict"]),
-            "nothing" if file["delay_s"] == 0 else format_duration(file["delay_s"]),
+            verdict_text(file),
+            delay_text(file["delay_s"]),
             format_rate(file["rows_per_s"], "rows"),
             f"{format_count(file['imported_rows'])} of {format_count(file['total_rows'])}",
             format_bytes(file["file_size_bytes"]),

@@ -16,14 +16,19 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
+from importstats.analysis.ranking import rank_files
 from importstats.analysis.rates import throughput
-from importstats.analysis.words import headline
-from importstats.names import JOB_KEY
+from importstats.analysis.words import headline, is_stale
+from importstats.names import END_PHASES, JOB_KEY
 from importstats.plots import draw_overview
+from importstats.show.attention import Look, looks
 from importstats.show.pages import render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import (
+    UNKNOWN,
+    format_duration,
+    format_rate,
     printable,
 )
 
@@ -211,17 +216,15 @@ class ImportJob:
 
     @cached_property
     def stragglers(self) -> pd.DataFrame:
-        """Every file with its verdict, the stragglers first and of these the latest.
+        """Every file with its verdict, those that matter most first.
 
-        See :func:`importstats.stragglers`.
+        See :func:`importstats.stragglers` and :func:`~importstats.analysis.ranking.rank_files`.
         """
         if self.details.empty:
             return pd.DataFrame(
-                columns=["file_index", "file", "delay_s", "verdict", "is_straggler"]
+                columns=["file_index", "file", "delay_s", "verdict", "is_straggler", "matters"]
             )
-        files = stragglers(self.details, at=self.at)
-        order = ["is_straggler", "delay_s", "score"]
-        return files.sort_values(order, ascending=False, kind="stable", ignore_index=True)
+        return rank_files(stragglers(self.details, at=self.at))
 
     @cached_property
     def diagnosis(self) -> pd.DataFrame:
@@ -229,9 +232,45 @@ class ImportJob:
         return diagnose(self._recorded, self._details, at=self.at)
 
     @property
+    def stale(self) -> bool:
+        """Whether the job had not ended when it was last heard of, which is long ago."""
+        return self.phase not in END_PHASES and is_stale(self.jobs, self.at)
+
+    @property
+    def rate_text(self) -> str:
+        """How fast rows are written, or were, in words."""
+        rates = self.throughput
+        if rates.empty or not rates["rows_per_s_window"].gt(0).any():
+            return UNKNOWN
+        latest = rates.iloc[-1]
+        mean = format_rate(latest["rows_per_s_mean"], "rows")
+        if self.stale or self.phase in END_PHASES:
+            return f"{mean} on average while rows were written"
+        if not latest["rows_per_s_window"] > 0:
+            return f"{mean} on average while rows were written; none in the last minute"
+        now = format_rate(latest["rows_per_s_window"], "rows")
+        size = format_rate(latest["bytes_per_s_window"], "B")
+        return f"{now} · {size} in the last minute, {mean} since the first row"
+
+    @cached_property
+    def looks(self) -> list[Look]:
+        """What to look at, the first first; see :mod:`importstats.show.attention`."""
+        running = self.phase not in END_PHASES and not self.stale
+        found = looks(self.stragglers, self.diagnosis, running=running)
+        if self.stale and not self.diagnosis["finding"].astype("str").eq("forgotten_soon").any():
+            seen = self.jobs["observed_at"].iloc[-1]
+            age = format_duration((self.at - seen).total_seconds())
+            text = (
+                f"Nothing has been heard of the job for {age}. See whether its collector runs; "
+                f"importstats watch {printable(self.job_id, 60)} asks the server."
+            )
+            found.insert(0, Look(text, "warning"))
+        return found
+
+    @property
     def headline(self) -> str:
         """The job in one line: see :func:`importstats.analysis.words.headline`."""
-        return headline(self.jobs, self.eta_frame, self.stragglers, zone=self._zone)
+        return headline(self.jobs, self.eta_frame, self.stragglers, at=self.at, zone=self._zone)
 
     def plot(self) -> Figure:
         """The :func:`importstats.plots.overview` of the job."""

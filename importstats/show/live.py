@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from importstats.collect.collector import CollectedJob, Collector
-from importstats.show.terminal import job_view
+from importstats.show.panel import job_view
 from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
 
@@ -71,7 +71,7 @@ def _view(collector: Collector, job_id: str) -> RenderableType:
 
 
 def stored_job_view(store: SnapshotStore, job_id: str) -> RenderableType:
-    """:func:`~importstats.show.terminal.job_view` of what a store holds of a job now."""
+    """:func:`~importstats.show.panel.job_view` of what a store holds of a job now."""
     if store.exists():
         jobs = load_jobs(store, job_id=job_id)
         details = load_details(store, job_id=job_id, runs=True)

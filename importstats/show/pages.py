@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from importstats.analysis.ranking import delay_text
 from importstats.plots.style import PHASE_COLORS, VERDICT_COLORS
 from importstats.text import (
     UNKNOWN,
@@ -43,6 +44,7 @@ def _environment(package: str) -> Environment:
         name=_name,
         bytes=format_bytes,
         count=format_count,
+        delay=delay_text,
         duration=format_duration,
         percent=format_percent,
         rate=format_rate,

@@ -48,9 +48,19 @@ def test_the_headline_names_phase_progress_end_and_stragglers():
     estimate = pd.DataFrame([times], columns=["eta_p10", "eta_p50", "eta_p90"]).assign(
         observed_at=jobs["observed_at"].to_numpy(), reason=None
     )
-    late = pd.DataFrame({"is_straggler": [True, False, True]})
+    late = pd.DataFrame(
+        {
+            "file": ["in/a", "in/b", "in/c"],
+            "state": ["InProgress", "InProgress", "Completed"],
+            "verdict": ["slow", "stuck", "slow"],
+            "delay_s": [480.0, np.nan, 900.0],
+            "idle_s": [0.0, 509.0, np.nan],
+            "is_straggler": True,
+        }
+    )
     assert headline(jobs, estimate, late, zone=UTC) == (
-        "IndexBuilding, 83 %: ends 16:42 UTC (16:30 to 16:59); 2 stragglers"
+        "IndexBuilding, 83 %: ends 16:42 UTC (16:30 to 16:59); in/b is stuck, "
+        "idle for 8 min 29 s; by how much it delays the end is unknown; 1 more is late"
     )
 
 

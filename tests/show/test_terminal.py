@@ -1,13 +1,22 @@
 """The terminal view: what is known is shown, what is not is called unknown."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
+import pandas as pd
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
+from importstats import diagnose
+from importstats.analysis.ranking import delay_text, rank_files
 from importstats.analysis.scoring import backtest
-from importstats.show.terminal import job_view, print_job_list, print_scores, print_summary
+from importstats.show.attention import looks
+from importstats.show.job import ImportJob
+from importstats.show.panel import job_view
+from importstats.show.terminal import print_job_list, print_scores, print_summary
 from importstats.simulator import simulate_job
 from importstats.sources.answers import parse_response
 from importstats.sources.messages import ImportJobRecord
@@ -36,37 +45,88 @@ def shown(console, renderable):
     return console.export_text()
 
 
-def test_a_running_job_shows_phase_rates_eta_and_its_slowest_files(console):
+def test_a_running_job_shows_its_end_what_to_look_at_and_its_slowest_files(console):
     jobs, details, at = frames_until("stragglers", 0.5)
-    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    job = ImportJob(jobs, details, at, zone=UTC)
+    text = " ".join(shown(console, job_view(jobs, details, at=at, zone=UTC)).split())
+    assert " left (" in text
     assert "Importing" in text
     assert "rows/s" in text
-    assert "80 % sure" in text
-    assert "slowest files" in text
-    assert "part-" in text
+    assert "needs" in text
+    worst = job.stragglers.iloc[0]
+    assert worst["file"] in text
+    assert delay_text(worst["delay_s"]) in text
+
+
+def test_a_file_with_an_unknown_delay_stands_first(console):
+    files = pd.DataFrame(
+        {
+            "file": ["late", "stuck"], "file_index": [0, 1], "state": "InProgress",
+            "verdict": ["slow", "stuck"], "delay_s": [480.0, np.nan], "idle_s": [0.0, 509.0],
+            "remaining_s": [900.0, np.nan], "rows_per_s": [5.0, np.nan], "imported_rows": 1,
+            "total_rows": 2, "is_straggler": True, "score": [9.0, 1.0],
+        }
+    )  # fmt: skip
+    found = looks(rank_files(files), diagnose(frames_until("steady", 0.2)[0]), running=True)
+    assert [look.file_index for look in found][:2] == [1, 0]
+    assert found[0].text.startswith("stuck is stuck, idle for 8 min 29 s; by how much")
+    assert delay_text(np.nan) == "unknown"
+    assert not looks(rank_files(files), diagnose(frames_until("steady", 0.2)[0]), running=False)
+
+
+def test_a_job_long_not_heard_of_is_told_in_the_past(console):
+    jobs, details, at = frames_until("stragglers", 0.5)
+    view = job_view(jobs, details, at=at + timedelta(days=9), zone=UTC)
+    text = " ".join(shown(console, view).split())
+    seen = f"{at.day} {at:%B}"
+    assert f"Was Importing, {jobs['progress_pct'].iloc[-1]:.0f} %, when last seen on {seen}" in text
+    assert " left (" not in text
+    assert "ends " not in text
+    assert "import/" not in text, "no file is late now"
+    job = ImportJob(jobs, details, at + timedelta(days=9), zone=UTC)
+    assert "stale" not in repr(job)
+    assert "when last seen on" in repr(job)
 
 
 def test_index_building_says_why_the_job_stands_at_80(console):
     jobs, details, at = frames_until("index_bound", 0.8)
     text = shown(console, job_view(jobs, details, at=at, zone=UTC))
     assert "IndexBuilding" in text
-    assert "index" in text.lower().split("indexbuilding", 1)[1]
-    assert "slowest files" not in text
+    assert "needs" not in text
 
 
 def test_an_ended_job_has_an_end_and_no_eta(console):
     jobs, details, at = frames_until("steady", 1.0)
     text = shown(console, job_view(jobs, details, at=at + timedelta(hours=1), zone=UTC))
-    assert "ended" in text
+    assert "Completed at" in text
     assert "ago" not in text
+    assert "left" not in text
 
 
 def test_a_failed_job_shows_its_reason_and_how_far_it_came(console):
     jobs, details, at = frames_until("failing", 1.0)
     text = shown(console, job_view(jobs, details, at=at, zone=UTC))
-    assert "Failed" in text
+    assert "Failed at" in text
     assert "reason" in text
-    assert "unknown" in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
+def test_no_number_and_no_id_is_cut_however_narrow_the_terminal(width):
+    jobs, details, at = frames_until("stragglers", 0.5)
+    narrow = Console(width=width, record=True, markup=False, file=io.StringIO())
+    print_summary(narrow, jobs)
+    narrow.print(job_view(jobs, details, at=at, zone=UTC))
+    text = narrow.export_text()
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert text.split()[text.split().index("job") :].count(jobs["job_id"].iloc[0])
+    job = text.splitlines()[1]
+    wide = Console(width=300, record=True, markup=False, file=io.StringIO())
+    print_summary(wide, jobs)
+    whole = wide.export_text().splitlines()[1]
+    for number in re.findall(r"[\d.,]+", job):
+        assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.,])", whole)
+    table = text[text.index("needs") :] if "needs" in text else ""
+    assert "…" not in re.sub(r"…\S+\.json", "", table)
 
 
 def test_before_the_first_snapshot_it_waits(console):

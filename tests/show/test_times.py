@@ -11,7 +11,7 @@ from rich.console import Console
 
 from importstats import plots, report, stragglers, until
 from importstats.show.job import ImportJob
-from importstats.show.terminal import job_view
+from importstats.show.panel import job_view
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 

@@ -1,0 +1,80 @@
+"""What to look at first: findings and files of a job in one order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from importstats.analysis.ranking import file_sentence
+
+# A file that delays the end by less than this is no thing to look at first.
+_LEAST_DELAY_S: Final = 60.0
+_MOST_FILES: Final = 3
+_FILE_FINDINGS: Final = frozenset({"one_file_holds_up"})
+
+
+@dataclass(frozen=True)
+class Look:
+    """One thing to look at.
+
+    Attributes
+    ----------
+    text : str
+        What it is and what to do, in sentences.
+    severity : str
+        critical, warning or info.
+    file_index : int or None
+        The file it is about, if it is about one.
+    """
+
+    text: str
+    severity: str
+    file_index: int | None = None
+
+
+def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list[Look]:
+    """The things to look at, the first first; none if nothing needs to be looked at.
+
+    What is critical comes before the files that are late now, these before other warnings. A
+    finding about a file that is late now is said where that file stands.
+
+    Parameters
+    ----------
+    files : DataFrame
+        The files by :func:`~importstats.analysis.ranking.rank_files`.
+    findings : DataFrame
+        The :func:`~importstats.diagnose` of the job, the severest first.
+    running : bool
+        Whether the job is at work; of one that has ended no file is late now.
+    """
+    late = _late_now(files) if running else files.iloc[:0]
+    of_files = findings["finding"].astype("str").isin(_FILE_FINDINGS)
+    said = dict.fromkeys(findings.index[of_files]) if len(late) else {}
+    others = findings.drop(index=list(said))
+    critical = others["severity"].astype("str").eq("critical")
+    warning = others["severity"].astype("str").eq("warning")
+    found = [_of_finding(row) for row in others[critical].to_dict("records")]
+    for place, file in enumerate(late.head(_MOST_FILES).to_dict("records")):
+        text = f"{file_sentence(file)}."
+        if place == 0 and said:
+            text = f"{text} {sentences(findings.loc[next(iter(said)), 'advice'])}"
+        found.append(Look(text, "warning", int(file["file_index"])))
+    return found + [_of_finding(row) for row in others[warning].to_dict("records")]
+
+
+def _late_now(files: pd.DataFrame) -> pd.DataFrame:
+    delay = files["delay_s"].astype("float64")
+    now = files["matters"].astype("str").eq("now")
+    return files[now & (delay.isna() | (delay >= _LEAST_DELAY_S))]
+
+
+def _of_finding(finding: dict[Any, Any]) -> Look:
+    return Look(sentences(finding["message"], finding["advice"]), str(finding["severity"]))
+
+
+def sentences(*texts: object) -> str:
+    """Texts one after the other, each with its full stop."""
+    known = [str(text) for text in texts if not pd.isna(text)]  # type: ignore[call-overload]
+    return " ".join(f"{text.rstrip(' .')}." for text in known)

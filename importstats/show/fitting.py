@@ -1,0 +1,129 @@
+"""A table that fits its terminal: columns go and names are shortened, numbers and ids never."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+Kind = Literal["id", "name", "number", "text"]
+
+_GAP: Final = 2
+_LEAST_NAME: Final = 12
+_LEAST_TEXT: Final = 24
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a :class:`FittingTable`.
+
+    Attributes
+    ----------
+    heading : str
+    cells : sequence of str or Text
+    kind : {"id", "name", "number", "text"}
+        An id or a number is never cut; a name is shortened at its front, where names are alike; a
+        text wraps.
+    keep : int
+        Where there is no room for all, columns of the lowest number go first.
+    """
+
+    heading: str
+    cells: Sequence[str | Text]
+    kind: Kind = "number"
+    keep: int = 5
+
+    def width(self) -> int:
+        """The width in which nothing is cut."""
+        return max([cell_len(self.heading), *(_length(cell) for cell in self.cells)])
+
+    def least(self) -> int:
+        """The width below which it cannot be shown."""
+        least = {"name": _LEAST_NAME, "text": _LEAST_TEXT}.get(self.kind)
+        return self.width() if least is None else min(self.width(), least)
+
+
+@dataclass(frozen=True)
+class FittingTable:
+    """Columns side by side as far as there is room, the dearest first.
+
+    Attributes
+    ----------
+    columns : sequence of Column
+        From left to right, each with a cell a row.
+    styles : sequence of str, optional
+        A style for each row.
+    """
+
+    columns: Sequence[Column]
+    styles: Sequence[str] = ()
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The table as wide as the options let it be."""
+        shown = self.fitting(options.max_width)
+        widths = _widths(shown, options.max_width)
+        table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
+        for column, width in zip(shown, widths, strict=True):
+            table.add_column(
+                column.heading,
+                justify="right" if column.kind == "number" else "left",
+                width=width,
+                no_wrap=column.kind == "name",
+                overflow="fold",
+            )
+        for row in range(len(self.columns[0].cells) if self.columns else 0):
+            style = self.styles[row] if self.styles else ""
+            cells = [
+                _shortened(column.cells[row], width) if column.kind == "name" else column.cells[row]
+                for column, width in zip(shown, widths, strict=True)
+            ]
+            table.add_row(*cells, style=style or None)
+        yield table
+
+    def fitting(self, width: int) -> list[Column]:
+        """The columns that have room, at least one."""
+        shown = list(self.columns)
+        while len(shown) > 1 and _total([column.least() for column in shown]) > width:
+            shown.remove(min(reversed(shown), key=lambda column: column.keep))
+        return shown
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * len(widths)
+
+
+def _widths(columns: Sequence[Column], room: int) -> list[int]:
+    """The width of each: names and texts share what numbers and ids leave."""
+    widths = [column.width() for column in columns]
+    elastic = [place for place, column in enumerate(columns) if column.kind in ("name", "text")]
+    excess = _total(widths) - room
+    while excess > 0:
+        shrinkable = [place for place in elastic if widths[place] > columns[place].least()]
+        if not shrinkable:
+            break
+        widest = max(shrinkable, key=lambda place: widths[place])
+        widths[widest] -= 1
+        excess -= 1
+    if excess > 0 and len(columns) == 1:
+        widths[0] = max(room - _GAP, 1)
+    return widths
+
+
+def _length(cell: str | Text) -> int:
+    return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
+
+
+def _shortened(cell: str | Text, width: int) -> Text:
+    """The cell with its front cut off where it is too long."""
+    text = cell if isinstance(cell, Text) else Text(cell)
+    if text.cell_len <= width:
+        return text
+    plain = text.plain
+    while plain and cell_len(plain) > width - 1:
+        plain = plain[1:]
+    return Text(f"…{plain}", style=text.style)

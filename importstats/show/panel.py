@@ -1,0 +1,170 @@
+"""One job in the terminal: what ``watch`` shows and ``demo`` ends with."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any, Final
+
+import pandas as pd
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from importstats.analysis.cut import until
+from importstats.analysis.ranking import delay_text, verdict_text
+from importstats.analysis.samples import DONE_STATES
+from importstats.analysis.words import eta_text, left_text
+from importstats.names import END_PHASES
+from importstats.show.fitting import Column, FittingTable
+from importstats.show.job import ImportJob
+from importstats.text import (
+    UNKNOWN,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_percent,
+    format_rate,
+    format_time,
+    printable,
+)
+
+PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}
+SEVERITY_STYLES: Final = {"info": "", "warning": "yellow", "critical": "red"}
+_VERDICT_STYLES: Final = {"slow": "yellow", "stuck": "red", "failed": "red", "retried": "magenta"}
+_SLOWEST_FILES: Final = 8
+_LOOKS: Final = 3
+
+
+def job_view(
+    jobs: pd.DataFrame,
+    details: pd.DataFrame,
+    *,
+    at: datetime,
+    history: pd.DataFrame | None = None,
+    zone: tzinfo | None = None,
+) -> RenderableType:
+    """One job as a panel: when it ends, its phase, what to look at, rates, files at work.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        The job's frames, see :mod:`importstats.store.frames`.
+    at : datetime
+        Now: the view says how old its latest snapshot is. What came later is left out.
+    history : DataFrame, optional
+        Jobs frame of earlier jobs, for the ETA.
+    zone : tzinfo, optional
+        Zone of the times shown; default the reader's.
+
+    Returns
+    -------
+    RenderableType
+        Something for ``rich.print``.
+    """
+    if until(jobs, at).empty:
+        return Text("waiting for the first snapshot …", style="dim")
+    job = ImportJob(jobs, details, at, history=history, zone=zone)
+    lines: list[RenderableType] = [_headline(job), _when(job, zone)]
+    lines += [
+        Text(printable(look.text, 400), style=SEVERITY_STYLES[look.severity])
+        for look in job.looks[:_LOOKS]
+    ]
+    lines += [Text(), _facts(job, zone)]
+    if job.phase not in END_PHASES and not job.stale and not job.details.empty:
+        files = _files_at_work(job.stragglers)
+        lines += [Text(), files] if files else []
+    if job.reason is not None:
+        lines.append(Text(f"reason  {printable(job.reason, 500)}", style="red"))
+    title = f"job {printable(job.job_id)}"
+    if job.collection_name is not None:
+        title += f" · {printable(job.collection_name)}"
+    return Panel(Group(*lines), title=Text(title), title_align="left")
+
+
+def _headline(job: ImportJob) -> RenderableType:
+    progress = job.progress_pct
+    row = Table.grid(padding=(0, 2), expand=True)
+    row.add_column(no_wrap=True)
+    row.add_column(ratio=1)
+    row.add_column(no_wrap=True)
+    style = "dim" if job.stale else f"bold {PHASE_STYLES.get(job.phase, 'cyan')}"
+    name = f"was {job.phase}" if job.stale else job.phase
+    bar = ProgressBar(total=100, completed=0 if progress is None else progress)
+    row.add_row(Text(name, style=style), bar, format_percent(progress))
+    return row
+
+
+def _when(job: ImportJob, zone: tzinfo | None) -> RenderableType:
+    """When it ends, or ended; of a job not heard of for long, that it was."""
+    if job.phase in END_PHASES or job.stale:
+        return Text(printable(job.headline, 400))
+    text = left_text(job.eta_frame, job.at)
+    if pd.notna(job.eta["eta_p50"]):
+        text += f", {eta_text(job.eta_frame, zone)}"
+    return Text(text, style="bold")
+
+
+def _facts(job: ImportJob, zone: tzinfo | None) -> RenderableType:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    known = job.last_at_work
+    rows = f"{format_count(known.get('imported_rows'))} of {format_count(known.get('total_rows'))}"
+    facts.add_row("rows", f"{rows}, {format_bytes(known.get('file_size_bytes'))} in files")
+    facts.add_row("throughput", job.rate_text)
+    if not job.details.empty:
+        facts.add_row("files", Text(_file_words(job.stragglers)))
+    seen = job.jobs["observed_at"].iloc[-1]
+    count = len(job.jobs)
+    text = f"{format_time(seen, zone)}, {count:,} snapshot{'s' * (count != 1)}"
+    if job.phase not in END_PHASES:
+        text += f", {format_duration(max((job.at - seen).total_seconds(), 0))} ago"
+    facts.add_row("last heard", text)
+    return facts
+
+
+def _file_words(files: pd.DataFrame) -> str:
+    counts = files["state"].astype("str").value_counts()
+    states = ", ".join(f"{count:,} {printable(str(state), 30)}" for state, count in counts.items())
+    return f"{counts.sum():,}: {states}" if len(counts) else UNKNOWN
+
+
+def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
+    """The files that are not done and do not wait: those that matter first, then the longest."""
+    state = files["state"].astype("str").str.lower()
+    waits = files["verdict"].astype("str").eq("waiting")
+    at_work = files[~state.isin(DONE_STATES) & ~waits]
+    matters = at_work["matters"].astype("str").isin(["failed", "now"])
+    rest = at_work[~matters].nlargest(_SLOWEST_FILES, "remaining_s")
+    shown = pd.concat([at_work[matters], rest]).head(_SLOWEST_FILES).to_dict("records")
+    if not shown:
+        return None
+    return FittingTable(
+        [
+            Column("file", [_name(file["file"]) for file in shown], "name", 9),
+            Column("verdict", [_verdict(file) for file in shown], "id", 8),
+            Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
+            Column("idle", [_seconds(file.get("idle_s")) for file in shown], keep=5),
+            Column("needs", [_seconds(file["remaining_s"]) for file in shown], keep=7),
+            Column("rate", [format_rate(file["rows_per_s"], "rows") for file in shown], keep=4),
+            Column("rows", [_rows(file) for file in shown], keep=3),
+        ]
+    )
+
+
+def _seconds(seconds: Any) -> str:
+    return UNKNOWN if seconds is None or pd.isna(seconds) else format_duration(float(seconds))
+
+
+def _rows(file: dict[Any, Any]) -> str:
+    return f"{format_count(file['imported_rows'])} / {format_count(file['total_rows'])}"
+
+
+def _verdict(file: dict[Any, Any]) -> Text:
+    return Text(verdict_text(file), style=_VERDICT_STYLES.get(str(file["verdict"]), ""))
+
+
+def _name(name: object) -> Text:
+    return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
