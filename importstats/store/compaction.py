@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pyarrow.fs as pafs
 
-from importstats.store.files import TEMPORARY, Files
+from importstats.store.files import TEMPORARY, Files, is_temporary
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, VALUE_COLUMNS, result_schema
 from importstats.store.reading import Reader
@@ -48,7 +48,11 @@ class Compactor:
     """Merges the segments of jobs, and deletes what crashed writers and compactors left."""
 
     def __init__(self, files: Files) -> None:
-        self._files, self._listing, self._reader = files, Listing(files), Reader(files)
+        self._files, self._listing, self._reader = (
+            files,
+            Listing(files),
+            Reader(files, sets_aside=True),
+        )
 
     def compact(
         self, jobs: Iterable[JobFolder], *, min_segments: int, final: bool
@@ -65,7 +69,7 @@ class Compactor:
 
     def _compact_job(self, job: JobFolder, min_segments: int, *, by_level: bool) -> None:
         unusable: set[Segment] = set()
-        is_changed = False
+        made: set[Segment] = set()
         # An input that vanishes is the work of another compactor, which will see to the rest.
         with suppress(FileNotFoundError):
             while True:
@@ -74,18 +78,27 @@ class Compactor:
                 batch = _plan(usable, self._listing.sizes(job), min_segments, by_level=by_level)
                 if not batch:
                     break
-                is_changed = True
-                unusable |= self._merge(batch)
-        if is_changed or not by_level:
-            self._delete_orphans(job)
+                merged, damaged = self._merge(batch)
+                made |= merged
+                unusable |= damaged
+            if not by_level:
+                self._verify([segment for segment in usable if segment not in made])
+        if made or unusable or not by_level:
+            self._delete_leftovers(job)
 
-    def _merge(self, batch: Sequence[Segment]) -> set[Segment]:
-        """Replace segments by one, or return those that make it impossible."""
+    def _verify(self, segments: Sequence[Segment]) -> None:
+        """Read segments that were not merged, so that damaged ones are found and set aside."""
+        for segment in segments:
+            state = self._reader.read_jobs([segment], JOBS_SCHEMA.names, ALWAYS)
+            self._reader.read_runs(state, VALUE_COLUMNS, None)
+
+    def _merge(self, batch: Sequence[Segment]) -> tuple[set[Segment], set[Segment]]:
+        """Replace segments by one: that one, or those that make it impossible."""
         state = self._reader.read_jobs(batch, JOBS_SCHEMA.names, ALWAYS)
         parts, damaged = self._reader.read_runs(state, VALUE_COLUMNS, None)
         damaged |= set(batch) - {part.segment for part in state.parts}
         if damaged:
-            return damaged
+            return set(), damaged
         runs = extend(concat(parts, result_schema("details", VALUE_COLUMNS)))
         level = max(segment.level for segment in batch) + 1
         merged = Segment.create(batch[0].job, level, state.rows["observed_at"])
@@ -93,7 +106,7 @@ class Compactor:
             self._files, merged, state.rows, run_rows(runs, state.timeline, DETAILS_SCHEMA)
         )
         self._delete(batch)
-        return set()
+        return {merged}, set()
 
     def _delete(self, segments: Sequence[Segment]) -> None:
         tables: tuple[TableName, ...] = ("jobs", "details")
@@ -114,12 +127,22 @@ class Compactor:
             remaining = [segment for segment in remaining if segment not in covered]
         return remaining
 
-    def _delete_orphans(self, job: JobFolder) -> None:
-        """Delete old details files without a jobs file: their writer died before the commit."""
+    def _delete_leftovers(self, job: JobFolder) -> None:
+        """Delete old files of writers that died: details without a jobs file, and begun ones."""
         details = self._files.entries(f"details/{job.folder}")
         committed = {segment.name for segment in self._listing.of_job(job)}
         for info in details:
-            if info.base_name.removesuffix(SUFFIX) not in committed and _is_stale(info):
+            name = info.base_name.removesuffix(SUFFIX)
+            # Its writer may have slept, and commits it at this moment.
+            if (
+                name not in committed
+                and _is_stale(info)
+                and not self._files.exists(f"jobs/{job.folder}/{name}{SUFFIX}")
+            ):
+                self._files.delete(self._files.relative(info))
+        for info in self._files.entries(f"jobs/{job.folder}"):
+            is_begun = is_temporary(info.base_name) or self._files.is_not_yet_whole(info)
+            if is_begun and _is_stale(info):
                 self._files.delete(self._files.relative(info))
 
     def _delete_stale_files(self, folder: str) -> None:

@@ -76,6 +76,13 @@ class Files:
         path: str = info.path
         return path[len(self.root) :].lstrip("/")
 
+    def is_not_yet_whole(self, info: pafs.FileInfo) -> bool:
+        """Whether a file is shown before its first byte, as Azure does until it is closed.
+
+        On a disk a file appears whole, so an empty one is damaged.
+        """
+        return not self.is_local and info.type == pafs.FileType.File and info.size == 0
+
     def exists(self, path: str) -> bool:
         """Whether there is such a file or folder."""
         with self.explained("read", path):
@@ -98,9 +105,18 @@ class Files:
     def move(self, path: str, target: str) -> None:
         """Move a file, into a folder that need not exist."""
         with self.explained("move", path):
-            if self.is_local:
-                Path(self.full(target)).parent.mkdir(parents=True, exist_ok=True)
-            self.filesystem.move(self.full(path), self.full(target))
+            if not self.is_local:
+                self.filesystem.move(self.full(path), self.full(target))
+                return
+            source, aim = Path(self.full(path)), Path(self.full(target))
+            aim.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                source.rename(aim)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                _put_durably(Path(self.root), target, source.read_bytes())
+                source.unlink()
 
 
 _REASONS: Final = {
@@ -115,21 +131,43 @@ _REASONS: Final = {
 }
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file beside the store's own is one that was being written."""
+    return _BESIDE.fullmatch(name) is not None
+
+
+_BESIDE: Final = re.compile(r"\..+\.[0-9a-f]{12}")
+
+
 def _put_durably(root: Path, path: str, content: pa.Buffer | bytes) -> None:
     target = root / path
-    # Not beside the target: some tools read every file of a folder, whatever its name.
-    temporary = root / TEMPORARY / f"{target.name}.{secrets.token_hex(6)}"
-    _make_folder(temporary.parent)
+    unique = f"{target.name}.{secrets.token_hex(6)}"
+    _make_folder(root / TEMPORARY)
     _make_folder(target.parent)
+    try:
+        # Not beside the target: some tools read every file of a folder, whatever its name.
+        _write_and_rename(root / TEMPORARY / unique, target, content)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # The folder is a link to another file system, to which nothing can be renamed.
+        _write_and_rename(target.parent / f".{unique}", target, content)
+
+
+def _write_and_rename(temporary: Path, target: Path, content: pa.Buffer | bytes) -> None:
+    made = [temporary]
     try:
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # What was there before stays, whatever happens.
+        if not target.exists():
+            made.append(target)
         temporary.rename(target)
         _sync_folder(target.parent)
     except BaseException:
-        for leftover in (temporary, target):
+        for leftover in made:
             with suppress(OSError):
                 leftover.unlink()
         raise

@@ -64,6 +64,8 @@ class Listing:
                 match = _SEGMENT_PATH.fullmatch(self._files.relative(info))
                 if match is None or info.type != pafs.FileType.File:
                     continue
+                if self._files.is_not_yet_whole(info):
+                    continue
                 job = JobFolder(match["cluster"], match["job"])
                 segment = Segment.parse(job, match["file"])
                 if segment is not None:

@@ -29,7 +29,10 @@ class Marker:
         if self._is_checked:
             return
         try:
-            marker = json.loads(self._files.read(_MARKER).to_pybytes())
+            content = self._files.read(_MARKER)
+            if not content.size and not self._files.is_local:
+                raise FileNotFoundError  # A writer has begun it, see Files.is_not_yet_whole.
+            marker = json.loads(content.to_pybytes())
             major, minor = (int(part) for part in str(marker["importstats_store"]).split("."))
         except FileNotFoundError:
             if not create:

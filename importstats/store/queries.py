@@ -135,7 +135,7 @@ class Queries:
                 try:
                     rows = self._reader.read_file(segment, "jobs", ("source_uri", "job_id"))
                 except CorruptFile as reason:
-                    self._reader.set_aside(segment, "jobs", reason)
+                    self._reader.leave_out(segment, "jobs", reason)
                     continue
                 if rows.num_rows:
                     return _key(rows)

@@ -56,10 +56,14 @@ def union(first: Sequence[str], second: Sequence[str]) -> list[str]:
 
 
 class Reader:
-    """Reads the files of segments, and sets those aside that are corrupt."""
+    """Reads the files of segments.
 
-    def __init__(self, files: Files) -> None:
-        self._files = files
+    A corrupt file is left out with a warning. Only who writes moves it out of the way
+    (``sets_aside``): a reader may be short of something itself, and has no business to.
+    """
+
+    def __init__(self, files: Files, *, sets_aside: bool = False) -> None:
+        self._files, self._sets_aside = files, sets_aside
 
     def read_jobs(
         self, segments: Sequence[Segment], columns: Sequence[str], period: Period
@@ -69,7 +73,7 @@ class Reader:
         tables = {}
         for segment, rows in zip(chosen, self.read_all(chosen, "jobs", columns), strict=True):
             if isinstance(rows, CorruptFile):
-                self.set_aside(segment, "jobs", rows)
+                self.leave_out(segment, "jobs", rows)
             else:
                 tables[segment] = _in_order(rows)
         schema = result_schema("jobs", columns)
@@ -115,7 +119,7 @@ class Reader:
                     raise rows
                 found.append(transfer(rows, part.ids, positions))
             except (CorruptFile, pa.ArrowInvalid) as reason:
-                self.set_aside(part.segment, "details", reason)
+                self.leave_out(part.segment, "details", reason)
                 damaged.add(part.segment)
         return found, damaged
 
@@ -148,6 +152,7 @@ class Reader:
     ) -> pa.Table:
         """The columns of a file. Raises FileNotFoundError if a compaction took it away."""
         path = segment.path(table)
+        where = f"{self._files.uri}/{path}"
         try:
             full = self._files.full(path)
             return decode(full, self._files.filesystem, table, columns, filter_)
@@ -156,28 +161,55 @@ class Reader:
             if table == "details" and self._files.exists(segment.path("jobs")):
                 raise CorruptFile("missing") from None
             raise
-        except (OSError, pa.ArrowException):
+        except _ANY_FAILURE as error:
+            _raise_if_short_of_memory(error, where)
             # A failure to read, or content that is wrong? All bytes at hand, only the latter.
             content = self._files.read(path)
+        if not content.size and not self._files.is_local:
+            # Some object stores show a file before its first byte is written.
+            raise FileNotFoundError(path)
         try:
             return decode(pa.BufferReader(content), None, table, columns, filter_)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowInvalid) as error:
+            _raise_if_short_of_memory(error, where)
             raise CorruptFile(excerpt(str(error))) from error
+        except _ANY_FAILURE as error:
+            _raise_if_short_of_memory(error, where)
+            raise StoreError(f"cannot read {where}: {excerpt(str(error))}") from error
 
-    def set_aside(self, segment: Segment, table: TableName, reason: Exception) -> None:
-        """Move a bad file (and details whose jobs file is bad) out of readers' way, and warn."""
+    def leave_out(self, segment: Segment, table: TableName, reason: Exception) -> None:
+        """Warn of a bad file; a writer moves it out of readers' way as well.
+
+        With a bad jobs file go its details, which nobody could read without it.
+        """
         tables: tuple[TableName, ...] = ("jobs", "details") if table == "jobs" else ("details",)
-        for each in tables:
-            # Not ours to write, or not there: then it is only skipped.
-            with suppress(StoreError):
-                self._files.move(segment.path(each), f"{_CORRUPT}/{segment.path(each)}")
+        if self._sets_aside:
+            for each in tables:
+                # Not ours to write, or not there: then it is only skipped.
+                with suppress(StoreError):
+                    self._files.move(segment.path(each), f"{_CORRUPT}/{segment.path(each)}")
+            hint = f"if it could be moved it is below {_CORRUPT}"
+        else:
+            hint = "importstats compact checks each file and sets bad ones aside"
         lost = "snapshots" if table == "jobs" else "details"
         warnings.warn(
-            f"{self._files.uri}/{segment.path(table)}: {reason}. Its {lost} are left out; "
-            f"if it could be moved it is below {_CORRUPT}",
+            f"{self._files.uri}/{segment.path(table)}: {reason}. Its {lost} are left out; {hint}",
             CorruptSegmentWarning,
             stacklevel=2,
         )
+
+
+# Bytes that are no Parquet file of ours raise ArrowInvalid or, out of the Parquet library, OSError.
+# All else (a type that this Arrow cannot read, memory) is the reader's own trouble.
+_ANY_FAILURE: Final = (OSError, pa.ArrowException, MemoryError)
+
+
+def _raise_if_short_of_memory(error: BaseException, where: str) -> None:
+    text = str(error)
+    if isinstance(error, MemoryError) or "bad_alloc" in text or "malloc of size" in text:
+        raise StoreError(
+            f"not enough memory to read {where}: {excerpt(text)}; read fewer jobs or columns"
+        ) from error
 
 
 def _in_order(rows: pa.Table) -> pa.Table:

@@ -84,6 +84,10 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
             with suppress(StoreError):
                 files.delete(segment.path("details"))
         raise
+    # A writer that was suspended for hours between the two files looks dead to a compaction, which
+    # deletes details without a jobs file. From now on they have one.
+    while details.num_rows and not files.exists(segment.path("details")):
+        files.put(segment.path("details"), encode(details))
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -140,6 +140,9 @@ def test_a_corrupt_object_is_set_aside(uri: str, endpoint: str) -> None:
     with pytest.warns(CorruptSegmentWarning, match=path):
         details = store.details()
     assert details.cast(DETAILS_SCHEMA).equals(details_table([snapshot(1)]))
+    assert not any("/_corrupt/" in key for key in keys(endpoint, uri))
+    with pytest.warns(CorruptSegmentWarning, match=path):
+        store.compact(final=True)
     assert any("/_corrupt/" in key and key.endswith(".parquet") for key in keys(endpoint, uri))
 
 
