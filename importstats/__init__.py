@@ -45,6 +45,8 @@ from importstats.sources.rest import ImportClient
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
+from importstats.store.inputs import at_the_door
+from importstats.store.recorder import Recorder
 from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -54,6 +56,19 @@ if TYPE_CHECKING:
 
 # Silent unless the program that uses us sets logging up.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+# Whatever frames a caller brings are made those that an analysis expects; inside the package the
+# functions are called as they are.
+compare = at_the_door(compare)
+diagnose = at_the_door(diagnose)
+eta = at_the_door(eta)
+infer_tasks = at_the_door(infer_tasks)
+phases = at_the_door(phases)
+stragglers = at_the_door(stragglers)
+summary = at_the_door(summary)
+throughput = at_the_door(throughput)
+until = at_the_door(until)
+with_phase = at_the_door(with_phase)
 
 __all__ = [
     "BadResponseError",
@@ -68,6 +83,7 @@ __all__ = [
     "MissingExtraError",
     "PollPolicy",
     "PrivilegeError",
+    "Recorder",
     "ServerError",
     "Snapshot",
     "SnapshotStore",
@@ -110,7 +126,8 @@ _LAZY_MODULES: Final = {
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
+        found = getattr(import_module(_LAZY[name]), name)
+        return at_the_door(found) if name == "report" else found
     if name in _LAZY_MODULES:
         return import_module(_LAZY_MODULES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -25,6 +25,7 @@ from importstats.show.attention import Look, looks
 from importstats.show.pages import render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
+from importstats.store.inputs import at_the_door
 from importstats.text import (
     UNKNOWN,
     format_duration,
@@ -83,6 +84,7 @@ class ImportJob:
     ('Completed', 'Completed', 100.0)
     """
 
+    @at_the_door
     def __init__(
         self,
         jobs: pd.DataFrame,

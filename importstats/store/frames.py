@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,21 @@ _NAMES: Final = (
 )
 _NEVER_MISSING: Final = ("snapshot_id", "last_snapshot_id", "file_index")
 
-Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str
+
+@runtime_checkable
+class HttpAnswer(Protocol):
+    """An answer of an HTTP library, such as ``requests.Response``: its body is ``content``."""
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+
+
+Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str | HttpAnswer
+_ONE: Final = (GetImportProgressResponse, Mapping, bytes, str, HttpAnswer, Snapshot)
+
+#: Stands for "no time known" between a bare response and its frame.
+_UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def load_jobs(
@@ -132,8 +146,8 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
     """The ``details`` of one or many responses as a frame, one row per response and file.
 
     Takes what :meth:`ImportClient.describe` returns, snapshots, or bare JSON such as
-    ``pymilvus.bulk_writer.get_import_progress(...).json()``. A bare response does not say when it
-    came: ``observed_at`` and the snapshot ids are then missing.
+    ``pymilvus.bulk_writer.get_import_progress(...)``, with or without ``.json()``. A bare response
+    does not say when it came: ``observed_at`` and the snapshot ids are then missing.
 
     Returns
     -------
@@ -155,32 +169,33 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
     0      7  a/1.parquet              900             40
     1      7  a/2.parquet              100           <NA>
     """
-    many = (
-        [responses]
-        if isinstance(responses, GetImportProgressResponse | Mapping | bytes | str | Snapshot)
-        else list(responses)
-    )
-    snapshots = [_snapshot(response) for response in many]
-    frame = details_frame(details_table(snapshots))
-    untimed = frame["observed_at"] == _UNTIMED
-    if untimed.any():
-        ids = ["snapshot_id", "last_snapshot_id"]
-        frame = frame.astype(dict.fromkeys(ids, "Int64"))
-        frame.loc[untimed, ["observed_at", "last_observed_at"]] = pd.NaT
-        frame.loc[untimed, ids] = pd.NA
-    return frame
+    return _untimed_as_missing(details_frame(details_table(_snapshots(responses))))
 
 
-def flatten_jobs(snapshots: Snapshot | Iterable[Snapshot]) -> pd.DataFrame:
-    """One or many snapshots as a jobs frame, one row each.
+def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> pd.DataFrame:
+    """One or many responses as a jobs frame, one row each.
+
+    Takes what :func:`flatten_details` takes. To reach an ETA the times are needed as well: keep
+    the answers with :class:`~importstats.Recorder`.
 
     Returns
     -------
     DataFrame
         A jobs frame, see :mod:`importstats.store.frames`.
+
+    Raises
+    ------
+    ImportStatsError
+        A bare response is none, see :func:`~importstats.sources.answers.parse_response`.
+
+    Examples
+    --------
+    >>> answer = {"code": 0, "data": {"jobId": "7", "state": "Importing", "progress": 55}}
+    >>> flatten_jobs(answer)[["job_id", "state", "progress_pct", "observed_at"]]
+      job_id      state  progress_pct observed_at
+    0      7  Importing          55.0         NaT
     """
-    many = [snapshots] if isinstance(snapshots, Snapshot) else snapshots
-    return jobs_frame(jobs_table(many))
+    return _untimed_as_missing(jobs_frame(jobs_table(_snapshots(responses))))
 
 
 def jobs_frame(table: pa.Table) -> pd.DataFrame:
@@ -228,22 +243,40 @@ def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column if len(places) == 1 else column.unify_dictionaries()
 
 
-#: Stands for "no time known" between a bare response and its frame.
-_UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+def _snapshots(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> list[Snapshot]:
+    if isinstance(responses, _ONE):
+        return [as_snapshot(responses)]
+    return [as_snapshot(each) for each in responses]
 
 
-def _snapshot(response: Response | Snapshot) -> Snapshot:
+def as_snapshot(
+    response: Response | Snapshot, observed_at: datetime = _UNTIMED, source_uri: str = ""
+) -> Snapshot:
+    """An answer with its time. A snapshot is returned as it is."""
     if isinstance(response, Snapshot):
         return response
+    if isinstance(response, HttpAnswer):
+        response = response.content
     if not isinstance(response, GetImportProgressResponse):
         response = parse_response(response)
     return Snapshot(
-        observed_at=_UNTIMED,
+        observed_at=observed_at,
         job_id=response.data.job_id or "",
-        source_uri="",
+        source_uri=source_uri,
         response=response,
-        snapshot_id=0,
+        snapshot_id=0 if observed_at is _UNTIMED else -1,
     )
+
+
+def _untimed_as_missing(frame: pd.DataFrame) -> pd.DataFrame:
+    untimed = frame["observed_at"] == _UNTIMED
+    if untimed.any():
+        ids = [name for name in ("snapshot_id", "last_snapshot_id") if name in frame]
+        times = [name for name in ("observed_at", "last_observed_at") if name in frame]
+        frame = frame.astype(dict.fromkeys(ids, "Int64"))
+        frame.loc[untimed, times] = pd.NaT
+        frame.loc[untimed, ids] = pd.NA
+    return frame
 
 
 def _opened(store: SnapshotStore | str | Path) -> SnapshotStore:
