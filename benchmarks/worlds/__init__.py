@@ -15,6 +15,6 @@ are for figures that are published, and nothing is ever chosen on them.
 """
 
 from .families import FAMILIES
-from .fleet import TROUBLES, Fleet, fleet
+from .fleet import TROUBLES, Fleet, fleet, one_job
 
-__all__ = ["FAMILIES", "TROUBLES", "Fleet", "fleet"]
+__all__ = ["FAMILIES", "TROUBLES", "Fleet", "fleet", "one_job"]

@@ -184,15 +184,7 @@ class _Site:
             index_s_per_gib=self.cluster.index_s_per_gib * self.log((0.7, 1.4)),
             shards=int(rng.choice([1, 1, 2, 4, 8])),
         )
-        usual = _Usual(
-            files=self.log(family.files),
-            job_bytes=self.log(family.job_gib) * GIB,
-            spread=self.uniform(family.sizes[1]),
-            memory_factor=self.uniform(family.memory_factor),
-            row_bytes=self.log(family.row_bytes),
-            job_spread=self.uniform(family.job_spread),
-            poll_s=float(rng.choice(family.polls_s)),
-        )
+        usual = self.draw_usual()
         changes = rng.random() < family.change_share and count > 2
         changes_at = int(rng.integers(2, count)) if changes else count
         created = START + pd.Timedelta(rng.uniform(0, 24), "h")
@@ -207,6 +199,19 @@ class _Site:
             pause_s = self.log((60, 900)) if rng.random() < 0.3 else self.log((HOUR_S, 26 * HOUR_S))
             created = created + pd.Timedelta(lasted + pause_s, "s")
         return recordings
+
+    def draw_usual(self) -> _Usual:
+        """What the jobs of another collection have in common."""
+        family = self.family
+        return _Usual(
+            files=self.log(family.files),
+            job_bytes=self.log(family.job_gib) * GIB,
+            spread=self.uniform(family.sizes[1]),
+            memory_factor=self.uniform(family.memory_factor),
+            row_bytes=self.log(family.row_bytes),
+            job_spread=self.uniform(family.job_spread),
+            poll_s=float(self.rng.choice(family.polls_s)),
+        )
 
     def changed(self, cluster: Cluster) -> Cluster:
         """Another index, or other machines, from now on."""
@@ -340,6 +345,24 @@ class _Site:
             clock_ahead_s=self.clock_ahead_s,
             smooth=self.smooth,
         )
+
+
+def one_job(
+    files: int,
+    polls: int,
+    *,
+    seed: int = 1,
+    family: str = "warehouse",
+    signal: str = "files",
+) -> Fleet:
+    """One healthy job of so many files, seen at so many polls from its beginning to its end."""
+    rng = np.random.default_rng([seed, files, polls])
+    site = _Site(family, 0, rng, smooth=signal == "smooth", troubles=0.0)
+    usual = replace(site.draw_usual(), files=float(files), job_spread=0.0)
+    recording = site.job(site.cluster, usual, "collection_1", START, 0, None)
+    recorded = recording.recorded
+    times = np.linspace(0.5, recorded.run.end_s + 1, polls)
+    return _fleet([replace(recording, recorded=replace(recorded, polls_s=times))])
 
 
 @dataclass(frozen=True)
