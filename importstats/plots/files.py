@@ -11,10 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Patch
 
+from importstats.analysis.causes import failure_causes
 from importstats.analysis.cut import until
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.samples import FileSamples
-from importstats.arrays import Floats, Ints
+from importstats.arrays import Floats, Ints, timestamps
 from importstats.plots.style import (
     FILE_STATE_COLORS,
     OTHER_COLOR,
@@ -23,6 +25,7 @@ from importstats.plots.style import (
     axes_or_new,
     common_folder,
     days,
+    hatch_gaps,
     label,
     require_one_job,
     say_nothing,
@@ -44,6 +47,7 @@ def plot_files(
     stragglers: pd.DataFrame | None = None,
     *,
     at: datetime | None = None,
+    gaps: pd.DataFrame | None = None,
     named: int = _NAMED_FILES,
     zone: tzinfo | None = None,
     ax: Axes | None = None,
@@ -63,6 +67,9 @@ def plot_files(
         Its :func:`~importstats.stragglers`, for marks and verdicts.
     at : datetime, optional
         Leave out what was seen later.
+    gaps : DataFrame, optional
+        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`, of the
+        jobs frame. By default those of an expanded frame; runs do not tell.
     named : int
         How many files may have a row each.
     zone, ax
@@ -74,12 +81,16 @@ def plot_files(
     """
     require_one_job(details)
     details = details if at is None else until(details, at)
-    files, spans = state_spans(FileSamples.of(details))
+    samples = FileSamples.of(details)
+    files, spans = state_spans(samples)
+    if gaps is None and "last_observed_at" not in details:
+        gaps = find_gaps(timestamps(samples.slot_time))
     if files.empty:
         return say_nothing(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
         )
-    worth, rest = _rows_of(_judged(files, stragglers), named)
+    judged = _with_culprits(_judged(files, stragglers), details)
+    worth, rest = _rows_of(judged, named)
     folded = _folded_rows(len(rest))
     rest_top = len(worth) + 0.5 * bool(len(worth)) - 0.5
     bottom = rest_top + folded if len(rest) else len(worth) - 0.4
@@ -105,6 +116,8 @@ def plot_files(
     _mark_stragglers(ax, worth, spans)
     if prefix:
         ax.set_ylabel(f"files in {label(prefix, 30)}", fontsize="small")
+    if gaps is not None:
+        hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
     taken = _state_legend(ax, spans)
     set_title(ax, files_finding(files, stragglers), taken_in=taken)
@@ -129,7 +142,8 @@ def files_height(
         return 1.0 + _ROW_IN * count
     own = named // 3
     if stragglers is not None:
-        own = min(own, int(stragglers["is_straggler"].sum()))
+        matters = rank_files(stragglers)["matters"].astype("str").ne("no")
+        own = min(own, int(matters.sum()))
     return 1.0 + _ROW_IN * (own + _folded_rows(count - own))
 
 
@@ -157,6 +171,21 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
             "end": _utc(stop),
         }
     )
+    # What waited at one poll and was done at the next was at work in between, unseen.
+    waits = spans["state"].isin(["", "none", "pending"]).to_numpy()
+    done_next = np.zeros(len(first), np.bool_)
+    done_next[:-1] = goes_on[:-1] & spans["state"].eq("completed").to_numpy()[1:]
+    jumps = np.flatnonzero(waits & done_next)
+    if len(jumps):
+        stopped = time[following[jumps] - 1]
+        unseen = spans.iloc[jumps].assign(
+            state="unseen", start=_utc(stopped).to_numpy(), end=spans["end"].iloc[jumps]
+        )
+        unseen["start"] = pd.Series(stopped.astype("datetime64[us]"), index=unseen.index)
+        unseen["start"] = unseen["start"].dt.tz_localize("UTC")
+        spans.loc[jumps, "end"] = unseen["start"]
+        spans = pd.concat([spans, unseen]).sort_values(["key", "start"], kind="stable")
+        spans = spans.reset_index(drop=True)
     works = ~spans["state"].isin(["", "none", "pending", "completed"])
     by_file = spans[works].groupby("key")
     files = samples.keys()[["file_index", "file"]]
@@ -198,6 +227,20 @@ def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFram
     return judged.assign(verdict=verdict, delay_s=delay, marked=marked, weight=weight)
 
 
+def _with_culprits(files: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
+    """The files with the verdict ``culprit`` for those that the reasons of failures name."""
+    if "reason" not in details or not files["state"].eq("failed").any():
+        return files
+    latest = details.drop_duplicates("file", keep="last")[["file", "state", "reason"]]
+    named = {name for names in failure_causes(latest)["culprits"] for name in names}
+    blamed = files["file"].isin(named)
+    return files.assign(
+        verdict=files["verdict"].mask(blamed, "failed: its reason names this file"),
+        marked=files["marked"] | blamed,
+        weight=files["weight"].mask(blamed, np.inf),
+    )
+
+
 def _rows_of(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The files that get a row and a name, and the others, each in the order of their rows."""
     if len(files) <= named:
@@ -223,11 +266,11 @@ def _draw_spans(
     y = top[key]
     tall = height[key]
     states = spans["state"].to_numpy()
-    # Waiting is a thin line, work a bar; being done is no work and shows as nothing.
-    for state in dict.fromkeys(states[states != "completed"]):
+    # Work is a bar; waiting and being done are thin lines, of no account beside it.
+    for state in dict.fromkeys(states):
         own = states == state
-        waits = state in ("", "none", "pending")
-        inset = np.where(tall[own] > 0.5, 0.38 * tall[own], 0.0) if waits else 0.0
+        waits = state in ("", "none", "pending", "completed")
+        inset = np.where(tall[own] > 0.5, _THIN.get(state, 0.38) * tall[own], 0.0) if waits else 0.0
         low, high = y[own] + inset, y[own] + tall[own] - inset
         x0, x1 = start[own], end[own]
         corners = np.stack(
@@ -238,7 +281,8 @@ def _draw_spans(
                 list(corners),
                 facecolors=FILE_STATE_COLORS.get(state, OTHER_COLOR),
                 edgecolors="none",
-                alpha=0.5 if waits and rasterized else None,
+                alpha=0.3 if waits and rasterized else None,
+                hatch="////" if state == "unseen" and not rasterized else None,
                 antialiaseds=not rasterized,
                 rasterized=rasterized,
                 gid=f"state:{printable(str(state), 60)}",
@@ -261,7 +305,9 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
     marked = named.iloc[rows]
     last_seen = spans.groupby("key")["end"].max()
     x = days(marked["end"].fillna(last_seen.reindex(marked.index)))
-    colors = [VERDICT_COLORS.get(verdict, OTHER_COLOR) for verdict in marked["verdict"]]
+    colors = [
+        VERDICT_COLORS.get(verdict.split(":")[0], OTHER_COLOR) for verdict in marked["verdict"]
+    ]
     ax.scatter(x, rows, marker="D", s=26, c=colors, edgecolors="white", lw=0.7, zorder=5)
     texts = [
         lateness_text(verdict, delay)
@@ -277,6 +323,7 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
             va="center",
             fontsize="small",
             gid="verdict",
+            zorder=4,
         )
         ax.get_yticklabels()[row].set_fontweight("bold")
         right = max(right, with_room(ax, left, end, text))
@@ -290,6 +337,7 @@ def with_room(ax: Axes, left: float, end: float, text: str) -> float:
 
 
 # Of these an unknown delay is worth a word; a file that failed or waits has none.
+_THIN: Final = {"completed": 0.44}
 _DELAYING: Final = frozenset(
     {"stuck", "slow", "big", "retried", "was stuck", "was slow", "was big"}
 )
@@ -310,7 +358,7 @@ def _state_legend(ax: Axes, spans: pd.DataFrame) -> float:
     colors = {
         label(_STATE_WORDS.get(state, state), 30): FILE_STATE_COLORS.get(state, OTHER_COLOR)
         for state in (*FILE_STATE_COLORS, *seen)
-        if state in seen and state != "completed"
+        if state in seen
     }
     patches = [Patch(color=color, label=name) for name, color in colors.items()]
     return add_legend_above(ax, patches) if len(colors) > 1 else 0.0
@@ -321,6 +369,7 @@ _STATE_WORDS: Final = {
     "none": "waiting",
     "pending": "waiting",
     "inprogress": "importing",
+    "unseen": "imported between two polls",
     "completed": "done",
 }
 

@@ -13,6 +13,7 @@ from matplotlib.text import Annotation
 
 from importstats.analysis.cut import until
 from importstats.analysis.forecast import eta
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.rates import throughput
 from importstats.analysis.words import clock, headline
@@ -130,12 +131,21 @@ def draw_overview(
     if flows:
         plot_throughput(rates, zone=zone, ax=panels[1])
     if details is not None and not details.empty:
-        plot_files(details, stragglers, at=at, named=_NAMED_IN_OVERVIEW, zone=zone, ax=panels[-1])
+        plot_files(
+            details,
+            stragglers,
+            gaps=find_gaps(jobs["observed_at"]),
+            named=_NAMED_IN_OVERVIEW,
+            zone=zone,
+            ax=panels[-1],
+        )
     _share_time(panels, limits, jobs, eta, at)
     for panel in panels[:-1]:
         panel.set_xlabel("")
     figure.suptitle(
-        wrapped(label(headline(jobs, eta, stragglers, zone=zone), TITLE_CHARACTERS), 10.5, 15),
+        wrapped(
+            label(headline(jobs, eta, stragglers, at=at, zone=zone), TITLE_CHARACTERS), 10.5, 15
+        ),
         x=0.01,
         ha="left",
         fontsize=13,

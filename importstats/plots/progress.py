@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.words import answered_snapshots, clock, eta_text, headline
 from importstats.arrays import Floats
@@ -24,7 +25,9 @@ from importstats.plots.style import (
     add_grid,
     add_legend,
     axes_or_new,
+    broken,
     days,
+    hatch_gaps,
     label,
     require_one_job,
     say_nothing,
@@ -132,10 +135,12 @@ def plot_eta(
             ax, label(f"No ETA: {reason}", TITLE_CHARACTERS) if reason else "No ETA yet"
         )
     zone = zone_at(zone, known["observed_at"].iloc[-1])
+    gaps = find_gaps(rows["observed_at"])
     x = days(known["observed_at"])
     p10, p50, p90 = (days(known[name]) for name in ("eta_p10", "eta_p50", "eta_p90"))
     ax.fill_between(x, p10, p90, color=BLUE, alpha=0.2, lw=0, step="post", label="80 % interval")
-    ax.step(x, p50, where="post", color=BLUE, lw=1.8, label="predicted end")
+    ax.step(*broken(x, p50, gaps), where="post", color=BLUE, lw=1.8, label="predicted end")
+    hatch_gaps(ax, gaps)
     if len(x) == 1:
         ax.plot(x, p50, "o", color=BLUE)
     if end is not None:
@@ -196,7 +201,8 @@ def draw_progress(
     failed = told["phase"].eq("Failed").to_numpy()
     progress = np.where(failed, np.nan, told["progress_pct"].to_numpy(np.float64))
     color = matplotlib.rcParams["text.color"]
-    ax.step(x, progress, where="post", color=color, lw=2, solid_joinstyle="round")
+    gaps = find_gaps(jobs["observed_at"])
+    ax.step(*broken(x, progress, gaps), where="post", color=color, lw=2, solid_joinstyle="round")
     if np.isfinite(progress).sum() == 1:
         ax.plot(x, progress, "o", color=color, clip_on=False, zorder=4)
     runs = phases(jobs)
@@ -215,6 +221,7 @@ def draw_progress(
     ax.set_ylim(0, 104)
     ax.set_ylabel("progress (%)")
     _draw_bands(ax, runs, x[-1])
+    hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
     ax.grid(axis="y", color="#808080", alpha=0.25, lw=0.6)
 
@@ -239,6 +246,9 @@ def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: 
     ax.plot([p50], [100], "o", color=color, ms=6, zorder=4)
     text = clock(latest["eta_p50"].iloc[0], latest["observed_at"].iloc[0], zone, named=False)
     inside = p50 <= right
+    if not inside:
+        there = level + (100 - level) * (right - now) / (p50 - now)
+        ax.plot([right], [there], ">", color=color, ms=7, clip_on=False, gid="eta-beyond")
     ax.annotate(
         text if inside else f"{text} →",
         (p50, 100) if inside else (right, level),

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.words import clock
 from importstats.arrays import Floats
 from importstats.plots.style import (
@@ -22,8 +23,10 @@ from importstats.plots.style import (
     add_legend,
     add_legend_above,
     axes_or_new,
+    broken,
     common_folder,
     days,
+    hatch_gaps,
     say_nothing,
     set_time_axis,
     set_title,
@@ -69,12 +72,7 @@ def plot_throughput(
     zone = zone_at(zone, rates["observed_at"].iloc[-1])
     names, codes = _rate_keys(rates)
     if len(names) == 1:
-        x = days(rates["observed_at"])
-        ax.fill_between(
-            x, rates[instant], step="pre", color=SKY, alpha=0.45, lw=0, label="between snapshots"
-        )
-        width = 1.8 if len(x) < 300 else 1.1
-        ax.plot(x, rates[windowed], color=BLUE, lw=width, label="over the window")
+        _draw_rate(ax, rates, instant, windowed)
         text = _rate_finding(rates, windowed, word, zone)
     elif len(names) <= len(CYCLE):
         for code, name in enumerate(names):
@@ -86,7 +84,7 @@ def plot_throughput(
     else:
         x, low, middle, high = _rate_spread(rates, codes, windowed)
         ax.fill_between(x, low, high, color=SKY, alpha=0.35, lw=0, label="the middle 80 %")
-        ax.plot(x, middle, color=BLUE, lw=1.8, label=f"median of {len(names):,}")
+        ax.plot(x, middle, color=BLUE, lw=1.8, label="median of those that write")
         text = f"Throughput of {len(names):,}: {_range_text(rates, codes, windowed, names, word)}"
     many = 1 < len(names) <= len(CYCLE)
     taken = 0.0 if many else add_legend_above(ax)
@@ -100,6 +98,26 @@ def plot_throughput(
     add_grid(ax)
     set_title(ax, text, taken_in=taken)
     return ax
+
+
+def _draw_rate(ax: Axes, rates: pd.DataFrame, instant: str, windowed: str) -> None:
+    """The rate of one thing; over a gap there is none, since an average is no course of it."""
+    x = days(rates["observed_at"])
+    gaps = find_gaps(rates["observed_at"])
+    between, window = (
+        rates[name].to_numpy(np.float64, na_value=np.nan) for name in (instant, windowed)
+    )
+    # A sample's rate reaches back to the one before: that at the end of a gap is the gap's own.
+    at_end = np.isin(x, days(gaps["end"]))
+    between, window = (np.where(at_end, np.nan, values) for values in (between, window))
+    ax.fill_between(x, between, step="pre", color=SKY, alpha=0.45, lw=0, label="between snapshots")
+    ax.plot(
+        *broken(x, window, gaps),
+        color=BLUE,
+        lw=1.8 if len(x) < 300 else 1.1,
+        label="over the window",
+    )
+    hatch_gaps(ax, gaps)
 
 
 def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[Any]]]:
@@ -125,7 +143,7 @@ def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[A
 def _rate_spread(
     rates: pd.DataFrame, codes: npt.NDArray[np.integer[Any]], column: str
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Times, and there the 10, 50 and 90 % quantiles over all keys.
+    """Times, and there the 10, 50 and 90 % quantiles over the keys that write then.
 
     Keys are sampled at times of their own: the rate of a sample holds back to the one before.
     """
@@ -137,7 +155,9 @@ def _rate_spread(
     place = codes[ordered] * span + (x - times[0])
     keys = np.arange(codes.max() + 1)
     found = np.searchsorted(place, keys[:, None] * span + (times - times[0]) - 1e-9)
+    # Thousands wait or are done, and have no rate: those that write are what there is to see.
     values = np.append(rates[column].to_numpy(np.float64, na_value=np.nan)[ordered], np.nan)
+    values = np.where(values > 0, values, np.nan)
     of_key = np.append(codes[ordered], -1)
     table = np.where(of_key[found] == keys[:, None], values[found], np.nan)
     known = np.isfinite(table).any(axis=0)
@@ -152,12 +172,19 @@ def _rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> 
     if moving.empty:
         what = "rows" if word == "rows" else "bytes"
         return f"No {what} written yet"
-    mean = format_rate(float(moving[column].mean()), word)
     latest = rates.iloc[-1]
+    known = rates[column.replace("_window", "_mean")].dropna()
+    mean = format_rate(float(known.iloc[-1]) if len(known) else None, word)
     if not latest[column] > 0:
         since = clock(moving["observed_at"].iloc[-1], latest["observed_at"], zone)
         return f"Nothing written since {since}; before, {mean} on average, {peak} at most"
-    return f"{format_rate(latest[column], word)} at last; {mean} on average, {peak} at most"
+    if not latest[column.removesuffix("_window")] > 0:
+        # The window still holds what was written before writing ended.
+        return f"{mean} on average since the first row, {peak} at most"
+    return (
+        f"{format_rate(latest[column], word)} at last; {mean} on average since the first row, "
+        f"{peak} at most"
+    )
 
 
 def _range_text(
@@ -167,7 +194,10 @@ def _range_text(
     names: Sequence[str],
     word: str,
 ) -> str:
-    means = rates.groupby(codes)[column].mean().to_numpy()
+    means = rates.groupby(codes)[column.replace("_window", "_mean")].last().to_numpy(np.float64)
+    means = np.where(means > 0, means, np.nan)
+    if np.isnan(means).all():
+        return "none writes yet"
     slow, fast = int(np.nanargmin(means)), int(np.nanargmax(means))
     return (
         f"{names[slow]} is slowest with {format_rate(float(means[slow]), word)}, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
@@ -17,6 +18,7 @@ from matplotlib import dates as mdates
 from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from importstats.analysis.phase import job_codes
@@ -24,17 +26,17 @@ from importstats.analysis.words import in_zone
 from importstats.arrays import Floats
 from importstats.text import UNKNOWN, format_percent, printable
 
-GREY: Final = "#999999"
-ORANGE: Final = "#E69F00"
-SKY: Final = "#56B4E9"
+GREY: Final = "#8A8A8A"
+ORANGE: Final = "#C77F00"
+SKY: Final = "#2E8FC7"
 GREEN: Final = "#009E73"
-YELLOW: Final = "#F0E442"
+YELLOW: Final = "#9A8B00"
 BLUE: Final = "#0072B2"
 VERMILLION: Final = "#D55E00"
-PURPLE: Final = "#CC79A7"
-WINE: Final = "#882255"
-TEAL: Final = "#44AA99"
-OLIVE: Final = "#999933"
+PURPLE: Final = "#C76BA0"
+VIOLET: Final = "#8457C5"
+TEAL: Final = "#2F9A89"
+OLIVE: Final = "#8F8F2A"
 ROSE: Final = "#CC6677"
 
 #: One colour per phase.
@@ -48,18 +50,19 @@ PHASE_COLORS: Final[Mapping[str, str]] = {
     "SortingOrIndexing": ROSE,
     "IndexBuilding": ORANGE,
     "Uncommitted": YELLOW,
-    "Committing": WINE,
+    "Committing": VIOLET,
     "Completed": GREEN,
     "Failed": VERMILLION,
-    "Unknown": "#CCCCCC",
+    "Unknown": "#7A7A7A",
 }
 
 #: One colour per state of a file, in lower case; others are drawn in :data:`OTHER_COLOR`.
 FILE_STATE_COLORS: Final[Mapping[str, str]] = {
-    "pending": "#BBBBBB",
-    "none": "#BBBBBB",
-    "": "#BBBBBB",
+    "pending": GREY,
+    "none": GREY,
+    "": GREY,
     "inprogress": BLUE,
+    "unseen": SKY,
     "retry": PURPLE,
     "completed": GREEN,
     "failed": VERMILLION,
@@ -69,22 +72,27 @@ FILE_STATE_COLORS: Final[Mapping[str, str]] = {
 VERDICT_COLORS: Final[Mapping[str, str]] = {
     "ok": BLUE,
     "done": GREEN,
-    "waiting": "#BBBBBB",
+    "waiting": GREY,
     "big": SKY,
     "slow": ORANGE,
-    "stuck": VERMILLION,
+    "stuck": VIOLET,
     "retried": PURPLE,
-    "failed": WINE,
+    "failed": VERMILLION,
 }
 
 #: The colour of what has none of its own.
 OTHER_COLOR: Final = "#666666"
 
 # ETA methods and other things that come in any number.
-CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, WINE, GREY)
+CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, VIOLET, GREY)
 
 # A title may be so many characters; a name in it less.
 TITLE_CHARACTERS: Final = 400
+
+
+_UNIT: Final = re.compile(
+    r"(?<=\d) (?=(?:[kMGTPE]?(?:B|rows)?(?:/s)?|%|s|min|h|d)(?!\w))|(?<=\d [kMGTPE]) (?=rows/s)"
+)
 
 
 class ShownFigure(Figure):
@@ -163,7 +171,10 @@ def say_nothing(ax: Axes, text: str) -> Axes:
 
 def wrapped(text: str, width_in: float, size_pt: float) -> str:
     """A text broken into lines that fit a width."""
-    return "\n".join(textwrap.wrap(text, max(20, int(width_in * 72 / (0.49 * size_pt)))))
+    # A number stays with its unit, and "rows/s" with its prefix.
+    held = _UNIT.sub("\u00a0", text)
+    lines = textwrap.wrap(held, max(20, int(width_in * 72 / (0.49 * size_pt))))
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def width_in(ax: Axes) -> float:
@@ -230,6 +241,28 @@ def set_time_axis(
     if which == "y":
         axis.get_offset_text().set_visible(False)  # The date stands at the time axis.
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def hatch_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
+    """Cover the times in which nobody looked: what is drawn there is not known."""
+    for start, end in zip(days(gaps["start"]), days(gaps["end"]), strict=True):
+        ax.axvspan(
+            start,
+            end,
+            facecolor=(*to_rgb(ax.get_facecolor()), 0.82),
+            edgecolor=(*to_rgb(GREY), 0.55),
+            hatch="////",
+            lw=0,
+            zorder=3,
+            gid="gap",
+        )
+
+
+def broken(x: Floats, y: Floats, gaps: pd.DataFrame) -> tuple[Floats, Floats]:
+    """A line without its parts over gaps: a NaN stands at the begin of each."""
+    start = days(gaps["start"])
+    place = np.searchsorted(x, start, side="right")
+    return np.insert(x, place, start), np.insert(y, place, np.nan)
 
 
 def zone_at(zone: tzinfo | None, time: datetime) -> tzinfo:

@@ -80,7 +80,8 @@ def report(
             ``remaining_s``, ``elapsed_s``, ``rows_per_s``, ``imported_rows``, ``total_rows``,
             ``file_size_bytes``; the latest first.
         ``failures``
-            A list of ``reason``, ``files`` (how many) and ``examples``.
+            A list of ``reason`` (``FILE`` stands for a file's name), ``files`` (how many),
+            ``culprits`` (the files that reasons name) and ``examples``.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.causes import failure_causes
 from importstats.show.job import ImportJob
 
 #: The ``format`` of the JSON form. A key that is renamed or removed raises the number.
@@ -122,17 +123,16 @@ def state_counts(files: pd.DataFrame) -> dict[str, int]:
 
 
 def failures_by_cause(files: pd.DataFrame) -> list[dict[str, Any]]:
-    """Failed files by cause. A file's own name in its reason does not make another cause."""
-    failed = files[files["state"].str.lower().eq("failed")]
-    examples: dict[str | None, list[str]] = {}
-    for file, reason in zip(failed["file"], failed["reason"], strict=True):
-        cause = str(reason).replace(str(file), "FILE") if pd.notna(reason) else None
-        examples.setdefault(cause, []).append(str(file))
-    found = [
-        {"reason": cause, "files": len(names), "examples": names[:_EXAMPLES]}
-        for cause, names in examples.items()
+    """Failed files by cause. A file's name in its reason does not make another cause."""
+    return [
+        {
+            "reason": _plain(row["cause"]),
+            "files": row["files"],
+            "culprits": row["culprits"][:_EXAMPLES],
+            "examples": row["examples"][:_EXAMPLES],
+        }
+        for row in failure_causes(files).to_dict("records")
     ]
-    return sorted(found, key=lambda failure: -failure["files"])
 
 
 def late_files(job: ImportJob) -> pd.DataFrame:

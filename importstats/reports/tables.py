@@ -145,11 +145,14 @@ def failure_table(job: ImportJob) -> Table:
         [
             excerpt(failure["reason"], 500) if failure["reason"] else "no reason given",
             f"{failure['files']:,}",
+            ", ".join(shown(name, 80) for name in failure["culprits"]) or "none is named",
             ", ".join(shown(name, 80) for name in failure["examples"]),
         ]
         for failure in failures[:_MOST_FAILURES]
     ]
     more = len(failures) - len(rows)
     note = f"{more:,} more causes." if more > 0 else ""
-    headings = ["reason", "files", "such as"]
-    return Table(headings, rows, numbers=["files"], names=["reason", "such as"], note=note)
+    headings = ["reason", "files", "to blame", "such as"]
+    return Table(
+        headings, rows, numbers=["files"], names=["reason", "to blame", "such as"], note=note
+    )

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import dates as mdates
 from matplotlib.collections import PathCollection, PolyCollection
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from importstats import plots
@@ -25,6 +25,7 @@ from importstats.analysis.scoring import backtest
 from importstats.analysis.totals import summary
 from importstats.analysis.words import headline
 from importstats.names import PHASES
+from importstats.plots.style import wrapped
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 
@@ -322,13 +323,15 @@ def test_throughput_of_few_files_names_each_and_of_many_shows_their_spread():
     few = throughput(details, by="file")
     ax = plots.plot_throughput(few, zone=UTC, ax=axes())
     assert len(ax.lines) == 6
-    means = few.groupby("file", observed=True)["rows_per_s_window"].mean()
+    means = few.groupby("file", observed=True)["rows_per_s_mean"].last()
     assert title(ax).startswith(f"Throughput of 6: {means.idxmin().rsplit('/', 1)[1]} is slowest")
     _, details, _ = simulated(runs=False)
     many = throughput(details, by="file")
     ax = plots.plot_throughput(many, zone=UTC, ax=axes())
     [line] = ax.lines
-    medians = many.groupby("observed_at")["rows_per_s_window"].median()
+    medians = (
+        many[many["rows_per_s_window"] > 0].groupby("observed_at")["rows_per_s_window"].median()
+    )
     medians.index = mdates.date2num(medians.index.to_numpy())
     assert 100 < len(line.get_xdata()) <= 200
     np.testing.assert_allclose(line.get_ydata(), medians.loc[line.get_xdata()])
@@ -344,9 +347,10 @@ def test_files_that_are_sampled_at_other_times_are_in_the_median_too():
             for m, r in ([(0, np.nan), (4, 90.0)] if f == 8 else [(m, 10.0 * f) for m in range(5)])
         ]
     ).assign(source_uri="u", job_id="7", rows_per_s=0.0)
+    rates["rows_per_s_mean"] = rates["rows_per_s_window"]
     rates["file"] = rates["file_index"].astype("str")
     ax = plots.plot_throughput(rates, zone=UTC, ax=axes())
-    assert ax.lines[0].get_ydata().tolist() == [35.0, 40.0, 40.0, 40.0, 40.0]
+    assert ax.lines[0].get_ydata().tolist() == [40.0, 45.0, 45.0, 45.0, 45.0]
 
 
 def test_throughput_before_any_row_says_so():
@@ -381,9 +385,76 @@ def test_each_file_has_a_row_of_its_states():
     assert boxes(ax, "inprogress") == [(0, 1, 0), (2, 3, 0), (2, 4, 1)]
     assert boxes(ax, "retry") == [(1, 2, 0)]
     assert boxes(ax, "failed") == [(3, 4, 0)]
-    assert boxes(ax, "completed") == []
+    assert boxes(ax, "completed") == [(4, 4, 1)]
     assert ax.get_ylabel() == "files in in/2026/"
     assert title(ax) == "3 files: 1 done, 1 failed, 1 waiting"
+
+
+def test_a_file_done_between_two_polls_has_a_bar_in_between():
+    ax = plots.plot_files(files([[P, P, C, C], [P, I, I, C]]), zone=UTC, ax=axes())
+    assert boxes(ax, "pending") == [(0, 1, 0), (0, 1, 1)]
+    assert boxes(ax, "unseen") == [(1, 2, 0)]
+
+
+def test_a_file_that_a_reason_names_is_marked_as_the_culprit():
+    frame = files([[I, F]] * 40)
+    reason = 'error: EOF, file: id:9 paths:"in/2026/00017.parquet"'
+    frame["reason"] = pd.array(np.where(frame["state"] == "Failed", reason, None), "str")
+    ax = plots.plot_files(frame, stragglers(frame), zone=UTC, named=30, ax=axes())
+    assert ax.get_yticklabels()[0].get_text() == "00017.parquet"
+    assert ax.texts[0].get_text() == "failed: its reason names this file"
+
+
+def spans_with(ax, gid):
+    """The extents of the artists of a kind, in minutes since 8:00."""
+    start = mdates.date2num(datetime(2026, 5, 18, 8, tzinfo=UTC))
+    boxes = [
+        artist.get_path().get_extents(artist.get_patch_transform())
+        for artist in ax.patches
+        if artist.get_gid() == gid
+    ]
+    return [(round((b.x0 - start) * 1440), round((b.x1 - start) * 1440)) for b in boxes]
+
+
+def test_over_a_gap_lines_break_and_every_panel_over_time_is_hatched():
+    jobs = job(
+        ["Importing"] * 40,
+        np.linspace(41, 69, 40),
+        imported_rows=range(0, 4000, 100),
+        total_rows=9000,
+        detail_count=2,
+    )
+    details = files([[I] * 40] * 2)
+    jobs = jobs.drop(index=range(15, 34))
+    details = details[~details["snapshot_id"].isin(range(15, 34))]
+    figure = plots.overview(jobs, details, zone=UTC)
+    assert [spans_with(ax, "gap") for ax in figure.axes] == [[(14, 34)]] * 3
+    progress, rates, _ = figure.axes
+    for ax in (progress, rates):
+        line = max(ax.lines, key=lambda line: len(line.get_xdata()))
+        x = (np.asarray(line.get_xdata()) - day(jobs["observed_at"].iloc[0])) * 1440
+        assert np.isnan(np.asarray(line.get_ydata(), float)[np.round(x) == 14]).any()
+
+
+def luminance(color):
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.03928, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("paper", ["#ffffff", "#15191f"])
+def test_every_colour_is_seen_on_light_and_on_dark_paper(paper):
+    colors = {**plots.PHASE_COLORS, **plots.FILE_STATE_COLORS, **plots.VERDICT_COLORS}
+    for name, color in colors.items():
+        low, high = sorted([luminance(color), luminance(paper)])
+        assert (high + 0.05) / (low + 0.05) >= 3, name
+
+
+def test_a_number_stays_with_its_unit():
+    for width in np.linspace(1, 9, 40):
+        lines = wrapped("38.5 k rows/s on average, 121 k rows/s at most, in 15 min 2 s", width, 11)
+        for line in lines.split("\n")[1:]:
+            assert not line.startswith(("k ", "rows/s", "min", "s"))
 
 
 def test_runs_and_expanded_rows_draw_the_same():

@@ -368,9 +368,10 @@ def test_failed_files_are_counted_by_cause():
         {
             "reason": "cannot read FILE: EOF",
             "files": 4,
+            "culprits": ["in/2.parquet", "in/3.parquet", "in/4.parquet"],
             "examples": ["in/2.parquet", "in/3.parquet", "in/4.parquet"],
         },
-        {"reason": "no space", "files": 1, "examples": ["in/1.parquet"]},
+        {"reason": "no space", "files": 1, "culprits": [], "examples": ["in/1.parquet"]},
     ]
     assert data["files"] == {"count": 6, "states": {"Failed": 5, "InProgress": 1}}
 
@@ -420,6 +421,7 @@ def test_failures_by_cause_are_a_table():
     assert causes[2] == [
         "`cannot read FILE: EOF`",
         "4",
+        "`in/2.parquet, in/3.parquet, in/4.parquet`",
         "`in/2.parquet, in/3.parquet, in/4.parquet`",
     ]
 

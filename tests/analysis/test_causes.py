@@ -1,0 +1,40 @@
+"""Causes: one reason in many words is one cause, and the file that it names is to blame."""
+
+import pandas as pd
+
+from importstats.analysis.causes import failure_causes
+
+
+def failed(**reasons):
+    return pd.DataFrame(
+        {
+            "file": list(reasons),
+            "state": "Failed",
+            "reason": pd.array(list(reasons.values()), "str"),
+        }
+    )
+
+
+def test_a_reason_that_names_another_file_is_the_same_cause():
+    text = 'error: EOF, file: id:{} paths:"in/{}"'
+    reasons = {f"in/{place}": text.format(place, 3) for place in range(5)}
+    [cause] = failure_causes(failed(**reasons)).to_dict("records")
+    assert cause["cause"] == 'error: EOF, file: id:N paths:"FILE"'
+    assert (cause["files"], cause["culprits"]) == (5, ["in/3"])
+    assert cause["examples"][0] == "in/3"
+
+
+def test_a_name_without_its_folder_is_recognised_and_a_part_of_a_word_is_not():
+    table = failure_causes(failed(**{"in/a": "cannot read a: EOF", "in/b": "a band is missing"}))
+    assert table["cause"].tolist() == ["cannot read FILE: EOF", "FILE band is missing"]
+    assert failure_causes(failed(**{"in/a": "abandon"}))["culprits"].tolist() == [[]]
+
+
+def test_files_without_a_reason_are_one_cause():
+    table = failure_causes(failed(**{"in/a": None, "in/b": None}))
+    assert table["cause"].isna().all()
+    assert table["files"].tolist() == [2]
+
+
+def test_nothing_failed():
+    assert failure_causes(failed(a="x").assign(state="Completed")).empty
