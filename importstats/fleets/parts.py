@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.findings import diagnose
-from importstats.analysis.forecast.model import MOST_HISTORY
+from importstats.analysis.forecast.levels import MOST_HISTORY
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.rates import throughput
 from importstats.analysis.totals import summary
@@ -176,7 +176,7 @@ def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
     """Which running jobs to estimate together, and which earlier jobs that takes.
 
     A running job learns from at most 40 jobs that had completed when it was last seen
-    (:data:`~importstats.analysis.forecast.model.MOST_HISTORY`): of its collection first, then its
+    (:data:`~importstats.analysis.forecast.levels.MOST_HISTORY`): of its collection first, then its
     cluster, then
     the latest of all. With these its ETA is the same as with the whole store.
 

@@ -1,91 +1,66 @@
-"""Earlier jobs: which of them count at a snapshot, and what they say of the job at hand."""
+"""Earlier jobs: which of them count at a snapshot, and what they show."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.forecast.model import (
-    MOST_HISTORY,
-    Earlier,
-    given_history,
-    given_progress,
-    job_variables,
-)
-from importstats.analysis.forecast.priors import VARIABLES, Priors
+from importstats.analysis.forecast.levels import Earlier, job_variables
 from importstats.analysis.phase import job_codes
-from importstats.arrays import Bools, Floats, Ints, floats, seconds
-from importstats.names import JOB_KEY, WORK_PHASES
-
-#: A history's errors widen or narrow the intervals from this many jobs of the cluster on.
-LEAST_REPLAYED: Final = 3
-#: At most so many jobs are replayed, the latest, at so many snapshots each.
-MOST_REPLAYED: Final = 12
-REPLAYED_SNAPSHOTS: Final = 12
-
-# How many jobs the shipped calibration weighs as, and the bounds of what a history may do to it.
-_SHIPPED_WEIGHT: Final = 2.0
-_SCALE_BOUNDS: Final = (0.5, 5.0)
+from importstats.arrays import Floats, Ints
+from importstats.names import JOB_KEY
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What history says of the job of each row, before the job's own snapshots.
+class Course:
+    """How an earlier job went: when it came to each point.
 
     Attributes
     ----------
-    mean, covariance : ndarray of float64, (rows, 9) and (rows, 9, 9)
-        Of the model's variables.
-    any_history, near_history : ndarray of bool
-        Whether there is any history, and whether there is some of the same cluster.
+    point : ndarray of float64
+        Ascending.
+    left_s : ndarray of float64
+        Seconds from then to its end.
+    log_bytes : float
     """
 
-    mean: Floats
-    covariance: Floats
-    any_history: Bools
-    near_history: Bools
+    point: Floats
+    left_s: Floats
+    log_bytes: float
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Rows of one job at hand that have the same history."""
+
+    rows: Ints
+    earlier: Earlier
+    cluster: int
+    collection: int
 
 
 class Past:
-    """Earlier jobs, and what they say of the jobs at hand.
-
-    Parameters
-    ----------
-    earlier : Earlier
-    replay : DataFrame
-        Some snapshots of each earlier job, of
-        :func:`~importstats.analysis.forecast.timeline.observe`, with the
-        job's number in `earlier` (``key``) and ``true_remaining_s``.
-    job, cluster, collection : ndarray of int64
-        Per snapshot at hand, numbered as in `earlier`.
-    """
+    """Earlier jobs, numbered together with the jobs at hand."""
 
     def __init__(
-        self, earlier: Earlier, replay: pd.DataFrame, job: Ints, cluster: Ints, collection: Ints
+        self, earlier: Earlier, courses: dict[int, Course], job: Ints, cluster: Ints, group: Ints
     ) -> None:
         self.earlier = earlier
-        self.replay = replay
+        self.courses = courses
         self.job = job
         self.cluster = cluster
-        self.collection = collection
+        self.collection = group
 
     @classmethod
     def of(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
-        """Of frames of :func:`~importstats.analysis.forecast.timeline.observe`: jobs at hand, and
-        history.
-
-        Jobs, clusters and collections are numbered alike in all of them.
-        """
-        # An empty part keeps the columns where there is no history.
+        """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
         done = pd.concat([seen.iloc[:0], *map(_completed, observed)], ignore_index=True)
-        replay = pd.concat([seen.iloc[:0], *map(_replayed, observed)], ignore_index=True)
         columns = [*JOB_KEY, "collection_name"]
-        parts = [_named(frame)[columns] for frame in (seen, done, replay)]
-        both = pd.concat(parts, ignore_index=True)
+        every = [_named(frame)[columns] for frame in (seen, done, *observed)]
+        both = pd.concat(every, ignore_index=True)
         cluster = pd.factorize(both["source_uri"])[0].astype(np.int64)
         job, _ = job_codes(both)
         named = both["collection_name"].notna().to_numpy()
@@ -94,116 +69,79 @@ class Past:
         collection = np.where(named, group.fillna(-1).to_numpy(dtype=np.int64), -1 - job)
         here, there = slice(0, len(seen)), slice(len(seen), len(seen) + len(done))
         values, noise = job_variables(done)
-        ended = seconds(done)
+        ended = done["now_s"].to_numpy(np.float64)
         earlier = Earlier(job[there], cluster[there], collection[there], ended, values, noise)
         # The same job may be in two of the frames; it counts once, from when its end was known.
         earlier = earlier.take(np.argsort(ended, kind="stable"))
         _, first = np.unique(earlier.key, return_index=True)
-        replay = replay.assign(key=job[there.stop :]).drop_duplicates(["key", "snapshot_id"])
-        earlier = earlier.take(np.sort(first))
-        return cls(earlier, replay, job[here], cluster[here], collection[here])
-
-    def belief(self, priors: Priors, seen: pd.DataFrame, rows: Bools) -> Belief:
-        """What history says of each of some rows of `seen`."""
-        count, size = int(rows.sum()), len(VARIABLES)
-        belief = Belief(
-            np.empty((count, size)),
-            np.empty((count, size, size)),
-            np.zeros(count, np.bool_),
-            np.zeros(count, np.bool_),
+        courses: dict[int, Course] = {}
+        offset = there.stop
+        for frame in observed:
+            codes = job[offset : offset + len(frame)]
+            offset += len(frame)
+            _add_courses(courses, frame, codes)
+        return cls(
+            earlier.take(np.sort(first)), courses, job[here], cluster[here], collection[here]
         )
-        for at, used, cluster, collection in self._stretches(seen, rows):
-            mean, covariance = given_history(priors, used, cluster, collection)
-            belief.mean[at], belief.covariance[at] = mean, covariance
-            belief.any_history[at] = len(used) > 0
-            belief.near_history[at] = bool((used.cluster == cluster).any())
-        return belief
 
-    def scale(self, priors: Priors, seen: pd.DataFrame, rows: Bools) -> Floats:
-        """By how much the cluster's own earlier jobs stretch the shipped intervals, per row.
-
-        Each earlier job of the cluster is replayed with the others as its history, and an error
-        measured in distances from the calibrated median to the calibrated quantile on its side;
-        the 80 % quantile of these is the factor that an 80 % interval had needed (split conformal
-        prediction with a normalised score). Few jobs are no distribution: the factor's logarithm
-        is shrunk by ``jobs / (jobs + 2)``, ours.
-        """
-        scale = np.ones(int(rows.sum()))
-        known: dict[tuple[int, ...], float] = {}
-        for at, used, cluster, _ in self._stretches(seen, rows):
-            near = np.flatnonzero(used.cluster == cluster)[-MOST_REPLAYED:]
-            if len(near) < LEAST_REPLAYED:
-                continue
-            jobs = tuple(used.key.tolist())
-            if jobs not in known:
-                known[jobs] = self._needed(priors, used, near)
-            scale[at] = known[jobs]
-        return scale
-
-    def _needed(self, priors: Priors, used: Earlier, near: Ints) -> float:
-        rows, means, covariances = [], [], []
-        for place in near:
-            others = used.take(np.arange(len(used)) != place)
-            mean, covariance = given_history(
-                priors, others, int(used.cluster[place]), int(used.collection[place])
-            )
-            snapshots = self.replay[self.replay["key"] == used.key[place]]
-            rows.append(snapshots)
-            means.append(np.tile(mean, (len(snapshots), 1)))
-            covariances.append(np.tile(covariance, (len(snapshots), 1, 1)))
-        replay = pd.concat(rows, ignore_index=True)
-        if replay.empty:
-            return 1.0
-        median, spread, phase, strata = given_progress(
-            priors, replay, np.concatenate(means), np.concatenate(covariances)
-        )
-        error = np.log(floats(replay, "true_remaining_s") / median) / spread
-        low, middle, high = priors.calibration[1, phase, strata].T
-        away = np.where(error > middle, (error - middle) / (high - middle), 0.0)
-        away = np.where(error < middle, (middle - error) / (middle - low), away)
-        needed = float(np.clip(np.quantile(away, 0.8), *_SCALE_BOUNDS))
-        return float(needed ** (len(near) / (len(near) + _SHIPPED_WEIGHT)))
-
-    def _stretches(
-        self, seen: pd.DataFrame, rows: Bools
-    ) -> Iterator[tuple[Ints, Earlier, int, int]]:
-        """Rows that have the same history, as places among `rows`, and that history."""
-        places = np.flatnonzero(rows)
-        now = seconds(seen)[places]
-        for job in np.unique(self.job[places]):
-            mine = np.flatnonzero(self.job[places] == job)
-            cluster = int(self.cluster[places[mine[0]]])
-            others = self.earlier.take(self.earlier.key != job)
+    def stretches(self, now: Floats, rows: Ints) -> Iterator[Stretch]:
+        """Rows that have the same history, and that history."""
+        order = np.lexsort((now[rows], self.job[rows]))
+        rows = rows[order]
+        if not len(rows):
+            return
+        for mine in np.split(rows, np.flatnonzero(np.diff(self.job[rows])) + 1):
+            first = mine[0]
+            others = self.earlier.take(self.earlier.key != self.job[first])
             known = np.searchsorted(others.ended_s, now[mine], side="right")
-            kinds = np.column_stack([known, self.collection[places[mine]]])
+            kinds = np.column_stack([known, self.collection[mine]])
+            cluster = int(self.cluster[first])
             for count, collection in np.unique(kinds, axis=0).tolist():
                 at = mine[(kinds == (count, collection)).all(axis=1)]
                 ended = others.take(np.arange(count))
-                yield at, ended.nearest(cluster, collection, MOST_HISTORY), cluster, collection
+                yield Stretch(at, ended.nearest(cluster, collection), cluster, collection)
 
 
 def _completed(seen: pd.DataFrame) -> pd.DataFrame:
     """The first snapshot that says Completed, of each job that did, with all that was seen."""
-    done = seen[seen["phase"].eq("Completed")]
-    return done.drop_duplicates("job", ignore_index=True)
+    return seen[seen["phase"].eq("Completed")].drop_duplicates("job", ignore_index=True)
 
 
-def _replayed(seen: pd.DataFrame) -> pd.DataFrame:
-    """Some snapshots of each completed job, evenly spread, and the time that was left.
+def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) -> None:
+    """The courses of completed jobs that did not wait for their user."""
+    point = seen["point"].to_numpy(np.float64)
+    reached_at = (
+        seen["now_s"].to_numpy()
+        - np.minimum(np.nan_to_num(seen["poll_s"].to_numpy(), nan=0.0), 1e9) / 2
+    )
+    done = seen["phase"].eq("Completed").to_numpy()
+    waits = seen["phase"].eq("Uncommitted").to_numpy()
+    size = job_variables(seen)[0][:, -1]
+    end = ended_at(seen)
+    for mine in np.split(np.arange(len(seen)), np.flatnonzero(np.diff(codes)) + 1):
+        if not len(mine) or int(codes[mine[0]]) in courses:
+            continue
+        over = mine[done[mine]]
+        if not len(over) or waits[mine].any():
+            continue
+        work = mine[mine < over[0]]
+        known = work[(point[work] >= 0)]
+        if len(known) < 2:
+            continue
+        level, first = np.unique(point[known], return_index=True)
+        left = end[over[0]] - reached_at[known[first]]
+        courses[int(codes[mine[0]])] = Course(level, np.maximum(left, 0.5), float(size[over[0]]))
 
-    Jobs that waited for their user have no one remaining time and are left out.
-    """
-    done = seen["phase"].eq("Completed")
-    end = pd.Series(seconds(seen), index=seen.index).where(done).groupby(seen["job"])
-    left = end.transform("min") - seconds(seen)
-    waited = seen["phase"].eq("Uncommitted").groupby(seen["job"]).transform("any")
-    work = seen.assign(true_remaining_s=left)[
-        seen["phase"].isin(WORK_PHASES) & ~waited & (left > 0)
-    ]
-    place = work.groupby("job").cumcount()
-    size = work.groupby("job")["job"].transform("size")
-    chosen = place * REPLAYED_SNAPSHOTS // size != (place - 1) * REPLAYED_SNAPSHOTS // size
-    return work[chosen]
+
+def ended_at(seen: pd.DataFrame) -> Floats:
+    """When each row's job ended as far as the row says: by the server if that fits."""
+    now = seen["now_s"].to_numpy(np.float64)
+    before = now - np.nan_to_num(seen["poll_s"].to_numpy(np.float64), nan=np.inf)
+    if "complete_time" not in seen:
+        return now
+    told = seen["complete_time"].to_numpy(dtype="datetime64[us]")
+    at = np.where(np.isnat(told), np.nan, told.astype(np.int64) / 1e6)
+    return np.where((at >= before) & (at <= now), at, now)
 
 
 def _named(seen: pd.DataFrame) -> pd.DataFrame:

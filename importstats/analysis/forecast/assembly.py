@@ -1,0 +1,281 @@
+"""The estimate put together: model and twin, waits and interruptions, at rows of a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from importstats.analysis.forecast.calibration import stretched
+from importstats.analysis.forecast.chance import DRAWS
+from importstats.analysis.forecast.importing import PacePrior, rest_of_importing
+from importstats.analysis.forecast.interruption import (
+    chance_interrupted,
+    rest_of_wait,
+    with_interruptions,
+)
+from importstats.analysis.forecast.levels import condition, given_earlier, job_variables
+from importstats.analysis.forecast.past import Past, Stretch
+from importstats.analysis.forecast.priors import PHASES, QUANTILES, VARIABLES, Priors
+from importstats.analysis.forecast.remaining import (
+    later_phases,
+    observe_pace,
+    phase_places,
+    rest_by_pace,
+)
+from importstats.analysis.forecast.silence import Silence
+from importstats.analysis.forecast.spells import Spells
+from importstats.analysis.forecast.twin import WEIGHT, twin_logs, twin_quantiles
+from importstats.arrays import Bools, Floats, Ints, floats
+from importstats.names import WORK_PHASES
+
+_IMPORTING: Final = PHASES.index("Importing")
+_BYTES: Final = VARIABLES.index("bytes")
+# How much more uncertain the pace of tasks is than the time of Importing.
+_PACE_SPREAD: Final = 0.5
+# A wait in the queue: half of those that have begun last longer than this (ours).
+_QUEUE_S: Final = 15.0
+_QUEUE_POWER: Final = 1.0
+_SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is left at some rows of a timeline.
+
+    Attributes
+    ----------
+    rows : ndarray of int64
+        Places in the timeline.
+    quantiles : ndarray of float64, (rows, 3)
+        Seconds; NaN where nothing supports an estimate.
+    any_history : ndarray of bool
+        Whether earlier jobs counted.
+    reason : ndarray of object
+        Why there is no estimate, None if there is one.
+    parts : dict of ndarray
+        What ``explain`` shows, see :func:`importstats.analysis.forecast.ends.eta`.
+    """
+
+    rows: Ints
+    quantiles: Floats
+    any_history: Bools
+    reason: npt.NDArray[np.object_]
+    parts: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class _Belief:
+    """What earlier jobs say of each row's job, of :func:`given_earlier`, and how many there are."""
+
+    mean: Floats
+    covariance: Floats
+    any_history: Bools
+    same_collection: Floats
+
+    @classmethod
+    def of(cls, priors: Priors, stretches: list[Stretch], rows: int) -> _Belief:
+        size = len(VARIABLES)
+        belief = cls(
+            np.empty((rows, size)),
+            np.empty((rows, size, size)),
+            np.zeros(rows, np.bool_),
+            np.zeros(rows),
+        )
+        for stretch in stretches:
+            earlier, at = stretch.earlier, stretch.rows
+            belief.mean[at], belief.covariance[at] = given_earlier(
+                priors, earlier, stretch.cluster, stretch.collection
+            )
+            belief.any_history[at] = len(earlier) > 0
+            belief.same_collection[at] = (earlier.collection == stretch.collection).sum()
+        return belief
+
+
+def outlook(
+    seen: pd.DataFrame,
+    details: pd.DataFrame | None,
+    history: Sequence[pd.DataFrame],
+    wanted: Bools,
+    priors: Priors,
+) -> Outlook:
+    """What is left at the wanted rows of a timeline that are of a job at work.
+
+    Parameters
+    ----------
+    seen : DataFrame
+        Of :func:`importstats.analysis.forecast.observed.observe`.
+    details : DataFrame or None
+    history : sequence of DataFrame
+        Earlier jobs, observed.
+    wanted : ndarray of bool
+        Per row of `seen`.
+    priors : Priors
+    """
+    at_work = seen["phase"].isin(WORK_PHASES).to_numpy(np.bool_)
+    spells = None if details is None or not len(details) else Spells.of(seen, details)
+    silence = Silence.of(seen, spells)
+    needed = wanted.copy()
+    needed[silence.moved[wanted]] = True
+    needed[_first_of_importing(seen, needed)] = True
+    places = np.flatnonzero(at_work & needed)
+    rows = seen.iloc[places].reset_index(drop=True)
+    within = np.full(len(seen), -1)
+    within[places] = np.arange(len(places))
+    past = Past.of(rows, history)
+    stretches = list(past.stretches(floats(rows, "now_s"), np.arange(len(rows))))
+    belief = _Belief.of(priors, stretches, len(rows))
+    found = _Forecast.of(priors, seen, rows, belief, spells, at_work & needed)
+    twin = _twins(past, stretches, rows, found.log_bytes)
+    left, weight = _mixed(rows, found.left_s, twin)
+    waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
+    queue = rest_of_wait(floats(rows, "elapsed_s"), _QUEUE_S, _QUEUE_POWER)[:, _SHUFFLED]
+    left = np.sort(left + np.where(waits[:, None], queue, 0.0), axis=1)
+    moved = within[silence.moved[places]]
+    moved = np.where(moved >= 0, moved, np.arange(len(rows)))
+    chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
+    chance = np.where(waits, 0.0, chance)
+    certain = with_interruptions(left, moved, silence.seconds[places], chance)
+    quantiles = np.quantile(certain, QUANTILES, axis=1).T.reshape(-1, len(QUANTILES))
+    names = rows["phase"].astype("str").tolist()
+    known = belief.same_collection > 0
+    quantiles = stretched(quantiles, names, known, np.ones(len(rows)))
+    reason = silence.reasons(rows, places, chance, belief.any_history)
+    silent = np.array([text is not None for text in reason], np.bool_)
+    quantiles[silent] = np.nan
+    parts = {
+        "phase_rest_s": np.median(found.rest_s, axis=1),
+        "later_phases_s": np.median(found.later_s, axis=1),
+        "model_s": np.median(found.left_s, axis=1),
+        "twin_s": np.median(twin, axis=1),
+        "twin_weight": weight,
+        "earlier_jobs": belief.same_collection,
+        "interrupted": chance,
+        "slots": found.slots,
+        "if_all_goes_well_s": np.median(left, axis=1),
+        "if_a_node_restarts_s": np.median(left, axis=1) + found.running_age_s,
+    }
+    kept = wanted[places]
+    return Outlook(
+        places[kept],
+        quantiles[kept],
+        belief.any_history[kept],
+        reason[kept],
+        {name: np.where(silent, np.nan, values)[kept] for name, values in parts.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Forecast:
+    """The model's draws at each row: the rest of the phase, those after it, and both."""
+
+    rest_s: Floats
+    later_s: Floats
+    left_s: Floats
+    next_s: Floats
+    log_bytes: Floats
+    slots: Floats
+    running_age_s: Floats
+
+    @classmethod
+    def of(
+        cls,
+        priors: Priors,
+        seen: pd.DataFrame,
+        rows: pd.DataFrame,
+        belief: _Belief,
+        spells: Spells | None,
+        needed: Bools,
+    ) -> _Forecast:
+        mean, covariance = belief.mean.copy(), belief.covariance.copy()
+        values, noise = job_variables(rows)
+        condition(mean, covariance, values, noise)
+        phase = phase_places(rows)
+        before = mean.copy(), covariance.copy()
+        observe_pace(priors, rows, phase, mean, covariance)
+        rest, next_s = rest_by_pace(rows, phase, mean, covariance)
+        rest[phase < 0] = 0.0
+        known = ~np.isnan(values[:, _BYTES])
+        log_bytes = np.where(known, values[:, _BYTES], mean[:, _BYTES])
+        slots, age = np.full(len(rows), np.nan), np.zeros(len(rows))
+        if spells is not None and len(spells):
+            by_tasks = _by_tasks(seen, rows, needed, spells, before, log_bytes)
+            for at, place, found in by_tasks:
+                rest[at], next_s[at] = found.draws[place], found.next_end[place]
+                slots[at], age[at] = found.slots[place], found.running_age_s[place]
+                mean[at], covariance[at] = before[0][at], before[1][at]
+        later = later_phases(rows, phase, mean, covariance, rest)
+        left = np.sort(rest + later, axis=1)
+        return cls(rest, later, left, next_s, log_bytes, slots, age)
+
+
+def _first_of_importing(seen: pd.DataFrame, needed: Bools) -> Ints:
+    """The first snapshot in Importing of each job that is asked for in it."""
+    importing = np.flatnonzero(seen["phase"].eq("Importing").to_numpy(np.bool_))
+    job = seen["job"].to_numpy()
+    jobs, first = np.unique(job[importing], return_index=True)
+    asked = np.isin(jobs, job[importing[needed[importing]]])
+    return np.asarray(importing[first[asked]], np.int64)
+
+
+def _by_tasks(
+    seen: pd.DataFrame,
+    rows: pd.DataFrame,
+    needed: Bools,
+    spells: Spells,
+    belief: tuple[Floats, Floats],
+    log_bytes: Floats,
+) -> list[tuple[Ints, Ints, Any]]:
+    """Of each job in Importing: places in `rows`, those among its snapshots, and what is left."""
+    importing = seen["phase"].eq("Importing").to_numpy(np.bool_)
+    place_of = np.full(len(seen), -1)
+    place_of[needed] = np.arange(len(rows))
+    job, now = seen["job"].to_numpy(), floats(seen, "now_s")
+    found = []
+    for number in np.unique(job[importing & needed]):
+        mine = spells.of_job(int(number))
+        first, stop = np.searchsorted(job, [number, number + 1])
+        snapshots = first + np.flatnonzero(importing[first:stop])
+        if not len(mine):
+            continue
+        wanted = needed[snapshots]
+        at = place_of[snapshots[wanted]]
+        seconds = np.zeros(len(snapshots))
+        size = np.zeros(len(snapshots))
+        seconds[wanted], size[wanted] = belief[0][at, _IMPORTING], log_bytes[at]
+        sd = float(np.sqrt(belief[1][at[0], _IMPORTING, _IMPORTING] + _PACE_SPREAD**2))
+        rest = rest_of_importing(mine, now[snapshots], wanted, PacePrior(seconds, size, sd))
+        found.append((at, np.flatnonzero(wanted), rest))
+    return found
+
+
+def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: Floats) -> Floats:
+    """What is left by the twin at even levels, (rows, draws); NaN where there is none."""
+    found = np.full((len(rows), DRAWS), np.nan)
+    # A job that waits in the queue is compared from the end of its wait on.
+    point = np.maximum(floats(rows, "point"), 1.0)
+    waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
+    still = np.where(waits, 0.0, np.maximum(floats(rows, "still_s"), 0.0))
+    for stretch in stretches:
+        same = stretch.earlier.collection == stretch.collection
+        keys = stretch.earlier.key[same].tolist()
+        courses = [past.courses[key] for key in keys if key in past.courses]
+        if courses:
+            at = stretch.rows
+            mean, spread = twin_logs(courses, point[at], log_bytes[at])
+            found[at] = twin_quantiles(mean, spread, still[at])
+    return found
+
+
+def _mixed(rows: pd.DataFrame, model: Floats, twin: Floats) -> tuple[Floats, Floats]:
+    """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin."""
+    weight = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
+    weight = np.where(np.isnan(twin[:, 0]), 0.0, weight)
+    log = np.log(np.maximum(model, 1e-3))
+    other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
+    mixed = (1 - weight)[:, None] * log + weight[:, None] * other
+    return np.asarray(np.exp(mixed), np.float64), np.asarray(weight, np.float64)

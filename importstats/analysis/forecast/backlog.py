@@ -1,0 +1,234 @@
+"""What has ended, runs and waits in Importing, in units: files that are one task of the server.
+
+Which files form a task is not sent. Files that were handed over together and moved together are
+taken for one *unit*, or for several of the usual size if there are too many of them; files of which
+nothing is known yet are put together as the others are. Tasks are filled up to one size, so the
+usual size is that of the smaller groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
+from importstats.arrays import Floats, Ints
+
+#: A task takes as long as one of so many bytes more: opening, flushing, being asked about.
+OVERHEAD_BYTES: Final = 8e6
+#: With which power of its bytes the time of a task grows.
+POWER: Final = 0.8
+
+# The usual size of a task before any was seen to end or to move.
+_USUAL_BYTES: Final = 3e9
+# Which quantile of the groups is a unit.
+_LOW: Final = 0.25
+# Units that were handed over together and have shown nothing are summed up in so many groups.
+_MOST_GROUPS: Final = 12
+
+
+def log_work(size: Floats) -> Floats:
+    """The logarithm of what the time of a task of this size is proportional to."""
+    return np.asarray(POWER * np.log(size + OVERHEAD_BYTES), np.float64)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Groups of files of one job that ended together, ordered by when that was known.
+
+    Attributes
+    ----------
+    files : ndarray of int64
+    size : ndarray of float64
+        Bytes of all of them.
+    by_s, least_s, most_s : ndarray of float64
+        When it was known; `least_s` and `most_s` bound how long it took, NaN where the start was
+        not seen.
+    typical : ndarray of float64
+        Bytes of a usual unit as known then, see :func:`typical_bytes`.
+    """
+
+    files: Ints
+    size: Floats
+    by_s: Floats
+    least_s: Floats
+    most_s: Floats
+    typical: Floats
+
+    @classmethod
+    def of(cls, spells: Spells) -> Ended:
+        """Of the spells of one job."""
+        done = spells.take(spells.kind == ENDED)
+        key = np.column_stack([done.since_s, done.handed_by_s, np.nan_to_num(done.after_s)])
+        unique, first, code = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        code = code.reshape(-1)
+        files = np.asarray(np.bincount(code, minlength=len(unique)), np.int64)
+        size = np.asarray(np.bincount(code, done.size, len(unique)), np.float64)
+        least = done.after_s[first] - done.handed_by_s[first]
+        most = done.since_s[first] - done.handed_after_s[first]
+        typical = np.ones(len(unique))
+        # All that became known at one time is known at all of it.
+        for stop in np.flatnonzero(np.diff(unique[:, 0], append=np.inf) > 0) + 1:
+            start = np.searchsorted(unique[:, 0], unique[stop - 1, 0])
+            typical[start:stop] = typical_bytes(size[:stop], files[:stop])
+        by = unique[:, 0]
+        return cls(files, size, by, np.maximum(least, 0.5), np.maximum(most, 1.0), typical)
+
+    @property
+    def units(self) -> Floats:
+        """How many units each group is."""
+        units = np.where(self.typical > 1, np.round(self.size / self.typical), self.files)
+        return np.maximum(units, 1.0)
+
+
+def typical_bytes(size: Floats, files: Ints) -> float:
+    """Bytes of a usual unit by the groups seen so far; 1 where each file is a unit."""
+    if not len(size):
+        return _USUAL_BYTES
+    if np.quantile(files, _LOW) < 2:
+        return 1.0
+    return float(np.quantile(size[files > 1], _LOW))
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What runs and waits at a snapshot; running units are grouped by what they show.
+
+    Attributes
+    ----------
+    age_s, share, step_age_s : ndarray of float64
+        Seconds since it was handed over, the share that is done, and since when that is so.
+    work, count : ndarray of float64
+        Log work of a unit of each group, and how many it has.
+    waiting : ndarray of float64
+        Log work of the units that wait.
+    typical : float
+        Bytes of a usual unit, 1 where each file is one.
+    files, size : float
+        How many files run, and their bytes.
+    """
+
+    age_s: Floats
+    share: Floats
+    step_age_s: Floats
+    work: Floats
+    count: Floats
+    waiting: Floats
+    typical: float
+    files: float
+    size: float
+
+    @classmethod
+    def at(cls, spells: Spells, ended: Ended, known: int, now: float) -> Backlog:
+        """Of one job at a time, of whose ends the first `known` were known then."""
+        there = (spells.since_s <= now) & (now < spells.until_s)
+        run = spells.take(there & (spells.kind == WORKS))
+        middle = (run.handed_after_s + run.handed_by_s) / 2
+        handed = np.where(np.isnan(middle), run.handed_by_s, middle)
+        step = np.fmax((run.after_s + run.since_s) / 2, handed)
+        step = np.where(run.share > 0, step, handed)
+        unique, code = np.unique(
+            np.column_stack([handed, run.share, step]), axis=0, return_inverse=True
+        )
+        code = code.reshape(-1)
+        files = np.asarray(np.bincount(code, minlength=len(unique)), np.int64)
+        size = np.bincount(code, weights=run.size, minlength=len(unique))
+        moved = unique[:, 1] > 0
+        typical = typical_bytes(
+            np.concatenate([ended.size[:known], size[moved]]),
+            np.concatenate([ended.files[:known], files[moved]]),
+        )
+        groups = [
+            (*unique[place], *group)
+            for place in range(len(unique))
+            for group in _groups(run.size[code == place], typical, together=moved[place])
+        ]
+        table = np.array(groups).reshape(-1, 5)
+        wait = spells.size[there & (spells.kind == WAITS)]
+        waiting = log_work(_packed(wait, typical)) if len(wait) else wait
+        age, step_age = now - table[:, 0], now - table[:, 2]
+        columns = (age, table[:, 1], step_age, table[:, 3], table[:, 4], waiting)
+        return cls(*columns, typical, float(len(run)), float(run.size.sum()))
+
+    @property
+    def units(self) -> float:
+        """How many units run."""
+        return float(self.count.sum())
+
+    @property
+    def unit_work(self) -> float:
+        """Log work of a usual unit."""
+        if len(self.work):
+            return float(np.average(self.work, weights=self.count))
+        if len(self.waiting):
+            return float(self.waiting.mean())
+        return float(log_work(np.array([max(self.typical, 1e8)]))[0])
+
+
+def _groups(size: Floats, typical: float, *, together: bool) -> list[tuple[float, float]]:
+    """Log work and number of the units that files form which were handed over together."""
+    if together:
+        count = max(round(size.sum() / typical), 1) if typical > 1 else len(size)
+        return [(float(log_work(size.sum() / count)), float(count))]
+    packed = np.sort(log_work(_packed(size, typical)))
+    parts = np.array_split(packed, min(len(packed), _MOST_GROUPS))
+    return [(float(part.mean()), float(len(part))) for part in parts]
+
+
+def _packed(size: Floats, typical: float) -> Floats:
+    """Sizes of the units that files form: small ones together up to the usual size."""
+    small = size < typical / 1.5
+    if not small.any():
+        return size
+    count = max(int(np.ceil(size[small].sum() / typical)), 1)
+    return np.concatenate([size[~small], np.full(count, size[small].sum() / count)])
+
+
+@dataclass(frozen=True)
+class Load:
+    """Files at work at once at successive snapshots of a job, while others waited, and their bytes.
+
+    A slow mean, so that the gaps between one task and the next on its slot count too. Where none
+    has waited yet it is the most so far.
+    """
+
+    files: Floats
+    size: Floats
+
+    @classmethod
+    def of(cls, spells: Spells, now: Floats) -> Load:
+        """Of one job at its snapshots, ascending."""
+        ones = np.ones(len(spells))
+        running = _there(spells, WORKS, ones, now)
+        size = _there(spells, WORKS, spells.size, now)
+        waits = _there(spells, WAITS, ones, now) > 0.5
+        found = np.zeros((len(now), 2))
+        level, most = np.zeros(2), np.zeros(2)
+        for place, at_work in enumerate(np.column_stack([running, size])):
+            if waits[place] and at_work[0] > 0.5:
+                level = at_work if level[0] == 0 else level + _SLOWNESS * (at_work - level)
+            most = np.maximum(most, at_work)
+            found[place] = level if level[0] > 0 else most
+        return cls(found[:, 0], found[:, 1])
+
+    def slots(self, place: int, backlog: Backlog) -> float:
+        """In units."""
+        if backlog.typical <= 1:
+            return max(float(self.files[place]), 1.0)
+        return max(float(self.size[place]) / backlog.typical, 1.0)
+
+
+def _there(spells: Spells, kind: int, weight: Floats, now: Floats) -> Floats:
+    """The sum of the weights of the spells of a kind that had begun and not ended."""
+    of_kind = spells.kind == kind
+    total = np.zeros(len(now))
+    for times, sign in ((spells.since_s[of_kind], 1.0), (spells.until_s[of_kind], -1.0)):
+        order = np.argsort(times, kind="stable")
+        summed = np.append(0.0, np.cumsum(weight[of_kind][order]))
+        total += sign * summed[np.searchsorted(times[order], now, side="right")]
+    return total
+
+
+_SLOWNESS: Final = 0.25

@@ -1,0 +1,153 @@
+"""How long the phases of a job take, by what earlier jobs and its own phases so far have shown.
+
+The logarithms of the times of a job's phases and of its bytes are taken to be jointly normal::
+
+    z = mean + fleet + cluster + collection + job
+
+with one draw of each term for all jobs that can be seen, for those of a cluster, of a collection,
+and for the job alone: a linear mixed model (Laird & Ware, Biometrics 38, 1982) whose covariances
+are the priors. All else is conditioning this normal distribution: on earlier jobs, which is partial
+pooling (Gelman & Hill, Data Analysis Using Regression, 2007, chapter 12), and on what the job
+has shown: phases that are over, and its size. That index building takes a certain multiple of
+importing, or a certain time for each byte, is no rule but follows from the covariances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.forecast.priors import PHASES, Priors
+from importstats.arrays import Bools, Floats, Ints, floats
+
+#: Earlier jobs that are looked at, the nearest ones: more say hardly more and take time.
+MOST_HISTORY: Final = 40
+# After so many further jobs of its collection, an earlier job counts half.
+_HALF_LIFE_JOBS: Final = 5.0
+
+
+def job_bytes(seen: pd.DataFrame) -> Floats:
+    """The size of each row's job: its bytes, else a kilobyte a row; NaN if neither is known."""
+    size = floats(seen, "file_size_bytes")
+    rows = 1024.0 * floats(seen, "total_rows")
+    size = np.where(size > 0, size, np.where(rows > 0, rows, np.nan))
+    known = pd.Series(size).groupby(seen["job"].to_numpy()).ffill()
+    return np.asarray(known.to_numpy(), np.float64)
+
+
+def job_variables(seen: pd.DataFrame) -> tuple[Floats, Floats]:
+    """``z`` as known at each row (NaN: not known), and the variance of what is not exact.
+
+    Both (rows, variables). The time of a border between two phases is uniform within the gap
+    between two snapshots, which has variance ``gap ** 2 / 12``.
+    """
+    took = np.column_stack([floats(seen, f"{phase}_s") for phase in PHASES])
+    gap = np.column_stack([floats(seen, f"{phase}_gap_s") for phase in PHASES])
+    noise = 1e-3 + np.minimum(np.nan_to_num(gap) ** 2 / 12 / (1 + took) ** 2, 2.0)
+    values = np.column_stack([np.log1p(took), np.log(job_bytes(seen))])
+    return values, np.column_stack([noise, np.full(len(seen), 1e-3)])
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Earlier jobs that have ended, ordered by when that was known.
+
+    Attributes
+    ----------
+    key : ndarray of int64
+        Number of each job, of its cluster, and of its collection on that cluster.
+    cluster, collection : ndarray of int64
+        Jobs with equal numbers share a cluster, or a collection of one cluster.
+    ended_s : ndarray of float64
+        When the first snapshot said Completed, in seconds since 1970.
+    variables, noise : ndarray of float64, (jobs, variables)
+        Of :func:`job_variables`, at that snapshot.
+    """
+
+    key: Ints
+    cluster: Ints
+    collection: Ints
+    ended_s: Floats
+    variables: Floats
+    noise: Floats
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def take(self, places: Ints | Bools) -> Earlier:
+        """Some of the jobs."""
+        return Earlier(**{name: column[places] for name, column in vars(self).items()})
+
+    def nearest(self, cluster: int, collection: int, most: int = MOST_HISTORY) -> Earlier:
+        """The `most` jobs that say most of a job there: nearest first, then latest."""
+        order = np.lexsort((self.ended_s, self.collection == collection, self.cluster == cluster))
+        return self.take(np.sort(order[-most:]))
+
+
+def _age_factor(earlier: Earlier) -> Floats:
+    """How much more a job's own variance counts for each later job of its collection."""
+    same = earlier.collection[:, None] == earlier.collection[None, :]
+    later = np.triu(same, 1).sum(axis=1)
+    return np.asarray(2.0 ** (later / _HALF_LIFE_JOBS), np.float64)
+
+
+def given_earlier(
+    priors: Priors, earlier: Earlier, cluster: int, collection: int
+) -> tuple[Floats, Floats]:
+    """Mean and covariance of ``z`` of a job of which nothing was seen yet.
+
+    Parameters
+    ----------
+    priors : Priors
+    earlier : Earlier
+    cluster, collection : int
+        Where the job runs and what it writes to, numbered as in `earlier`.
+
+    Returns
+    -------
+    mean, covariance : ndarray of float64, (variables,) and (variables, variables)
+    """
+    total = priors.fleet + priors.cluster + priors.collection + priors.job
+    if not len(earlier):
+        return priors.mean, total
+    count, size = earlier.variables.shape
+    matrix = np.broadcast_to(priors.fleet, (count, count, size, size)).copy()
+    cross = np.broadcast_to(priors.fleet, (count, size, size)).copy()
+    for codes, code, shared in (
+        (earlier.cluster, cluster, priors.cluster),
+        (earlier.collection, collection, priors.collection),
+    ):
+        matrix += (codes[:, None] == codes[None, :])[..., None, None] * shared
+        cross += (codes == code)[:, None, None] * shared
+    each = np.arange(count)
+    matrix[each, each] += priors.job * _age_factor(earlier)[:, None, None]
+    matrix = matrix.transpose(0, 2, 1, 3).reshape(count * size, count * size)
+    matrix[np.diag_indices(count * size)] += earlier.noise.ravel()
+    known = np.flatnonzero(~np.isnan(earlier.variables.ravel()))
+    cross = cross.reshape(count * size, size)[known]
+    gain = np.linalg.solve(matrix[np.ix_(known, known)], cross).T
+    covariance = total - gain @ cross
+    mean = priors.mean + gain @ (earlier.variables - priors.mean).ravel()[known]
+    return mean, (covariance + covariance.T) / 2
+
+
+def condition(mean: Floats, covariance: Floats, values: Floats, noise: Floats) -> None:
+    """Condition normal distributions in place on direct, independent observations of variables."""
+    for variable in range(values.shape[1]):
+        known = ~np.isnan(values[:, variable])
+        missed = np.where(known, values[:, variable] - mean[:, variable], 0.0)
+        update(mean, covariance, variable, missed, np.where(known, noise[:, variable], np.inf))
+
+
+def update(
+    mean: Floats, covariance: Floats, variable: int | Ints, missed: Floats, variance: Floats
+) -> None:
+    """One scalar step of the Kalman filter; an infinite variance changes nothing."""
+    each = np.arange(len(mean))
+    column = covariance[each, :, variable]
+    gain = column / (covariance[each, variable, variable] + variance)[:, None]
+    mean += gain * missed[:, None]
+    covariance -= gain[:, :, None] * column[:, None, :]

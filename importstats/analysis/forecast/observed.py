@@ -1,0 +1,221 @@
+"""What had been seen of each job by each of its snapshots, as columns that only look back.
+
+Every number here is a function of the snapshot and of earlier ones of the same job. All of it is
+computed column by column, for all jobs at once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.forecast.timeline import timeline
+from importstats.analysis.phase import is_bulk_insert, with_phase
+from importstats.arrays import Bools, Floats, Ints, seconds
+from importstats.names import PHASE_DTYPE, WORK_PHASES
+
+_MODELLED: Final = {
+    "Resharding": "Importing",
+    "Planning": "Sorting",
+    "SortingOrIndexing": "Sorting",
+}
+_ORDER: Final = (*WORK_PHASES[:-1], "Uncommitted", WORK_PHASES[-1], "Completed")
+_PLACE: Final = {name: place for place, name in enumerate(_ORDER)}
+# Servers build a segment's index as soon as it is sorted: its time counts from the first sort on.
+_INDEXES: Final = _PLACE["IndexBuilding"]
+# What one point of progress is in the fraction of a phase (phases span 10 or 30 points); the
+# fraction of Importing is that of rows.
+_RESOLUTION: Final = {"PreImporting": 1 / 30, "Importing": 1e-3}
+
+
+def observe(jobs: pd.DataFrame) -> pd.DataFrame:
+    """What is known at each snapshot of a jobs frame.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+
+    Returns
+    -------
+    DataFrame
+        A :func:`~importstats.analysis.forecast.timeline.timeline` with ``shown_phase``,
+        ``phase`` (as the model knows it) and ``phase_fraction``, and as float64 (NaN: not known):
+
+        ``now_s``
+            ``observed_at`` in seconds since 1970.
+        ``place`` : int64
+            The place of the phase in the order of phases, -1 of one that has none.
+        ``point``
+            How far the job is, as place and fraction together, never less than before: what jobs
+            are compared at.
+        ``<phase>_s``
+            For each of :data:`WORK_PHASES` that is over: how long it took, from the middle
+            between the snapshots around its start to that of its end. A phase that fell between
+            two snapshots is taken for a quarter of the time between them. In place of
+            IndexBuilding stands ``Finishing``, which is Sorting and IndexBuilding together, since
+            a segment's index is built as soon as it is sorted.
+        ``<phase>_gap_s``
+            How far apart these snapshots are, start and end together.
+        ``elapsed_s``
+            Time in the phase so far (from when it was first seen, if it began unseen).
+        ``reached``, ``still_s``
+            The phase's fraction as of its last step, and the time since then (since the phase
+            began, before the first).
+        ``gained``, ``gained_s``
+            How much of the fraction came in steps that were seen, and from the start of the phase
+            to the last of them.
+        ``step``
+            The largest step of the fraction that was seen, at least what a whole number of
+            ``progress`` resolves. 1 until it has moved.
+        ``poll_s``
+            Time since the snapshot before.
+        ``only_imports``
+            As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
+    """
+    rows = with_phase(timeline(jobs))
+    rows = rows.assign(shown_phase=rows["phase"], phase=_modelled(rows))
+    job, now = rows["job"].to_numpy(), seconds(rows)
+    place = _places(rows["phase"])
+    opens = np.append(True, np.diff(job) != 0)[: len(rows)]
+    before = np.where(opens, np.nan, np.append(np.nan, now[:-1])[: len(rows)])
+    first = _first_rows(job, place)
+    start = now - np.where(opens, 0.0, (now - before) / 2)
+    start = np.where(opens, _created(rows, now), start)
+    columns = _durations(job, place, now - before, opens, start, first)
+    fraction = rows["phase_fraction"].to_numpy(dtype=np.float64)
+    columns |= _pace(job, place, now, fraction, opens, start, first)
+    share = np.clip(np.nan_to_num(columns["reached"]), 0, 0.999)
+    point = np.where(place >= 0, place + share, -1.0)
+    furthest = pd.Series(point).groupby(job).cummax()
+    columns["point"] = np.asarray(furthest.to_numpy(), np.float64)
+    return rows.assign(
+        now_s=now,
+        place=place,
+        poll_s=now - before,
+        only_imports=is_bulk_insert(rows),
+        **columns,
+    )
+
+
+def _modelled(rows: pd.DataFrame) -> pd.Series:
+    """The phases as the model knows them: what follows Resharding or Importing is Sorting."""
+    phase = rows["phase"].astype("str")
+    job = rows["job"].to_numpy()
+    resharded = phase.isin(["Resharding", "Planning"]).groupby(job).cummax()
+    phase = phase.where(~(resharded & phase.eq("Importing")), "Sorting")
+    return phase.replace(_MODELLED).astype(PHASE_DTYPE)
+
+
+def _places(phase: pd.Series) -> Ints:
+    names = phase.astype("category")
+    places = [_PLACE.get(str(name), -1) for name in names.cat.categories]
+    return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
+
+
+def _created(rows: pd.DataFrame, now: Floats) -> Floats:
+    """When the job began if the server says so, else the time of the snapshot."""
+    if "create_time" not in rows:
+        return now
+    told = rows["create_time"].to_numpy(dtype="datetime64[us]")
+    created = np.where(np.isnat(told), now, told.astype(np.int64) / 1e6)
+    return np.minimum(created, now)
+
+
+def _first_rows(job: Ints, place: Ints) -> Ints:
+    """Per job and place the first row of it, or the number of rows: (jobs, places)."""
+    jobs = int(job[-1]) + 1 if len(job) else 0
+    first = np.full((jobs, len(_ORDER)), len(job), np.int64)
+    known = np.flatnonzero(place >= 0)[::-1]
+    first[job[known], place[known]] = known
+    return first
+
+
+def _durations(
+    job: Ints, place: Ints, gap: Floats, opens: Bools, start: Floats, first: Ints
+) -> dict[str, Floats]:
+    """Durations of finished phases, from the snapshot that shows their end."""
+    none = len(job)
+    columns = {}
+    # One more than there are rows, so that "never" is a row too.
+    gap, start = np.append(gap, np.nan), np.append(start, np.nan)
+    opens, place = np.append(opens, True), np.append(place, -1)
+    ordinal = np.arange(none)
+    for number, name in enumerate(_ORDER):
+        if name not in WORK_PHASES:
+            continue
+        begin = first[:, number]
+        if number == _INDEXES:
+            begin = np.minimum(begin, first[:, number - 1])
+        end = first[:, number + 1 :].min(axis=1, initial=none)
+        seen = (begin < end) & (end < none) & (~opens[begin] | (name == "Pending"))
+        passed = (begin == none) & (end < none) & ~opens[end]
+        passed &= (place[np.maximum(end - 1, 0)] < number) & (place[np.maximum(end - 1, 0)] >= 0)
+        took = np.where(seen, start[end] - start[begin], np.where(passed, gap[end] / 4, np.nan))
+        width = np.where(seen, gap[end] + np.nan_to_num(gap[begin]), gap[end])
+        width = np.where(seen | passed, width, np.nan)
+        shown = ordinal >= end[job]
+        name = "Finishing" if number == _INDEXES else name
+        columns[f"{name}_s"] = np.where(shown, took[job], np.nan)
+        columns[f"{name}_gap_s"] = np.where(shown, width[job], np.nan)
+    return columns
+
+
+def _pace(
+    job: Ints, place: Ints, now: Floats, fraction: Floats, opens: Bools, start: Floats, first: Ints
+) -> dict[str, Floats]:
+    """Elapsed time and steps of the current phase.
+
+    A fraction is a whole number of points and moves in steps, so it is right only at the moment
+    in which it changes, which lies between two snapshots: paces are taken between changes.
+    """
+    size = len(job)
+    begin = np.where(place >= 0, first[job, np.maximum(place, 0)], np.arange(size))
+    if size:
+        sorts = np.minimum(begin, first[job, _INDEXES - 1])
+        begin = np.where(place == _INDEXES, sorts, begin)
+    unseen = opens[begin] & (place != 0) if size else opens
+    origin = start[begin] if size else start
+    unseen &= origin >= now[begin] if size else opens
+    run = begin * len(_ORDER) + place
+    order = np.lexsort((np.arange(size), run))
+    known = order[~np.isnan(fraction[order])]
+    result = {
+        "elapsed_s": now - origin,
+        "still_s": now - origin,
+        "reached": np.zeros(size),
+        "gained": np.zeros(size),
+        "gained_s": np.zeros(size),
+        "step": np.ones(size),
+    }
+    if not len(known):
+        return result
+    group, at, done = run[known], now[known], fraction[known]
+    head = np.append(True, group[1:] != group[:-1])
+    last_done = np.where(head, 0.0, np.append(0.0, done[:-1]))
+    # Where a phase was not seen to begin, its steps count from first sight.
+    late = head & unseen[known]
+    base = (
+        pd.Series(np.where(late, done, 0.0)).groupby(group).transform("first").to_numpy(np.float64)
+    )
+    begins = pd.Series(np.where(late, at, origin[known]))
+    base_at = begins.groupby(group).transform("first").to_numpy(np.float64)
+    changed = (done != last_done) & ~late
+    changed |= head & late
+    before = np.where(head, base_at, np.append(0.0, at[:-1]))
+    when = np.where(changed & ~late, (before + at) / 2, base_at)
+    last = np.maximum.accumulate(np.where(changed | head, np.arange(len(known)), 0))
+    jump = np.where(changed & ~head, np.maximum(done - last_done, 0.0), 0.0)
+    jump = np.where(head & ~late, done, jump)
+    step = pd.Series(jump).groupby(group).cummax().to_numpy(np.float64)
+    names = np.array([_RESOLUTION.get(name, 0.1) for name in _ORDER])
+    step = np.where(step > 0, np.maximum(step, names[np.maximum(place[known], 0)]), 1.0)
+    reached = np.where(changed[last] | (head[last]), done[last], 0.0)
+    result["reached"][known] = reached
+    result["still_s"][known] = at - when[last]
+    result["gained"][known] = np.maximum(reached - base, 0.0)
+    result["gained_s"][known] = np.maximum(when[last] - base_at, 0.0)
+    result["step"][known] = step
+    return result

@@ -1,0 +1,140 @@
+"""The rest of the current phase by its pace, and the phases after it, as draws.
+
+The time of the current phase as a whole is one variable of the levels; its pace is one more
+observation of it. The rest and the later phases are correlated log-normals, whose sum has no
+formula: it is drawn, at points of a low-discrepancy sequence.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.forecast.chance import DRAWS, even_points, normal_cdf, normal_quantile
+from importstats.analysis.forecast.levels import update
+from importstats.analysis.forecast.priors import PHASES, Priors
+from importstats.arrays import Bools, Floats, Ints, floats
+
+_COUNT: Final = len(PHASES)
+_SORTING: Final = PHASES.index("Sorting")
+_FINISHING: Final = PHASES.index("Finishing")
+# The first dimension is for the current phase, one more is for each phase.
+_POINTS: Final = even_points(DRAWS, 1 + _COUNT)
+_CURRENT: Final = _POINTS[None, :, 0]
+_LATER: Final = normal_quantile(_POINTS[:, 1:]).T
+_LONGEST_LOG: Final = 18.0
+
+
+def phase_places(seen: pd.DataFrame) -> Ints:
+    """The place of each row's phase in :data:`PHASES`, or -1."""
+    names = seen["phase"].astype("category")
+    named = names.cat.categories.astype("str")
+    places = pd.Index(PHASES).get_indexer(named.where(named != "IndexBuilding", "Finishing"))
+    return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
+
+
+def current_variable(phase: Ints) -> Ints:
+    """The variable whose rest is the rest of the phase: of Sorting it is Finishing."""
+    return np.where(phase == _SORTING, _FINISHING, phase)
+
+
+def observe_pace(
+    priors: Priors, seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats
+) -> None:
+    """Condition in place on the pace of the current phase so far.
+
+    A phase of which a part `f` was seen done in a time `s` takes ``s / f``; the variance of its
+    logarithm is ``v (1 - f) / f`` for `v` of :attr:`Priors.pace_variance`: none once it is done,
+    and without bound at its beginning (ours; the sum of many parts of like variance).
+    """
+    gained, took = floats(seen, "gained"), floats(seen, "gained_s")
+    moved = (gained > 0) & (took > 0) & (phase >= 0)
+    place = np.maximum(phase, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        whole = np.where(moved, np.log1p(took / gained), 0.0)
+        part = priors.pace_variance[place] * (1 - gained) / gained + 0.003
+        poll = np.nan_to_num(floats(seen, "poll_s"))
+        part = part + np.minimum((poll / np.maximum(took, 1e-9)) ** 2 / 12, 2.0)
+    each = np.arange(len(seen))
+    missed = np.where(moved, whole - mean[each, place], 0.0)
+    update(mean, covariance, place, missed, np.where(moved, part, np.inf))
+
+
+def rest_by_pace(
+    seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats
+) -> tuple[Floats, Floats]:
+    """Draws of the rest of the current phase and of the time from a step to the next.
+
+    Both in seconds, (rows, draws).
+
+    A fraction moves in steps; between two it is taken to move on at the pace of the estimate. That
+    the next step is overdue makes the phase slower than it looked: its time is conditioned on
+    being longer than what has passed.
+    """
+    each, place = np.arange(len(seen)), np.maximum(current_variable(phase), 0)
+    # The share of Sorting that is done is none of Finishing.
+    sorts = phase == _SORTING
+    moved = (floats(seen, "gained") > 0) & ~sorts
+    reached = np.clip(np.nan_to_num(floats(seen, "reached")), 0.0, 0.999)
+    left = 1 - reached
+    left = np.where(sorts, 1.0, left)
+    step = np.minimum(np.where(moved, floats(seen, "step"), 1.0), left)
+    still = np.maximum(floats(seen, "still_s"), 0.0)
+    still = np.where(sorts, floats(seen, "elapsed_s"), still)
+    middle = mean[each, place]
+    sd = np.sqrt(np.maximum(covariance[each, place, place], 1e-6))
+    least = np.log1p(still / step)
+    below = normal_cdf((least - middle) / sd)[:, None]
+    whole = middle[:, None] + sd[:, None] * normal_quantile(below + (1 - below) * _CURRENT)
+    # In the far tail the table of the normal distribution ends.
+    whole = np.maximum(whole, least[:, None] + 1e-2 * (1 + _CURRENT))
+    whole = np.expm1(whole)
+    return np.maximum(whole * left[:, None] - still[:, None], 1e-3), whole * step[:, None]
+
+
+def later_phases(
+    seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats, rest: Floats
+) -> Floats:
+    """Draws of the time of all phases after the current one, given draws of the rest of it."""
+    phase = current_variable(phase)
+    each, place = np.arange(len(seen)), np.maximum(phase, 0)
+    # Before PreImporting no phase is current, and none is conditioned on.
+    none = (phase < 0)[:, None]
+    variance = np.maximum(covariance[each, place, place], 1e-6)
+    # What was done before the first sight is not in the elapsed time.
+    before = np.clip(np.nan_to_num(floats(seen, "reached") - floats(seen, "gained")), 0, 0.95)
+    elapsed = np.maximum(floats(seen, "elapsed_s"), 0.0)[:, None]
+    current = np.log1p((elapsed + rest) / (1 - before)[:, None])
+    away = np.where(none, 0.0, current - mean[each, place][:, None])
+    away = np.clip(away, -3.0, 3.0)
+    slope = np.where(none, 0.0, covariance[each, :_COUNT, place] / variance[:, None])
+    others = covariance[:, :_COUNT, :_COUNT] - (
+        slope[:, :, None] * covariance[each, place, :_COUNT][:, None, :]
+    )
+    others[:, np.arange(_COUNT), np.arange(_COUNT)] += 1e-6
+    factor = np.linalg.cholesky(_positive(others))
+    total = np.zeros_like(rest)
+    for later in range(_COUNT):
+        ahead = _ahead(seen, phase, later)[:, None]
+        if later == _SORTING or not ahead.any():
+            continue
+        value = mean[:, later, None] + slope[:, later, None] * away
+        value = value + factor[:, later, :] @ _LATER
+        took = np.maximum(np.expm1(np.minimum(value, _LONGEST_LOG)), 0.0)
+        total += np.where(ahead, took, 0.0)
+    return total
+
+
+def _ahead(seen: pd.DataFrame, phase: Ints, later: int) -> Bools:
+    only = seen["only_imports"].to_numpy(np.bool_)
+    comes = ~only | np.full(len(seen), PHASES[later] == "Importing")
+    return np.asarray(comes & (later > phase), np.bool_)
+
+
+def _positive(covariance: Floats) -> Floats:
+    """The nearest covariance whose eigenvalues are positive, should rounding have made one not."""
+    values, vectors = np.linalg.eigh((covariance + covariance.transpose(0, 2, 1)) / 2)
+    values = np.maximum(values, 1e-6)
+    return np.asarray((vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1), np.float64)

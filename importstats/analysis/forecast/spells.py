@@ -1,0 +1,141 @@
+"""The spells of each file: for how long it was seen to wait, to work at one share, or ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.samples import FileSamples
+from importstats.analysis.spans import Steps
+from importstats.arrays import Bools, Floats, Ints, ends, floats, seconds, starts
+from importstats.names import JOB_KEY
+
+WAITS: Final = 0
+WORKS: Final = 1
+ENDED: Final = 2
+
+
+@dataclass(frozen=True)
+class Spells:
+    """One row per spell of a file, ordered by job, file and time.
+
+    Times are seconds since 1970; NaN is not known, infinity is not yet. So the state of every file
+    at any time is that of the spell that had begun and not ended then.
+
+    Attributes
+    ----------
+    job : ndarray of int64
+        The row's job, as in the timeline.
+    kind : ndarray of int64
+        :data:`WAITS`, :data:`WORKS` or :data:`ENDED`.
+    size : ndarray of float64
+        Bytes, else a kilobyte a row, else a kilobyte.
+    share : ndarray of float64
+        How much of a file at work is imported, 0 to 1.
+    after_s, since_s : ndarray of float64
+        The last snapshot before it, or the server's time of the end if that is later, and the
+        first that saw it; `after_s` is NaN if there was none before.
+    until_s : ndarray of float64
+        The snapshot that saw the next spell.
+    handed_after_s, handed_by_s : ndarray of float64
+        Between which snapshots it was handed to a node, of a file at work and of one that ended.
+    back : ndarray of bool
+        Whether it waits, or begins anew, after it was at work.
+    """
+
+    job: Ints
+    kind: Ints
+    size: Floats
+    share: Floats
+    after_s: Floats
+    since_s: Floats
+    until_s: Floats
+    handed_after_s: Floats
+    handed_by_s: Floats
+    back: Bools
+
+    def __len__(self) -> int:
+        return len(self.job)
+
+    def take(self, places: Ints | Bools | slice) -> Spells:
+        """Some of the rows."""
+        return Spells(**{name: column[places] for name, column in vars(self).items()})
+
+    def of_job(self, job: int) -> Spells:
+        """Those of one job."""
+        return self.take(slice(*np.searchsorted(self.job, [job, job + 1])))
+
+    @classmethod
+    def of(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
+        """Of a timeline and the details frame of its jobs, as runs or single snapshots."""
+        samples = FileSamples.of(details)
+        steps = Steps.of(samples, np.arange(len(samples.key)), samples.key)
+        over = steps.done | (steps.at_work & (steps.fraction >= 1))
+        kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
+        share = np.where(kind == WORKS, steps.fraction, 0.0)
+        opens = steps.first | steps.back
+        opens[1:] |= (np.diff(kind) != 0) | (np.diff(share) != 0)
+        begin = np.flatnonzero(opens)
+        key, kind, share, back = (v[begin] for v in (steps.unit, kind, share, steps.back))
+        since = steps.time[begin] / 1e6
+        first = np.diff(key, prepend=-1) != 0
+        job = _timeline_jobs(seen, samples)[samples.job[key]]
+        after = _snapshot_before(seen, job, since)
+        until = np.where(np.append(first[1:], True)[: len(key)], np.inf, np.append(since[1:], 0.0))
+        # Handed over where work, or an end without it, follows a wait or an earlier attempt.
+        idle = first | back | (np.append(WAITS, kind[:-1])[: len(key)] == WAITS)
+        source = np.maximum.accumulate(np.where((kind != WAITS) & idle, np.arange(len(key)), 0))
+        handed_after, handed_by = after[source], since[source]
+        # A completion is written in whole seconds, and a little after the work is done.
+        told = steps.complete_time[begin]
+        inside = (kind == ENDED) & (told >= after) & (told <= since)
+        after = np.where(inside, np.maximum(after, told - _WRITTEN_LATE_S), after)
+        spells = cls(
+            job=job,
+            kind=kind.astype(np.int64),
+            size=_sizes(samples)[key],
+            share=share.astype(np.float64),
+            after_s=after,
+            since_s=since,
+            until_s=until,
+            handed_after_s=handed_after,
+            handed_by_s=handed_by,
+            back=back.astype(np.bool_),
+        )
+        order = np.argsort(job, kind="stable")
+        return spells.take(order[job[order] >= 0])
+
+
+# The coordinator asks every two seconds, and writes its own time then.
+_WRITTEN_LATE_S: Final = 5.0
+
+
+def _timeline_jobs(seen: pd.DataFrame, samples: FileSamples) -> Ints:
+    """Per job of the samples its number in the timeline, or -1."""
+    known = seen.drop_duplicates("job")
+    index = pd.MultiIndex.from_frame(known[JOB_KEY].astype("str"))
+    found = index.get_indexer(pd.MultiIndex.from_frame(samples.jobs[JOB_KEY].astype("str")))
+    return np.where(found >= 0, known["job"].to_numpy()[found], -1).astype(np.int64)
+
+
+def _snapshot_before(seen: pd.DataFrame, job: Ints, at: Floats) -> Floats:
+    """The time of the last snapshot of a job before a time; NaN if there is none."""
+    now, jobs = seconds(seen), seen["job"].to_numpy()
+    if not len(now) or not len(at):
+        return np.full(len(at), np.nan)
+    origin = now.min()
+    span = float(max(now.max(), at.max()) - origin) + 10.0
+    place = np.searchsorted(jobs * span + (now - origin), job * span + (at - origin) - 1e-3) - 1
+    inside = (place >= 0) & (jobs[np.maximum(place, 0)] == job)
+    return np.where(inside, now[np.maximum(place, 0)], np.nan)
+
+
+def _sizes(samples: FileSamples) -> Floats:
+    """Per file its bytes, else a kilobyte a row, else a kilobyte."""
+    last = samples.row[ends(starts(samples.key), len(samples.key))]
+    size = floats(samples.frame, "file_size_bytes")[last]
+    rows = floats(samples.frame, "total_rows")[last]
+    return np.where(size > 0, size, np.where(rows > 0, rows * 1024.0, 1024.0))

@@ -1,0 +1,90 @@
+"""What was left of earlier jobs of the collection at the point where this job is now.
+
+A forecast of its own, which assumes nothing of phases or files: each earlier job says how long it
+still took from the point that this job came to last, scaled by the bytes of both. It and the model
+are mixed geometrically, quantile by quantile; which of them counts more depends on the phase.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from importstats.analysis.forecast.chance import DRAWS, normal_cdf, normal_quantile
+from importstats.analysis.forecast.past import Course
+from importstats.arrays import Floats
+
+#: How much the twin counts in each phase; the rest is the model's.
+WEIGHT: Final = {
+    "Pending": 0.3,
+    "PreImporting": 0.75,
+    "Importing": 0.7,
+    "Sorting": 0.88,
+    "IndexBuilding": 0.15,
+}
+
+# The spread of the logarithm between two jobs of a collection, and how many jobs it weighs as.
+_SPREAD: Final = 0.35
+_SPREAD_WEIGHT: Final = 2.0
+_HALF_LIFE_JOBS: Final = 5.0
+_SIZE_POWER: Final = 0.9
+_LEAST_SPREAD: Final = 0.05
+_LEVELS: Final = ((np.arange(DRAWS) + 0.5) / DRAWS)[None, :]
+
+
+def twin_logs(courses: list[Course], point: Floats, log_bytes: Floats) -> tuple[Floats, Floats]:
+    """Mean and spread of the log of what was left when earlier jobs came to these points.
+
+    Parameters
+    ----------
+    courses : list of Course
+        Of the collection, the latest last; at least one.
+    point, log_bytes : ndarray of float64
+        Of the job at hand.
+
+    Returns
+    -------
+    mean, spread : ndarray of float64
+    """
+    logs = np.empty((len(courses), len(point)))
+    for place, course in enumerate(courses):
+        left = np.interp(point, course.point, course.left_s)
+        ratio = log_bytes - course.log_bytes
+        logs[place] = np.log(left) + _SIZE_POWER * np.where(np.isnan(ratio), 0.0, ratio)
+    age = np.arange(len(courses))[::-1]
+    weight = 2.0 ** (-age / _HALF_LIFE_JOBS)
+    middle = _weighted_median(logs, weight)
+    total = weight.sum()
+    square = (weight[:, None] * (logs - middle) ** 2).sum(axis=0)
+    square = (square + _SPREAD_WEIGHT * _SPREAD**2) / (total + _SPREAD_WEIGHT)
+    return middle, np.sqrt(square * (1 + 1 / total))
+
+
+def _weighted_median(values: Floats, weight: Floats) -> Floats:
+    """Per column, the middle of the values by weight, between two values where need be."""
+    order = np.argsort(values, axis=0)
+    ranked = np.take_along_axis(values, order, axis=0)
+    mass = weight[order]
+    centre = (np.cumsum(mass, axis=0) - mass / 2) / weight.sum()
+    below = np.clip((centre < 0.5).sum(axis=0) - 1, 0, len(values) - 1)
+    above = np.minimum(below + 1, len(values) - 1)
+    each = np.arange(values.shape[1])
+    low, high = centre[below, each], centre[above, each]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        part = np.where(high > low, np.clip((0.5 - low) / (high - low), 0, 1), 0.0)
+    first = ranked[below, each]
+    return np.asarray(first + part * (ranked[above, each] - first), np.float64)
+
+
+def twin_quantiles(mean: Floats, spread: Floats, still_s: Floats) -> Floats:
+    """What is left at even levels, (rows, draws), if the point was reached `still_s` ago.
+
+    The time from that point on is log-normal, and longer than what has passed of it.
+    """
+    middle, sd = mean[:, None], np.maximum(spread, _LEAST_SPREAD)[:, None]
+    least = np.log(np.maximum(still_s, 1e-3))[:, None]
+    below = normal_cdf((least - middle) / sd)
+    whole = middle + sd * normal_quantile(below + (1 - below) * _LEVELS)
+    whole = np.exp(np.maximum(whole, least + 1e-2 * (1 + _LEVELS)))
+    return np.asarray(np.maximum(whole - still_s[:, None], 1e-3), np.float64)
