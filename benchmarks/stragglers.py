@@ -28,7 +28,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.lateness import late_stragglers, spark_speculation, stragglers
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.speculation import late_stragglers, spark_speculation
 from importstats.simulator import (
     FAMILIES,
     ClusterSpec,

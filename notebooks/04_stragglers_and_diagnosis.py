@@ -24,7 +24,7 @@ import pandas as pd
 
 import importstats
 from importstats import datasets, plots
-from importstats.analysis.lateness import spark_speculation
+from importstats.analysis.speculation import spark_speculation
 
 pd.set_option("display.precision", 2, "display.max_colwidth", 120)
 

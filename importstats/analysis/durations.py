@@ -18,7 +18,7 @@ from typing import Final
 
 import numpy as np
 
-from importstats.arrays import Floats, Ints, ends, starts
+from importstats.arrays import Bools, Floats, Ints, ends, starts, summed
 
 #: The share of errors that are of the slow kind, by how much they are longer (as a logarithm), and
 #: their scatter. Ours: a task that hangs or goes back takes some three times its time.
@@ -35,11 +35,13 @@ _PRIOR_PACES: Final = 13
 # Tasks of a job that are looked at: more add nothing to what is known of their median.
 _MOST_TASKS: Final = 400
 _LEAST_S: Final = 0.5
+# How far jobs of one collection, and of one cluster, lie apart.
+_APART: Final = (0.3, 0.8)
 
 
 @dataclass(frozen=True)
 class PacePrior:
-    """What is known of a job's pace, log(seconds per byte), before any of its tasks has ended.
+    """What is known of log(seconds per byte) of a typical task before any of its job has ended.
 
     The shipped one is that of a file at 25 MB/s, give or take a factor of three.
     """
@@ -60,6 +62,10 @@ class Durations:
         Per job, the most likely.
     ended : ndarray of int64
         Per job, how many tasks have ended.
+    pooled : ndarray of bool
+        Per job, whether other jobs told what its prior is.
+    log_typical : ndarray of float64
+        Per job, the mean of log(bytes).
     """
 
     paces: Floats
@@ -67,12 +73,20 @@ class Durations:
     scatter: Floats
     fixed_bytes: Floats
     ended: Ints
+    pooled: Bools
+    log_typical: Floats
 
     @property
     def pace(self) -> Floats:
         """Per job, the mean of log(seconds per byte)."""
         mean: Floats = (self.paces * self.weights).sum(axis=1)
         return mean
+
+    @property
+    def whole_pace(self) -> Floats:
+        """Per job, log(seconds per byte) of a typical task, its fixed part included."""
+        typical = np.exp(self.log_typical)
+        return np.asarray(self.pace + np.log(typical + self.fixed_bytes + 1.0) - self.log_typical)
 
     @property
     def pace_sd(self) -> Floats:
@@ -107,6 +121,7 @@ def fit_durations(
     most_s: Floats,
     prior_mean: Floats | None = None,
     prior_sd: Floats | None = None,
+    pooled: Bools | None = None,
 ) -> Durations:
     """The posterior of the durations of each job's tasks.
 
@@ -122,13 +137,15 @@ def fit_durations(
         Between which its duration lies; `most_s` is infinite while it runs.
     prior_mean, prior_sd : ndarray of float64, optional
         Per job, of log(seconds per byte); by default :class:`PacePrior`.
+    pooled : ndarray of bool, optional
+        Per job, whether that prior is from other jobs, see :func:`pooled_prior`.
 
     Examples
     --------
     >>> took = np.array([10.0, 11.0, 9.0, 10.5])
     >>> known = fit_durations(np.zeros(4, int), 1, np.full(4, 1e9), took - 1, took + 1)
-    >>> known.median_s(np.zeros(1, int), np.array([2e9])).round().tolist()
-    [20.0]
+    >>> known.median_s(np.zeros(1, int), np.array([1e9])).round().tolist()
+    [10.0]
     """
     shipped = PacePrior()
     mean = np.full(jobs, shipped.mean) if prior_mean is None else prior_mean
@@ -142,10 +159,15 @@ def fit_durations(
     best = np.full(jobs, -np.inf)
     scatter, fixed = np.full(jobs, _SCATTERS[2]), np.full(jobs, _FIXED_BYTES[1])
     posterior = np.zeros(paces.shape)
-    width = np.gradient(paces, axis=1)
-    prior = np.log(np.maximum(width, 1e-12)) - 0.5 * ((paces - mean[:, None]) / sd[:, None]) ** 2
+    log_width = np.log(np.maximum(np.gradient(paces, axis=1), 1e-12))
+    log_typical = summed(job, np.log(size + 1.0), jobs) / np.maximum(
+        np.bincount(job, minlength=jobs), 1
+    )
     for f, extra in enumerate(_FIXED_BYTES):
         offset = np.log(size + extra + 1.0)
+        # The prior is of what a typical task takes, whatever part of it is fixed.
+        whole = paces + (np.log(np.exp(log_typical) + extra) - log_typical)[:, None]
+        prior = log_width - 0.5 * ((whole - mean[:, None]) / sd[:, None]) ** 2
         for s, spread in enumerate(_SCATTERS):
             logs = grid_log_likelihood(low - offset, high - offset, paces[job], spread)
             total = prior + _LOG_SCATTER_PRIOR[s] + _LOG_FIXED_PRIOR[f]
@@ -155,8 +177,36 @@ def fit_durations(
             best = np.where(better, top, best)
             scatter, fixed = np.where(better, spread, scatter), np.where(better, extra, fixed)
             posterior[better] = total[better]
+    known = np.zeros(jobs, np.bool_) if pooled is None else pooled
     weights = np.exp(posterior - posterior.max(axis=1, keepdims=True))
-    return Durations(paces, weights / weights.sum(axis=1, keepdims=True), scatter, fixed, ended)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return Durations(paces, weights, scatter, fixed, ended, known, log_typical)
+
+
+def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools]:
+    """The prior of each job's pace from the other jobs of its groups, and whether there are any.
+
+    Parameters
+    ----------
+    known : Durations
+        Of all jobs, each fitted on its own.
+    groups : ndarray of int64
+        Per job, the numbers of its groups, the closest kind first (collection, then cluster). Jobs
+        of one collection lie some 0.3 apart (as a logarithm), of one cluster 0.8 (ours).
+    """
+    shipped = PacePrior()
+    count = len(known.ended)
+    mean, sd = np.full(count, shipped.mean), np.full(count, shipped.sd)
+    pooled = np.zeros(count, np.bool_)
+    for group, apart in reversed(list(zip(groups, _APART, strict=True))):
+        weight = np.where(known.ended > 0, 1 / (known.pace_sd**2 + apart**2), 0.0)
+        others = np.bincount(group, weight)[group] - weight
+        total = np.bincount(group, weight * known.whole_pace)[group] - weight * known.whole_pace
+        some = others > 1e-9
+        mean = np.where(some, total / np.where(some, others, 1.0), mean)
+        sd = np.where(some, np.sqrt(apart**2 + 1 / np.where(some, others, 1.0)), sd)
+        pooled |= some
+    return mean, sd, pooled
 
 
 def grid_log_likelihood(low: Floats, high: Floats, paces: Floats, scatter: float) -> Floats:

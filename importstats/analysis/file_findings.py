@@ -8,13 +8,23 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.ages import Ages
 from importstats.analysis.job_history import MINUTE, Finding, JobHistory
-from importstats.analysis.lateness import Tasks, stragglers
+from importstats.analysis.lateness import Limits, straggler_table
+from importstats.analysis.ranking import rank_files
+from importstats.analysis.silence import collapse_since, silence
+from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration, format_percent
 
-_US: Final = 1e6
+# From when on files that wait while none is at work are a warning.
+_NO_SLOT_S: Final = 4 * MINUTE
+# What holds a job up must do so for so long, and for such a share of its time.
+_HOLDS_UP_S: Final = 2 * MINUTE
+_HOLDS_UP_SHARE: Final = 0.1
+# A task that takes three times as long as others of its size is hardly ever a healthy one.
+_SURELY_LATE: Final = 3.0
 
 
 def file_findings(
@@ -24,12 +34,13 @@ def file_findings(
     collapse_factor: float,
 ) -> list[Finding | None]:
     """The findings that need details."""
-    tasks = Tasks(details, at)
-    files = stragglers(details, at)
+    ages = Ages.of(details, at)
+    spans = ages.spans
+    files = straggler_table(ages, Limits())
     of_file = dict(iter(files.groupby(JOB_KEY, observed=True)))
     numbers = {
         (str(key[0]), str(key[1])): number
-        for number, key in enumerate(tasks.samples.jobs.itertuples(index=False, name=None))
+        for number, key in enumerate(spans.samples.jobs.itertuples(index=False, name=None))
     }
     found: list[Finding | None] = []
     for job in histories:
@@ -37,152 +48,161 @@ def file_findings(
         if mine is None or number is None:
             continue
         found += [
-            _no_free_slot(job, tasks, number),
+            _no_free_slot(job, spans, number),
+            _stands_still(job, ages, number),
             _one_file_holds_up(job, mine),
-            _throughput_collapsed(job, tasks, mine, number, collapse_factor),
-            *_went_back(job, tasks, number),
+            _throughput_collapsed(job, ages, number, collapse_factor),
+            *_went_back(job, spans, number),
             _wrong_totals(job, mine),
         ]
     return found
 
 
-def _no_free_slot(job: JobHistory, tasks: Tasks, number: int) -> Finding | None:
+def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
+    """Files wait and none is at work."""
     if job.phase != "Importing":
         return None
-    samples = tasks.samples
-    slots = np.flatnonzero(samples.slot_job == number)
-    cell = tasks.slot - slots[0]
-    mine = tasks.job[tasks.task] == number
-    busy = summed(cell[mine], tasks.at_work[mine], len(slots))
-    waits = summed(cell[mine], tasks.queued[mine], len(slots))
-    if busy[-1] or not waits[-1]:
+    mine = spans.job == number
+    waits = int(np.count_nonzero(mine & spans.waits))
+    at_work = mine & ~spans.waits & ~np.isfinite(spans.released_by)
+    if not waits or at_work.any():
         return None
-    moving = np.flatnonzero(busy)
-    since = slots[0] + (moving[-1] + 1 if len(moving) else 0)
-    waited_s = float(samples.slot_time[slots[-1]] - samples.slot_time[since]) / _US
-    if waited_s < max(MINUTE, 3 * job.poll_s):
+    samples, tries = spans.samples, spans.attempts
+    stops = np.concatenate([tries.released_by, tries.back_by])[np.tile(mine[tries.unit], 2)]
+    first = samples.slot_time[np.flatnonzero(samples.slot_job == number)[0]] / 1e6
+    first = min(first, job.phase_since.timestamp())
+    since = max([first, *stops[np.isfinite(stops)]])
+    waited_s = float(spans.now[number] - since)
+    if waited_s < max(MINUTE, job.poll_s):
         return None
     return Finding(
         job,
         "no_free_slot",
-        "warning" if waited_s > 10 * MINUTE else "info",
-        pd.Timestamp(int(samples.slot_time[since]), unit="us", tz="UTC"),
-        f"{int(waits[-1]):,} tasks have waited {format_duration(waited_s)} for a free slot and "
-        "none is at work",
+        "warning" if waited_s >= _NO_SLOT_S else "info",
+        _time(since),
+        f"{waits:,} tasks have waited {format_duration(waited_s)} for a free slot and none is at "
+        "work",
         "Other jobs hold the data nodes' slots, or no data node is up: wait for them, or add "
         "data nodes.",
-        {"waited_s": waited_s, "waiting_tasks": int(waits[-1])},
+        {"waited_s": waited_s, "waiting_tasks": waits},
+    )
+
+
+def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
+    """No task has ended for a time in which many should have, however slow all of them are."""
+    if job.phase != "Importing":
+        return None
+    quiet = silence(ages, number)
+    if quiet is None:
+        return None
+    return Finding(
+        job,
+        "stalled",
+        "warning",
+        _time(quiet.since),
+        f"No file has ended for {format_duration(quiet.lasts_s)}, and of {quiet.running:,} tasks "
+        f"at work some {quiet.due:,.0f} should have",
+        "Look whether the data nodes and the object store are up; if they are, wait: imports go on "
+        "by themselves after a pause.",
+        {
+            "idle_s": quiet.lasts_s,
+            "tasks_at_work": quiet.running,
+            "tasks_due": quiet.due,
+            "chance": quiet.chance,
+            "phase": job.phase,
+        },
     )
 
 
 def _one_file_holds_up(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     if job.phase != "Importing":
         return None
-    at_work = ~files["state"].astype("str").str.lower().isin(["completed", "failed"])
-    late = files[files["is_straggler"] & at_work & (files["delay_s"] > 2 * MINUTE)]
-    phase_s = job.seconds_since(job.phase_since)
-    late = late[late["delay_s"] > 0.1 * phase_s]
+    late = files[files["when"].eq("now") & (files["delay_s"] > _HOLDS_UP_S)]
+    late = late[late["delay_s"] > _HOLDS_UP_SHARE * job.seconds_since(job.phase_since)]
     if not len(late):
         return None
-    worst = late.iloc[int(late["delay_s"].argmax())]
-    verdict = str(worst["verdict"])
+    worst = rank_files(late).iloc[0]
+    verdict, usual_s = str(worst["verdict"]), float(worst["expected_duration_s"])
+    sure = verdict == "stuck" or float(worst["times_usual"]) >= _SURELY_LATE
+    times = f"{worst['times_usual']:.1f} times as long as others of its size"
     why = {
         "big": "has far more bytes than the others",
-        "slow": f"runs at {format_percent(100 * worst['pace'])} of its peers' pace",
-        "retried": f"has gone back {worst['retries']} times",
-        "stuck": f"has not moved for {format_duration(worst['idle_s'])}",
+        "slow": f"takes {times}",
+        "unknown": f"has been at work for {times}, and shows no progress",
+        "goes back": f"has gone back {worst['retries']} times",
+        "stuck": f"shows no end after {format_duration(worst['elapsed_s'])}, and others of its "
+        f"size take {format_duration(usual_s)}",
     }[verdict]
     return Finding(
         job,
         "one_file_holds_up",
-        "info" if verdict == "big" else "warning",
+        "warning" if sure and verdict != "big" else "info",
         worst["started_at"],
         f"{worst['file']} {why}; the import ends {format_duration(worst['delay_s'])} later "
-        + ("even if it goes on now" if verdict == "stuck" else "because of it"),
+        + ("even if it ends now" if verdict == "stuck" else "because of it"),
         {
             "big": "Split such files before the next import.",
             "slow": "Look at the data node that imports it; nothing moves a task to another node.",
-            "retried": "Look for the reason in the data nodes' logs.",
-            "stuck": "Look at the data node that imports it; a restart of the node has it retried.",
+            "unknown": "Look in the log of the data node that imports it whether it is at work.",
+            "goes back": "Look for the reason in the data nodes' logs.",
+            "stuck": "Look in the log of the data node that imports it; a restart of the node has "
+            "it retried.",
         }[verdict],
         {
             "file": str(worst["file"]),
             "verdict": verdict,
             "delay_s": worst["delay_s"],
             "remaining_s": worst["remaining_s"],
-            "pace": worst["pace"],
+            "times_usual": worst["times_usual"],
+            "as_long_p": worst["as_long_p"],
             "stragglers": len(late),
         },
     )
 
 
 def _throughput_collapsed(
-    job: JobHistory, tasks: Tasks, files: pd.DataFrame, number: int, factor: float
+    job: JobHistory, ages: Ages, number: int, factor: float
 ) -> Finding | None:
-    """The most likely time since when tasks do less per second at work, if they do far less.
-
-    What tasks do in their time at work is taken for a Poisson count in units of a step of
-    progress; the likelihood of one change of its rate is greatest where
-    ``w1 log(w1/t1) + w2 log(w2/t2)`` is (Hinkley, Biometrika 1970).
-    """
+    """Since some time far fewer tasks end than should."""
     if job.phase != "Importing":
         return None
-    straggling = tasks.straggling(files)
-    mine = (tasks.job[tasks.task] == number) & ~straggling[tasks.task]
-    slots = np.flatnonzero(tasks.samples.slot_job == number)
-    cell = tasks.slot[mine] - slots[0]
-    normal = tasks.normal_s[tasks.task[mine]]
-    work = np.cumsum(summed(cell, tasks.gain[mine] * normal, len(slots)))
-    run = np.cumsum(summed(cell, tasks.run[mine], len(slots)))
-    if len(slots) < 20 or work[-1] <= 0:
-        return None
-    after_work, after_run = work[-1] - work, run[-1] - run
-    with np.errstate(divide="ignore", invalid="ignore"):
-        before_rate, after_rate = work / run, after_work / after_run
-        likelihood = work * np.log(before_rate) + np.nan_to_num(after_work * np.log(after_rate))
-    time = tasks.samples.slot_time[slots] / _US
-    long_enough = (time[-1] - time > max(5 * MINUTE, 10 * job.poll_s)) & (np.arange(len(time)) > 5)
-    step_s = float(np.median(tasks.step[tasks.job == number] * tasks.normal_s[tasks.job == number]))
-    # As much must have been due since then as shows in several steps of every task at work.
-    with np.errstate(invalid="ignore"):
-        due = after_run * before_rate > 5 * step_s * np.maximum(
-            after_run / np.maximum(time[-1] - time, 1), 1
-        )
-    possible = long_enough & due & (after_run > 0) & np.isfinite(likelihood)
-    if not possible.any():
-        return None
-    change = int(np.argmax(np.where(possible, likelihood, -np.inf)))
-    ratio = float(after_rate[change] / before_rate[change])
-    if not ratio < factor:
+    slump = collapse_since(ages, number, factor)
+    if slump is None:
         return None
     return Finding(
         job,
         "throughput_collapsed",
         "warning",
-        pd.Timestamp(int(tasks.samples.slot_time[slots[change]]), unit="us", tz="UTC"),
-        f"For {format_duration(time[-1] - time[change])} tasks have imported at "
-        f"{format_percent(100 * ratio)} of their speed before",
+        _time(slump.since),
+        f"For {format_duration(slump.lasts_s)} tasks have ended at "
+        f"{format_percent(100 * slump.ratio)} of the usual rate",
         "Look for load on the data nodes and the object store since then.",
-        {"ratio": ratio, "lasts_s": float(time[-1] - time[change])},
+        {"ratio": slump.ratio, "lasts_s": slump.lasts_s, "chance": slump.chance},
     )
 
 
-def _went_back(job: JobHistory, tasks: Tasks, number: int) -> list[Finding]:
+def _time(seconds: float) -> pd.Timestamp:
+    return pd.Timestamp(round(seconds * 1e6), unit="us", tz="UTC")
+
+
+def _went_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
     """Restarts, which take several tasks back at once, and retries, which take one."""
-    back = np.flatnonzero(tasks.back & (tasks.job[tasks.task] == number))
+    moves = spans.moves
+    back = np.flatnonzero(moves.back & (spans.job[moves.unit] == number))
     if not len(back):
         return []
-    slots, where = np.unique(tasks.slot[back], return_inverse=True)
+    per_job = int(np.count_nonzero(spans.job == number))
+    slots, where = np.unique(moves.slot[back], return_inverse=True)
     # A retried task is seen in Retry; a restarted node's are waiting or at work again at once.
-    together = summed(where, ~tasks.in_retry[back], len(slots)).astype(np.int64)
+    together = summed(where, ~moves.retrying[back], len(slots)).astype(np.int64)
     lone = len(back) - together[together >= 2].sum()
     # Where single tasks go back as well, two may do so in the same interval by chance.
     least = 2 if lone == 0 else 3
-    share = together > 0.2 * tasks.slots[number]
-    restarted = (together >= least) & (share | _unlikely(together, lone, tasks, number))
+    share = together > 0.2 * spans.slots[number]
+    restarted = (together >= least) & (share | _unlikely(together, lone, spans, number))
     found = []
-    of_restart = np.isin(tasks.slot[back], slots[restarted])
-    times = tasks.samples.slot_time
+    of_restart = np.isin(moves.slot[back], slots[restarted])
+    times = spans.samples.slot_time
 
     def when(slot: Ints) -> pd.Timestamp:
         return pd.Timestamp(int(times[slot.max()]), unit="us", tz="UTC")
@@ -205,33 +225,33 @@ def _went_back(job: JobHistory, tasks: Tasks, number: int) -> list[Finding]:
         )
     retried = back[~of_restart]
     if len(retried):
-        count = len(np.unique(tasks.task[retried]))
-        many = count >= max(3, 0.1 * tasks.per_job[number])
+        count = len(np.unique(moves.unit[retried]))
+        many = count >= max(3, 0.1 * per_job)
         found.append(
             Finding(
                 job,
                 "retries",
                 "warning" if many and not job.ended else "info",
-                when(tasks.slot[retried]),
-                f"{count} of {tasks.per_job[number]:,} tasks went back {len(retried)} times",
+                when(moves.slot[retried]),
+                f"{count} of {per_job:,} tasks went back {len(retried)} times",
                 "Look for the reason in the data nodes' logs; their work is done again.",
                 {
                     "tasks": count,
                     "times": len(retried),
-                    "all_tasks": int(tasks.per_job[number]),
+                    "all_tasks": per_job,
                 },
             )
         )
     return found
 
 
-def _unlikely(together: Ints, lone: int, tasks: Tasks, number: int) -> Bools:
+def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
     """Whether so many tasks would hardly ever go back in one interval if each did so on its own.
 
     The chance is that of a Poisson count (its Chernoff bound) in any of the job's intervals; where
     no task went back alone, one is taken to have.
     """
-    intervals = np.count_nonzero(tasks.samples.slot_job == number)
+    intervals = np.count_nonzero(spans.samples.slot_job == number)
     usual = max(lone, 1) / intervals
     count = np.maximum(together, 1)
     log_chance = count - usual + count * np.log(usual / count)

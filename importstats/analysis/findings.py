@@ -24,8 +24,9 @@ from importstats.analysis.job_history import (
     JobHistory,
     job_histories,
 )
-from importstats.analysis.standstill import stalled, waiting_for_index
+from importstats.analysis.standstill import stalled, standstills, waiting_for_index
 from importstats.arrays import floats
+from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration
 
 #: What can be found, in the order in which it is told.
@@ -54,6 +55,7 @@ def diagnose(
     details: pd.DataFrame | None = None,
     *,
     at: datetime | pd.Timestamp | None = None,
+    history: pd.DataFrame | None = None,
     retention_s: float = 3 * HOUR,
     gap_polls: float = 5.0,
     stall_factor: float = 5.0,
@@ -99,6 +101,9 @@ def diagnose(
         (``load_jobs(..., gaps=True)``) may be among the jobs.
     at : datetime, optional
         Now. Later rows are not used. By default each job's last snapshot.
+    history : DataFrame, optional
+        A jobs frame of earlier jobs: what was usual for them in each phase. Other jobs among
+        `jobs` are used for that as well.
     retention_s : float
         How long the server remembers a job after its end.
     gap_polls, stall_factor, collapse_factor : float
@@ -133,21 +138,37 @@ def diagnose(
     'dim # is not dim #'
     """
     until = None if at is None else pd.Timestamp(at)
-    history = jobs[jobs["observed_at"].notna()]
+    seen = jobs[jobs["observed_at"].notna()]
     if until is not None:
-        history = history[history["observed_at"] <= until]
-    histories = job_histories(history, until)
+        seen = seen[seen["observed_at"] <= until]
+    histories = job_histories(seen, until)
+    earlier = _earlier(seen, history, until)
+    files_tell = details is not None and len(details) > 0
     found = [
         *(_failed(job) for job in histories),
-        *(stalled(job, stall_factor) for job in histories),
+        *(stalled(job, stall_factor, earlier, files_tell=files_tell) for job in histories),
         *(_waits_for_commit(job) for job in histories),
-        *(waiting_for_index(job) for job in histories),
+        *(waiting_for_index(job, earlier) for job in histories),
         *(_collector_gap(job, gap_polls) for job in histories),
         *(_forgotten_soon(job, retention_s) for job in histories),
     ]
     if details is not None and len(details):
         found += file_findings(histories, details, until, collapse_factor)
     return _table([finding for finding in found if finding is not None])
+
+
+def _earlier(
+    seen: pd.DataFrame, history: pd.DataFrame | None, until: pd.Timestamp | None
+) -> pd.DataFrame:
+    """The longest standstills of the jobs that had completed by then."""
+    known = standstills(seen)
+    if history is None or history.empty:
+        return known
+    if until is not None:
+        history = history[history["observed_at"] <= until]
+    more = standstills(history)
+    both = pd.concat([known, more], ignore_index=True) if len(known) else more
+    return both.drop_duplicates([*JOB_KEY, "phase"], ignore_index=True)
 
 
 def normalised_reason(reason: str) -> str:

@@ -15,15 +15,18 @@ _PRESENT: Final = {
     "stuck": "is stuck",
     "slow": "is slow",
     "big": "is big",
-    "retried": "went back to the queue",
+    "unknown": "shows no end",
+    "goes back": "went back to the queue",
     "waiting": "waits",
+    "waiting behind a batch": "waits behind a batch",
     "failed": "failed",
 }
 _PAST: Final = {
     "stuck": "was stuck",
     "slow": "was slow",
     "big": "was big",
-    "retried": "went back to the queue",
+    "unknown": "took long",
+    "goes back": "went back to the queue",
     "failed": "failed",
 }
 #: What ``matters`` of :func:`rank_files` can be.
@@ -112,7 +115,7 @@ def verdict_text(file: pd.Series[Any] | dict[Hashable, Any]) -> str:
     """
     verdict = str(file["verdict"])
     past = str(file["matters"]) == "was"
-    return f"was {verdict}" if past and verdict != "retried" else verdict
+    return f"was {verdict}" if past and verdict != "goes back" else verdict
 
 
 def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | None = None) -> str:

@@ -279,6 +279,23 @@ class FileSamples:
             shown = np.insert(shown, at, False)
         return Curve.through(key, time, slot, rows, size, shown)
 
+    def clusters(self) -> Ints:
+        """Per job, a number for its server."""
+        return np.asarray(pd.factorize(self.jobs["source_uri"].astype("str"))[0], np.int64)
+
+    def collections(self) -> Ints:
+        """Per job, a number for its server and collection, one of its own where none is named."""
+        count = len(self.jobs)
+        if "collection_name" not in self.frame:
+            return np.arange(count)
+        last = self.row[ends(starts(self.key), len(self.key))]
+        name = np.full(count, -1)
+        names = pd.factorize(self.frame["collection_name"])[0]
+        name[self.job] = names[last]
+        both = self.clusters() * (int(name.max(initial=0)) + 1) + name
+        own = both.max(initial=0) + 1 + np.arange(count)
+        return compact(np.where(name < 0, own, both))
+
     def keys(self) -> pd.DataFrame:
         """The files: their job, ``file_index`` and ``file`` as last seen."""
         columns = [name for name in (*JOB_KEY, "file_index", "file") if name in self.frame]

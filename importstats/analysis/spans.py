@@ -1,10 +1,4 @@
-"""When tasks were handed to a node and when their work ended, as intervals between polls.
-
-The server does not say when a task began, and says nothing of its rows until whole files are
-written. So each time is an interval, from the last poll that saw the state before to the first that
-saw the state after, and of a task that runs is known only that it has *not ended yet*: interval-
-and right-censoring (Klein and Moeschberger, Survival Analysis, 2nd edition, 2003, chapter 3).
-"""
+"""What is known of each task at a time: since when it runs, how long it took, where it stands."""
 
 from __future__ import annotations
 
@@ -15,9 +9,8 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.attempts import Attempts, Steps
 from importstats.analysis.samples import (
-    DONE_STATES,
-    WAITING_STATES,
     FileSamples,
     in_microseconds,
 )
@@ -26,10 +19,8 @@ from importstats.arrays import (
     Bools,
     Floats,
     Ints,
-    count_before,
     ends,
     floats,
-    microseconds,
     starts,
     summed,
 )
@@ -37,180 +28,6 @@ from importstats.arrays import (
 _US: Final = 1e6
 # Rows grow inside files if so many of the tasks that were seen to move have more steps than files.
 _SMOOTH_SHARE: Final = 0.5
-
-
-@dataclass(frozen=True)
-class Attempts:
-    """Every attempt at every unit (a file, or a task by one of its files), in order of time.
-
-    All times are seconds since 1970, NaN where nothing is known.
-
-    Attributes
-    ----------
-    unit : ndarray of int64
-        The file or task, ascending.
-    handed_after, handed_by : ndarray of float64
-        It was handed to a node between the last poll that saw it wait and the first that saw it at
-        work; `handed_after` is NaN if it was at work at the first sight.
-    ended_after, ended_by : ndarray of float64
-        Its work ended between the last poll that saw a part missing and the first that saw all
-        rows, or the server's time of the end if that is earlier; infinite while it has not ended.
-    released_by : ndarray of float64
-        By when the server called it Completed or Failed; infinite before.
-    back_after, back_by : ndarray of float64
-        It went back to the queue between these polls; infinite if it did not.
-    """
-
-    unit: Ints
-    handed_after: Floats
-    handed_by: Floats
-    ended_after: Floats
-    ended_by: Floats
-    released_by: Floats
-    back_after: Floats
-    back_by: Floats
-
-    def last(self, units: int) -> Ints:
-        """The place of each unit's last attempt, -1 where it has none."""
-        found = np.full(units, -1)
-        found[self.unit] = np.arange(len(self.unit))
-        return found
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The samples of some files, up to the first that shows the file's end, and what they show.
-
-    Attributes
-    ----------
-    unit, time, slot : ndarray of int64
-        Per sample its unit, microseconds since 1970, and the place among its job's snapshots.
-    first : ndarray of bool
-        Whether it is the first of its unit.
-    fraction : ndarray of float64
-        How much is done, 0 to 1; of a failed file what it was before it failed.
-    at_work, waits, done, failed, back : ndarray of bool
-        What its state says, and whether it went back since the sample before.
-    complete_time : ndarray of float64
-        The server's time of the end in seconds, NaN where there is none.
-    """
-
-    unit: Ints
-    time: Ints
-    slot: Ints
-    first: Bools
-    fraction: Floats
-    at_work: Bools
-    waits: Bools
-    done: Bools
-    failed: Bools
-    back: Bools
-    complete_time: Floats
-
-    @classmethod
-    def of(cls, samples: FileSamples, chosen: Ints, unit: Ints) -> Steps:
-        """The steps of the samples at `chosen`, whose units are `unit` (ascending)."""
-        done = samples.in_state(*DONE_STATES)[chosen]
-        first = np.diff(unit, prepend=-1) != 0
-        # What a server says of a file after its end is no news: its rows fall to 0 in time.
-        kept = count_before(done, np.flatnonzero(first)) == 0
-        chosen, unit, done, first = chosen[kept], unit[kept], done[kept], first[kept]
-        waits = samples.in_state(*WAITING_STATES, "retry")[chosen]
-        failed = samples.in_state("failed")[chosen]
-        fraction = np.where(done & ~failed, 1.0, samples.share()[chosen])
-        unknown = np.isnan(fraction) | failed
-        place = np.where(unknown & ~first, 0, np.arange(len(fraction)))
-        fraction = np.nan_to_num(fraction[np.maximum.accumulate(place)])
-        before = np.arange(len(unit)) - ~first
-        at_work = ~(waits | done)
-        back = ~first & ~failed & ((fraction < fraction[before]) | (at_work[before] & waits))
-        return cls(
-            unit,
-            samples.time[chosen],
-            samples.slot[chosen],
-            first,
-            fraction,
-            at_work,
-            waits,
-            done,
-            failed,
-            back,
-            _complete_times(samples, chosen),
-        )
-
-    @property
-    def before(self) -> Ints:
-        """Per sample the place of the one before of its unit, itself if it is the first."""
-        return np.arange(len(self.unit)) - ~self.first
-
-    def attempts(self, samples: FileSamples) -> Attempts:
-        """The attempts that these steps show."""
-        before, time = self.before, self.time / _US
-        since = np.where(self.first, _slot_before(samples, self.slot), time[before])
-        begins = (self.at_work | self.done) & (self.first | self.waits[before] | self.back)
-        number = np.cumsum(begins) - 1
-        count = int(begins.sum())
-        whole = (self.done | (self.at_work & (self.fraction >= 1))) & (number >= 0)
-        ended = whole & (begins | ~whole[before])
-        told = np.where(self.done, self.complete_time, np.nan)
-        by = np.where(np.isnan(told), time, np.clip(told, np.nan_to_num(since, nan=-np.inf), time))
-
-        def at(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
-            found = np.full(count, otherwise)
-            places = np.flatnonzero(happens & (number >= 0))[::-1]
-            found[number[places]] = values[places]
-            return found
-
-        # A step back that is at work again at once closes the attempt before the one it begins.
-        back = np.flatnonzero(self.back)
-        closed = number[back] - begins[back]
-        back_by, back_after = np.full(count, np.inf), np.full(count, np.inf)
-        known = closed >= 0
-        back_by[closed[known]] = time[back[known]]
-        back_after[closed[known]] = since[back[known]]
-        lost = np.isfinite(back_by)
-        return Attempts(
-            self.unit[begins],
-            since[begins],
-            time[begins],
-            np.where(lost, np.inf, at(ended, since)),
-            np.where(lost, np.inf, at(ended, by)),
-            at(self.done, by),
-            back_after,
-            back_by,
-        )
-
-
-def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
-    frame, row = samples.frame, samples.row[chosen]
-    if "complete_time" not in frame:
-        return np.full(len(row), np.nan)
-    time, known = microseconds(frame, "complete_time")
-    return np.where(known, time / _US, np.nan)[row]
-
-
-def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
-    """The time of the job's snapshot before, in seconds.
-
-    Before the first it is as long ago as the second is later, if by then no file had moved: the
-    list had just appeared. Else NaN: recording began in the middle.
-    """
-    before = np.maximum(slot - 1, 0)
-    same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
-    since = np.where(same, samples.slot_time[before] / _US, np.nan)
-    opens = starts(samples.slot_job)
-    gap = np.zeros(len(samples.jobs))
-    more = opens[ends(opens, len(samples.slot_job)) > opens]
-    gap[samples.slot_job[more]] = np.diff(samples.slot_time, append=0)[more] / _US
-    at_first = np.zeros(len(samples.slot_job), np.bool_)
-    at_first[opens] = True
-    seen = np.flatnonzero(at_first[samples.slot])
-    moved = (np.nan_to_num(samples.share()[seen]) > 0) | samples.in_state(*DONE_STATES)[seen]
-    fresh = np.ones(len(samples.jobs), np.bool_)
-    fresh[samples.slot_job[samples.slot[seen[moved]]]] = False
-    job = samples.slot_job[slot]
-    guess = samples.slot_time[slot] / _US - gap[job]
-    return np.where(~same & fresh[job], guess, since)
 
 
 @dataclass(frozen=True)
@@ -240,13 +57,17 @@ class Spans:
     first_handed_by : ndarray of float64
         Of the first attempt.
     waits, running, done, failed : ndarray of bool
-        Running is at work with rows missing; done is all rows written, or the end of a failure.
+        Running is at work with rows missing; done is all rows written, or the end of a failure;
+        failed is as last seen.
     fraction, moved_at : ndarray of float64
         How much is done as last seen, and when that last rose (NaN if it never did).
+    rose_after, rose_by : ndarray of float64
+        When the last attempt first had more to show than at its start; NaN if it has not.
     steps, retries : ndarray of int64
         How many parts were seen between nothing and all, and how often it went back.
-    wait_most_s : ndarray of float64
-        How long at most it waited behind tasks that were handed over before it.
+    wait_least_s, wait_most_s : ndarray of float64
+        How long the last attempt waited for its node, behind tasks that were handed over before it
+        and have ended: the least is not 0 only where rows grow inside files.
     attempts : Attempts
         All attempts.
     moves : Steps
@@ -275,8 +96,11 @@ class Spans:
     failed: Bools
     fraction: Floats
     moved_at: Floats
+    rose_after: Floats
+    rose_by: Floats
     steps: Ints
     retries: Ints
+    wait_least_s: Floats
     wait_most_s: Floats
     attempts: Attempts
     moves: Steps
@@ -332,16 +156,22 @@ class Spans:
         moved[moves.unit[rises]] = moves.time[rises] / _US
         handed_after, handed_by = of_last(attempts.handed_after), of_last(attempts.handed_by)
         released = of_last(attempts.released_by)
+        rose_after, rose_by = _first_rise(moves, handed_by, units)
         whole = np.isfinite(of_last(attempts.ended_by))
         at_work = moves.at_work[last]
         stop = np.where(np.isfinite(released), released, now[job])
+        smooth = _smooth(job, jobs, steps, files, once=retries == 0)
+        behind_s = _longest_wait(job, handed_after, handed_by, released, now[job])
+        wait_least, wait_most = _waits(
+            behind_s, handed_by, rose_after, rose_by, inside=smooth[job] & (steps > 0)
+        )
         return cls(
             samples,
             of_file,
             jobs,
             now,
             _most_at_once(job, jobs, handed_by, stop),
-            _smooth(job, jobs, steps, files, once=retries == 0),
+            smooth,
             job,
             files,
             size,
@@ -355,12 +185,15 @@ class Spans:
             moves.waits[last],
             at_work & ~whole,
             whole,
-            moves.failed[last],
+            _failed_at_last(samples, leader),
             moves.fraction[last],
             moved,
+            rose_after,
+            rose_by,
             steps,
             retries,
-            _longest_wait(job, handed_after, handed_by, stop),
+            wait_least,
+            wait_most,
             attempts,
             moves,
         )
@@ -388,6 +221,12 @@ class Spans:
         after = np.where(np.isnan(self.handed_after), -np.inf, self.handed_after)
         most = np.where(self.done, self.ended_by - after, np.inf)
         return np.where(self.begun, np.maximum(most, 0.0), np.nan)
+
+
+def _failed_at_last(samples: FileSamples, leader: Ints) -> Bools:
+    """Whether each unit is Failed as last seen: a failed job takes along those that had ended."""
+    last = ends(starts(samples.key), len(samples.key))
+    return np.asarray(samples.in_state("failed")[last][leader], np.bool_)
 
 
 def _sizes(samples: FileSamples, of_file: Ints, units: int) -> tuple[Floats, Floats]:
@@ -422,11 +261,38 @@ def _smooth(job: Ints, jobs: int, steps: Ints, files: Ints, *, once: Bools) -> B
     return np.bincount(job[many], minlength=jobs) > _SMOOTH_SHARE * of_stepped
 
 
-def _longest_wait(job: Ints, handed_after: Floats, handed_by: Floats, stop: Floats) -> Floats:
+def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Floats]:
+    """When the last attempt of each unit first had more to show than at its start."""
+    before, time = moves.before, moves.time / _US
+    more = np.where(moves.first, moves.fraction > 0, moves.fraction > moves.fraction[before])
+    rises = np.flatnonzero(more & ~moves.waits & (time >= handed_by[moves.unit]))[::-1]
+    after, by = np.full(units, np.nan), np.full(units, np.nan)
+    after[moves.unit[rises]] = time[before[rises]]
+    by[moves.unit[rises]] = time[rises]
+    return after, by
+
+
+def _waits(
+    behind_s: Floats, handed_by: Floats, rose_after: Floats, rose_by: Floats, *, inside: Bools
+) -> tuple[Floats, Floats]:
+    """How long at least and at most each unit waited for its node.
+
+    What has risen has begun before; where rows grow `inside` files, it began just before.
+    """
+    most = np.fmin(behind_s, np.maximum(rose_by - handed_by, 0.0))
+    least = np.where(inside, np.nan_to_num(np.maximum(rose_after - handed_by, 0.0)), 0.0)
+    most = np.where(inside, np.fmax(np.maximum(rose_by - handed_by, 0.0), least), most)
+    return least, np.nan_to_num(most)
+
+
+def _longest_wait(
+    job: Ints, handed_after: Floats, handed_by: Floats, released: Floats, now: Floats
+) -> Floats:
     """How long at most each unit waited behind units of its job that were handed over before it.
 
     A node takes no further task until all of its batch have ended; which node it is nobody says, so
-    it may be that of the last to end among those that were at work then.
+    it may be that of the last to end among those that were at work then. Of those that still are,
+    see :mod:`importstats.analysis.lateness`.
     """
     wait = np.zeros(len(job))
     known = np.flatnonzero(~np.isnan(handed_by))
@@ -435,13 +301,16 @@ def _longest_wait(job: Ints, handed_after: Floats, handed_by: Floats, stop: Floa
     order = known[np.lexsort((handed_by[known], job[known]))]
     base = handed_by[known].min()
     # Jobs apart by more than any time in them, so that one running maximum serves them all.
-    apart = float(max(stop[known].max() - base, 1.0)) * 2
+    apart = float(max(now[known].max() - base, 1.0)) * 2
     shift = job[order] * apart - base
-    latest = np.maximum.accumulate(stop[order] + shift)
+    ended = np.isfinite(released[order])
+    # Of one that runs nothing is known: it counts for no wait, and never hides an earlier job.
+    latest = np.maximum.accumulate(np.where(ended, released[order], handed_by[order]) + shift)
     begins = handed_by[order] + shift
     since = np.where(np.isnan(handed_after[order]), -np.inf, handed_after[order] + shift)
     older = np.searchsorted(begins, np.maximum(since, job[order] * apart - 1), side="right") - 1
     some = (older >= 0) & (job[order[np.maximum(older, 0)]] == job[order]) & np.isfinite(since)
     bound = np.where(some, latest[np.maximum(older, 0)] - begins, 0.0)
-    wait[order] = np.clip(bound, 0.0, stop[order] - handed_by[order])
+    stop = np.where(ended, released[order], now[order])
+    wait[order] = np.clip(bound, 0.0, np.maximum(stop - handed_by[order], 0.0))
     return wait

@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.lateness import Tasks
 from importstats.analysis.phase import job_codes, phases
 from importstats.analysis.rates import throughput
+from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Floats,
     Ints,
@@ -232,17 +232,17 @@ def _of_files(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, An
     count = len(table)
     failed, retries, efficiency = (np.full(count, np.nan) for _ in range(3))
     if details is not None and len(details):
-        tasks = Tasks(details, None)
-        jobs = tasks.samples.jobs
+        spans = Spans.of(details)
+        jobs = spans.samples.jobs
         here = jobs.astype("str").merge(
             table.astype("str").assign(position=np.arange(count)), on=JOB_KEY, how="left"
         )["position"]
         mine = here.notna().to_numpy()
         place = here[mine].to_numpy(np.int64)
-        of_file = tasks.job[tasks.of_file]
-        failed[place] = summed(of_file, tasks.failed[tasks.of_file], len(jobs))[mine]
-        retries[place] = summed(tasks.job, tasks.retries.astype(np.float64), len(jobs))[mine]
-        efficiency[place] = _efficiency(tasks)[mine]
+        of_file = spans.job[spans.of_file]
+        failed[place] = summed(of_file, spans.failed[spans.of_file], len(jobs))[mine]
+        retries[place] = summed(spans.job, spans.retries.astype(np.float64), len(jobs))[mine]
+        efficiency[place] = _efficiency(spans)[mine]
     return {
         "failed_files": _counts(failed),
         "retries": _counts(retries),
@@ -250,15 +250,20 @@ def _of_files(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, An
     }
 
 
-def _efficiency(tasks: Tasks) -> Floats:
+def _efficiency(spans: Spans) -> Floats:
     """Per job, the least time its slots could have needed over the time they took."""
-    work = summed(tasks.job, tasks.at_work_s, tasks.jobs)
-    longest = grouped_quantile(tasks.at_work_s, tasks.job, tasks.jobs, 1.0)
-    least = np.fmax(work / np.maximum(tasks.slots, 1), longest)
-    begun = np.where(tasks.begun, tasks.started / 1e6, np.nan)
-    first = grouped_quantile(begun, tasks.job, tasks.jobs, 0.0)
-    last = grouped_quantile(tasks.stopped / 1e6, tasks.job, tasks.jobs, 1.0)
-    all_ended = summed(tasks.job, tasks.ended & ~tasks.failed, tasks.jobs) == tasks.per_job
+    begin = np.where(
+        np.isnan(spans.handed_after), spans.handed_by, (spans.handed_after + spans.handed_by) / 2
+    )
+    stop = np.where(np.isfinite(spans.released_by), spans.released_by, spans.now[spans.job])
+    at_work = np.where(spans.begun, np.maximum(stop - begin, 0.0), 0.0)
+    work = summed(spans.job, at_work, spans.jobs)
+    longest = grouped_quantile(at_work, spans.job, spans.jobs, 1.0)
+    least = np.fmax(work / np.maximum(spans.slots, 1), longest)
+    first = grouped_quantile(np.where(spans.begun, begin, np.nan), spans.job, spans.jobs, 0.0)
+    last = grouped_quantile(np.where(spans.begun, stop, np.nan), spans.job, spans.jobs, 1.0)
+    per_job = np.bincount(spans.job, minlength=spans.jobs)
+    all_ended = summed(spans.job, spans.done & ~spans.failed, spans.jobs) == per_job
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.minimum(least / (last - first), 1.0)
     return np.where(all_ended & (last > first), share, np.nan)

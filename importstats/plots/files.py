@@ -339,7 +339,7 @@ def with_room(ax: Axes, left: float, end: float, text: str) -> float:
 # Of these an unknown delay is worth a word; a file that failed or waits has none.
 _THIN: Final = {"completed": 0.44}
 _DELAYING: Final = frozenset(
-    {"stuck", "slow", "big", "retried", "was stuck", "was slow", "was big"}
+    {"stuck", "slow", "big", "unknown", "goes back", "was stuck", "was slow", "was big"}
 )
 
 

@@ -76,7 +76,9 @@ VERDICT_COLORS: Final[Mapping[str, str]] = {
     "big": SKY,
     "slow": ORANGE,
     "stuck": VIOLET,
-    "retried": PURPLE,
+    "goes back": PURPLE,
+    "unknown": YELLOW,
+    "waiting behind a batch": ROSE,
     "failed": VERMILLION,
 }
 

@@ -32,7 +32,13 @@ from importstats.text import (
 
 PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}
 SEVERITY_STYLES: Final = {"info": "", "warning": "yellow", "critical": "red"}
-_VERDICT_STYLES: Final = {"slow": "yellow", "stuck": "red", "failed": "red", "retried": "magenta"}
+_VERDICT_STYLES: Final = {
+    "slow": "yellow",
+    "unknown": "yellow",
+    "stuck": "red",
+    "failed": "red",
+    "goes back": "magenta",
+}
 _SLOWEST_FILES: Final = 8
 _LOOKS: Final = 3
 

@@ -1,150 +1,172 @@
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recordings import START, recording
 
-from importstats.analysis.lateness import STRAGGLING, late_stragglers, spark_speculation, stragglers
+from importstats.analysis.lateness import STRAGGLING, stragglers
+from importstats.analysis.speculation import late_stragglers, spark_speculation
 from importstats.arrays import grouped_quantile
-from importstats.simulator import FileSpec, JobSpec, make_shape, simulate_job
-from importstats.store.frames import details_frame, flatten_details
+from importstats.store.frames import flatten_details
 
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 METHODS = [stragglers, spark_speculation, late_stragglers]
-SIZE = 500_000_000
+MB = 10**6
 
 
-def simulated(count=24, task_bytes=SIZE // 2, until=None, every_s=5.0, **special):
-    """A job of equal files, those named by number in `special` (``f3``) with what is said there."""
-    files = [FileSpec((f"{i}.parquet",), SIZE, 100_000) for i in range(count)]
-    for name, change in special.items():
-        place = int(name[1:])
-        files[place] = replace(files[place], **change)
-    job = JobSpec(collection_name="c", files=tuple(files), max_task_bytes=task_bytes, noise=0.05)
-    return simulate_job(job, seed=1, poll_every_s=every_s, until=until)
+def job(spans, until, *, sizes=None, every=30, smooth=False, back=None):
+    """Files that are handed over and end at these seconds, polled until a time.
+
+    `back` are pairs of seconds in which a file waits again. With `smooth` rows grow.
+    """
+    polls = {}
+    for second in range(0, until + 1, every):
+        shown = []
+        for place, (begin, end) in enumerate(spans):
+            gone = any(low <= second < high for low, high in (back or {}).get(place, []))
+            if gone or second < begin:
+                shown.append(None)
+            elif second >= end:
+                shown.append("done")
+            elif smooth:
+                shown.append(int(100 * (second - begin) / (end - begin)))
+            else:
+                shown.append(0)
+        polls[second] = shown
+    ended = {place: end for place, (_, end) in enumerate(spans)}
+    # Sizes of their own, so that files that end together are not taken for one task.
+    sizes = sizes or [100 * MB + place for place in range(len(spans))]
+    return recording(polls, sizes, ended=ended)
 
 
-def details_of(simulation, *, runs=False):
-    return details_frame(simulation.tables(runs=runs)[1])
+def found(details, at=None, **options):
+    at = None if at is None else START + pd.Timedelta(at, "s")
+    return stragglers(details, at, **options).set_index("file_index")
 
 
-def verdicts(found):
-    by_name = found.set_index(found["file"].astype("str"))["verdict"].astype("str")
-    return {int(name.split(".")[0]): verdict for name, verdict in by_name.items()}
+#: Three waves of four files of 120 s or so, each handed over when one before has ended.
+HEALTHY = [
+    (120 * wave + 2 * slot + 1, 120 * (wave + 1) + 2 * slot - 3 * (slot % 2))
+    for wave in range(3)
+    for slot in range(4)
+]
 
 
 def test_a_healthy_job_has_no_stragglers_at_any_time():
-    details = details_of(simulated())
-    for at in details["observed_at"].drop_duplicates().iloc[::6]:
-        assert not stragglers(details, at)["is_straggler"].any()
-    assert set(verdicts(stragglers(details)).values()) == {"done"}
+    details = job(HEALTHY, 390)
+    for at in range(0, 391, 30):
+        assert not found(details, at)["is_straggler"].any(), at
+    assert set(found(details)["verdict"]) == {"done"}
 
 
-@pytest.mark.parametrize(
-    ("change", "verdict"),
-    [
-        ({"slowdown": 4.0}, "slow"),
-        ({"retries": 2}, "retried"),
-        ({"stuck_s": 4000.0}, "stuck"),
-        ({"size_bytes": 6 * SIZE, "rows": 600_000}, "big"),
-    ],
-)
-def test_each_cause_is_named(change, verdict):
-    details = details_of(simulated(f3=change))
-    # Files are sorted by size into tasks, and started in that order.
-    assert {
-        number: named for number, named in verdicts(stragglers(details)).items() if named != "done"
-    } == {3: verdict}
+def test_a_file_that_shows_nothing_for_long_is_unknown_then_stuck_and_was_slow():
+    spans = [*HEALTHY, (1, 2000)]
+    details = job(spans, 2010)
+    files = {at: found(details, at).loc[12] for at in (90, 330, 900, 2010)}
+    assert [str(file["verdict"]) for file in files.values()] == ["ok", "unknown", "stuck", "slow"]
+    assert [str(file["when"]) for file in files.values()] == ["nan", "now", "now", "was"]
+    assert files[330]["as_long_p"] < 0.05
+    # Nobody knows when it ends, but it has held the job up since the others ended.
+    assert np.isnan(files[900]["remaining_s"])
+    assert files[900]["delay_s"] == pytest.approx(900 - 363, abs=30)
+    assert files[2010]["delay_s"] == pytest.approx(2000 - 363, abs=30)
 
 
-def test_a_stuck_file_is_found_while_it_is_stuck_and_has_no_remaining_time():
-    details = details_of(simulated(f3={"stuck_s": np.inf}, until=600))
-    found = stragglers(details)
-    late = found[found["is_straggler"]]
-    assert late["verdict"].tolist() == ["stuck"]
-    assert late["remaining_s"].isna().all()
-    assert late["idle_s"].item() > 300
-    assert late["delay_s"].item() > 300
+def test_a_running_file_has_no_pace_of_zero():
+    file = found(job([*HEALTHY, (1, 2000)], 400)).loc[12]
+    for name in ("pace", "rows_per_s", "bytes_per_s", "idle_s"):
+        assert np.isnan(file[name]), name
 
 
-def test_a_slow_file_delays_the_end_by_what_it_takes_longer():
-    details = details_of(simulated(count=8, every_s=1.0, f3={"slowdown": 4.0}))
-    found = stragglers(details).set_index("verdict")
-    # Eight slots, eight tasks of about 22 s, one of 82 s.
-    assert found.loc["slow", "delay_s"] == pytest.approx(60, abs=10)
-    assert found.loc["slow", "pace"] == pytest.approx(0.25, abs=0.05)
-    assert found.loc["slow", "score"] > 3.5
-    assert found.loc["slow", "bytes_per_s"] == pytest.approx(SIZE / 82, rel=0.15)
-    assert found.loc["slow", "peer_bytes_per_s"] == pytest.approx(SIZE / 22, rel=0.2)
+def test_what_waits_behind_a_late_batch_is_not_to_blame():
+    # Handed over at 130 to the node of the file that hangs; the node takes up nothing more.
+    spans = [*HEALTHY, (1, 9000), (130, 9000)]
+    files = found(job(spans, 900))
+    assert str(files.loc[12, "verdict"]) == "stuck"
+    assert str(files.loc[13, "verdict"]) == "waiting behind a batch"
+    assert not files.loc[13, "is_straggler"]
+
+
+def test_a_big_file_that_all_wait_for_is_big():
+    sizes = [100 * MB + place for place in range(12)] + [700 * MB]
+    spans = [*HEALTHY, (1, 840)]
+    files = found(job(spans, 630, sizes=sizes))
+    assert str(files.loc[12, "verdict"]) == "big"
+    assert files.loc[12, "delay_s"] > 30
+    ended = found(job(spans, 870, sizes=sizes))
+    assert str(ended.loc[12, "verdict"]) == "big"
+    assert str(ended.loc[12, "when"]) == "was"
+
+
+def test_a_big_file_that_nobody_waits_for_is_none():
+    sizes = [100 * MB + place for place in range(12)] + [300 * MB]
+    details = job([*HEALTHY, (1, 340)], 390, sizes=sizes)
+    for at in range(0, 391, 30):
+        assert not found(details, at)["is_straggler"].any(), at
+
+
+def test_a_file_that_goes_back_is_one_once_it_is_late():
+    spans = [*HEALTHY, (1, 330)]
+    details = job(spans, 360, back={12: [(90, 210)]})
+    assert not found(details, 60).loc[12, "is_straggler"]
+    file = found(details, 270).loc[12]
+    assert str(file["verdict"]) == "goes back"
+    assert file["retries"] == 1
+
+
+def test_waiting_is_not_the_files_fault():
+    files = found(job([*HEALTHY, (1000, 1120)], 600))
+    assert str(files.loc[12, "verdict"]) == "waiting"
+    assert files.loc[12, "started_at"] is pd.NaT
+    assert files.loc[12, ["remaining_s", "delay_s", "elapsed_s"]].isna().all()
+
+
+def test_without_an_end_nothing_is_late_and_no_delay_is_known():
+    files = found(job([(1, 5000)] * 4, 3000))
+    assert not files["is_straggler"].any()
+    assert files["delay_s"].isna().all()
+    assert files["expected_duration_s"].isna().all()
+
+
+def test_rows_that_grow_tell_of_a_slow_file_early():
+    details = job([*HEALTHY, (1, 1200)], 180, smooth=True)
+    file = found(details).loc[12]
+    assert str(file["verdict"]) == "slow"
+    assert 0.05 < file["pace"] < 0.15
+    assert file["remaining_s"] == pytest.approx(1020, rel=0.3)
+
+
+def test_a_straggler_that_has_ended_is_one_of_then():
+    files = found(job([*HEALTHY, (1, 500), (1, 3000)], 1200))
+    assert files["when"].dropna().astype("str").to_dict() == {12: "was", 13: "now"}
 
 
 def test_only_what_was_seen_by_then_counts():
-    details = details_of(simulated(f3={"slowdown": 6.0}))
-    at = details["observed_at"].drop_duplicates().iloc[8]
+    details = job([*HEALTHY, (1, 2000)], 600)
+    at = START + pd.Timedelta("301s")
     cut = details[details["observed_at"] <= at]
     pd.testing.assert_frame_equal(stragglers(details, at), stragglers(cut))
 
 
-def test_waiting_is_not_the_files_fault():
-    details = details_of(simulated(count=40, until=60))
-    found = stragglers(details)
-    waiting = found[found["verdict"] == "waiting"]
-    assert len(waiting) > 5
-    assert not waiting["is_straggler"].any()
-    assert waiting["started_at"].isna().all()
-    assert waiting["remaining_s"].isna().all()
-
-
-def test_files_of_one_task_are_judged_together():
-    # Small files share a task; one that is slow holds up those it is with.
-    small = {"size_bytes": SIZE // 10, "rows": 10_000}
-    special = {f"f{i}": small for i in range(10)} | {"f4": small | {"slowdown": 40.0}}
-    details = details_of(simulated(count=20, task_bytes=SIZE, **special))
-    found = stragglers(details)
-    assert found.groupby("task")["verdict"].agg(lambda named: len(set(named))).eq(1).all()
-    assert sorted(number for number, named in verdicts(found).items() if named == "slow") == [
-        *range(10)
-    ]
-
-
-def test_wrong_totals_change_nothing():
-    cluster, job = make_shape("stragglers", seed=4, files=60)
-    right = simulate_job((cluster, job), seed=4)
-    wrong = simulate_job((cluster, replace(job, wrong_totals=True)), seed=4)
-    columns = ["file_index", "verdict", "is_straggler"]
-    pd.testing.assert_frame_equal(
-        stragglers(details_of(right))[columns], stragglers(details_of(wrong))[columns]
-    )
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_runs_and_expanded_frames_say_the_same(method):
-    simulation = simulate_job("stragglers", seed=8, files=60, poll_every_s=20)
-    expanded, runs = details_of(simulation), details_of(simulation, runs=True)
-    for at in expanded["observed_at"].drop_duplicates().iloc[[10, 40, -1]]:
-        pd.testing.assert_frame_equal(method(runs, at), method(expanded, at), check_dtype=False)
+def test_other_jobs_of_the_collection_help_one_that_has_shown_little():
+    past = job(HEALTHY, 390).assign(job_id="1")
+    now = job([(1, 5000)] * 3, 60)
+    both = pd.concat([past, now], ignore_index=True).assign(collection_name="products")
+    together = stragglers(both)
+    expected = together.loc[together["job_id"].eq("7"), "expected_duration_s"]
+    assert expected.to_numpy() == pytest.approx(120, rel=0.3)
+    assert stragglers(now.assign(collection_name="products"))["expected_duration_s"].isna().all()
 
 
 def test_spark_waits_for_three_quarters_and_takes_the_median():
     # Three of four files end after 10, 20 and 30 s; the fourth runs on.
-    rows = [
-        (second, file, "Completed" if file < 3 and second >= 10 * (file + 1) else "InProgress")
+    polls = {
+        second: [
+            "done" if file < 3 and second >= 10 * (file + 1) else 50 + file for file in range(4)
+        ]
         for second in range(36)
-        for file in range(4)
-    ]
-    details = pd.DataFrame(rows, columns=["second", "file_index", "state"])
-    details = details.assign(
-        observed_at=START + pd.to_timedelta(details["second"], unit="s"),
-        source_uri="u",
-        job_id="7",
-        file=details["file_index"].astype("str"),
-        progress_pct=np.where(details["state"] == "Completed", 100.0, 50.0),
-        file_size_bytes=100,
-        imported_rows=50,
-        total_rows=100,
-    )
+    }
+    details = recording(polls, [100] * 4)
     early = spark_speculation(details, START + pd.Timedelta("29s"))
     assert early["threshold_s"].isna().all()
     assert not early["is_straggler"].any()
@@ -154,39 +176,25 @@ def test_spark_waits_for_three_quarters_and_takes_the_median():
 
 
 def test_late_takes_the_longest_time_to_the_end_up_to_the_cap():
-    seconds = np.arange(0, 101, 10)
-    percent = {
-        file: np.minimum(seconds * (0.9 - 0.05 * (file < 3) * (3 - file) * 5), 99)
-        for file in range(20)
+    polls = {
+        second: [
+            min(second * (0.9 - 0.05 * (file < 3) * (3 - file) * 5), 99) // 1 + 0.01 * file
+            for file in range(20)
+        ]
+        for second in range(0, 101, 10)
     }
-    details = pd.concat(
-        pd.DataFrame(
-            {
-                "observed_at": START + pd.to_timedelta(seconds, unit="s"),
-                "source_uri": "u",
-                "job_id": "7",
-                "file_index": file,
-                "file": str(file),
-                "state": "InProgress",
-                "progress_pct": np.floor(steps) + 0.01 * file,
-                "file_size_bytes": 100,
-                "imported_rows": 0,
-                "total_rows": None,
-            }
-        )
-        for file, steps in percent.items()
-    )
-    found = late_stragglers(details)
+    details = recording(polls, [100] * 20)
+    late = late_stragglers(details)
     # Ten percent of 20 slots; the two with the longest time to the end.
-    assert found.index[found["is_straggler"]].tolist() == [0, 1]
+    assert late.index[late["is_straggler"]].tolist() == [0, 1]
     assert not late_stragglers(details, START + pd.Timedelta("50s"))["is_straggler"].any()
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_empty_frame_has_no_stragglers(method):
-    found = method(flatten_details([]))
-    assert len(found) == 0
-    assert found["is_straggler"].dtype == bool
+    files = method(flatten_details([]))
+    assert len(files) == 0
+    assert files["is_straggler"].dtype == bool
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -218,7 +226,7 @@ rows = st.lists(
 
 
 @given(rows, st.none() | st.integers(-5, 65))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_frame_gets_one_verdict_per_file(samples, second):
     columns = ["second", "job_id", "file_index", "imported_rows", "file_size_bytes"]
     frame = pd.DataFrame(samples, columns=[*columns, "progress_pct", "state"])
@@ -239,8 +247,9 @@ def test_any_frame_gets_one_verdict_per_file(samples, second):
     expected = len(seen[["job_id", "file_index"]].drop_duplicates())
     for method in METHODS:
         assert len(method(frame, at)) == expected
-    found = stragglers(frame, at)
-    assert found["is_straggler"].eq(found["verdict"].isin(list(STRAGGLING))).all()
+    files = stragglers(frame, at)
+    assert files["is_straggler"].eq(files["verdict"].isin(list(STRAGGLING))).all()
+    assert files["when"].notna().eq(files["is_straggler"]).all()
     for name in ["elapsed_s", "remaining_s", "delay_s", "bytes_per_s", "idle_s"]:
-        assert (found[name].dropna() >= 0).all()
-        assert not np.isinf(found[name]).any()
+        assert (files[name].dropna() >= 0).all()
+        assert not np.isinf(files[name]).any()

@@ -1,0 +1,217 @@
+"""How long each task has worked beside what tasks of its size take, and when it will end.
+
+A task counts as at work from the time its node took it up, which is seen only where rows grow
+inside files. Elsewhere it may have waited behind a batch of its node, and half of the longest
+possible wait is taken off its age (ours: of none, half and all, half served best on
+``benchmarks/worlds``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.durations import Durations, fit_durations, pooled_prior
+from importstats.analysis.spans import Spans
+from importstats.arrays import Bools, Floats, starts, summed
+
+_WAIT_SHARE: Final = 0.5
+# A wait behind a batch of tasks that ended is hardly longer than that.
+_MOST_WAIT: Final = 1.5
+# The least share of a task done from which its duration is read off, and how exact that is.
+_LEAST_DONE: Final = 0.05
+_EXACT: Final = 0.02
+_MANY_FILES: Final = 16
+_MANY_STEPS: Final = 3
+# A task beyond its usual time needs so much of its age more: durations have long tails.
+_MORE_SHARE: Final = 0.4
+_BEYOND: Final = 1.5
+_LEAST_S: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Ages:
+    """The tasks of a details frame at a time, as arrays with one value per task.
+
+    Attributes
+    ----------
+    spans : Spans
+        What was seen of them.
+    durations : Durations
+        How long tasks take, per job.
+    told : ndarray of bool
+        Per job, whether that rests on an end (or on rows that grow) and not on a prior alone.
+    usual_s : ndarray of float64
+        The median seconds at work of tasks of its size in its job; NaN where that is not told.
+    worked_s : ndarray of float64
+        Seconds at work of the last attempt so far; NaN while it waits.
+    whole_s : ndarray of float64
+        Of an ended task how long it worked, of one whose rows grow how long it will have, of any
+        other what it has worked so far, which is less than the whole.
+    known : ndarray of bool
+        Whether `whole_s` is the whole.
+    as_long_p : ndarray of float64
+        The probability that a task of its size in its job takes at least so long; NaN if not told.
+    remaining_s : ndarray of float64
+        The median of what is left of a task at work; 0 if it ended; NaN if it waits or nothing is
+        told.
+    lead_s, lead_share : ndarray of float64
+        By how much a task at work will end after all others (below 0: before), and that as a share
+        of the time from the first task's start to its end. NaN where nothing is told.
+    since : ndarray of float64
+        Per job, when its first task went to work, in seconds since 1970.
+    """
+
+    spans: Spans
+    durations: Durations
+    told: Bools
+    usual_s: Floats
+    worked_s: Floats
+    whole_s: Floats
+    known: Bools
+    as_long_p: Floats
+    remaining_s: Floats
+    lead_s: Floats
+    lead_share: Floats
+    since: Floats
+
+    @classmethod
+    def of(cls, details: pd.DataFrame, at: datetime | pd.Timestamp | None = None) -> Ages:
+        """The ages in a details frame, as known at a time (by default of all of it)."""
+        return cls.among(Spans.of(details, at))
+
+    @classmethod
+    def among(cls, spans: Spans) -> Ages:
+        """The ages of these spans."""
+        job, size = spans.job, spans.size_bytes
+        least, most = spans.duration_least(), spans.duration_most()
+        wait = _likely_wait(spans, np.full(len(job), np.inf))
+        shown, low, high = _observed(spans, least, most, wait)
+        durations = _fitted(spans, shown, low, high)
+        told = np.bincount(job[shown & np.isfinite(high)], minlength=spans.jobs) > 0
+        told |= durations.pooled & (durations.pace_sd < 0.5)
+        usual = np.where(told[job], durations.median_s(job, size), np.nan)
+        wait = _likely_wait(spans, np.where(np.isnan(usual), np.inf, usual))
+        end_s = np.where(np.isfinite(most), (least + most) / 2, least)
+        worked = np.where(spans.begun, np.maximum(end_s - wait, 0.0), np.nan)
+        moving = _moving(spans)
+        whole = np.where(moving, worked / np.maximum(spans.fraction, _LEAST_DONE), worked)
+        chance = durations.survival(job, size, np.maximum(np.nan_to_num(whole), _LEAST_S))
+        remaining = _remaining(spans, durations, usual, worked, moving)
+        since = np.full(spans.jobs, np.inf)
+        first = np.fmin(spans.handed_after, spans.first_handed_by)
+        begun = np.flatnonzero(~np.isnan(first))
+        np.minimum.at(since, job[begun], first[begun])
+        lead, share = _leads(spans, usual, remaining, since)
+        return cls(
+            spans,
+            durations,
+            told,
+            usual,
+            worked,
+            whole,
+            (spans.done & np.isfinite(most)) | moving,
+            np.where(told[job] & spans.begun, chance, np.nan),
+            remaining,
+            lead,
+            share,
+            since,
+        )
+
+    @property
+    def times_usual(self) -> Floats:
+        """How many times its usual time a task takes, or has taken already; NaN if not told."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.whole_s / self.usual_s, np.float64)
+
+
+def _moving(spans: Spans) -> Bools:
+    """Whether a task's own progress says how long it takes.
+
+    It does where rows grow inside files, and nearly so where many files end one by one.
+    """
+    seen = spans.smooth[spans.job] & (spans.steps > 0)
+    seen |= (spans.files >= _MANY_FILES) & (spans.steps >= _MANY_STEPS)
+    seen &= spans.running & (spans.retries == 0) & (spans.fraction >= _LEAST_DONE)
+    return np.asarray(seen, np.bool_)
+
+
+def _likely_wait(spans: Spans, usual: Floats) -> Floats:
+    """How long each task probably waited for its node."""
+    likely = spans.wait_least_s + _WAIT_SHARE * (spans.wait_most_s - spans.wait_least_s)
+    return np.maximum(np.minimum(likely, _MOST_WAIT * usual), spans.wait_least_s)
+
+
+def _observed(
+    spans: Spans, least: Floats, most: Floats, wait: Floats
+) -> tuple[Bools, Floats, Floats]:
+    """Which tasks say something of durations, and between what theirs lies."""
+    low = np.maximum(least - wait, _LEAST_S)
+    high = np.maximum(most - wait, low)
+    moving = _moving(spans)
+    done = np.maximum(spans.fraction, _LEAST_DONE)
+    low = np.where(moving, low / (done + _EXACT), low)
+    high = np.where(moving, low * (done + _EXACT) / (done - _EXACT), high)
+    return spans.begun & ~spans.failed, low, high
+
+
+def _fitted(spans: Spans, shown: Bools, low: Floats, high: Floats) -> Durations:
+    """The durations of each job, with what other jobs of its collection and cluster have shown."""
+    job, size = spans.job[shown], spans.size_bytes[shown]
+    alone = fit_durations(job, spans.jobs, size, low[shown], high[shown])
+    if spans.jobs < 2:
+        return alone
+    mean, sd, pooled = pooled_prior(alone, spans.samples.collections(), spans.samples.clusters())
+    return fit_durations(
+        job, spans.jobs, size, low[shown], high[shown], prior_mean=mean, prior_sd=sd, pooled=pooled
+    )
+
+
+def _remaining(
+    spans: Spans, durations: Durations, usual: Floats, worked: Floats, moving: Bools
+) -> Floats:
+    """The median of what is left, given that a task has worked so long.
+
+    The log-logistic survival halves where its logit has grown from z to log(1 + 2 exp(z)).
+    """
+    scatter = durations.scatter[spans.job]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = (np.log(np.maximum(worked, _LEAST_S)) - np.log(usual)) / scatter
+        end = usual * np.exp(scatter * np.logaddexp(0.0, z + np.log(2.0)))
+        left = np.maximum(end - worked, 0.0)
+        left = np.where(worked > _BEYOND * usual, np.fmax(left, _MORE_SHARE * worked), left)
+        by_pace = worked * (1 - spans.fraction) / np.maximum(spans.fraction, _LEAST_DONE)
+    left = np.where(moving, by_pace, left)
+    return np.where(spans.done, 0.0, np.where(spans.running, left, np.nan))
+
+
+def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
+    """By how much each task at work ends after all others, in seconds and as a share.
+
+    The others end with the last of them that runs, or when the slots have done all that is left,
+    the largest that waits at the end (list scheduling; Graham, SIAM J. Applied Mathematics 1969).
+    """
+    job, jobs = spans.job, spans.jobs
+    running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
+    waiting = np.where(spans.waits, np.nan_to_num(usual), 0.0)
+    largest = np.zeros(jobs)
+    np.maximum.at(largest, job, waiting)
+    total = summed(job, running + waiting, jobs)
+    by_work = (total[job] - running) / np.maximum(spans.slots[job], 1) + largest[job]
+    by_work = np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
+    order = np.lexsort((-running, job))
+    first = starts(job[order])
+    several = np.diff(np.append(first, len(order))) > 1
+    top, second = np.zeros(jobs), np.zeros(jobs)
+    top[job[order[first]]] = running[order[first]]
+    second[job[order[first[several]]]] = running[order[first[several] + 1]]
+    others = top[job]
+    others[order[first]] = second[job[order[first]]]
+    lead = np.where(spans.running, remaining - np.maximum(others, by_work), np.nan)
+    with np.errstate(invalid="ignore"):
+        share = lead / np.maximum(spans.now[job] - since[job] + remaining, _LEAST_S)
+    return lead, share

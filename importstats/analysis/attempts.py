@@ -1,0 +1,195 @@
+"""Every attempt at every task: when it was handed over, ended or went back, between which polls.
+
+The server does not say when a task began, and says nothing of its rows until whole files are
+written. So each time is an interval, from the last poll that saw the state before to the first that
+saw the state after, and of a task that runs is known only that it has *not ended yet*: interval-
+and right-censoring (Klein and Moeschberger, Survival Analysis, 2nd edition, 2003, chapter 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from importstats.analysis.samples import DONE_STATES, WAITING_STATES, FileSamples
+from importstats.arrays import Bools, Floats, Ints, count_before, ends, microseconds, starts
+
+_US: Final = 1e6
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """Every attempt at every unit (a file, or a task by one of its files), in order of time.
+
+    All times are seconds since 1970, NaN where nothing is known.
+
+    Attributes
+    ----------
+    unit : ndarray of int64
+        The file or task, ascending.
+    handed_after, handed_by : ndarray of float64
+        It was handed to a node between the last poll that saw it wait and the first that saw it at
+        work; `handed_after` is NaN if it was at work at the first sight.
+    ended_after, ended_by : ndarray of float64
+        Its work ended between the last poll that saw a part missing and the first that saw all
+        rows, or the server's time of the end if that is earlier; infinite while it has not ended.
+    released_by : ndarray of float64
+        By when the server called it Completed or Failed; infinite before.
+    back_after, back_by : ndarray of float64
+        It went back to the queue between these polls; infinite if it did not.
+    """
+
+    unit: Ints
+    handed_after: Floats
+    handed_by: Floats
+    ended_after: Floats
+    ended_by: Floats
+    released_by: Floats
+    back_after: Floats
+    back_by: Floats
+
+    def last(self, units: int) -> Ints:
+        """The place of each unit's last attempt, -1 where it has none."""
+        found = np.full(units, -1)
+        found[self.unit] = np.arange(len(self.unit))
+        return found
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The samples of some files, up to the first that shows the file's end, and what they show.
+
+    Attributes
+    ----------
+    unit, time, slot : ndarray of int64
+        Per sample its unit, microseconds since 1970, and the place among its job's snapshots.
+    first : ndarray of bool
+        Whether it is the first of its unit.
+    fraction : ndarray of float64
+        How much is done, 0 to 1; of a failed file what it was before it failed.
+    at_work, waits, retrying, done, failed, back : ndarray of bool
+        What its state says, and whether it went back since the sample before.
+    complete_time : ndarray of float64
+        The server's time of the end in seconds, NaN where there is none.
+    """
+
+    unit: Ints
+    time: Ints
+    slot: Ints
+    first: Bools
+    fraction: Floats
+    at_work: Bools
+    waits: Bools
+    retrying: Bools
+    done: Bools
+    failed: Bools
+    back: Bools
+    complete_time: Floats
+
+    @classmethod
+    def of(cls, samples: FileSamples, chosen: Ints, unit: Ints) -> Steps:
+        """The steps of the samples at `chosen`, whose units are `unit` (ascending)."""
+        done = samples.in_state(*DONE_STATES)[chosen]
+        first = np.diff(unit, prepend=-1) != 0
+        # What a server says of a file after its end is no news: its rows fall to 0 in time.
+        kept = count_before(done, np.flatnonzero(first)) == 0
+        chosen, unit, done, first = chosen[kept], unit[kept], done[kept], first[kept]
+        waits = samples.in_state(*WAITING_STATES, "retry")[chosen]
+        failed = samples.in_state("failed")[chosen]
+        fraction = np.where(done & ~failed, 1.0, samples.share()[chosen])
+        unknown = np.isnan(fraction) | failed
+        place = np.where(unknown & ~first, 0, np.arange(len(fraction)))
+        fraction = np.nan_to_num(fraction[np.maximum.accumulate(place)])
+        before = np.arange(len(unit)) - ~first
+        at_work = ~(waits | done)
+        back = ~first & ~failed & ((fraction < fraction[before]) | (at_work[before] & waits))
+        return cls(
+            unit,
+            samples.time[chosen],
+            samples.slot[chosen],
+            first,
+            fraction,
+            at_work,
+            waits,
+            samples.in_state("retry")[chosen],
+            done,
+            failed,
+            back,
+            _complete_times(samples, chosen),
+        )
+
+    @property
+    def before(self) -> Ints:
+        """Per sample the place of the one before of its unit, itself if it is the first."""
+        return np.arange(len(self.unit)) - ~self.first
+
+    def attempts(self, samples: FileSamples) -> Attempts:
+        """The attempts that these steps show."""
+        before, time = self.before, self.time / _US
+        since = np.where(self.first, _slot_before(samples, self.slot), time[before])
+        begins = (self.at_work | self.done) & (self.first | self.waits[before] | self.back)
+        number = np.cumsum(begins) - 1
+        count = int(begins.sum())
+        whole = (self.done | (self.at_work & (self.fraction >= 1))) & (number >= 0)
+        ended = whole & (begins | ~whole[before])
+        told = np.where(self.done, self.complete_time, np.nan)
+        by = np.where(np.isnan(told), time, np.clip(told, np.nan_to_num(since, nan=-np.inf), time))
+
+        def at(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
+            found = np.full(count, otherwise)
+            places = np.flatnonzero(happens & (number >= 0))[::-1]
+            found[number[places]] = values[places]
+            return found
+
+        # A step back that is at work again at once closes the attempt before the one it begins.
+        back = np.flatnonzero(self.back)
+        closed = number[back] - begins[back]
+        back_by, back_after = np.full(count, np.inf), np.full(count, np.inf)
+        known = closed >= 0
+        back_by[closed[known]] = time[back[known]]
+        back_after[closed[known]] = since[back[known]]
+        lost = np.isfinite(back_by)
+        return Attempts(
+            self.unit[begins],
+            since[begins],
+            time[begins],
+            np.where(lost, np.inf, at(ended, since)),
+            np.where(lost, np.inf, at(ended, by)),
+            at(self.done, by),
+            back_after,
+            back_by,
+        )
+
+
+def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
+    frame, row = samples.frame, samples.row[chosen]
+    if "complete_time" not in frame:
+        return np.full(len(row), np.nan)
+    time, known = microseconds(frame, "complete_time")
+    return np.where(known, time / _US, np.nan)[row]
+
+
+def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
+    """The time of the job's snapshot before, in seconds.
+
+    Before the first it is as long ago as the second is later, if by then no file had moved: the
+    list had just appeared. Else NaN: recording began in the middle.
+    """
+    before = np.maximum(slot - 1, 0)
+    same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
+    since = np.where(same, samples.slot_time[before] / _US, np.nan)
+    opens = starts(samples.slot_job)
+    gap = np.zeros(len(samples.jobs))
+    more = opens[ends(opens, len(samples.slot_job)) > opens]
+    gap[samples.slot_job[more]] = np.diff(samples.slot_time, append=0)[more] / _US
+    at_first = np.zeros(len(samples.slot_job), np.bool_)
+    at_first[opens] = True
+    seen = np.flatnonzero(at_first[samples.slot])
+    moved = (np.nan_to_num(samples.share()[seen]) > 0) | samples.in_state(*DONE_STATES)[seen]
+    fresh = np.ones(len(samples.jobs), np.bool_)
+    fresh[samples.slot_job[samples.slot[seen[moved]]]] = False
+    job = samples.slot_job[slot]
+    guess = samples.slot_time[slot] / _US - gap[job]
+    return np.where(~same & fresh[job], guess, since)

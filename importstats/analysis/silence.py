@@ -1,0 +1,214 @@
+"""Whether too few tasks of a job end: the ends that were seen beside those that were due.
+
+The ends that are due of a task over a time are the growth of its cumulative hazard; what is seen
+beyond is a martingale residual (Barlow and Prentice, Biometrika 1988). As all tasks of a job can be
+slower than usual together, by load on the cluster, the ends due are those at the paces that are
+well possible, and the verdict is an average over these.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from importstats.analysis.ages import Ages
+from importstats.analysis.durations import SLOW_SCATTER, SLOW_SHARE, SLOW_SHIFT
+from importstats.arrays import Bools, Floats
+
+#: By how much the pace of all tasks may change with the load of a cluster (standard deviation of
+#: the logarithm; ours), and what is made of that: paces, slow ones first, and their weights.
+PACE_SD: Final = 0.35
+_STEPS: Final = np.linspace(-3.0, 1.0, 9)
+_PACES: Final = np.exp(PACE_SD * _STEPS)
+_WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
+
+# How unlikely a silence must be: a job is looked at many times.
+_CHANCE: Final = 3e-4
+_LEAST_S: Final = 5 * 60.0
+_LEAST_RUNNING: Final = 2
+# How many tasks must have ended before to know what is usual, and how exactly at best.
+_LEAST_ENDED: Final = 4
+_LEAST_SCATTER: Final = 0.15
+# A task of the second wave waits for one of the first: its time is doubled (as a logarithm).
+_FIRST_WAIT: Final = 0.7
+# At how many times a change of pace is looked for, and how many ends must have been due since.
+_CHANGES: Final = 24
+_LEAST_DUE: Final = 6.0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """A time in which no task of a job ended.
+
+    Attributes
+    ----------
+    since, lasts_s : float
+        Since when, in seconds since 1970, and for how long.
+    running : int
+        Tasks at work.
+    due : float
+        How many should have ended in it at the usual pace.
+    chance : float
+        The probability that none does, at any pace that is well possible.
+    """
+
+    since: float
+    lasts_s: float
+    running: int
+    due: float
+    chance: float
+
+
+@dataclass(frozen=True)
+class Slump:
+    """A time since which far fewer tasks end than should.
+
+    Attributes
+    ----------
+    since, lasts_s : float
+        Since when, in seconds since 1970, and for how long.
+    ratio : float
+        Tasks that ended by those that were due.
+    chance : float
+        The probability of so few at any pace that is well possible.
+    """
+
+    since: float
+    lasts_s: float
+    ratio: float
+    chance: float
+
+
+def silence(ages: Ages, job: int) -> Silence | None:
+    """The silence of a job, if it is too long for chance; else ``None``."""
+    tasks = _Tasks.of(ages, job)
+    lasts_s = tasks.now - tasks.last_sign
+    running = int(np.count_nonzero(tasks.running))
+    if not lasts_s >= _LEAST_S or running < _LEAST_RUNNING:
+        return None
+    due = tasks.due_since(tasks.last_sign)
+    if due is None:
+        return None
+    chance = float(_WEIGHTS @ np.exp(-due))
+    if not chance < _CHANCE:
+        return None
+    usual = float(np.interp(1.0, _PACES, due))
+    return Silence(tasks.last_sign, lasts_s, running, min(usual, float(running)), chance)
+
+
+def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
+    """The time since which tasks end at less than `factor` of their usual rate, or ``None``.
+
+    Of all times that would do the one whose ends are the least likely (a change point by maximum
+    likelihood; Hinkley, Biometrika 1970).
+    """
+    tasks = _Tasks.of(ages, job)
+    if not tasks.running.any():
+        return None
+    ended = np.sort(tasks.stop[tasks.ended])
+    ended = ended[ended < tasks.now - _LEAST_S][_LEAST_ENDED - 1 :]
+    if len(ended) > _CHANGES:
+        ended = ended[np.linspace(0, len(ended) - 1, _CHANGES).astype(np.int64)]
+    best: Slump | None = None
+    for since in ended.tolist():
+        due = tasks.due_since(since)
+        if due is None:
+            continue
+        seen = int(np.count_nonzero(tasks.ended & (tasks.stop > since)))
+        usual = float(np.interp(1.0, _PACES, due))
+        if usual < _LEAST_DUE or seen > factor * usual:
+            continue
+        chance = float(_WEIGHTS @ _at_most(seen, due))
+        if chance < _CHANCE and (best is None or chance < best.chance):
+            best = Slump(since, tasks.now - since, seen / usual, chance)
+    return best
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """The begun tasks of one job: size, when they were handed over and ended (or now).
+
+    The wait for a node is part of their time: it is so for those that set what is usual as well.
+    `later` are those that came after the first were handed out, which wait for them.
+    """
+
+    size: Floats
+    later: Bools
+    begin: Floats
+    stop: Floats
+    ended: Bools
+    running: Bools
+    now: float
+    last_sign: float
+
+    @classmethod
+    def of(cls, ages: Ages, job: int) -> _Tasks:
+        spans = ages.spans
+        mine = (spans.job == job) & spans.begun & ~spans.failed
+        now = float(spans.now[job])
+        ended = spans.done[mine]
+        stop = np.where(ended, spans.ended_by[mine], now)
+        tries = spans.attempts
+        signs = [spans.moved_at[mine], stop[ended], spans.handed_by[mine]]
+        signs += [
+            values[spans.job[tries.unit] == job] for values in (tries.back_by, tries.handed_by)
+        ]
+        times = np.concatenate(signs)
+        times = times[np.isfinite(times)]
+        begin = spans.handed_by[mine]
+        return cls(
+            spans.size_bytes[mine] + ages.durations.fixed_bytes[job],
+            begin > begin.min(initial=np.inf),
+            begin,
+            stop,
+            ended,
+            spans.running[mine],
+            now,
+            float(times.max()) if len(times) else now,
+        )
+
+    def due_since(self, since: float) -> Floats | None:
+        """How many ends were due since then at each pace, ``None`` if nobody knows what is usual.
+
+        What is usual is the median of those that had ended by then, and their scatter.
+        """
+        before = self.ended & (self.stop <= since) & (self.stop > self.begin)
+        if np.count_nonzero(before) < _LEAST_ENDED:
+            return None
+        logs = np.log((self.stop[before] - self.begin[before]) / self.size[before])
+        later = self.later[before]
+        usual = float(np.median(logs[~later])) if not later.all() else float(np.median(logs))
+        waited = usual + _FIRST_WAIT
+        if np.count_nonzero(later) >= _LEAST_ENDED:
+            waited = float(np.median(logs[later]))
+        spread = float(np.median(np.abs(logs - np.where(later, waited, usual))))
+        # 1.4826 MAD is a standard deviation, which is 1.81 times the scale of a logistic error.
+        scatter = max(0.82 * spread, _LEAST_SCATTER)
+        after = self.stop > since
+        normal_s = np.exp(np.where(self.later[after], waited, usual)) * self.size[after]
+        old = np.maximum(since - self.begin[after], 0.0) / normal_s
+        new = np.maximum(self.stop[after] - self.begin[after], 0.0) / normal_s
+        return np.array(
+            [
+                float((_hazard(new * pace, scatter) - _hazard(old * pace, scatter)).sum())
+                for pace in _PACES
+            ]
+        )
+
+
+def _hazard(times_usual: Floats, scatter: float) -> Floats:
+    """The cumulative hazard of a task after so many times the usual."""
+    log = np.log(np.maximum(times_usual, 1e-9))
+    usual = 0.5 - 0.5 * np.tanh(0.5 * log / scatter)
+    slow = 0.5 - 0.5 * np.tanh(0.5 * (log - SLOW_SHIFT) / SLOW_SCATTER)
+    return np.asarray(-np.log((1 - SLOW_SHARE) * usual + SLOW_SHARE * slow), np.float64)
+
+
+def _at_most(count: int, mean: Floats) -> Floats:
+    """The probability of at most so many Poisson events, by its Chernoff bound."""
+    mean = np.maximum(mean, 1e-9)
+    few = max(count, 1e-9)
+    bound = np.exp(few - mean + few * np.log(mean / few))
+    return np.asarray(np.where(mean > count, np.minimum(bound, 1.0), 1.0), np.float64)
