@@ -43,11 +43,17 @@ _APART: Final = (0.3, 0.8)
 class PacePrior:
     """What is known of log(seconds per byte) of a typical task before any of its job has ended.
 
-    The shipped one is that of a file at 25 MB/s, give or take a factor of three.
+    The shipped one is that of 25 MB/s and 3 s for each task, give or take a factor of four.
     """
 
     mean: float = -17.0
-    sd: float = 1.2
+    sd: float = 1.4
+    fixed_bytes: float = 75e6
+
+    def means(self, log_typical: Floats) -> Floats:
+        """The mean for tasks of typically so many bytes (as a logarithm)."""
+        whole = np.logaddexp(log_typical, np.log(self.fixed_bytes))
+        return np.asarray(self.mean + whole - log_typical, np.float64)
 
 
 @dataclass(frozen=True)
@@ -147,8 +153,10 @@ def fit_durations(
     >>> known.median_s(np.zeros(1, int), np.array([1e9])).round().tolist()
     [10.0]
     """
+    count = np.maximum(np.bincount(job, minlength=jobs), 1)
+    log_typical = summed(job, np.log(size + 1.0), jobs) / count
     shipped = PacePrior()
-    mean = np.full(jobs, shipped.mean) if prior_mean is None else prior_mean
+    mean = shipped.means(log_typical) if prior_mean is None else prior_mean
     sd = np.full(jobs, shipped.sd) if prior_sd is None else prior_sd
     ended = np.bincount(job[np.isfinite(most_s)], minlength=jobs)
     chosen = _sampled(job, size)
@@ -160,9 +168,6 @@ def fit_durations(
     scatter, fixed = np.full(jobs, _SCATTERS[2]), np.full(jobs, _FIXED_BYTES[1])
     posterior = np.zeros(paces.shape)
     log_width = np.log(np.maximum(np.gradient(paces, axis=1), 1e-12))
-    log_typical = summed(job, np.log(size + 1.0), jobs) / np.maximum(
-        np.bincount(job, minlength=jobs), 1
-    )
     for f, extra in enumerate(_FIXED_BYTES):
         offset = np.log(size + extra + 1.0)
         # The prior is of what a typical task takes, whatever part of it is fixed.
@@ -196,7 +201,7 @@ def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools
     """
     shipped = PacePrior()
     count = len(known.ended)
-    mean, sd = np.full(count, shipped.mean), np.full(count, shipped.sd)
+    mean, sd = shipped.means(known.log_typical), np.full(count, shipped.sd)
     pooled = np.zeros(count, np.bool_)
     for group, apart in reversed(list(zip(groups, _APART, strict=True))):
         weight = np.where(known.ended > 0, 1 / (known.pace_sd**2 + apart**2), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.job_history import MINUTE, Finding, JobHistory
+from importstats.analysis.job_history import FILE_PHASES, MINUTE, Finding, JobHistory
 from importstats.analysis.lateness import Limits, straggler_table
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.silence import collapse_since, silence
@@ -60,7 +60,7 @@ def file_findings(
 
 def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
     """Files wait and none is at work."""
-    if job.phase != "Importing":
+    if job.phase not in FILE_PHASES:
         return None
     mine = spans.job == number
     waits = int(np.count_nonzero(mine & spans.waits))
@@ -90,7 +90,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
 
 def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
     """No task has ended for a time in which many should have, however slow all of them are."""
-    if job.phase != "Importing":
+    if job.phase not in FILE_PHASES:
         return None
     quiet = silence(ages, number)
     if quiet is None:
@@ -115,7 +115,7 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
 
 
 def _one_file_holds_up(job: JobHistory, files: pd.DataFrame) -> Finding | None:
-    if job.phase != "Importing":
+    if job.phase not in FILE_PHASES:
         return None
     late = files[files["when"].eq("now") & (files["delay_s"] > _HOLDS_UP_S)]
     late = late[late["delay_s"] > _HOLDS_UP_SHARE * job.seconds_since(job.phase_since)]
@@ -164,7 +164,7 @@ def _throughput_collapsed(
     job: JobHistory, ages: Ages, number: int, factor: float
 ) -> Finding | None:
     """Since some time far fewer tasks end than should."""
-    if job.phase != "Importing":
+    if job.phase not in FILE_PHASES:
         return None
     slump = collapse_since(ages, number, factor)
     if slump is None:

@@ -15,6 +15,9 @@ from importstats.names import END_PHASES, JOB_KEY
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 
+#: Phases in which tasks work on files: hashing them, with Import V3, or writing their rows.
+FILE_PHASES: Final = ("Resharding", "Importing")
+
 Severity = Literal["info", "warning", "critical"]
 
 

@@ -173,10 +173,10 @@ def stragglers(
     ...     for place, (name, end) in enumerate(ends.items()))
     >>> stragglers(details)[["file", "times_usual", "verdict", "when"]].round(1)
       file  times_usual  verdict when
-    0    a          0.7     done  NaN
-    1    b          0.7     done  NaN
-    2    c          1.0     done  NaN
-    3    d          2.1  unknown  now
+    0    a          0.8     done  NaN
+    1    b          0.8     done  NaN
+    2    c          1.2     done  NaN
+    3    d          2.5  unknown  now
     """
     limits = Limits(late_factor, back_factor, lead_share, big_factor, stuck_factor)
     return straggler_table(Ages.of(details, at), limits)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.job_history import HOUR, MINUTE, Finding, JobHistory
+from importstats.analysis.job_history import FILE_PHASES, HOUR, MINUTE, Finding, JobHistory
 from importstats.analysis.phase import job_codes, with_phase
 from importstats.arrays import Bools, floats, microseconds
 from importstats.names import JOB_KEY
@@ -21,8 +21,8 @@ from importstats.text import format_duration, format_percent
 _US: Final = 1e6
 _MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
 
-#: Phases in which progress counts parts that are done, so that a standstill has a habit.
-STEPPED: Final = ("PreImporting", "Importing", "Sorting", "SortingOrIndexing", "IndexBuilding")
+# Phases whose progress alone tells, and in which a standstill has a habit.
+_WITH_HABIT: Final = ("PreImporting", "Planning", "Sorting")
 _INDEXING: Final = ("IndexBuilding", "SortingOrIndexing")
 
 # Beyond what a standstill is out of the ordinary: times the longest of several earlier jobs, of the
@@ -123,12 +123,12 @@ def stalled(
 
     While rows are imported that is for the files to tell, if they are known.
     """
-    if job.phase not in ("Pending", "PreImporting", "Importing", "Sorting"):
+    if job.phase not in ("Pending", *_WITH_HABIT, *FILE_PHASES):
         return None
     idle_s, longest_s, moves = _standstill(job)
-    limit_s = usual_limit_s(job, earlier) if job.phase in ("PreImporting", "Sorting") else math.nan
+    limit_s = usual_limit_s(job, earlier) if job.phase in _WITH_HABIT else math.nan
     habit = moves >= _OWN_MOVES and (
-        job.phase == "Sorting" or (job.phase == "Importing" and not files_tell)
+        job.phase == "Sorting" or (job.phase in FILE_PHASES and not files_tell)
     )
     known = not math.isnan(limit_s)
     if known:

@@ -52,9 +52,11 @@ def test_survival_is_calibrated_on_what_it_has_not_seen():
 
 
 def test_twice_the_bytes_take_twice_the_time_beyond_the_fixed_part():
-    known = fitted([9.5] * 20, [10.5] * 20)
-    assert median(known, 2e9) == pytest.approx(20, rel=0.25)
-    assert median(known, 1e6) < 3
+    size = np.repeat([5e8, 1e9, 4e9], 10)
+    took = 2 + size / 100e6
+    known = fit_durations(np.zeros(30, np.int64), 1, size, took * 0.98, took * 1.02)
+    assert median(known, 2e9) == pytest.approx(22, rel=0.1)
+    assert median(known, 1e6) < 4
 
 
 def test_jobs_do_not_mix():
