@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.attempts import Steps
 from importstats.analysis.samples import FileSamples
-from importstats.analysis.spans import Steps
 from importstats.arrays import Bools, Floats, Ints, ends, floats, seconds, starts
 from importstats.names import JOB_KEY
 
