@@ -1,0 +1,89 @@
+"""The virtual clock: events in the order of their times."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from itertools import count
+
+
+class Clock:
+    """A clock that stands still until it is told to go on, and the events to come.
+
+    Nothing here looks at a real clock.
+
+    Parameters
+    ----------
+    now_s : float
+        Where it begins.
+
+    Examples
+    --------
+    >>> clock = Clock(0.0)
+    >>> clock.at(2.0, lambda: print("two"))
+    >>> clock.at(1.0, lambda: print("one"))
+    >>> clock.advance(5.0)
+    one
+    two
+    >>> clock.now_s
+    5.0
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to happen."""
+        return not self._events
+
+    def at(self, at_s: float, happen: Callable[[], None]) -> None:
+        """Let something happen at a time, after all that happens at that time already.
+
+        Raises
+        ------
+        ValueError
+            The time has passed.
+        """
+        if at_s < self.now_s:
+            raise ValueError(f"{at_s} s has passed; the clock is at {self.now_s} s")
+        heapq.heappush(self._events, (at_s, next(self._order), happen))
+
+    def at_next(
+        self, interval_s: float, happen: Callable[[], None], *, offset_s: float = 0.0
+    ) -> None:
+        """Let something happen at the next turn of what comes every so many seconds."""
+        self.at(self.next(interval_s, offset_s), happen)
+
+    def next(self, interval_s: float, offset_s: float = 0.0) -> float:
+        """When it is the next turn of what comes at whole multiples of an interval, maybe now.
+
+        Parameters
+        ----------
+        interval_s : float
+            0 for what comes at once.
+        offset_s : float
+            By how much all turns are later.
+        """
+        if interval_s <= 0:
+            return self.now_s
+        turns = math.ceil((self.now_s - offset_s) / interval_s - 1e-9)
+        return max(self.now_s, turns * interval_s + offset_s)
+
+    def advance(self, to_s: float) -> None:
+        """Let everything happen that happens until `to_s`.
+
+        Raises
+        ------
+        ValueError
+            `to_s` has passed.
+        """
+        if to_s < self.now_s:
+            raise ValueError(f"the clock is at {self.now_s} s and cannot go back to {to_s} s")
+        while self._events and self._events[0][0] <= to_s:
+            self.now_s, _, happen = heapq.heappop(self._events)
+            happen()
+        self.now_s = to_s
