@@ -31,7 +31,7 @@ HEALTHY = (
     "index_bound",
     "sort_bound",
     "small_and_quick",
-    "shuffled",
+    "waiting",
 )
 #: Shapes with a trouble, and the findings of which one has to name it.
 TROUBLES = {

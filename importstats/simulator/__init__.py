@@ -1,40 +1,26 @@
-"""A simulated Milvus: import jobs on a virtual clock, and a real HTTP server that tells of them."""
+"""A simulated Milvus: import jobs on a virtual clock, and an HTTP server that reports on them."""
 
-from importstats.simulator.cluster import (
-    JobState,
-    SimulatedCluster,
-    TaskState,
-    TaskStates,
-    UnknownJobError,
-    WrongPhaseError,
-)
-from importstats.simulator.faults import Fault, Faults
-from importstats.simulator.server import Received, Sent, SimulatorServer
-from importstats.simulator.shapes import (
-    FAMILIES,
-    SHAPES,
-    Family,
-    make_shape,
-    with_stragglers,
-)
+from importstats.simulator.cluster import SimulatedCluster
+from importstats.simulator.dialects import DIALECTS, Dialect
+from importstats.simulator.families import FAMILIES
+from importstats.simulator.faults import Faults
+from importstats.simulator.releases import RELEASES, Phase, Release, release_of
+from importstats.simulator.server import SimulatorServer
+from importstats.simulator.shapes import SHAPES, make_shape, with_stragglers
 from importstats.simulator.simulation import (
-    Poll,
+    Polling,
     Simulation,
     simulate_cluster,
     simulate_job,
 )
-from importstats.simulator.specs import (
-    RELEASES,
-    Arrival,
-    ClusterSpec,
-    FileSpec,
-    JobSpec,
-    Phase,
-    Release,
-    Restart,
+from importstats.simulator.specs import Arrival, ClusterSpec, FileSpec, JobSpec, Restart
+from importstats.simulator.states import (
+    JobState,
+    TaskState,
+    UnknownJobError,
+    WrongPhaseError,
 )
 from importstats.simulator.truth import GroundTruth
-from importstats.simulator.wire import DIALECTS, Dialect
 
 __all__ = [
     "DIALECTS",
@@ -44,27 +30,23 @@ __all__ = [
     "Arrival",
     "ClusterSpec",
     "Dialect",
-    "Family",
-    "Fault",
     "Faults",
     "FileSpec",
     "GroundTruth",
     "JobSpec",
     "JobState",
     "Phase",
-    "Poll",
-    "Received",
+    "Polling",
     "Release",
     "Restart",
-    "Sent",
     "SimulatedCluster",
     "Simulation",
     "SimulatorServer",
     "TaskState",
-    "TaskStates",
     "UnknownJobError",
     "WrongPhaseError",
     "make_shape",
+    "release_of",
     "simulate_cluster",
     "simulate_job",
     "with_stragglers",

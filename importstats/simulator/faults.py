@@ -20,6 +20,8 @@ class Fault(StrEnum):
     HTML = "html"
     HUGE = "huge"
     REDIRECTED = "redirected"
+    TIMEOUTS = "timeouts"
+    NOT_READY = "not_ready"
 
 
 @dataclass(kw_only=True)
@@ -48,6 +50,10 @@ class Faults:
         HTTP 200 with a body of `huge_bytes`.
     redirected : float
         HTTP 307 to `redirect_to`.
+    timeouts : float
+        HTTP 408, as JSON or (`timeout_is_text`) as bare text.
+    not_ready : float
+        HTTP 200 with code 1: the coordinator starts.
     server_error_rate : float
         Share of requests that fail with `server_error_status`, at random, besides the above.
     server_error_status : int
@@ -56,6 +62,7 @@ class Faults:
     huge_bytes : int
     redirect_to : str
         A URL prefix; the path of the request is appended.
+    timeout_is_text : bool
     latency_s : float
         How long every answer takes on top.
     drip_bytes_per_s : float
@@ -80,11 +87,14 @@ class Faults:
     html: float = 0
     huge: float = 0
     redirected: float = 0
+    timeouts: float = 0
+    not_ready: float = 0
     server_error_rate: float = 0.0
     server_error_status: int = 503
     retry_after_s: float = 1.0
     huge_bytes: int = 512 * 2**20
     redirect_to: str = "http://127.0.0.1:1"
+    timeout_is_text: bool = False
     latency_s: float = 0.0
     drip_bytes_per_s: float = 0.0
     refuse_token: bool = False

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.arrays import Ints
+from importstats.simulator.releases import Release
 from importstats.simulator.specs import FileSpec, JobSpec
 
 
@@ -38,7 +39,7 @@ def group_files(sizes: Sequence[int], cap: int) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The files of a job in the order of its tasks, which is the order of ``details``.
+    """The files of a job in the order of its tasks.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class Layout:
     task_bytes, task_rows : int64 array
         One value per task.
     segment_task, segment_rows : int64 array
-        One value per segment.
+        One value per segment. With Import V3 segments are of the whole job, and all of task 0.
     complete_times : list of str
         When each task was done, as the server prints it; empty until then.
     """
@@ -88,9 +89,9 @@ class Layout:
         ends = np.cumsum(np.bincount(self.segment_task, minlength=self.task_count)).tolist()
         return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
-    def files_of(self, task: int) -> tuple[FileSpec, ...]:
-        """The files of one task."""
-        return self.files[self.first[task] : self.first[task + 1]]
+    def files_of(self, task: int) -> range:
+        """The places of the files of one task."""
+        return range(int(self.first[task]), int(self.first[task + 1]))
 
     def printed_names(
         self, style: str, printer: Callable[[int, tuple[str, ...]], str]
@@ -108,19 +109,24 @@ class Layout:
         return places
 
 
-def make_layout(job: JobSpec) -> Layout:
-    """Group the files of `job` into tasks, and cut the tasks into segments."""
-    groups = list(group_files([file.size_bytes for file in job.files], job.task_bytes))
+def make_layout(job: JobSpec, release: Release) -> Layout:
+    """Group the files of `job` into tasks, and cut the tasks into segments.
+
+    With Import V3 each file is a task of its own: details count the files one by one.
+    """
+    sizes = [file.grouped_bytes for file in job.files]
+    cap = 0 if release.reshards else job.task_bytes(release)
+    groups = list(group_files(sizes, cap))
     files = tuple(job.files[index] for group in groups for index in group)
     first = np.cumsum([0, *(len(group) for group in groups)])
     size_bytes = np.array([file.size_bytes for file in files], np.int64)
     rows = np.array([file.rows for file in files], np.int64)
     task_bytes = np.add.reduceat(size_bytes, first[:-1])
     task_rows = np.add.reduceat(rows, first[:-1])
-    # Every shard of every partition has a segment of its own, however small.
-    least = job.shards * job.partitions
-    segments = np.maximum(least, -(-task_bytes // job.segment_bytes))
-    segment_task = np.repeat(np.arange(len(groups)), segments)
+    parts = (task_bytes, task_rows)
+    if release.reshards:
+        parts = (task_bytes.sum(keepdims=True), task_rows.sum(keepdims=True))
+    segment_task, segment_rows = _segments(job, *parts)
     return Layout(
         files=files,
         size_bytes=size_bytes,
@@ -130,9 +136,21 @@ def make_layout(job: JobSpec) -> Layout:
         task_bytes=task_bytes,
         task_rows=task_rows,
         segment_task=segment_task,
-        segment_rows=task_rows[segment_task] // segments[segment_task],
+        segment_rows=segment_rows,
         complete_times=[""] * len(groups),
     )
+
+
+def _segments(job: JobSpec, task_bytes: Ints, task_rows: Ints) -> tuple[Ints, Ints]:
+    """Task and rows of each segment; rows are spread evenly and none is lost."""
+    # Every shard of every partition has a segment of its own, however small.
+    least = job.shards * job.partitions
+    count = np.maximum(least, -(-task_bytes // job.segment_bytes))
+    count[task_rows == 0] = 0
+    task = np.repeat(np.arange(len(task_rows)), count)
+    place = np.arange(len(task)) - np.repeat(np.cumsum(count) - count, count)
+    rows = task_rows[task] // count[task] + (place < task_rows[task] % count[task])
+    return task, rows.astype(np.int64)
 
 
 def places_by_name(names: Sequence[str]) -> Ints:

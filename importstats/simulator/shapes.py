@@ -1,241 +1,40 @@
-"""Named kinds of jobs, and families of parameters to draw them from.
+"""Named kinds of jobs, drawn from a family.
 
 A *shape* says what is special about a job (its index building dominates, a node is slow). A
-*family* says how the world around it looks: how large files are, how fast nodes, how much durations
-scatter. Every seed draws another job of the same shape and family. What is fitted on some families
-can be scored on another, whose parameters are drawn from other distributions:
-
-====================  ==============================================================================
-family                in a word
-====================  ==============================================================================
-``steady_cluster``    A few equal nodes, files of a size, narrow rows, an index that takes half as
-                      long as the import; nothing varies much.
-``elastic_cloud``     Many small uneven nodes with few slots, heavy-tailed files of wide rows, an
-                      index that takes twice as long as the import; load changes all the time,
-                      durations scatter, one job in four has retries.
-``shared_warehouse``  Many fast nodes, large jobs of uneven files, index and import alike, much
-                      sorting; load changes by the hour.
-``gpu_indexed``       One to four large nodes, even files, an index built in a tenth of the import.
-``disk_archive``      Slow slots, many files of narrow rows, an index that takes four times as long
-                      as the import.
-====================  ==============================================================================
-
-:data:`FAMILIES` has the numbers.
+*family* (see :mod:`importstats.simulator.families`) says how the world around it looks. Every seed
+draws another job of the same shape and family.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Literal
 
 import numpy as np
 
-from importstats.arrays import Floats
-from importstats.simulator.specs import (
-    GIB,
-    MIB,
-    RELEASES,
-    Arrival,
-    ClusterSpec,
-    FileSpec,
-    JobSpec,
-    Restart,
+from importstats.simulator.drawing import (
+    DAY_S,
+    HOUR_S,
+    Draw,
+    day_load,
+    draw_cluster,
+    draw_files,
+    draw_job,
+    draw_load,
+    draw_sizes,
+    import_s,
+    neighbour_load,
+    pauses,
+    with_retries,
 )
+from importstats.simulator.families import FAMILIES
+from importstats.simulator.releases import RELEASES
+from importstats.simulator.specs import Arrival, ClusterSpec, FileSpec, JobSpec, Restart
+from importstats.simulator.units import GIB, MIB
 
-_HOUR_S: Final = 3600.0
 StragglerKind = Literal["big", "slow", "retried", "stuck"]
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Distributions that jobs and clusters are drawn from; pairs are ends of a range.
-
-    Attributes
-    ----------
-    name : str
-    files : (int, int)
-        Files in a job, log-uniform.
-    median_bytes : float
-        Of the bytes of all files, log-normal with sigma 1.3.
-    tail_index : (float, float) or None
-        Pareto tail index of file sizes; ``None`` for log-normal sizes with `size_sigma`.
-    size_sigma : (float, float)
-    bytes_per_row : (float, float)
-        Log-uniform.
-    import_bytes_per_s : float
-        Median of a slot's rate, log-normal with sigma 0.8.
-    index_share, sort_share : float
-        Median of the time in index building and sorting over that in importing, log-normal with
-        sigma 0.9.
-    nodes, slots, index_nodes, index_slots : (int, int)
-        Uniform.
-    speed_sigma : float
-        Of the log-normal speeds of nodes.
-    load_step_s : (float, float) or None
-        How long a load factor lasts; ``None`` for a constant load.
-    noise : (float, float)
-        Uniform.
-    shards : (int, int)
-    retry_chance : float
-        Chance that a job has a few retried tasks whatever its shape.
-    """
-
-    name: str
-    files: tuple[int, int]
-    median_bytes: float
-    tail_index: tuple[float, float] | None
-    size_sigma: tuple[float, float]
-    bytes_per_row: tuple[float, float]
-    import_bytes_per_s: float
-    index_share: float
-    sort_share: float
-    nodes: tuple[int, int]
-    slots: tuple[int, int]
-    index_nodes: tuple[int, int]
-    index_slots: tuple[int, int]
-    speed_sigma: float
-    load_step_s: tuple[float, float] | None
-    noise: tuple[float, float]
-    shards: tuple[int, int]
-    retry_chance: float
-
-
-FAMILIES: Final[Mapping[str, Family]] = {
-    family.name: family
-    for family in (
-        Family(
-            name="steady_cluster",
-            files=(4, 400),
-            median_bytes=150e9,
-            tail_index=None,
-            size_sigma=(0.2, 0.8),
-            bytes_per_row=(300, 8e3),
-            import_bytes_per_s=15e6,
-            index_share=0.5,
-            sort_share=0.15,
-            nodes=(1, 6),
-            slots=(2, 8),
-            index_nodes=(1, 4),
-            index_slots=(1, 4),
-            speed_sigma=0.0,
-            load_step_s=None,
-            noise=(0.02, 0.15),
-            shards=(1, 2),
-            retry_chance=0.0,
-        ),
-        Family(
-            name="elastic_cloud",
-            files=(20, 1500),
-            median_bytes=50e9,
-            tail_index=(1.2, 3.0),
-            size_sigma=(0.0, 0.0),
-            bytes_per_row=(2e3, 60e3),
-            import_bytes_per_s=6e6,
-            index_share=2.0,
-            sort_share=0.05,
-            nodes=(2, 16),
-            slots=(1, 3),
-            index_nodes=(1, 8),
-            index_slots=(1, 2),
-            speed_sigma=0.3,
-            load_step_s=(120.0, 2400.0),
-            noise=(0.1, 0.6),
-            shards=(1, 8),
-            retry_chance=0.25,
-        ),
-        Family(
-            name="shared_warehouse",
-            files=(10, 1000),
-            median_bytes=400e9,
-            tail_index=None,
-            size_sigma=(0.8, 1.6),
-            bytes_per_row=(1e3, 12e3),
-            import_bytes_per_s=30e6,
-            index_share=1.0,
-            sort_share=0.4,
-            nodes=(4, 32),
-            slots=(1, 4),
-            index_nodes=(2, 16),
-            index_slots=(1, 4),
-            speed_sigma=0.15,
-            load_step_s=(600.0, 7200.0),
-            noise=(0.05, 0.4),
-            shards=(2, 4),
-            retry_chance=0.1,
-        ),
-        Family(
-            name="gpu_indexed",
-            files=(8, 200),
-            median_bytes=80e9,
-            tail_index=None,
-            size_sigma=(0.1, 0.4),
-            bytes_per_row=(2e3, 16e3),
-            import_bytes_per_s=40e6,
-            index_share=0.1,
-            sort_share=0.3,
-            nodes=(1, 4),
-            slots=(4, 16),
-            index_nodes=(1, 2),
-            index_slots=(1, 2),
-            speed_sigma=0.0,
-            load_step_s=None,
-            noise=(0.02, 0.1),
-            shards=(1, 4),
-            retry_chance=0.02,
-        ),
-        Family(
-            name="disk_archive",
-            files=(50, 2000),
-            median_bytes=300e9,
-            tail_index=(1.5, 4.0),
-            size_sigma=(0.0, 0.0),
-            bytes_per_row=(400, 4e3),
-            import_bytes_per_s=10e6,
-            index_share=4.0,
-            sort_share=0.2,
-            nodes=(1, 8),
-            slots=(1, 4),
-            index_nodes=(1, 4),
-            index_slots=(1, 2),
-            speed_sigma=0.1,
-            load_step_s=(300.0, 3600.0),
-            noise=(0.05, 0.3),
-            shards=(1, 8),
-            retry_chance=0.15,
-        ),
-    )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """The random generator of one shape, with the ranges it is asked for."""
-
-    rng: np.random.Generator
-    family: Family
-    files: int | None
-
-    def uniform(self, low: float, high: float) -> float:
-        return float(self.rng.uniform(low, high))
-
-    def integer(self, low: int, high: int) -> int:
-        return int(self.rng.integers(low, high, endpoint=True))
-
-    def log_uniform(self, low: float, high: float) -> float:
-        return math.exp(self.uniform(math.log(low), math.log(high)))
-
-    def log_normal(self, median: float, sigma: float) -> float:
-        return median * math.exp(sigma * float(self.rng.standard_normal()))
-
-    def file_count(self, low: int, high: int) -> int:
-        return self.files if self.files is not None else round(self.log_uniform(low, high))
-
-    def some(self, count: int, share: float) -> list[int]:
-        """At least one and about `share` of `count` indices."""
-        picked = max(1, min(count, round(count * share)))
-        return sorted(self.rng.choice(count, picked, replace=False).tolist())
 
 
 def make_shape(
@@ -271,7 +70,7 @@ def make_shape(
     if files is not None and files < 1:
         raise ValueError("an import job has at least one file")
     entropy = [seed, list(SHAPES).index(name), list(FAMILIES).index(family)]
-    return SHAPES[name](_Draw(np.random.default_rng(entropy), FAMILIES[family], files))
+    return SHAPES[name](Draw(np.random.default_rng(entropy), FAMILIES[family], files))
 
 
 def with_stragglers(
@@ -280,9 +79,9 @@ def with_stragglers(
     """The job with `count` stragglers of each kind, as far as it has plain files to make them of.
 
     ``big`` makes a file 3 to 8 times as large as the largest, ``slow`` makes it take 4 to 10
-    times as long as its size says, ``retried`` has its task start again 2 to 5 times, and
-    ``stuck`` has it hang for 10 to 60 minutes. A file is at most one of them, and a file that
-    shares its task with others holds them up as well.
+    times as long as its size says, ``retried`` has its task go back 2 to 5 times, and ``stuck`` has
+    it hang for 10 to 60 minutes. A file is at most one of them, and a file that shares its task
+    with others holds them up as well.
 
     Examples
     --------
@@ -300,8 +99,7 @@ def with_stragglers(
         file, kind = files[index], kinds[turn % len(kinds)]
         if kind == "big":
             factor = largest * rng.uniform(3, 8) / max(1, file.size_bytes)
-            size, rows = round(file.size_bytes * factor), round(file.rows * factor)
-            files[index] = replace(file, size_bytes=size, rows=rows)
+            files[index] = _scaled(file, factor)
         elif kind == "slow":
             files[index] = replace(file, slowdown=float(rng.uniform(4, 10)))
         elif kind == "retried":
@@ -311,185 +109,100 @@ def with_stragglers(
     return replace(job, files=tuple(files))
 
 
+def _scaled(file: FileSpec, factor: float) -> FileSpec:
+    return replace(
+        file,
+        size_bytes=round(file.size_bytes * factor),
+        rows=round(file.rows * factor),
+        memory_bytes=round(file.grouped_bytes * factor),
+    )
+
+
 def _is_plain(file: FileSpec) -> bool:
     return file.slowdown == 1 and not file.retries and not file.stuck_s and not file.error
-
-
-def _sizes(draw: _Draw, count: int, total_bytes: float) -> Floats:
-    family = draw.family
-    if family.tail_index is not None:
-        raw = 1 + draw.rng.pareto(draw.uniform(*family.tail_index), count)
-    else:
-        raw = draw.rng.lognormal(0.0, draw.uniform(*family.size_sigma), count)
-    return np.asarray(raw / raw.sum() * total_bytes)
-
-
-def _files(draw: _Draw, sizes: Floats) -> tuple[FileSpec, ...]:
-    bytes_per_row = draw.log_uniform(*draw.family.bytes_per_row)
-    suffix = str(draw.rng.choice(["parquet", "parquet", "json", "npy"]))
-    folder = f"import/{draw.integer(1, 10**6):06d}"
-    densities = bytes_per_row * draw.rng.lognormal(0.0, 0.05, len(sizes))
-    specs = []
-    for index, (size, density) in enumerate(zip(sizes.tolist(), densities.tolist(), strict=True)):
-        stem = f"{folder}/part-{index:05d}"
-        paths = (
-            (f"{stem}/id.npy", f"{stem}/vector.npy") if suffix == "npy" else (f"{stem}.{suffix}",)
-        )
-        specs.append(FileSpec(paths, max(1, round(size)), max(1, round(size / density))))
-    return tuple(specs)
-
-
-def _cluster(draw: _Draw, horizon_s: float = 48 * _HOUR_S) -> ClusterSpec:
-    family = draw.family
-    speeds = draw.rng.lognormal(0.0, family.speed_sigma, draw.integer(*family.nodes))
-    index_speeds = draw.rng.lognormal(0.0, family.speed_sigma, draw.integer(*family.index_nodes))
-    return ClusterSpec(
-        node_speeds=tuple(speeds.tolist()),
-        slots_per_node=draw.integer(*family.slots),
-        index_speeds=tuple(index_speeds.tolist()),
-        index_slots_per_node=draw.integer(*family.index_slots),
-        load=_load(draw, family.load_step_s, 0.5, horizon_s) if family.load_step_s else (),
-        release=str(draw.rng.choice(["2.5", "2.6", "2.6", "3.0"])),
-    )
-
-
-def _load(
-    draw: _Draw, step_s: tuple[float, float], sigma: float, horizon_s: float
-) -> tuple[tuple[float, float], ...]:
-    steps, at_s = [], 0.0
-    while at_s < horizon_s:
-        steps.append((at_s, min(2.0, draw.log_normal(0.9, sigma))))
-        at_s += draw.log_uniform(*step_s)
-    return tuple(steps)
-
-
-def _job(
-    draw: _Draw,
-    cluster: ClusterSpec,
-    *,
-    count: int | None = None,
-    total_bytes: float | None = None,
-    index_share: float | None = None,
-    sort_share: float | None = None,
-) -> JobSpec:
-    """A job with rates such that sorting and indexing take their shares of its import time."""
-    family = draw.family
-    count = count or draw.file_count(*family.files)
-    total_bytes = total_bytes or draw.log_normal(family.median_bytes, 1.3)
-    rate = draw.log_normal(family.import_bytes_per_s, 0.8)
-    slots = sum(cluster.node_speeds) * cluster.slots_per_node
-    # Few enough of the jobs are outliers that clipping the rate leaves its distribution alone.
-    import_s = min(max(total_bytes / (rate * slots), 60.0), 6 * _HOUR_S)
-    rate = total_bytes / (import_s * slots)
-    files = _files(draw, _sizes(draw, count, total_bytes))
-    rows = sum(file.rows for file in files)
-    index_slots = sum(cluster.index_speeds) * cluster.index_slots_per_node
-    index_s = import_s * (index_share or draw.log_normal(family.index_share, 0.9))
-    sort_s = import_s * (sort_share or draw.log_normal(family.sort_share, 0.9))
-    index_s, sort_s = min(index_s, 18 * _HOUR_S), min(sort_s, 12 * _HOUR_S)
-    job = JobSpec(
-        collection_name=str(draw.rng.choice(["products", "documents", "images", "faces", "logs"])),
-        files=files,
-        pending_s=draw.log_uniform(1, 30),
-        preimport_bytes_per_s=rate * draw.log_uniform(2, 30),
-        import_bytes_per_s=rate,
-        sort_rows_per_s=rows / (sort_s * index_slots),
-        index_rows_per_s=rows / (index_s * index_slots),
-        task_overhead_s=draw.log_uniform(0.5, 10),
-        noise=draw.uniform(*family.noise),
-        shards=draw.integer(*family.shards),
-        segment_bytes=round(draw.log_uniform(256 * MIB, 2 * GIB)),
-    )
-    if draw.rng.random() < family.retry_chance:
-        job = _with_retries(draw, job, share=0.02, most=2)
-    return job
-
-
-def _with_retries(draw: _Draw, job: JobSpec, *, share: float, most: int) -> JobSpec:
-    files = list(job.files)
-    for index in draw.some(len(files), share):
-        files[index] = replace(files[index], retries=draw.integer(1, most))
-    return replace(job, files=tuple(files))
 
 
 _Shape = tuple[ClusterSpec, JobSpec]
 
 
-def _steady(draw: _Draw) -> _Shape:
+def _steady(draw: Draw) -> _Shape:
     """Nothing special."""
-    cluster = _cluster(draw)
-    return cluster, _job(draw, cluster)
+    cluster = draw_cluster(draw)
+    return cluster, draw_job(draw, cluster)
 
 
-def _few_big_files(draw: _Draw) -> _Shape:
-    """Fewer files than slots, each a task of its own."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster, count=draw.file_count(1, 8))
+def _few_big_files(draw: Draw) -> _Shape:
+    """Fewer files than places, each a task of its own."""
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster, count=draw.file_count(1, 8))
     return cluster, replace(job, segment_bytes=256 * MIB, shards=1)
 
 
-def _many_small_files(draw: _Draw) -> _Shape:
+def _many_small_files(draw: Draw) -> _Shape:
     """Many files to a task: a thousand or more that move in step."""
-    cluster = _cluster(draw)
+    cluster = draw_cluster(draw)
     count = draw.file_count(500, 5000)
-    job = _job(draw, cluster, count=count, total_bytes=count * draw.log_uniform(1e6, 40e6))
+    job = draw_job(draw, cluster, count=count, total_bytes=count * draw.log_uniform(1e6, 40e6))
     return cluster, replace(job, segment_bytes=GIB, shards=draw.integer(1, 4))
 
 
-def _index_bound(draw: _Draw) -> _Shape:
-    """Index building takes 5 to 40 times as long as importing would with all slots busy."""
-    cluster = replace(_cluster(draw), index_slots_per_node=1)
-    return cluster, _job(draw, cluster, index_share=draw.log_uniform(5, 40))
+def _index_bound(draw: Draw) -> _Shape:
+    """Index building takes 5 to 40 times as long as importing would with all nodes busy."""
+    cluster = replace(draw_cluster(draw), index_slots_per_node=1)
+    return cluster, draw_job(draw, cluster, index_share=draw.log_uniform(5, 40))
 
 
-def _sort_bound(draw: _Draw) -> _Shape:
-    """Sorting takes 2 to 10 times as long as importing would with all slots busy."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster, sort_share=draw.log_uniform(2, 10), index_share=0.2)
+def _sort_bound(draw: Draw) -> _Shape:
+    """Sorting takes 2 to 10 times as long as importing would with all nodes busy."""
+    cluster = draw_cluster(draw)
+    if not RELEASES[cluster.release].sorts:
+        cluster = replace(cluster, release="2.6")
+    job = draw_job(draw, cluster, sort_share=draw.log_uniform(2, 10), index_share=0.2)
     return cluster, job
 
 
-def _retry_storm(draw: _Draw) -> _Shape:
-    """A fifth to two thirds of the files are in tasks that give up several times."""
-    cluster = _cluster(draw)
-    job = _with_retries(draw, _job(draw, cluster), share=draw.uniform(0.2, 0.65), most=4)
-    return cluster, replace(job, retry_wait_s=draw.log_uniform(5, 120))
+def _retry_storm(draw: Draw) -> _Shape:
+    """A fifth to two thirds of the files are in tasks that go back several times."""
+    cluster = draw_cluster(draw)
+    return cluster, with_retries(
+        draw, draw_job(draw, cluster), share=draw.uniform(0.2, 0.65), most=4
+    )
 
 
-def _slow_nodes(draw: _Draw) -> _Shape:
+def _slow_nodes(draw: Draw) -> _Shape:
     """One node in four, at least one, runs at 10 to 40 % of its speed."""
-    cluster = _cluster(draw)
+    cluster = draw_cluster(draw)
     speeds = list(cluster.node_speeds)
     while len(speeds) < 3:
         speeds.append(speeds[0])
     for node in draw.some(len(speeds), 0.25):
         speeds[node] *= draw.uniform(0.1, 0.4)
     cluster = replace(cluster, node_speeds=tuple(speeds))
-    return cluster, _job(draw, cluster)
+    return cluster, draw_job(draw, cluster)
 
 
-def _varying_load(draw: _Draw) -> _Shape:
+def _varying_load(draw: Draw) -> _Shape:
     """Load that halves and doubles the speed every few minutes."""
-    cluster = _cluster(draw)
-    load = _load(draw, (60.0, 1800.0), 0.8, 48 * _HOUR_S)
-    return replace(cluster, load=load), _job(draw, cluster)
+    cluster = draw_cluster(draw)
+    load = draw_load(draw, (60.0, 1800.0), 0.8)
+    return replace(cluster, load=load), draw_job(draw, cluster)
 
 
-def _wrong_totals(draw: _Draw) -> _Shape:
+def _wrong_totals(draw: Draw) -> _Shape:
     """Details give the job's rows as the file's; some servers also send a negative progress."""
-    cluster = _cluster(draw)
-    lies = draw.rng.random() < 0.5
-    return cluster, replace(_job(draw, cluster), wrong_totals=True, negative_progress=lies)
+    cluster = draw_cluster(draw)
+    lies = draw.chance(0.5)
+    return cluster, replace(draw_job(draw, cluster), wrong_totals=True, negative_progress=lies)
 
 
-def _node_restart(draw: _Draw) -> _Shape:
-    """Data nodes restart while the job runs: rows fall."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster)
-    import_s = _import_s(cluster, job)
+def _node_restart(draw: Draw) -> _Shape:
+    """Data nodes restart while the job runs: their tasks go back."""
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster)
+    takes_s = import_s(cluster, job)
     restarts = tuple(
         Restart(
-            at_s=job.pending_s + import_s * draw.uniform(0.2, 1.2),
+            at_s=job.pending_s + takes_s * draw.uniform(0.2, 1.2),
             node=draw.integer(0, len(cluster.node_speeds) - 1),
             down_s=draw.log_uniform(20, 600),
         )
@@ -498,67 +211,67 @@ def _node_restart(draw: _Draw) -> _Shape:
     return replace(cluster, restarts=restarts), job
 
 
-def _failing(draw: _Draw) -> _Shape:
+def _failing(draw: Draw) -> _Shape:
     """A bad file fails the job, while files are read or while they are imported."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster)
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster)
     files = list(job.files)
     bad = draw.integer(0, len(files) - 1)
+    path = files[bad].paths[0]
     reasons = (
         "the dim 768 of the vector field is not equal to schema dim 1024",
-        f"cannot read {files[bad].paths[0]}: unexpected EOF",
+        f"cannot read {path}: unexpected EOF",
         "value of varchar field 'title' is longer than max_length 256",
     )
     files[bad] = replace(
         files[bad],
-        error=f"importing data failed: {reasons[draw.integer(0, 2)]}",
-        error_phase="preimport" if draw.rng.random() < 0.3 else "import",
+        error=f"{reasons[draw.integer(0, 2)]}: importing data failed, "
+        f'file: id:{449_839_014_328_146_740 + bad} paths:"{path}"',
+        error_phase="preimport" if draw.chance(0.3) else "import",
     )
     return cluster, replace(job, files=tuple(files))
 
 
-def _stuck_file(draw: _Draw) -> _Shape:
+def _stuck_file(draw: Draw) -> _Shape:
     """One file hangs: for up to hours, or (one in four) for ever."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster)
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster)
     files = list(job.files)
     index = draw.integer(0, len(files) - 1)
-    stuck_s = math.inf if draw.rng.random() < 0.25 else draw.log_uniform(600, 4 * _HOUR_S)
+    stuck_s = math.inf if draw.chance(0.25) else draw.log_uniform(600, 4 * HOUR_S)
     files[index] = replace(files[index], stuck_s=stuck_s)
     return cluster, replace(job, files=tuple(files))
 
 
-def _stragglers(draw: _Draw) -> _Shape:
+def _stragglers(draw: Draw) -> _Shape:
     """One to three files of each kind of straggler; every file has a task of its own."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster, count=draw.file_count(40, 300))
-    smallest = min(file.size_bytes for file in job.files)
-    job = replace(job, max_task_bytes=max(1, smallest))
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster, count=draw.file_count(40, 300))
+    job = replace(job, max_task_bytes=1)
     kinds: list[StragglerKind] = ["big", "slow", "retried", "stuck"]
     return cluster, with_stragglers(
         job, kinds, count=draw.integer(1, 3), seed=draw.integer(0, 2**31)
     )
 
 
-def _two_phase_commit(draw: _Draw) -> _Shape:
+def _two_phase_commit(draw: Draw) -> _Shape:
     """The job waits for its user's commit."""
-    cluster = replace(_cluster(draw), release="3.0")
-    job = _job(draw, cluster)
+    cluster = replace(draw_cluster(draw), release="3.0")
     return cluster, replace(
-        job,
+        draw_job(draw, cluster),
         auto_commit=False,
-        commit_after_s=draw.log_uniform(60, 2 * _HOUR_S),
+        commit_after_s=draw.log_uniform(60, 2 * HOUR_S),
         commit_s=draw.log_uniform(1, 60),
     )
 
 
-def _small_and_quick(draw: _Draw) -> _Shape:
+def _small_and_quick(draw: Draw) -> _Shape:
     """A few small files that take a minute or two."""
-    cluster = ClusterSpec(release=str(draw.rng.choice(list(RELEASES))))
-    sizes = _sizes(draw, draw.file_count(1, 6), draw.log_uniform(5e6, 1e9))
+    cluster = ClusterSpec(release=str(draw.rng.choice(["2.4", "2.5", "2.6", "3.0"])))
+    sizes = draw_sizes(draw, draw.file_count(1, 6), draw.log_uniform(5e6, 1e9))
     job = JobSpec(
         collection_name="quick",
-        files=_files(draw, sizes),
+        files=draw_files(draw, sizes),
         pending_s=2.0,
         import_bytes_per_s=draw.log_uniform(5e6, 40e6),
         sort_rows_per_s=draw.log_uniform(2e4, 2e5),
@@ -567,31 +280,128 @@ def _small_and_quick(draw: _Draw) -> _Shape:
     return cluster, job
 
 
-def _queued(draw: _Draw) -> _Shape:
+def _tiny(draw: Draw) -> _Shape:
+    """One to four files of at most a few megabytes: the job is over in 10 to 30 seconds."""
+    cluster = replace(draw_cluster(draw), load=(), node_load=())
+    sizes = draw_sizes(draw, draw.file_count(1, 4), draw.log_uniform(1e5, 5e6))
+    return cluster, JobSpec(
+        collection_name="tiny",
+        files=draw_files(draw, sizes),
+        pending_s=draw.uniform(0, 2),
+        import_bytes_per_s=draw.log_uniform(5e6, 40e6),
+        sort_rows_per_s=1e5,
+        index_rows_per_s=5e4,
+        noise=draw.uniform(*draw.family.noise),
+    )
+
+
+def _huge(draw: Draw) -> _Shape:
+    """Thousands of files, 10 to 25 hours of work."""
+    cluster = draw_cluster(draw)
+    count = draw.file_count(2000, 20_000)
+    total_bytes = draw.log_uniform(5e12, 40e12)
+    job = draw_job(
+        draw,
+        cluster,
+        count=count,
+        total_bytes=total_bytes,
+        index_share=draw.log_uniform(0.1, 0.8),
+        sort_share=draw.log_uniform(0.05, 0.2),
+    )
+    takes_s = draw.uniform(8, 16) * HOUR_S
+    return cluster, _paced(job, import_s(cluster, job) / takes_s)
+
+
+def _paced(job: JobSpec, factor: float) -> JobSpec:
+    """The job with all rates multiplied."""
+    return replace(
+        job,
+        preimport_bytes_per_s=job.preimport_bytes_per_s * factor,
+        import_bytes_per_s=job.import_bytes_per_s * factor,
+        sort_rows_per_s=job.sort_rows_per_s * factor,
+        index_rows_per_s=job.index_rows_per_s * factor,
+    )
+
+
+def _queued(draw: Draw) -> _Shape:
     """Jobs of others hold the slots, so that tasks wait long before they start."""
-    cluster = _cluster(draw)
-    job = _job(draw, cluster)
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster)
     others = tuple(
-        Arrival(-draw.log_uniform(5, 600), replace(_job(draw, cluster), collection_name="other"))
+        Arrival(
+            -draw.log_uniform(5, 600), replace(draw_job(draw, cluster), collection_name="other")
+        )
         for _ in range(draw.integer(1, 3))
     )
     return replace(cluster, other_jobs=others), job
 
 
-def _shuffled(draw: _Draw) -> _Shape:
-    """Every answer lists the tasks in another order, as servers do."""
-    cluster = replace(_cluster(draw), shuffled_details=True)
-    return cluster, _job(draw, cluster)
+def _waiting(draw: Draw) -> _Shape:
+    """The job waits 18 minutes to 2 hours in Pending before it is its turn."""
+    cluster, job = _steady(draw)
+    return cluster, replace(job, pending_s=draw.log_uniform(18 * 60, 2 * HOUR_S))
 
 
-def _import_s(cluster: ClusterSpec, job: JobSpec) -> float:
-    """About how long importing takes, in seconds."""
-    slots = sum(cluster.node_speeds) * cluster.slots_per_node
-    return sum(file.size_bytes for file in job.files) / (job.import_bytes_per_s * slots)
+def _paused(draw: Draw) -> _Shape:
+    """The whole cluster stands still for 5 minutes to 2 hours, once or twice."""
+    cluster, job = _steady(draw)
+    first_s = job.pending_s + import_s(cluster, job) * draw.uniform(0.2, 1.0)
+    standstill = pauses(draw, first_s, draw.integer(1, 2), (300.0, 2 * HOUR_S))
+    return replace(cluster, load=standstill), job
+
+
+def _index_paused(draw: Draw) -> _Shape:
+    """The index coordinator hands out no work for 10 minutes to 3 hours."""
+    cluster = draw_cluster(draw)
+    job = draw_job(draw, cluster, index_share=draw.log_uniform(0.5, 4))
+    first_s = job.pending_s + import_s(cluster, job) * draw.uniform(1.0, 1.5)
+    return replace(cluster, index_load=pauses(draw, first_s, 1, (600.0, 3 * HOUR_S))), job
+
+
+def _day_and_night(draw: Draw) -> _Shape:
+    """By day others take most of the cluster; the job runs for many hours."""
+    cluster = draw_cluster(draw)
+    cluster = replace(cluster, load=day_load(draw.uniform(0, DAY_S), draw.uniform(0.5, 0.85)))
+    job = draw_job(draw, cluster)
+    return cluster, _paced(job, import_s(cluster, job) / (draw.uniform(3, 10) * HOUR_S))
+
+
+def _noisy_neighbours(draw: Draw) -> _Shape:
+    """Half of the nodes share their machine with something that comes and goes."""
+    cluster = draw_cluster(draw)
+    nodes = draw.some(len(cluster.node_speeds), 0.5)
+    noisy = tuple((node, neighbour_load(draw)) for node in nodes)
+    return replace(cluster, node_load=noisy), draw_job(draw, cluster)
+
+
+def _added_nodes(draw: Draw) -> _Shape:
+    """As many data nodes again join in the middle."""
+    cluster, job = _steady(draw)
+    at_s = job.pending_s + import_s(cluster, job) * draw.uniform(0.2, 0.8)
+    count = draw.integer(1, len(cluster.node_speeds))
+    added = tuple((at_s + draw.uniform(0, 120), cluster.node_speeds[0]) for _ in range(count))
+    return replace(cluster, added_nodes=added), job
+
+
+def _delete_logs(draw: Draw) -> _Shape:
+    """Delete logs of a restore: none of their rows is ever counted as imported."""
+    cluster, job = _steady(draw)
+    files = tuple(
+        replace(file, paths=(f"backup/binlogs/delta_log/1/2/{place}",), memory_bytes=None)
+        for place, file in enumerate(job.files)
+    )
+    return cluster, replace(job, files=files, delete_logs=True)
+
+
+def _over_quota(draw: Draw) -> _Shape:
+    """The files are read and then do not fit into the quota of the disk."""
+    cluster, job = _steady(draw)
+    reason = "quota exceeded[reason=disk quota exceeded, please allocate more resources]"
+    return cluster, replace(job, quota_reason=reason)
 
 
 #: The shapes by name; the docstring of each says what is special about it.
-SHAPES: Final[Mapping[str, Callable[[_Draw], _Shape]]] = {
+SHAPES: Final[Mapping[str, Callable[[Draw], _Shape]]] = {
     "steady": _steady,
     "few_big_files": _few_big_files,
     "many_small_files": _many_small_files,
@@ -608,5 +418,14 @@ SHAPES: Final[Mapping[str, Callable[[_Draw], _Shape]]] = {
     "two_phase_commit": _two_phase_commit,
     "small_and_quick": _small_and_quick,
     "queued": _queued,
-    "shuffled": _shuffled,
+    "waiting": _waiting,
+    "paused": _paused,
+    "index_paused": _index_paused,
+    "day_and_night": _day_and_night,
+    "noisy_neighbours": _noisy_neighbours,
+    "added_nodes": _added_nodes,
+    "tiny": _tiny,
+    "huge": _huge,
+    "delete_logs": _delete_logs,
+    "over_quota": _over_quota,
 }

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from importstats.simulator import tables
-from importstats.simulator.cluster import (
-    DEFAULT_START,
-    JobState,
-    SimulatedCluster,
-    TaskStates,
-    UnknownJobError,
-)
+from importstats.simulator.cluster import DEFAULT_START, SimulatedCluster
+from importstats.simulator.dialects import Dialect, dialect_named
 from importstats.simulator.shapes import make_shape
-from importstats.simulator.specs import Arrival, ClusterSpec, JobSpec
+from importstats.simulator.specs import Arrival, ClusterSpec, JobSpec, Signal
+from importstats.simulator.states import JobState, UnknownJobError
 from importstats.simulator.truth import GroundTruth
-from importstats.simulator.wire import Dialect, describe_answer, dialect_named, encode
+from importstats.simulator.wire import describe_answer, encode, unknown_job_answer
 from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot, new_snapshot_id
 
@@ -36,15 +32,83 @@ _LATENCY_S: Final = 0.04
 _LATENCY_SIGMA: Final = 0.5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Polling:
+    """When a collector asks.
+
+    Attributes
+    ----------
+    every_s : float
+        Seconds between polls.
+    jitter : float
+        The share of them by which each poll is early or late.
+    late_s : float
+        How long after the job's creation the first poll is.
+    cron : bool
+        Whether polls are at whole multiples of `every_s` of the cluster's clock, and as late as
+        `jitter` says, as those of a cron job.
+    gaps : tuple of (float, float)
+        Spans in seconds after the job's creation in which nobody asks.
+    after_end : int
+        How many polls see the job's last state; 0 for a collector that came too late for it.
+    most : int or None
+        How many polls there are at most.
+    """
+
+    every_s: float = 10.0
+    jitter: float = 0.02
+    late_s: float = 0.0
+    cron: bool = False
+    gaps: tuple[tuple[float, float], ...] = ()
+    after_end: int = 1
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.every_s > 0:
+            raise ValueError("there is some time between two polls")
+        if not 0 <= self.jitter < 1:
+            raise ValueError("jitter is a share of the poll interval, from 0 to below 1")
+
+    def first_s(self, arrival_s: float) -> float:
+        """When the first poll of a job is that arrives at a time."""
+        at_s = arrival_s + self.late_s
+        return self._outside_gaps(self._whole(at_s) if self.cron else at_s, arrival_s)
+
+    def next_s(self, at_s: float, arrival_s: float, rng: np.random.Generator) -> float:
+        """When the poll is that comes after one."""
+        late = rng.uniform(-1, 1)
+        if self.cron:
+            # A late poll does not shift those after it.
+            next_s = (math.floor(at_s / self.every_s) + 1 + self.jitter * abs(late)) * self.every_s
+        else:
+            next_s = at_s + self.every_s * (1 + self.jitter * late)
+        return self._outside_gaps(next_s, arrival_s)
+
+    def _whole(self, at_s: float) -> float:
+        return math.ceil(at_s / self.every_s) * self.every_s
+
+    def _outside_gaps(self, at_s: float, arrival_s: float) -> float:
+        for from_s, to_s in self.gaps:
+            if from_s <= at_s - arrival_s < to_s:
+                at_s = arrival_s + to_s
+                at_s = self._whole(at_s) if self.cron else at_s
+        return at_s
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Poll:
-    """One poll: when its answer came, and the state that was in it (``None``: job unknown)."""
+    """One poll: when its answer came, and the state that was in it.
+
+    `state` is ``None`` if the server did not know the job; then there is an `error`, or the
+    `answer` of a release that has no error for that.
+    """
 
     observed_at: datetime
     request_latency_s: float
     snapshot_id: int
     state: JobState | None
     error: str | None = None
+    answer: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,18 +131,23 @@ class Simulation:
     polls: list[Poll] = field(repr=False)
     truth: GroundTruth = field(repr=False)
 
-    def snapshots(self) -> Iterator[Snapshot]:
-        """The polls as a client yields them: each answer is printed and parsed."""
+    def snapshots(self, *, details: bool = True) -> Iterator[Snapshot]:
+        """The polls as a client yields them: each answer is printed and parsed.
+
+        Parameters
+        ----------
+        details : bool
+            Whether the answers have their details.
+        """
         for poll in self.polls:
-            response = None
+            answer = poll.answer
             if poll.state is not None:
-                answer = describe_answer(poll.state, self.dialect)
-                response = parse_response(encode(answer))
+                answer = describe_answer(poll.state, self.dialect, details=details)
             yield Snapshot(
                 observed_at=poll.observed_at,
                 job_id=self.job_id,
                 source_uri=self.source_uri,
-                response=response,
+                response=None if answer is None else parse_response(encode(answer)),
                 request_latency_s=poll.request_latency_s,
                 db_name=self.db_name,
                 error=poll.error,
@@ -86,7 +155,7 @@ class Simulation:
             )
 
     def tables(self, *, runs: bool = False) -> tuple[pa.Table, pa.Table]:
-        """The same polls as rows of ``jobs`` and ``details``, without printing or parsing.
+        """The same polls as rows of ``jobs`` and ``details``, without printing the details.
 
         Parameters
         ----------
@@ -111,8 +180,10 @@ def simulate_job(
     family: str = "steady_cluster",
     poll_every_s: float = 10.0,
     jitter: float = 0.02,
+    polling: Polling | None = None,
     start: datetime = DEFAULT_START,
     dialect: str | None = None,
+    signal: Signal | None = None,
     source_uri: str = "http://localhost:19530",
     until: float | None = None,
     max_polls: int | None = None,
@@ -125,26 +196,27 @@ def simulate_job(
     shape : str, (ClusterSpec, JobSpec) or JobSpec
         The name of one of ``SHAPES``, or what to simulate. A job alone runs on a plain cluster.
     seed : int
-        Draws the shape, the durations of tasks, the poll times and the snapshot ids.
+        Draws the shape, the durations of files, the poll times and the snapshot ids.
     files : int, optional
         Number of files of a named shape.
     family : str
         Family of parameters of a named shape; see ``FAMILIES``.
-    poll_every_s, jitter : float
-        Seconds between polls, and the share of them by which each is early or late.
+    poll_every_s, jitter, max_polls, polls_after_end
+        See :class:`Polling`, where they are `every_s`, `jitter`, `most` and `after_end`.
+    polling : Polling, optional
+        When the collector asks, in place of these four.
     start : datetime
         When the cluster's clock is at 0, which is when the job is created.
     dialect : str, optional
-        A name of ``DIALECTS``. The cluster then has the release of the dialect, else the dialect
-        is that of the cluster's release.
+        A name of ``DIALECTS`` or a version of Milvus. The cluster then has the release of the
+        dialect, else the dialect is that of the cluster's release.
+    signal : {"whole files", "smooth"}, optional
+        When rows are seen, if not as the cluster's specification says.
     source_uri : str
         The server the snapshots name.
     until : float, optional
         Seconds of the cluster's clock after which polling ends. A job that can no longer end is
         by default watched for a further hour or a quarter of its life.
-    max_polls : int, optional
-    polls_after_end : int
-        How many polls see the job's last state; 0 for a collector that came too late for it.
 
     Returns
     -------
@@ -163,18 +235,19 @@ def simulate_job(
         cluster, job = ClusterSpec(), shape
     else:
         cluster, job = shape
+    polling = polling or Polling(
+        every_s=poll_every_s, jitter=jitter, most=max_polls, after_end=polls_after_end
+    )
     return simulate_cluster(
         cluster,
         [Arrival(0.0, job)],
         seed=seed,
-        poll_every_s=poll_every_s,
-        jitter=jitter,
+        polling=polling,
         start=start,
         dialect=dialect,
+        signal=signal,
         source_uri=source_uri,
         until=until,
-        max_polls=max_polls,
-        polls_after_end=polls_after_end,
     )[0]
 
 
@@ -184,17 +257,16 @@ def simulate_cluster(
     *,
     seed: int = 0,
     poll_every_s: float = 10.0,
-    jitter: float = 0.02,
+    polling: Polling | None = None,
     start: datetime = DEFAULT_START,
     dialect: str | None = None,
+    signal: Signal | None = None,
     source_uri: str = "http://localhost:19530",
     until: float | None = None,
-    max_polls: int | None = None,
-    polls_after_end: int = 1,
 ) -> list[Simulation]:
     """Simulate several jobs that share a cluster, each polled from its creation on.
 
-    Parameters are those of :func:`simulate_job`; `max_polls` holds for each job.
+    Parameters are those of :func:`simulate_job`.
 
     Returns
     -------
@@ -209,27 +281,28 @@ def simulate_cluster(
     >>> [simulation.truth.outcome for simulation in pair]
     ['Completed', 'Completed']
     """
-    if not 0 <= jitter < 1:
-        raise ValueError("jitter is a share of the poll interval, from 0 to below 1")
+    polling = polling or Polling(every_s=poll_every_s)
     chosen = dialect_named(dialect or cluster.release)
-    live = SimulatedCluster(replace(cluster, release=chosen.release), seed=seed, start=start)
+    spec = replace(cluster, release=chosen.release, signal=signal or cluster.signal)
+    live = SimulatedCluster(spec, seed=seed, start=start)
     watches = [
         _Watch(live.create(arrival.job, arrival.at_s), arrival.at_s, number, seed)
         for number, arrival in enumerate(arrivals)
     ]
-    turns = [(watch.at_s, watch.number) for watch in watches]
+    turns = [(polling.first_s(watch.arrival_s), watch.number) for watch in watches]
     heapq.heapify(turns)
     while turns:
         at_s, number = heapq.heappop(turns)
+        if at_s > (watches[number].standstill_s(live) if until is None else until):
+            continue
         live.advance(at_s)
         watch = watches[number]
-        if watch.poll(live, polls_after_end) and len(watch.polls) != max_polls:
-            next_s = at_s + poll_every_s * (1 + jitter * watch.rng.uniform(-1, 1))
-            if next_s <= (watch.standstill_s(live) if until is None else until):
-                heapq.heappush(turns, (next_s, number))
+        if watch.poll(live, chosen, polling.after_end) and len(watch.polls) != polling.most:
+            next_s = polling.next_s(at_s, watch.arrival_s, watch.rng)
+            heapq.heappush(turns, (next_s, number))
     return [
         Simulation(
-            job_id=watch.job_id,
+            job_id=chosen.printed_id(watch.job_id),
             source_uri=source_uri,
             db_name=arrival.job.db_name,
             dialect=chosen,
@@ -243,60 +316,41 @@ def simulate_cluster(
 class _Watch:
     """A job that is polled."""
 
-    def __init__(self, job_id: str, at_s: float, number: int, seed: int) -> None:
+    def __init__(self, job_id: str, arrival_s: float, number: int, seed: int) -> None:
         self.job_id = job_id
-        self.at_s = at_s
+        self.arrival_s = arrival_s
         self.number = number
         self.rng = np.random.default_rng([seed, 3, number])
         self.polls: list[Poll] = []
         self._polls_after_end = 0
         self._settled_s: float | None = None
 
-    def poll(self, cluster: SimulatedCluster, polls_after_end: int) -> bool:
+    def poll(self, cluster: SimulatedCluster, dialect: Dialect, polls_after_end: int) -> bool:
         """Ask for the job once; whether to ask again."""
         latency_s = round(float(self.rng.lognormal(math.log(_LATENCY_S), _LATENCY_SIGMA)), 6)
         observed_at = cluster.time(cluster.now_s) + timedelta(seconds=latency_s)
-        state, error = None, None
+        state, error, answer = None, None, None
         try:
             state = cluster.describe(self.job_id)
         except UnknownJobError as unknown:
             error = f"the server does not know this import job ({unknown})"
+            if cluster.release.unknown_job == "failed":
+                error, answer = None, unknown_job_answer(unknown, dialect)
         if state is not None and state.ended:
             self._polls_after_end += 1
             if self._polls_after_end > polls_after_end:
                 return False
-        if state is not None and self.polls:
-            state = _sharing(state, self.polls[-1].state)
         snapshot_id = new_snapshot_id(observed_at, int(self.rng.integers(2**10)))
-        self.polls.append(Poll(observed_at, latency_s, snapshot_id, state, error))
+        self.polls.append(Poll(observed_at, latency_s, snapshot_id, state, error, answer))
         if state is None:
             return False
         return not state.ended or self._polls_after_end < polls_after_end
 
     def standstill_s(self, cluster: SimulatedCluster) -> float:
         """When to stop asking for a job to which nothing happens any more."""
-        if not cluster.settled:
+        if not self.polls or not cluster.settled:
             return math.inf
         if self._settled_s is None:
             self._settled_s = cluster.now_s
-        age_s = self._settled_s - self.at_s
+        age_s = self._settled_s - self.arrival_s
         return self._settled_s + max(_STANDSTILL_S, _STANDSTILL_SHARE * age_s)
-
-
-def _sharing(state: JobState, previous: JobState | None) -> JobState:
-    """The state, with the previous one's tasks where they are equal: most of a job's life."""
-    if previous is None or previous.tasks is None or state.tasks is None:
-        return state
-    old, new = previous.tasks, state.tasks
-    if old is new:
-        return state
-    same_state = np.array_equal(old.state, new.state)
-    same_progress = np.array_equal(old.progress, new.progress)
-    if not (same_state or same_progress):
-        return state
-    tasks = TaskStates(
-        old.state if same_state else new.state,
-        old.progress if same_progress else new.progress,
-        new.order,
-    )
-    return replace(state, tasks=tasks)

@@ -1,4 +1,4 @@
-"""What is simulated: the files, the job and the cluster, with their units, and the releases.
+"""What is simulated: the files, the job and the cluster, with their units.
 
 All are plain frozen values. ``dataclasses.replace`` makes a variant of one.
 """
@@ -6,77 +6,15 @@ All are plain frozen values. ``dataclasses.replace`` makes a variant of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Literal
+from typing import Literal, get_args
 
-MIB: Final = 2**20
-GIB: Final = 2**30
+from importstats.simulator.load import Steps
+from importstats.simulator.releases import Release, release_of
+from importstats.simulator.units import GIB, MIB
 
-
-class Phase(StrEnum):
-    """The hidden phases of an import job, in their order."""
-
-    PENDING = "Pending"
-    PRE_IMPORTING = "PreImporting"
-    IMPORTING = "Importing"
-    SORTING = "Sorting"
-    INDEX_BUILDING = "IndexBuilding"
-    UNCOMMITTED = "Uncommitted"
-    COMMITTING = "Committing"
-    COMPLETED = "Completed"
-    FAILED = "Failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """How one release of the server turns phases into ``progress``.
-
-    Attributes
-    ----------
-    name : str
-        As in "2.6".
-    weights : mapping of Phase to (int, int)
-        Where the phase starts and how much it spans, in points of ``progress``. A phase that is
-        not there does not exist in this release.
-    two_phase : bool
-        Whether the job waits for a commit.
-    """
-
-    name: str
-    weights: Mapping[Phase, tuple[int, int]]
-    two_phase: bool = False
-
-
-# Weights: internal/datacoord/import_util.go of the release. Early 2.4 gave rows 80 % of the last
-# 50 points, and segments that may be searched the other 20 %.
-_WITHOUT_SORT: Final = {
-    Phase.PENDING: (0, 10),
-    Phase.PRE_IMPORTING: (10, 30),
-    Phase.IMPORTING: (40, 30),
-    Phase.INDEX_BUILDING: (80, 10),
-}
-_WITH_SORT: Final = {**_WITHOUT_SORT, Phase.SORTING: (70, 10)}
-
-RELEASES: Final[Mapping[str, Release]] = {
-    release.name: release
-    for release in (
-        Release(
-            "2.4-early",
-            {
-                Phase.PENDING: (0, 10),
-                Phase.PRE_IMPORTING: (10, 40),
-                Phase.IMPORTING: (50, 40),
-                Phase.INDEX_BUILDING: (90, 10),
-            },
-        ),
-        Release("2.4", _WITHOUT_SORT),
-        Release("2.5", _WITH_SORT),
-        Release("2.6", _WITH_SORT),
-        Release("3.0", _WITH_SORT, two_phase=True),
-    )
-}
+Signal = Literal["whole files", "smooth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +30,18 @@ class FileSpec:
     slowdown : float
         How many times longer than its size says the file takes to import.
     retries : int
-        How often the file's task gives up part-way and starts again.
+        How often the file's task goes back: the coordinator's question to its node fails, and the
+        task starts again, maybe elsewhere.
     stuck_s : float
-        How long the file's task hangs part-way, in seconds, before the server retries it;
-        ``math.inf`` for ever.
+        How long the read of the file hangs part-way, in seconds; ``math.inf`` for ever (until the
+        node restarts).
     error : str
         If not empty: the file is bad, and the job fails for this reason.
     error_phase : {"preimport", "import"}
         Where the error is found.
+    memory_bytes : int or None
+        Size in memory, by which files are grouped; ``None`` if as large as on disk. Compressed
+        Parquet is larger in memory.
     """
 
     paths: tuple[str, ...]
@@ -110,6 +52,7 @@ class FileSpec:
     stuck_s: float = 0.0
     error: str = ""
     error_phase: Literal["preimport", "import"] = "import"
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if not self.paths:
@@ -117,12 +60,18 @@ class FileSpec:
         if self.size_bytes < 0 or self.rows < 0:
             raise ValueError(f"a file has no negative size or rows: {self.paths[0]}")
 
+    @property
+    def grouped_bytes(self) -> int:
+        """The size by which the server groups the file."""
+        return self.size_bytes if self.memory_bytes is None else self.memory_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """One import job: its files, what they cost, and how its server lies about it.
+    """One import job: its files, what they cost, and what befalls it.
 
-    Rates are those of one slot on a node of speed 1 at load factor 1.
+    Rates are those of one file on a node of speed 1 whose cores are not all busy, at load
+    factor 1.
 
     Attributes
     ----------
@@ -131,37 +80,47 @@ class JobSpec:
     db_name : str or None
         ``None`` for the default database.
     pending_s : float
-        Seconds in Pending, while pre-import tasks are handed out evenly.
+        Seconds in Pending, at 0 %: until every channel knows of the job, or its turn has come.
     preimport_bytes_per_s, import_bytes_per_s : float
         Speed of reading and of importing a file.
     sort_rows_per_s, index_rows_per_s : float
         Speed of sorting a segment and of building all of its indexes.
-    task_overhead_s : float
-        Seconds each pre-import and import task takes on top.
+    file_overhead_s : float
+        Seconds that reading and that importing a file take on top.
     noise : float
-        Standard deviation of the logarithm of the duration of each task, sort and index build.
+        Standard deviation of the logarithm of the duration of each file, sort and index build.
     shards, partitions : int
         Shards multiply the write buffer; both multiply the size cap of a task.
     buffer_bytes : int
-        Write buffer per shard: rows are seen once a full buffer is written.
-    segment_bytes, max_task_bytes : int
-        Size of a full segment, and the cap on the files of one import task.
+        Write buffer per shard: rows are written when a buffer is full.
+    segment_bytes : int
+        Size of a full segment.
+    max_task_bytes : int or None
+        Cap on the files of one import task; ``None`` for that of the release.
     files_per_preimport_task : int
-    retry_wait_s : float
-        Seconds a task stays in Retry before it waits for a slot again.
     early_index : bool
         Whether a segment's index is built as soon as the segment is ready (as servers do), or
         only in the phase IndexBuilding.
+    waits_for_index : bool
+        Whether the job waits for its index; if not, or if there is none, IndexBuilding passes.
     auto_commit : bool
         Whether a release with two-phase commit commits by itself.
     commit_after_s : float or None
         Seconds after which the user commits; ``None`` if nobody does.
     commit_s : float
         Seconds that committing takes.
+    timeout_s : float or None
+        The option ``timeout``: the job fails this long after its creation.
+    dropped_after_s : float or None
+        When the collection is dropped, in seconds after the job's creation.
+    quota_reason : str
+        If not empty: the job fails for this quota between PreImporting and Importing.
+    delete_logs : bool
+        Whether the files are delete logs: they have rows and none is ever counted as imported.
     wrong_totals : bool
         Details say the job's rows in ``totalRows``.
     negative_progress : bool
-        ``progress`` is int64's minimum (a division of zero by zero) while no row is written.
+        ``progress`` is int64's minimum while the job is Pending (milvus issue 31221).
     """
 
     collection_name: str
@@ -172,19 +131,23 @@ class JobSpec:
     import_bytes_per_s: float = 25e6
     sort_rows_per_s: float = 150e3
     index_rows_per_s: float = 30e3
-    task_overhead_s: float = 2.0
+    file_overhead_s: float = 0.5
     noise: float = 0.1
     shards: int = 1
     partitions: int = 1
     buffer_bytes: int = 16 * MIB
     segment_bytes: int = GIB
-    max_task_bytes: int = 16 * GIB
+    max_task_bytes: int | None = None
     files_per_preimport_task: int = 2
-    retry_wait_s: float = 20.0
     early_index: bool = True
+    waits_for_index: bool = True
     auto_commit: bool = True
     commit_after_s: float | None = None
     commit_s: float = 3.0
+    timeout_s: float | None = None
+    dropped_after_s: float | None = None
+    quota_reason: str = ""
+    delete_logs: bool = False
     wrong_totals: bool = False
     negative_progress: bool = False
 
@@ -192,10 +155,10 @@ class JobSpec:
         if not self.files:
             raise ValueError("an import job has at least one file")
 
-    @property
-    def task_bytes(self) -> int:
-        """Cap on the bytes of the files of one import task."""
-        return min(self.segment_bytes * self.shards * self.partitions, self.max_task_bytes)
+    def task_bytes(self, release: Release) -> int:
+        """Cap on the bytes in memory of the files of one import task."""
+        cap = release.task_cap_bytes if self.max_task_bytes is None else self.max_task_bytes
+        return min(self.segment_bytes * self.shards * self.partitions, cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,51 +182,109 @@ class Restart:
 class ClusterSpec:
     """The cluster: its nodes, their speeds, and how load and luck change.
 
+    Loads are steps ``(from_s, factor)`` in ascending order: from then on nodes run at `factor` of
+    their speed. Before the first step the factor is 1; 0 is a pause.
+
     Attributes
     ----------
     node_speeds : tuple of float
         One data node each; 1 is the speed that rates of a :class:`JobSpec` are meant at.
+    added_nodes : tuple of (float, float)
+        Data nodes that come later: when, and their speed. They are numbered after the others.
+    cores_per_node : int
+        Files that a data node imports at full speed; more share it. From 2.5.17 on it also says
+        how many files there are at once.
+    files_at_once : int or None
+        The size of a data node's pool of files; ``None`` for that of the release: 16, from 2.5.17
+        on four for each core.
     slots_per_node : int
-        Import and pre-import tasks that run on a data node at a time.
+        Tasks that the coordinator hands to a data node before it has ended some.
     index_speeds : tuple of float
         One index node each. They sort segments and build indexes.
     index_slots_per_node : int
-    load : tuple of (float, float)
-        Steps ``(from_s, factor)`` in ascending order: from then on all nodes run at `factor` of
-        their speed. Before the first step the factor is 1. Factors are greater than 0.
+    load, index_load : steps
+        Of all nodes, and of the index nodes alone besides.
+    node_load : mapping as a tuple of (int, steps)
+        Of single data nodes besides: noisy neighbours.
     restarts : tuple of Restart
     other_jobs : tuple of Arrival
         Jobs of others, which take slots.
+    signal : {"whole files", "smooth"}
+        When rows are seen: once a file has ended, as every Milvus does, or as they are written.
+        Nobody outside has read the server of Zilliz Cloud, so the second is there for it.
     release : str
-        A key of :data:`RELEASES`.
+        A version; see :func:`importstats.simulator.releases.release_of`.
     retention_s : float
         Seconds after its end at which a job is forgotten.
+    dropped_segments_s : float
+        Seconds after sorting until the segments as they were before are deleted.
+    ask_interval_s : float
+        The coordinator hands tasks out and asks for them at whole multiples of it.
     check_interval_s : float
-        A job changes its phase at whole multiples of it.
+        A job changes its phase half an interval after whole multiples of it: checks and questions
+        have clocks of their own.
+    slow_check_interval_s : float
+        Time-outs and dropped collections are found at whole multiples of it.
     shuffled_details : bool
-        Whether every answer lists the tasks in another order. Milvus keeps them in a Go map, so
-        servers do this; it is off by default so that the place of a file can be relied on.
+        Whether every answer lists the tasks, and `list` the jobs, in another order, as servers do
+        (they keep both in a Go map).
+    utc_offset_h : float
+        Hours by which the coordinator's local time, in which it prints times, is ahead of UTC.
     """
 
     node_speeds: tuple[float, ...] = (1.0, 1.0)
-    slots_per_node: int = 4
+    added_nodes: tuple[tuple[float, float], ...] = ()
+    cores_per_node: int = 8
+    files_at_once: int | None = None
+    slots_per_node: int = 16
     index_speeds: tuple[float, ...] = (1.0, 1.0)
     index_slots_per_node: int = 2
-    load: tuple[tuple[float, float], ...] = ()
+    load: Steps = ()
+    index_load: Steps = ()
+    node_load: tuple[tuple[int, Steps], ...] = ()
     restarts: tuple[Restart, ...] = ()
     other_jobs: tuple[Arrival, ...] = ()
+    signal: Signal = "whole files"
     release: str = "2.6"
     retention_s: float = 3 * 3600.0
+    dropped_segments_s: float = 3 * 3600.0
+    ask_interval_s: float = 2.0
     check_interval_s: float = 2.0
-    shuffled_details: bool = False
+    slow_check_interval_s: float = 120.0
+    shuffled_details: bool = True
+    utc_offset_h: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.release not in RELEASES:
-            raise ValueError(f"no release {self.release!r}; there are {', '.join(RELEASES)}")
-        speeds = (*self.node_speeds, *self.index_speeds, *(factor for _, factor in self.load))
-        if not all(0 < speed < math.inf for speed in speeds):
-            raise ValueError("speeds and load factors are greater than 0")
+        release_of(self.release)
+        if self.signal not in get_args(Signal):
+            raise ValueError(f"no signal {self.signal!r}; there are {', '.join(get_args(Signal))}")
         if not self.node_speeds or not self.index_speeds:
             raise ValueError("a cluster has at least one data node and one index node")
-        if [from_s for from_s, _ in self.load] != sorted({from_s for from_s, _ in self.load}):
-            raise ValueError("the steps of the load ascend")
+        if min(self.cores_per_node, self.slots_per_node, self.index_slots_per_node) < 1:
+            raise ValueError("a node has at least one core and one slot")
+        if not all(0 < speed < math.inf for speed in (*self.all_speeds, *self.index_speeds)):
+            raise ValueError("speeds are greater than 0")
+        for steps in (self.load, self.index_load, *(steps for _, steps in self.node_load)):
+            _check_steps(steps)
+        numbers = (*(r.node for r in self.restarts), *(node for node, _ in self.node_load))
+        if not all(0 <= number < len(self.all_speeds) for number in numbers):
+            raise ValueError(f"data nodes are numbered 0 to {len(self.all_speeds) - 1}")
+
+    @property
+    def all_speeds(self) -> tuple[float, ...]:
+        """Speeds of all data nodes, those that come later included."""
+        return (*self.node_speeds, *(speed for _, speed in self.added_nodes))
+
+    def pool_size(self, release: Release) -> int:
+        """Files that a data node of a release works on at once."""
+        if self.files_at_once is not None:
+            return self.files_at_once
+        return 4 * self.cores_per_node if release.pool_per_core else 16
+
+
+def _check_steps(steps: Iterable[tuple[float, float]]) -> None:
+    steps = list(steps)
+    if not all(0 <= factor < math.inf for _, factor in steps):
+        raise ValueError("load factors are 0 or greater")
+    if [from_s for from_s, _ in steps] != sorted({from_s for from_s, _ in steps}):
+        raise ValueError("the steps of the load ascend")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +11,16 @@ import pyarrow as pa
 
 from importstats.arrays import Ints
 from importstats.simulator import wire
-from importstats.simulator.cluster import (
-    NOT_A_PROGRESS,
-    NOT_A_TASK_PROGRESS,
-    JobState,
-    TaskState,
-    TaskStates,
-)
+from importstats.simulator.dialects import Dialect
 from importstats.simulator.layout import Layout, places_by_name
+from importstats.simulator.states import JobState, TaskStates
+from importstats.sources.answers import parse_response
 from importstats.store.schema import (
     DETAILS_SCHEMA,
     JOBS_SCHEMA,
     TIMESTAMP,
-    extra_json,
+    details_table,
+    jobs_table,
     parse_timestamps,
 )
 
@@ -33,65 +30,42 @@ if TYPE_CHECKING:
 
 def jobs(simulation: Simulation) -> pa.Table:
     """One row per poll by ``JOBS_SCHEMA``."""
-    rows = [_job_row(simulation, poll) for poll in simulation.polls]
-    columns = {name: [row.get(name) for row in rows] for name in JOBS_SCHEMA.names}
-    return pa.table(columns, schema=JOBS_SCHEMA)
+    table = jobs_table(simulation.snapshots(details=False))
+    counts = [
+        None if poll.error else 0 if poll.state is None else _file_count(poll.state)
+        for poll in simulation.polls
+    ]
+    place = JOBS_SCHEMA.get_field_index("detail_count")
+    return table.set_column(place, JOBS_SCHEMA.field(place), pa.array(counts, pa.int64()))
 
 
-def _job_row(simulation: Simulation, poll: Poll) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "snapshot_id": poll.snapshot_id,
-        "observed_at": poll.observed_at,
-        "request_latency_s": poll.request_latency_s,
-        "source_uri": simulation.source_uri,
-        "db_name": simulation.db_name,
-        "job_id": simulation.job_id,
-        "error": poll.error,
-    }
-    state, dialect = poll.state, simulation.dialect
-    if state is None:
-        return row
-    progress = wire.sent_progress(state.progress, dialect)
-    extra: dict[str, Any] = {}
-    if dialect.ready_percentage:
-        extra["fileName"] = wire.top_file_name(state.layout)
-    if progress < 0:
-        extra["progress"] = progress
-    row |= {
-        "collection_name": state.collection_name,
-        "state": state.state,
-        "progress_pct": float(progress) if progress >= 0 else None,
-        "imported_rows": state.imported_rows,
-        "total_rows": state.total_rows,
-        "file_size_bytes": state.file_size_bytes,
-        "reason": state.reason or None,
-        "complete_time": _times([state.complete_time])[0].as_py(),
-        "detail_count": 0 if state.tasks is None else len(state.layout.files),
-        "status": dialect.success_code,
-        "message": "" if dialect.cloud else None,
-        "extra": extra_json(extra),
-    }
-    return row
+def _file_count(state: JobState) -> int:
+    return 0 if state.tasks is None else len(state.layout.files)
 
 
 def details(simulation: Simulation, *, runs: bool) -> pa.Table:
     """One row per poll and file, or per run, by ``DETAILS_SCHEMA``."""
-    polls = [poll for poll in simulation.polls if poll.state is not None and poll.state.tasks]
-    tasks = [poll.state.tasks for poll in polls if poll.state is not None and poll.state.tasks]
-    states = [poll.state for poll in polls if poll.state is not None]
-    if not states:
+    if not simulation.dialect.has_state:
+        # What a file without a state is has to be understood first: that is the parser's work.
+        return details_table(simulation.snapshots())
+    seen = [
+        (poll, poll.state, poll.state.tasks)
+        for poll in simulation.polls
+        if poll.state is not None and poll.state.tasks is not None
+    ]
+    if not seen:
         return DETAILS_SCHEMA.empty_table()
-    layout = states[0].layout
-    by_name = places_by_name(wire.file_names(layout, simulation.dialect))
+    polls, states, tasks = zip(*seen, strict=True)
+    layout, dialect = states[0].layout, simulation.dialect
+    by_name = places_by_name(wire.file_names(layout, dialect))
     rows = _runs(layout, tasks, by_name) if runs else _every_row(len(tasks), by_name)
     columns = {
         **_poll_columns(polls, rows),
         "source_uri": pa.repeat(simulation.source_uri, len(rows.place)),
         "job_id": pa.repeat(simulation.job_id, len(rows.place)),
         "collection_name": pa.repeat(states[0].collection_name, len(rows.place)),
-        **_file_columns(states[0], simulation.dialect, rows),
-        **_task_columns(layout, tasks, simulation.dialect, rows),
-        "reason": _texts([state.reason or None for state in states], rows.first),
+        **_file_columns(states[0], dialect, rows),
+        **_task_columns(layout, tasks, dialect, rows),
     }
     missing = {
         column.name: pa.nulls(len(rows.place), column.type)
@@ -121,11 +95,14 @@ def _runs(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
     began = np.zeros(layout.task_count, np.int64)
     runs = []
     for poll in range(1, len(tasks) + 1):
-        ended = _changed(tasks[poll - 1], tasks[poll]) if poll < len(tasks) else began >= 0
-        task = np.flatnonzero(ended)
-        if len(task):
-            runs.append((began[task], np.full(len(task), poll - 1), task))
-            began[task] = poll
+        if poll == len(tasks):
+            task = np.arange(layout.task_count)
+        elif tasks[poll].same_as(tasks[poll - 1]):
+            continue
+        else:
+            task = np.flatnonzero(tasks[poll].changed_since(tasks[poll - 1]))
+        runs.append((began[task], np.full(len(task), poll - 1), task))
+        began[task] = poll
     first, last, task = (np.concatenate(parts) for parts in zip(*runs, strict=True))
     count = np.diff(layout.first)[task]
     place = layout.places(task)
@@ -133,12 +110,6 @@ def _runs(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
     file_index = np.argsort(by_name)[place]
     order = np.lexsort((file_index, first))
     return _Rows(first[order], last[order], place[order], file_index[order])
-
-
-def _changed(before: TaskStates, after: TaskStates) -> npt.NDArray[np.bool_]:
-    if after.state is before.state and after.progress is before.progress:
-        return np.zeros(len(after.state), bool)
-    return np.not_equal(after.state, before.state) | np.not_equal(after.progress, before.progress)
 
 
 _Columns = dict[str, Any]
@@ -155,7 +126,7 @@ def _poll_columns(polls: Sequence[Poll], rows: _Rows) -> _Columns:
     }
 
 
-def _file_columns(state: JobState, dialect: wire.Dialect, rows: _Rows) -> _Columns:
+def _file_columns(state: JobState, dialect: Dialect, rows: _Rows) -> _Columns:
     columns = {
         "file_index": rows.file_index,
         "file_name": _texts(wire.file_names(state.layout, dialect), rows.place),
@@ -167,37 +138,55 @@ def _file_columns(state: JobState, dialect: wire.Dialect, rows: _Rows) -> _Colum
 
 
 def _task_columns(
-    layout: Layout, tasks: Sequence[TaskStates], dialect: wire.Dialect, rows: _Rows
+    layout: Layout, tasks: Sequence[TaskStates], dialect: Dialect, rows: _Rows
 ) -> _Columns:
     task = layout.task[rows.place]
-    states, progress = _task_values(tasks, rows.first, task)
-    lies = (progress == NOT_A_TASK_PROGRESS) & (not dialect.cloud)
+    states = _values([each.state for each in tasks], rows.first, task)
+    progress = _values([each.progress for each in tasks], rows.first, task)
+    timed = _values([each.timed for each in tasks], rows.first, task)
     columns: _Columns = {
         "state": _texts(wire.STATE_NAMES, states),
-        "progress_pct": pa.array(np.maximum(progress, 0).astype(np.float64), mask=lies),
-        "complete_time": _times(layout.complete_times).take(
-            pa.array(task, mask=states != TaskState.COMPLETED)
-        ),
+        "progress_pct": progress.astype(np.float64),
+        "complete_time": _times(layout.complete_times).take(pa.array(task, mask=~timed)),
     }
     if dialect.detail_rows:
-        columns["imported_rows"] = wire.imported_rows(progress, layout.rows[rows.place])
-    if lies.any():
-        sent = [None, extra_json({"progress": NOT_A_PROGRESS})]
-        columns["extra"] = _texts(sent, lies.astype(np.int64))
+        imported = wire.rows_of_percent(progress, layout.rows[rows.place])
+        if tasks[0].rows is not None:
+            exact = [each.rows for each in tasks if each.rows is not None]
+            imported = _values(exact, rows.first, task)
+        columns["imported_rows"] = imported
+    if any(each.reasons for each in tasks) or dialect.empty_reason:
+        columns["reason"] = _reasons(tasks, rows.first, task, dialect)
     return columns
 
 
-def _task_values(
-    tasks: Sequence[TaskStates], poll: Ints, task: Ints
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int8]]:
-    """State and progress of each row's task; rows are in the order of their polls."""
-    states = np.empty(len(poll), np.uint8)
-    progress = np.empty(len(poll), np.int8)
-    bounds = np.searchsorted(poll, np.arange(len(tasks) + 1)).tolist()
-    for sent, start, end in zip(tasks, bounds, bounds[1:], strict=False):
-        states[start:end] = sent.state[task[start:end]]
-        progress[start:end] = sent.progress[task[start:end]]
-    return states, progress
+def _values(arrays: Sequence[npt.NDArray[Any]], poll: Ints, task: Ints) -> npt.NDArray[Any]:
+    """The value of each row's task at its first poll; rows are in the order of their polls."""
+    values = np.empty(len(poll), arrays[0].dtype)
+    bounds = np.searchsorted(poll, np.arange(len(arrays) + 1)).tolist()
+    for sent, start, end in zip(arrays, bounds, bounds[1:], strict=False):
+        values[start:end] = sent[task[start:end]]
+    return values
+
+
+def _reasons(tasks: Sequence[TaskStates], poll: Ints, task: Ints, dialect: Dialect) -> pa.Array:
+    distinct = sorted({reason for each in tasks for reason in each.reasons or ()} | {""})
+    code = {reason: place for place, reason in enumerate(distinct)}
+    none = np.zeros(len(tasks[0].state), np.int64)
+    codes = [
+        none if each.reasons is None else np.array([code[reason] for reason in each.reasons])
+        for each in tasks
+    ]
+    no_reason = _EMPTY_REASON if dialect.empty_reason else None
+    return _texts([no_reason, *distinct[1:]], _values(codes, poll, task))
+
+
+#: What the parser makes of a reason that is sent and empty.
+_EMPTY_REASON: Final = (
+    parse_response('{"code": 0, "data": {"jobId": "1", "details": [{"reason": ""}]}}')
+    .data.details[0]
+    .reason
+)
 
 
 def _texts(values: Sequence[str | None], index: npt.NDArray[Any]) -> pa.Array:

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.typing import NaTType
 
+from importstats.arrays import Floats
 from importstats.simulator.layout import Layout, places_by_name
-from importstats.simulator.specs import Phase
+from importstats.simulator.nodes import TaskRun
+from importstats.simulator.releases import Phase
 
 #: From this share of the median node's speed down, and from this slowdown up, a task is slow.
 SLOW_NODE: Final = 0.5
@@ -31,24 +33,6 @@ class PhaseSpan:
     end_s: float
 
 
-@dataclass(slots=True)
-class TaskHistory:
-    """What happened to one import task."""
-
-    started_s: float = math.nan
-    finished_s: float = math.nan
-    node: int = -1
-    retries: int = 0
-    stuck: bool = False
-    slowdown: float = 1.0
-
-    def start(self, now_s: float, node: int) -> None:
-        """Note an attempt: the first counts as the start, the last has the node."""
-        if math.isnan(self.started_s):
-            self.started_s = now_s
-        self.node = node
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class GroundTruth:
     """What really happened to a job.
@@ -62,21 +46,30 @@ class GroundTruth:
     phases : DataFrame
         One row per phase: ``phase`` (str), ``start``, ``end`` (datetime64[us, UTC]; NaT if the
         phase was not left). ``Completed`` and ``Failed`` last no time.
+    tasks : DataFrame
+        One row per import task: ``task`` (int64), ``node``, ``batch`` (Int64, of the last attempt;
+        batches are numbered by node), ``handed_at`` (when the task was first seen InProgress),
+        ``batch_began_at`` (of the last attempt), ``ended_at`` (when its last file was written),
+        ``finished_at`` (when the coordinator heard of its completion, which is its
+        ``completeTime``; all datetime64[us, UTC]), ``files``, ``file_size_bytes``, ``total_rows``,
+        ``retries`` (int64, how often it went back, node restarts included), ``state`` (str),
+        ``straggler`` (str), as for files.
     files : DataFrame
         One row per file in the order of a store's rows: ``file_index`` (int64), ``file_name``
-        (str, as Milvus from 2.4 on prints it, and ordered by that), ``task`` (int64), ``node``
-        (Int64, of the last attempt), ``started_at`` (first attempt), ``finished_at``
-        (datetime64[us, UTC]),
-        ``file_size_bytes``, ``total_rows``, ``retries`` (int64, of the file's task, node restarts
-        included), ``state`` (str), ``straggler`` (str): the cause for which the file's task is
-        slower than the others, the first that holds of ``stuck`` (it hung), ``retried``,
-        ``slow`` (a node at most half as fast as the median node, or a file at least twice as slow
-        as its size says), ``big`` (at least 3 times the median task's bytes); else NA.
+        (str, as Milvus from 2.4.5 on prints it, and ordered by that), ``task`` (int64), ``node``,
+        ``batch`` (Int64), ``started_at`` (when its read began in the first attempt), ``read_at``
+        (when it began in the last), ``ended_at`` (when it was written), ``finished_at`` (its
+        task's), ``file_size_bytes``, ``total_rows``, ``retries`` (int64, of the file's task),
+        ``state`` (str), ``straggler`` (str): the cause for which the file's task is slower than
+        the others, the first that holds of ``stuck`` (a file of it hung), ``retried``, ``slow`` (a
+        node at most half as fast as the median node, or files at least twice as slow as their size
+        says), ``big`` (at least 3 times the median task's bytes); else NA.
     """
 
     outcome: str
     end: pd.Timestamp | NaTType
     phases: pd.DataFrame
+    tasks: pd.DataFrame
     files: pd.DataFrame
 
     @property
@@ -88,7 +81,8 @@ class GroundTruth:
 def ground_truth(
     layout: Layout,
     phases: Sequence[PhaseSpan],
-    history: Sequence[TaskHistory],
+    runs: Sequence[Sequence[TaskRun]],
+    completed_s: Floats,
     states: Sequence[str],
     node_speeds: Sequence[float],
     start: datetime,
@@ -103,32 +97,79 @@ def ground_truth(
         }
     )
     ended = last in (Phase.COMPLETED, Phase.FAILED)
-    per_task = pd.DataFrame(
+    tasks = _tasks(layout, runs, completed_s, states, node_speeds, start)
+    return GroundTruth(
+        outcome=last.value,
+        end=spans["end"].iloc[-1] if ended else pd.NaT,
+        phases=spans,
+        tasks=tasks,
+        files=_files(layout, runs, start).join(tasks[_OF_THE_TASK], on="task"),
+    )
+
+
+_OF_THE_TASK: Final = ["node", "batch", "finished_at", "retries", "state", "straggler"]
+
+
+def _tasks(
+    layout: Layout,
+    runs: Sequence[Sequence[TaskRun]],
+    completed_s: Floats,
+    states: Sequence[str],
+    node_speeds: Sequence[float],
+    start: datetime,
+) -> pd.DataFrame:
+    def of_last(name: str) -> list[float]:
+        return [getattr(attempts[-1], name) if attempts else math.nan for attempts in runs]
+
+    def whole(name: str) -> pd.arrays.IntegerArray:
+        numbers = [getattr(attempts[-1], name) if attempts else -1 for attempts in runs]
+        return pd.array([None if number < 0 else number for number in numbers], "Int64")
+
+    return pd.DataFrame(
         {
-            "node": pd.array([task.node if task.node >= 0 else None for task in history], "Int64"),
-            "started_at": _timestamps([task.started_s for task in history], start),
-            "finished_at": _timestamps([task.finished_s for task in history], start),
-            "retries": np.array([task.retries for task in history], np.int64),
+            "task": np.arange(layout.task_count),
+            "node": whole("node"),
+            "batch": whole("batch"),
+            "handed_at": _timestamps([a[0].handed_s if a else math.nan for a in runs], start),
+            "batch_began_at": _timestamps(of_last("batch_began_s"), start),
+            "ended_at": _timestamps(of_last("ended_s"), start),
+            "finished_at": _timestamps(completed_s, start),
+            "files": np.diff(layout.first),
+            "file_size_bytes": layout.task_bytes,
+            "total_rows": layout.task_rows,
+            "retries": np.array([_went_back(attempts) for attempts in runs], np.int64),
             "state": list(states),
-            "straggler": pd.array(_causes(layout, history, node_speeds), "str"),
+            "straggler": pd.array(_causes(layout, runs, node_speeds), "str"),
         }
     )
+
+
+def _went_back(attempts: Sequence[TaskRun]) -> int:
+    return sum(run.went_back for run in attempts)
+
+
+def _files(layout: Layout, runs: Sequence[Sequence[TaskRun]], start: datetime) -> pd.DataFrame:
     names = [printed_list(file.paths) for file in layout.files]
     place = places_by_name(names)
-    files = pd.DataFrame(
+    times = {name: np.full(len(place), math.nan) for name in ("first", "last", "ended")}
+    for attempts in runs:
+        for run in attempts:
+            for file in run.files:
+                if math.isnan(times["first"][file.place]):
+                    times["first"][file.place] = file.started_s
+                times["last"][file.place] = file.started_s
+                times["ended"][file.place] = file.ended_s
+    return pd.DataFrame(
         {
             "file_index": np.arange(len(place)),
             "file_name": [names[index] for index in place.tolist()],
             "task": layout.task[place],
             "file_size_bytes": layout.size_bytes[place],
             "total_rows": layout.rows[place],
+            "started_at": _timestamps(times["first"][place], start),
+            "read_at": _timestamps(times["last"][place], start),
+            "ended_at": _timestamps(times["ended"][place], start),
         }
-    )
-    return GroundTruth(
-        outcome=last.value,
-        end=spans["end"].iloc[-1] if ended else pd.NaT,
-        phases=spans,
-        files=files.join(per_task, on="task"),
     )
 
 
@@ -144,24 +185,29 @@ def printed_list(paths: Sequence[str]) -> str:
 
 
 def _causes(
-    layout: Layout, history: Sequence[TaskHistory], node_speeds: Sequence[float]
+    layout: Layout, runs: Sequence[Sequence[TaskRun]], node_speeds: Sequence[float]
 ) -> list[str | None]:
     slow_speed = SLOW_NODE * float(np.median(node_speeds))
     big_bytes = BIG_TASK * float(np.median(layout.task_bytes))
+    slowdowns = np.array([file.slowdown for file in layout.files])
+    effort = np.add.reduceat(layout.size_bytes * slowdowns, layout.first[:-1])
+    slow_files = effort >= SLOW_FILE * np.maximum(layout.task_bytes, 1)
 
-    def cause(task: TaskHistory, task_bytes: int) -> str | None:
-        if task.stuck:
+    def cause(task: int) -> str | None:
+        attempts = runs[task]
+        if any(file.hung for run in attempts for file in run.files):
             return "stuck"
-        if task.retries:
+        if _went_back(attempts):
             return "retried"
-        if task.slowdown >= SLOW_FILE or (task.node >= 0 and node_speeds[task.node] <= slow_speed):
+        slow_node = bool(attempts) and node_speeds[attempts[-1].node] <= slow_speed
+        if slow_files[task] or slow_node:
             return "slow"
-        return "big" if task_bytes >= big_bytes > 0 else None
+        return "big" if layout.task_bytes[task] >= big_bytes > 0 else None
 
-    return list(map(cause, history, layout.task_bytes.tolist()))
+    return [cause(task) for task in range(layout.task_count)]
 
 
-def _timestamps(seconds: Sequence[float], start: datetime) -> pd.DatetimeIndex:
+def _timestamps(seconds: Sequence[float] | Floats, start: datetime) -> pd.DatetimeIndex:
     microseconds = np.round(np.asarray(seconds, np.float64) * 1e6)
     missing = np.isnan(microseconds)
     offsets = np.where(missing, 0, microseconds).astype("timedelta64[us]")

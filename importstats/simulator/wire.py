@@ -3,166 +3,91 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from importstats.arrays import Ints
-from importstats.simulator.cluster import (
-    NOT_A_PROGRESS,
-    NOT_A_TASK_PROGRESS,
-    JobState,
-    TaskState,
-    TaskStates,
-)
+from importstats.simulator.dialects import Dialect
 from importstats.simulator.layout import Layout
+from importstats.simulator.states import JobState, TaskState, TaskStates, UnknownJobError
 from importstats.simulator.truth import printed_list
 
 #: States of a task as sent, by their number.
 STATE_NAMES: Final = [state.wire_name for state in TaskState]
 
-_IMPORT: Final = "/v2/vectordb/jobs/import/"
-DESCRIBE: Final = f"{_IMPORT}describe"
-GET_PROGRESS: Final = f"{_IMPORT}get_progress"
-OLD_CLOUD_PROGRESS: Final = f"{_IMPORT}getProgress"
-LIST: Final = f"{_IMPORT}list"
-CREATE: Final = f"{_IMPORT}create"
-COMMIT: Final = f"{_IMPORT}commit"
-ABORT: Final = f"{_IMPORT}abort"
 
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """What one kind of server says differently.
-
-    Attributes
-    ----------
-    name : str
-    release : str
-        The release whose phases such a server has; a key of ``RELEASES``.
-    describe_paths : tuple of str
-        Paths that answer with a job's progress; other paths answer 404.
-    cloud : bool
-        Whether it is Zilliz Cloud: pages its list, prints bare paths, has a message.
-    success_code : int
-    printed_name : {"list", "proto", "bare"}
-        How ``fileName`` is printed.
-    ready_percentage : bool
-        ``readyPercentage`` (a share) and ``errorMessage`` stand for ``progress`` and ``reason``,
-        and ``fileName`` stands at the top.
-    numeric_job_id : bool
-    detail_rows : bool
-        Whether details have ``importedRows`` and ``totalRows``.
-    two_phase : bool
-        Whether there are ``commit`` and ``abort``.
-    """
-
-    name: str
-    release: str
-    describe_paths: tuple[str, ...] = (DESCRIBE, GET_PROGRESS)
-    cloud: bool = False
-    success_code: int = 0
-    printed_name: Literal["list", "proto", "bare"] = "list"
-    ready_percentage: bool = False
-    numeric_job_id: bool = False
-    detail_rows: bool = True
-    two_phase: bool = False
-
-
-DIALECTS: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect
-    for dialect in (
-        Dialect(
-            "2.4-early",
-            "2.4-early",
-            describe_paths=(GET_PROGRESS,),
-            success_code=200,
-            printed_name="proto",
-        ),
-        Dialect("2.4", "2.4", describe_paths=(GET_PROGRESS,)),
-        Dialect("2.5", "2.5"),
-        Dialect("2.6", "2.6"),
-        Dialect("3.0", "3.0", two_phase=True),
-        Dialect(
-            "cloud-v2",
-            "2.6",
-            describe_paths=(DESCRIBE, OLD_CLOUD_PROGRESS),
-            cloud=True,
-            printed_name="bare",
-        ),
-        Dialect(
-            "cloud-v1",
-            "2.4",
-            describe_paths=(OLD_CLOUD_PROGRESS,),
-            cloud=True,
-            printed_name="bare",
-            ready_percentage=True,
-            numeric_job_id=True,
-            detail_rows=False,
-        ),
-    )
-}
-
-
-def dialect_named(name: str) -> Dialect:
-    """The dialect of this name.
-
-    Raises
-    ------
-    ValueError
-        There is none.
-    """
-    try:
-        return DIALECTS[name]
-    except KeyError:
-        raise ValueError(f"no dialect {name!r}; there are {', '.join(DIALECTS)}") from None
-
-
-def describe_answer(state: JobState, dialect: Dialect) -> dict[str, Any]:
-    """The JSON object that `describe` answers with.
+def describe_answer(state: JobState, dialect: Dialect, *, details: bool = True) -> dict[str, Any]:
+    """The JSON object that `describe` answers with, on request without its details.
 
     Keys are sorted, as Go prints a map.
     """
     data: dict[str, Any] = {
         "collectionName": state.collection_name,
-        "completeTime": state.complete_time or no_time(dialect),
-        "details": _details(state, dialect),
+        "completeTime": state.complete_time or dialect.no_time,
+        "details": _details(state, dialect) if details else [],
         "fileSize": state.file_size_bytes,
-        "importedRows": state.imported_rows,
-        "jobId": int(state.job_id) if dialect.numeric_job_id else state.job_id,
-        **_progress(sent_progress(state.progress, dialect), dialect),
-        "state": state.state,
-        "totalRows": state.total_rows,
+        "jobId": dialect.printed_id(state.job_id),
+        **_progress(dialect.sent_progress(state.progress), dialect),
+        **({"state": state.state} if dialect.has_state else {}),
+        **_job_rows(state, dialect),
+        **_reason(state.reason, dialect),
     }
-    if state.reason:
-        data[reason_field(dialect)] = state.reason
-    if dialect.ready_percentage:
-        data["fileName"] = top_file_name(state.layout)
+    if state.create_time and not dialect.cloud:
+        data["createTime"] = state.create_time
+    if dialect.top_file_name:
+        data["fileName"] = state.layout.files[0].paths[0]
     answer: dict[str, Any] = {"code": dialect.success_code, "data": dict(sorted(data.items()))}
     if dialect.cloud:
         answer["message"] = ""
     return answer
 
 
+def unknown_job_answer(unknown: UnknownJobError, dialect: Dialect) -> dict[str, Any]:
+    """What a release answers about a job it does not know, if it has no error for that."""
+    data = {
+        "collectionName": "",
+        "completeTime": "",
+        "details": [],
+        "fileSize": 0,
+        "importedRows": 0,
+        "jobId": str(unknown.args[0]),
+        "progress": 0,
+        "reason": str(unknown),
+        "state": "Failed",
+        "totalRows": 0,
+    }
+    return {"code": dialect.success_code, "data": data}
+
+
 def list_record(state: JobState, dialect: Dialect) -> dict[str, Any]:
     """One record of the answer of `list`."""
-    record = {
+    return {
         "collectionName": state.collection_name,
-        "jobId": int(state.job_id) if dialect.numeric_job_id else state.job_id,
-        **_progress(sent_progress(state.progress, dialect), dialect),
-        "state": state.state,
+        "jobId": dialect.printed_id(state.job_id),
+        **_progress(dialect.sent_progress(state.progress), dialect),
+        **_reason(state.reason, dialect),
+        "state": state.state if dialect.has_state else _V1_STATES.get(state.state, "ImportRunning"),
     }
-    if state.reason:
-        record[reason_field(dialect)] = state.reason
-    return record
+
+
+_V1_STATES: Final = {"Completed": "ImportCompleted", "Failed": "ImportFailed"}
 
 
 def encode(answer: Mapping[str, Any]) -> bytes:
-    """The body of an answer."""
-    return msgspec.json.encode(answer)
+    r"""The body of an answer, as Go encodes it: ``&``, ``<`` and ``>`` are escaped.
+
+    Examples
+    --------
+    >>> encode({"message": "a<b"})
+    b'{"message":"a\\u003cb"}'
+    """
+    body = msgspec.json.encode(answer)
+    for plain, escaped in ((b"&", b"\\u0026"), (b"<", b"\\u003c"), (b">", b"\\u003e")):
+        body = body.replace(plain, escaped)
+    return body
 
 
 def file_names(layout: Layout, dialect: Dialect) -> list[str]:
@@ -183,31 +108,31 @@ _PRINTERS: Final[Mapping[str, Callable[[int, tuple[str, ...]], str]]] = {
 }
 
 
-def top_file_name(layout: Layout) -> str:
-    """``fileName`` at the top of a cloud answer: the first path."""
-    return layout.files[0].paths[0]
+def imported_rows(tasks: TaskStates, task: Ints, rows: Ints) -> Ints:
+    """``importedRows`` of files: exact if their tasks count them, else from their progress.
+
+    Parameters
+    ----------
+    tasks : TaskStates
+    task, rows : int64 array
+        The task of each file, and the rows in it.
+    """
+    if tasks.rows is not None:
+        exact: Ints = tasks.rows[task]
+        return exact
+    return rows_of_percent(tasks.progress[task], rows)
 
 
-def reason_field(dialect: Dialect) -> str:
-    """The field that carries the reason."""
-    return "errorMessage" if dialect.ready_percentage else "reason"
+def rows_of_percent(percent: npt.NDArray[np.int8], rows: Ints) -> Ints:
+    """``importedRows`` of files of so many rows, whose tasks are so far.
 
-
-def sent_progress(progress: int, dialect: Dialect) -> int:
-    """Progress as sent: the cloud does not let a negative one through."""
-    return max(0, progress) if dialect.cloud else progress
-
-
-def detail_order(layout: Layout, tasks: TaskStates) -> Ints:
-    """The files in the order in which the answer lists them, as places in the layout."""
-    if tasks.order is None:
-        return np.arange(len(layout.files))
-    return layout.places(tasks.order)
-
-
-def imported_rows(task_progress: npt.NDArray[np.int8], rows: Ints) -> Ints:
-    """``importedRows`` of files of so many rows, from the progress of their tasks."""
-    return np.maximum(task_progress, 0).astype(np.int64) * rows // 100
+    Examples
+    --------
+    >>> rows_of_percent(np.array([33, 100], np.int8), np.array([10, 10]))
+    array([ 3, 10])
+    """
+    counted: Ints = percent.astype(np.int64) * rows // 100
+    return counted
 
 
 def detail_total_rows(state: JobState) -> Ints:
@@ -219,8 +144,9 @@ def detail_total_rows(state: JobState) -> Ints:
 def _details(state: JobState, dialect: Dialect) -> list[dict[str, Any]]:
     if state.tasks is None:
         return []
-    layout, order = state.layout, detail_order(state.layout, state.tasks)
-    task_fields = _task_fields(state, state.tasks, dialect)
+    tasks, layout = state.tasks, state.layout
+    order = np.arange(len(layout.files)) if tasks.order is None else layout.places(tasks.order)
+    task_fields = _task_fields(state, tasks, dialect)
     names, task = file_names(layout, dialect), layout.task[order]
     details = [
         {"fileName": names[place], "fileSize": size, **task_fields[index]}
@@ -229,7 +155,7 @@ def _details(state: JobState, dialect: Dialect) -> list[dict[str, Any]]:
         )
     ]
     if dialect.detail_rows:
-        imported = imported_rows(state.tasks.progress[task], layout.rows[order]).tolist()
+        imported = imported_rows(tasks, task, layout.rows[order]).tolist()
         totals = detail_total_rows(state)[order].tolist()
         for detail, rows, total in zip(details, imported, totals, strict=True):
             detail["importedRows"] = rows
@@ -239,22 +165,34 @@ def _details(state: JobState, dialect: Dialect) -> list[dict[str, Any]]:
 
 def _task_fields(state: JobState, tasks: TaskStates, dialect: Dialect) -> list[dict[str, Any]]:
     """What all files of a task share, one for each task."""
-    reason = {reason_field(dialect): state.reason} if state.reason else {}
-    fields = []
-    for code, progress, complete_time in zip(
-        tasks.state.tolist(), tasks.progress.tolist(), state.layout.complete_times, strict=True
-    ):
-        sent = NOT_A_PROGRESS if progress == NOT_A_TASK_PROGRESS else progress
-        completed = code == TaskState.COMPLETED
-        fields.append(
-            {
-                "completeTime": complete_time if completed else no_time(dialect),
-                **_progress(sent_progress(sent, dialect), dialect),
-                **reason,
-                "state": STATE_NAMES[code],
-            }
+    reasons = tasks.reasons or [""] * len(tasks.state)
+    return [
+        {
+            "completeTime": complete_time if timed else dialect.no_time,
+            **_progress(progress, dialect),
+            **_reason(reason, dialect),
+            **({"state": STATE_NAMES[code]} if dialect.has_state else {}),
+        }
+        for code, progress, timed, reason, complete_time in zip(
+            tasks.state.tolist(),
+            tasks.progress.tolist(),
+            tasks.timed.tolist(),
+            reasons,
+            state.layout.complete_times,
+            strict=True,
         )
-    return fields
+    ]
+
+
+def _job_rows(state: JobState, dialect: Dialect) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    if not dialect.has_state:
+        return rows
+    if state.total_rows is not None:
+        rows["totalRows"] = state.total_rows
+    if state.imported_rows is not None and dialect.imported_rows:
+        rows["importedRows"] = state.imported_rows
+    return rows
 
 
 def _progress(progress: int, dialect: Dialect) -> dict[str, Any]:
@@ -263,6 +201,7 @@ def _progress(progress: int, dialect: Dialect) -> dict[str, Any]:
     return {"progress": progress}
 
 
-def no_time(dialect: Dialect) -> str | None:
-    """``completeTime`` before there is one."""
-    return None if dialect.cloud else ""
+def _reason(reason: str, dialect: Dialect) -> dict[str, Any]:
+    if reason or dialect.empty_reason:
+        return {dialect.reason_field: reason or dialect.no_reason}
+    return {}

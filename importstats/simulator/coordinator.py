@@ -1,0 +1,359 @@
+"""The coordinator: it moves jobs from phase to phase, and hears from data nodes every two seconds.
+
+Nothing of this is sent; :mod:`importstats.simulator.cluster` says what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from importstats.arrays import Ints
+from importstats.simulator.clock import Clock
+from importstats.simulator.handout import Handout
+from importstats.simulator.indexing import IndexNodes
+from importstats.simulator.jobs import LiveJob
+from importstats.simulator.load import product
+from importstats.simulator.nodes import TaskKind, TaskRun
+from importstats.simulator.releases import Phase, Release
+from importstats.simulator.specs import ClusterSpec
+from importstats.simulator.states import TaskState
+
+#: Seconds that Import V3 takes to plan segments.
+_PLANNING_S: Final = 3.0
+
+
+class Coordinator:
+    """The data coordinator of a cluster.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+    release : Release
+    clock : Clock
+    printed_now : callable
+        The present as the coordinator prints it.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        release: Release,
+        clock: Clock,
+        printed_now: Callable[[], str],
+        seed: int,
+    ) -> None:
+        self.spec = spec
+        self.release = release
+        self._clock = clock
+        self._printed_now = printed_now
+        self._handout = Handout(spec, release, clock, self, seed)
+        self._index_nodes = IndexNodes(
+            spec.index_speeds,
+            spec.index_slots_per_node,
+            product([spec.load, spec.index_load]),
+            clock,
+        )
+
+    @property
+    def now_s(self) -> float:
+        """The time of the cluster's clock."""
+        return self._clock.now_s
+
+    def growing_rows(self, job: LiveJob) -> Ints | None:
+        """Rows of each task as they are written, if they are seen before a file has ended."""
+        if not self._grows(job):
+            return None
+        rows = job.task_rows.copy()
+        for node in self._handout.nodes:
+            for run, written in node.written_rows():
+                if run.job is job and not job.spec.delete_logs:
+                    rows[run.index] = max(rows[run.index], written)
+        return rows
+
+    def _grows(self, job: LiveJob) -> bool:
+        if self.release.reshards:
+            return job.phase is Phase.RESHARDING
+        return self.spec.signal == "smooth" and job.phase is Phase.IMPORTING
+
+    # From phase to phase.
+
+    def _at_next_check(self, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
+        interval_s = self.spec.check_interval_s
+        self._clock.at_next(
+            interval_s, partial(self.unless_ended, job, happen), offset_s=interval_s / 2
+        )
+
+    def unless_ended(self, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
+        """Let something happen to a job that has not ended."""
+        if not job.ended:
+            happen(job)
+
+    def arrive(self, job: LiveJob) -> None:
+        """Begin with a job."""
+        spec = job.spec
+        job.enter(Phase.PENDING, self.now_s)
+        if self.release.has_create_time:
+            job.create_time = self._printed_now()
+        self._clock.at(
+            self.now_s + spec.pending_s,
+            lambda: self._at_next_check(job, self._start_preimporting),
+        )
+        for after_s, reason in (
+            (spec.timeout_s, "import timeout"),
+            (spec.dropped_after_s, f"collection {int(job.job_id) - 1} dropped"),
+        ):
+            if after_s is not None:
+                self._clock.at(self.now_s + after_s, partial(self._at_next_slow_check, job, reason))
+
+    def _at_next_slow_check(self, job: LiveJob, reason: str) -> None:
+        self._clock.at_next(self.spec.slow_check_interval_s, partial(self._give_up, job, reason))
+
+    def _give_up(self, job: LiveJob, reason: str) -> None:
+        """Let a job fail from outside; up to 2.6.9 even one that has completed."""
+        completed = job.phase is Phase.COMPLETED and not job.forgotten
+        if not job.ended or (completed and not self.release.ends_are_final):
+            self.fail(job, reason)
+
+    def _start_preimporting(self, job: LiveJob) -> None:
+        job.enter(Phase.PRE_IMPORTING, self.now_s)
+        self._queue(job, "preimport")
+
+    def _after_preimporting(self, job: LiveJob) -> None:
+        if job.spec.quota_reason:
+            self.fail(job, job.spec.quota_reason)
+        elif job.layout.total_rows == 0 and self.release.empty_job_ends_early:
+            self._end(job, Phase.COMPLETED)
+        else:
+            phase = Phase.RESHARDING if self.release.reshards else Phase.IMPORTING
+            job.enter(phase, self.now_s)
+            job.knows_tasks = True
+            self._queue(job, "import")
+
+    def _after_import_tasks(self, job: LiveJob) -> None:
+        if self.release.reshards:
+            job.enter(Phase.PLANNING, self.now_s)
+            self._clock.at(
+                self.now_s + _PLANNING_S,
+                lambda: self._at_next_check(job, self._start_writing),
+            )
+        elif self.release.sorts and not job.spec.delete_logs:
+            self._start_sorting(job)
+        else:
+            self._start_index_building(job)
+
+    def _start_writing(self, job: LiveJob) -> None:
+        job.enter(Phase.IMPORTING, self.now_s)
+        self._queue(job, "write")
+        if not job.task_count("write"):
+            self._at_next_check(job, self._start_index_building)
+
+    def _start_sorting(self, job: LiveJob) -> None:
+        job.enter(Phase.SORTING, self.now_s)
+        for segment, seconds in enumerate(job.sort_s.tolist()):
+            self._index_nodes.submit(job, seconds, partial(self._sorted, job, segment))
+        self._check_segments(job)
+
+    def _sorted(self, job: LiveJob, segment: int) -> None:
+        job.done["sort"] += 1
+        if job.spec.early_index:
+            self._build_indexes(job, [segment])
+        self._check_segments(job)
+
+    def _start_index_building(self, job: LiveJob) -> None:
+        if job.phase is Phase.INDEX_BUILDING:
+            return
+        job.enter(Phase.INDEX_BUILDING, self.now_s)
+        if self.release.drops_counted_segments:
+            self._clock.at(
+                self.now_s + self.spec.dropped_segments_s, partial(self._drop_segments, job)
+            )
+        if job.spec.delete_logs or not job.spec.waits_for_index:
+            self._clock.at(
+                self.now_s + self.spec.check_interval_s,
+                partial(self.unless_ended, job, self._after_index_building),
+            )
+            return
+        self._build_indexes(job, np.flatnonzero(~job.index_began).tolist())
+        self._check_segments(job)
+
+    def _build_indexes(self, job: LiveJob, segments: Iterable[int]) -> None:
+        if not job.spec.waits_for_index:
+            return
+        for segment in segments:
+            job.index_began[segment] = True
+            seconds = float(job.index_s[segment])
+            self._index_nodes.submit(job, seconds, partial(self._indexed, job))
+
+    def _indexed(self, job: LiveJob) -> None:
+        job.done["index"] += 1
+        self._check_segments(job)
+
+    def _check_segments(self, job: LiveJob) -> None:
+        """Leave the phase if its last segment is done."""
+        segments = len(job.layout.segment_rows)
+        if job.phase is Phase.SORTING and job.done["sort"] == segments:
+            self._at_next_check(job, self._start_index_building)
+        elif job.phase is Phase.INDEX_BUILDING and job.done["index"] == segments:
+            self._at_next_check(job, self._after_index_building)
+
+    def _after_index_building(self, job: LiveJob) -> None:
+        if job.phase is not Phase.INDEX_BUILDING:
+            return
+        if not self.release.two_phase:
+            self._complete(job)
+            return
+        job.enter(Phase.UNCOMMITTED, self.now_s)
+        wait_s = self.spec.check_interval_s if job.spec.auto_commit else job.spec.commit_after_s
+        if wait_s is not None:
+            self._clock.at(self.now_s + wait_s, partial(self.unless_ended, job, self.commit))
+
+    def commit(self, job: LiveJob) -> None:
+        """Commit a job that waits for it."""
+        if job.phase is Phase.UNCOMMITTED:
+            job.enter(Phase.COMMITTING, self.now_s)
+            self._clock.at(
+                self.now_s + job.spec.commit_s, partial(self.unless_ended, job, self._complete)
+            )
+
+    def _complete(self, job: LiveJob) -> None:
+        job.complete_time = self._printed_now()
+        self._end(job, Phase.COMPLETED)
+
+    def fail(self, job: LiveJob, reason: str) -> None:
+        """Let a job fail: its tasks are dropped, and what they had imported soon after."""
+        job.reason = reason
+        self._handout.drop(job)
+        self._index_nodes.cancel(job)
+        job.task_state[:] = TaskState.FAILED
+        job.task_reasons = dict.fromkeys(range(job.layout.task_count), reason)
+        job.forget_seen()
+        self._end(job, Phase.FAILED)
+        self._clock.at(self.now_s + 2 * self.spec.check_interval_s, partial(self._lose, job))
+        self._handout.soon()
+
+    def _end(self, job: LiveJob, phase: Phase) -> None:
+        job.enter(phase, self.now_s)
+        self._clock.at(
+            self.now_s + self.spec.retention_s,
+            lambda: self._clock.at_next(
+                self.spec.slow_check_interval_s, partial(setattr, job, "forgotten", True)
+            ),
+        )
+
+    def _lose(self, job: LiveJob) -> None:
+        """The segments that details count are gone; the job's own rows are not counted anew."""
+        job.task_rows[:] = 0
+        job.forget_seen()
+
+    def _drop_segments(self, job: LiveJob) -> None:
+        if not job.spec.delete_logs and job.phase is not Phase.FAILED:
+            self._lose(job)
+
+    # Tasks.
+
+    def _queue(self, job: LiveJob, kind: TaskKind) -> None:
+        for index in range(job.task_count(kind)):
+            self._handout.wait(job, kind, index)
+        self._handout.soon()
+
+    def task_handed(self, run: TaskRun) -> None:
+        """A task is InProgress from the moment it is handed to a node."""
+        if run.kind == "import":
+            job = self._job_of(run)
+            job.task_state[run.index] = TaskState.IN_PROGRESS
+            job.forget_seen()
+
+    @staticmethod
+    def _job_of(run: TaskRun) -> LiveJob:
+        """The job, which for a node is any object."""
+        assert isinstance(run.job, LiveJob)  # noqa: S101
+        return run.job
+
+    def _hear(self, run: TaskRun, happen: Callable[[TaskRun, LiveJob], None]) -> None:
+        """Let the coordinator know of something when it asks next."""
+
+        def hear() -> None:
+            job = self._job_of(run)
+            self._handout.release(run)
+            if not job.ended:
+                happen(run, job)
+            self._handout.soon()
+
+        self._clock.at_next(self.spec.ask_interval_s, hear)
+
+    def rows_published(self, run: TaskRun) -> None:
+        """A file of the task has ended."""
+        job, published = self._job_of(run), run.published
+        if run.kind == "import":
+            if self._grows(job):
+                self._see_rows(job, run.index, published)
+            self._hear(run, lambda run, job: self._see_rows(job, run.index, published))
+
+    def _see_rows(self, job: LiveJob, index: int, rows: int) -> None:
+        if not job.spec.delete_logs and rows > job.task_rows[index]:
+            job.task_rows[index] = rows
+            job.forget_seen()
+
+    def task_completed(self, run: TaskRun) -> None:
+        """The task's completion has been written."""
+        self._hear(run, self._see_completed)
+
+    def _see_completed(self, run: TaskRun, job: LiveJob) -> None:
+        kind = run.kind
+        job.done[kind] += 1
+        if kind == "import":
+            self._see_rows(job, run.index, int(job.layout.task_rows[run.index]))
+            job.task_state[run.index] = TaskState.COMPLETED
+            job.completed_s[run.index] = self.now_s
+            if not self.release.reshards:
+                job.task_timed[run.index] = True
+                job.layout.complete_times[run.index] = self._printed_now()
+            job.forget_seen()
+            if job.spec.early_index and not self.release.sorts and not self.release.reshards:
+                self._build_indexes(job, job.layout.segments_of[run.index])
+        if job.done[kind] == job.task_count(kind):
+            after = {
+                "preimport": self._after_preimporting,
+                "import": self._after_import_tasks,
+                "write": self._start_index_building,
+            }
+            self._at_next_check(job, after[kind])
+
+    def task_failed(self, run: TaskRun, reason: str) -> None:
+        """A file of the task is bad: the task fails, and with the next check the job."""
+        self._hear(run, lambda run, job: self._see_failed(run, job, reason))
+
+    def _see_failed(self, run: TaskRun, job: LiveJob, reason: str) -> None:
+        if run.kind == "import":
+            job.task_state[run.index] = TaskState.FAILED
+            job.task_reasons[run.index] = reason
+            job.forget_seen()
+        self._clock.at(
+            self.now_s + self.spec.check_interval_s,
+            partial(self.unless_ended, job, partial(self.fail, reason=reason)),
+        )
+
+    def task_went_back(self, run: TaskRun) -> None:
+        """The question to the node failed: the task waits again."""
+        self._hear(run, self._see_gone_back)
+
+    def _see_gone_back(self, run: TaskRun, job: LiveJob) -> None:
+        if run.kind == "import":
+            job.task_state[run.index] = TaskState.PENDING
+            if not self.release.keeps_rows:
+                job.task_rows[run.index] = 0
+            job.forget_seen()
+        # It is handed out again when the coordinator looks next, not at once.
+        self._clock.at(
+            self.now_s + self.spec.ask_interval_s,
+            partial(self.unless_ended, job, lambda job: self._wait_again(run, job)),
+        )
+
+    def _wait_again(self, run: TaskRun, job: LiveJob) -> None:
+        self._handout.wait(job, run.kind, run.index)
+        self._handout.soon()
