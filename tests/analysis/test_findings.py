@@ -149,7 +149,7 @@ def test_a_restarted_node_is_told_from_retries():
     found = found_in((cluster, JOB), poll_every_s=5)
     assert "node_restarted" in found.index
     assert "retries" not in found.index
-    assert json.loads(found.loc["node_restarted", "evidence"])["tasks"] == 4
+    assert json.loads(found.loc["node_restarted", "evidence"])["tasks"] == 16
 
     retried = [FileSpec(file.paths, file.size_bytes, file.rows, retries=1) for file in FILES[:2]]
     job = JobSpec(collection_name="c", files=(*retried, *FILES[2:]), max_task_bytes=1)

@@ -214,7 +214,7 @@ def test_a_recorded_gap_has_no_phase():
 @pytest.mark.parametrize("shape", ["sort_bound", "wrong_totals", "two_phase_commit", "failing"])
 def test_the_hidden_phase_is_found_in_every_dialect(shape, dialect):
     simulation = simulate_job(shape, seed=1, dialect=dialect, poll_every_s=15)
-    version = dialect if dialect in ("2.5", "2.6", "3.0") else None
+    version = dialect if dialect in ("2.4.0-rc.1", "2.5", "2.6", "3.0") else None
     jobs = frames.jobs_frame(simulation.tables()[0])
     told = with_phase(jobs, server_version=version)
     told = told[told["error"].isna()]

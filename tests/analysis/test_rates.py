@@ -186,7 +186,7 @@ def test_runs_and_expanded_frames_say_the_same(by):
 
 
 def test_tasks_are_found_in_a_simulated_import():
-    simulation = simulate_job("many_small_files", seed=3, poll_every_s=10)
+    simulation = simulate_job("many_small_files", seed=6, poll_every_s=10)
     found = infer_tasks(details_frame(simulation.tables()[1]))
     both = found.merge(simulation.truth.files, on="file_index", suffixes=("", "_true"))
     assert len(both["task_true"].unique()) > 1

