@@ -78,5 +78,21 @@ class StoreError(ImportStatsError):
     """The store cannot be read or written: no space, no permission, or not a store."""
 
 
-class MissingExtraError(ImportStatsError):
-    """A feature needs an optional dependency; the message names the extra to install."""
+class UsageError(ImportStatsError):
+    """What the caller gave cannot be used: an address, a file, an option. A retry does not help."""
+
+
+class MissingExtraError(UsageError):
+    """A feature needs an optional dependency; the message names the extra to install.
+
+    Parameters
+    ----------
+    purpose, package, extra : str
+        What needs it, what is missing, and the extra that brings it.
+    """
+
+    def __init__(self, purpose: str, package: str | None, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package or extra}; install importstats with the extra {extra}: "
+            f"pip install '.[{extra}]' in its source folder"
+        )

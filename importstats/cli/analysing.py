@@ -5,24 +5,45 @@ What draws is imported where it is drawn: matplotlib would double the start of a
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from importstats.cli.options import DEFAULT_STORE, Job, Store, StoreArgument, output_console
-from importstats.errors import StoreError
+from importstats.analysis.totals import summary
+from importstats.cli.options import (
+    DEFAULT_STORE,
+    Job,
+    Output,
+    Store,
+    StoreArgument,
+    output_console,
+    print_tables,
+)
+from importstats.errors import JobNotFoundError, UsageError
 from importstats.show import terminal
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
 
-def summarise(store: StoreArgument = DEFAULT_STORE, /) -> None:
+def summarise(store: StoreArgument = DEFAULT_STORE, /, *, output: Output = "table") -> None:
     """Show every job of a store in one table."""
-    terminal.print_summary(output_console(), load_jobs(store))
+    jobs = load_jobs(store)
+    if output == "table":
+        terminal.print_summary(output_console(), jobs)
+    else:
+        print_tables(output, "importstats.summary/1", {"jobs": summary(jobs)})
+
+
+def _in_a_folder(_type: object, path: Path | None) -> None:
+    """Refuse a file in a folder that does not exist, before the work is done."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}")
 
 
 def write_report(
@@ -33,28 +54,30 @@ def write_report(
         Path | None,
         Parameter(
             name=("--out", "-o"),
+            validator=_in_a_folder,
             help="File to write; its ending names the form. Default: the terminal, as md.",
         ),
     ] = None,
     form: Annotated[
         Literal["html", "md", "json"] | None,
-        Parameter(name="--format", help="Form of the report."),
+        Parameter(name=("--format", "--output"), help="Form of the report."),
     ] = None,
     store: Store = DEFAULT_STORE,
 ) -> None:
     """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
     from importstats.reports import report
 
+    form = form or _form_by_ending(out)
     opened = SnapshotStore(store)
     jobs = load_jobs(opened, job_id=job, gaps=True)
     if jobs["error"].notna().all():
-        raise StoreError(f"{opened.uri} holds no snapshot of job {printable(job)}")
+        raise JobNotFoundError(f"{opened.uri} holds no snapshot of job {printable(job)}")
     text = report(
         jobs,
         load_details(opened, job_id=job, runs=True),
         at=datetime.now(UTC),
         history=load_jobs(opened),
-        form=form or _form_by_ending(out),
+        form=form,
     )
     if out is None:
         print(text)
@@ -63,10 +86,39 @@ def write_report(
         print(f"wrote {out}")
 
 
+_FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {
+    ".html": "html",
+    ".htm": "html",
+    ".md": "md",
+    ".json": "json",
+}
+
+
 def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
-    if out is not None and out.suffix == ".html":
-        return "html"
-    return "json" if out is not None and out.suffix == ".json" else "md"
+    """The form that a file's ending names."""
+    if out is None:
+        return "md"
+    if out.suffix.lower() not in _FORMS_BY_ENDING:
+        raise UsageError(
+            f"a report is no {out.suffix or 'file without an ending'}: name the file "
+            f"{out.stem}.html, .md or .json, or give --format"
+        )
+    return _FORMS_BY_ENDING[out.suffix.lower()]
+
+
+def _picture(_type: object, path: Path | None) -> None:
+    """Refuse a file that no figure can be written to, before the work is done."""
+    from matplotlib.figure import Figure
+
+    if path is None:
+        return
+    forms = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in forms:
+        raise ValueError(f"no figure can be a {path.suffix or 'file without an ending'}; use .png")
+    _in_a_folder(_type, path)
+
+
+Picture = Annotated[Path | None, Parameter(validator=_picture)]
 
 
 def score_methods(
@@ -78,8 +130,9 @@ def score_methods(
         Parameter(help="Score at most so many snapshots of each job.", validator=Number(gte=1)),
     ] = 50,
     plot: Annotated[
-        Path | None, Parameter(help="Write a figure of the error over the jobs' life.")
+        Picture, Parameter(help="Write a figure of the error over the jobs' life.")
     ] = None,
+    output: Output = "table",
 ) -> None:
     """Replay the completed jobs of a store and score the ETA beside the simple methods."""
     from importstats.analysis.baselines import BASELINES
@@ -89,7 +142,11 @@ def score_methods(
     jobs = load_jobs(opened)
     details = load_details(opened, runs=True)
     result = backtest(jobs, details, ["eta", *BASELINES], history=jobs, per_job=per_job)
-    terminal.print_scores(output_console(), result)
+    if output == "table":
+        terminal.print_scores(output_console(), result)
+    else:
+        tables = {"by_phase": result.by_phase, "overall": result.overall}
+        print_tables(output, "importstats.backtest/1", tables)
     if plot is not None:
         from matplotlib.figure import Figure
 
@@ -98,7 +155,7 @@ def score_methods(
         figure = Figure(figsize=(8, 4), layout="constrained")
         plot_eta_error(result.by_tenth, ax=figure.subplots())
         figure.savefig(plot, dpi=150)
-        print(f"wrote {plot}")
+        print(f"wrote {plot}", file=sys.stderr)
 
 
 def show_fleet(
@@ -115,7 +172,8 @@ def show_fleet(
     since: Annotated[
         datetime | None, Parameter(help="Only jobs seen at or after this time; UTC if no zone.")
     ] = None,
-    plot: Annotated[Path | None, Parameter(help="Write a figure of the fleet.")] = None,
+    plot: Annotated[Picture, Parameter(help="Write a figure of the fleet.")] = None,
+    output: Output = "table",
 ) -> None:
     """Analyse all jobs of a store: ETAs, slow collections, failure causes, rates, phases."""
     from importstats.fleets import fleet
@@ -123,9 +181,14 @@ def show_fleet(
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
     found = fleet(store, scheduler=scheduler, since=since)
-    terminal.print_fleet(output_console(), found)
+    if output == "table":
+        terminal.print_fleet(output_console(), found)
+    else:
+        names = ("running", "collections", "failures", "throughput", "phases", "jobs")
+        tables = {name: getattr(found, name) for name in names}
+        print_tables(output, "importstats.fleet/1", tables)
     if plot is not None:
         from importstats.plots.fleet import plot_fleet
 
         plot_fleet(found).savefig(plot, dpi=150)
-        print(f"wrote {plot}")
+        print(f"wrote {plot}", file=sys.stderr)

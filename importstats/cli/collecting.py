@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated
 
+import pandas as pd
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
@@ -19,12 +20,17 @@ from importstats.cli.options import (
     LogFormat,
     MaxInterval,
     MinInterval,
-    Positive,
+    Output,
+    Quiet,
     Store,
+    Verbose,
     output_console,
+    poll_policy,
+    positive,
+    print_tables,
 )
 from importstats.cli.outcomes import exit_code_of_jobs, stopped_by_signals
-from importstats.collect.collector import Append, Collector, PollPolicy
+from importstats.collect.collector import Append, Collector
 from importstats.collect.notifier import Notifier
 from importstats.show import live, terminal
 from importstats.store import SnapshotStore
@@ -57,16 +63,19 @@ def collect(
     max_interval: MaxInterval = 60.0,
     discover_interval: Annotated[
         float,
-        Parameter(help="Seconds between two looks at the server's job list.", validator=Positive),
+        Parameter(help="Seconds between two looks at the server's job list.", validator=positive),
     ] = 30.0,
     log_format: Annotated[LogFormat, Parameter(help="Form of the log lines.")] = "text",
     on_event: OnEvent = (),
     metrics_port: MetricsPort = None,
     metrics_host: Annotated[str, Parameter(help="Address to serve metrics on.")] = "127.0.0.1",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect jobs to a store until they end, or for ever with --follow."""
-    log_to_stderr(log_format)
+    log_to_stderr(log_format, quiet=quiet, verbose=verbose)
+    policy = poll_policy(min_interval, max_interval)
     opened = SnapshotStore(store)
     with contextlib.ExitStack() as running:
         source = running.enter_context(contextlib.closing(connection.opened()))
@@ -90,13 +99,16 @@ def collect(
             jobs=jobs,
             collection=collection,
             follow=follow,
-            policy=PollPolicy(min_interval, max_interval),
+            policy=policy,
             discover_s=discover_interval,
             on_saved=notifier.notice if notifier else None,
             append=append,
         )
-        with stopped_by_signals(collector.stop):
+        with stopped_by_signals(collector.stop) as stopping:
             collected = collector.run()
+    if stopping.exit_code is not None:
+        # Who follows for ever can only be stopped: that is no failure of the unit.
+        return 0 if follow else stopping.exit_code
     return exit_code_of_jobs(collected.values())
 
 
@@ -104,6 +116,7 @@ def snapshot(
     *jobs: Jobs,
     store: Store = DEFAULT_STORE,
     collection: Collection = None,
+    quiet: Quiet = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs."""
@@ -111,12 +124,14 @@ def snapshot(
         collector = Collector(
             source, SnapshotStore(store), jobs=jobs, collection=collection, once=True
         )
-        with stopped_by_signals(collector.stop):
+        with stopped_by_signals(collector.stop) as stopping:
             collected = collector.run()
     for job in collected.values():
-        if job.snapshots:
+        if job.snapshots and not quiet:
             print(f"saved job={printable(job.job_id)} state={printable(job.state or 'none')}")
-    if not collected:
+    if stopping.exit_code is not None:
+        return stopping.exit_code
+    if not collected and not quiet:
         print("nothing to save: the server lists no job whose end is not stored yet")
     for job in collected.values():
         if job.error is not None:
@@ -137,19 +152,34 @@ def watch(
     opened = SnapshotStore(store)
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
-        policy = PollPolicy(min_interval, max_interval)
+        policy = poll_policy(min_interval, max_interval)
         collector = Collector(source, opened, jobs=[job], policy=policy)
-        with stopped_by_signals(collector.stop):
+        with stopped_by_signals(collector.stop) as stopping:
             if console.is_terminal:
                 collected = live.watch(collector, job, console)
             else:
                 log_to_stderr("text")
                 collected = collector.run()
-    console.print(f"{collected[job].snapshots} snapshots saved in {opened.uri}")
+    count = collected[job].snapshots
+    console.print(f"{count} snapshot{'' if count == 1 else 's'} saved in {opened.uri}")
+    if stopping.exit_code is not None:
+        return stopping.exit_code
     return exit_code_of_jobs(collected.values())
 
 
-def list_jobs(*, collection: Collection = None, connection: Connection = ENVIRONMENT) -> None:
+def list_jobs(
+    *,
+    collection: Collection = None,
+    output: Output = "table",
+    connection: Connection = ENVIRONMENT,
+) -> None:
     """List the import jobs the server knows."""
     with contextlib.closing(connection.opened()) as source:
-        terminal.print_job_list(output_console(), source.list_jobs(collection))
+        listed = list(source.list_jobs(collection))
+    if output == "table":
+        terminal.print_job_list(output_console(), listed)
+        return
+    columns = ["job_id", "collection_name", "state", "progress", "reason"]
+    rows = [{column: getattr(record, column) for column in columns} for record in listed]
+    frame = pd.DataFrame(rows, columns=columns).rename(columns={"progress": "progress_pct"})
+    print_tables(output, "importstats.jobs/1", {"jobs": frame})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from inspect import cleandoc
-from typing import Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from importstats.cli.outcomes import EXIT_WRONG_COMMAND_LINE, exit_code_of
+from importstats.cli.outcomes import EXIT_OTHER, EXIT_USAGE, exit_code_of
 from importstats.errors import ImportStatsError
+from importstats.text import printable
 from importstats.version import __version__
 
 #: Each command, the function behind it, and its help, whose first line ``importstats --help``
@@ -22,16 +25,17 @@ COMMANDS: Final = {
         """Collect one job and show it live.
 
         Ctrl-C ends the view and keeps everything. If the output is no terminal, a line is printed
-        for each snapshot instead.
+        for each snapshot instead. Exits as `collect` does, 130 if stopped by Ctrl-C, 143 by
+        SIGTERM.
         """,
     ),
     "collect": (
         "collecting:collect",
         """Collect jobs to a store until they end, or for ever with --follow.
 
-        Exits 0 when all jobs completed or on SIGTERM, 8 if one failed, 9 if the end of one was
-        missed; 3 to 7 name an error: 3 unreachable, 4 token refused, 5 job not known, 6 store,
-        7 bad answer.
+        Exits 0 when all jobs completed, 8 if one failed, 9 if the end of one was missed; 3 to 7
+        name an error: 3 unreachable, 4 token refused, 5 job not known, 6 store, 7 bad answer.
+        Stopped by a signal it exits 130 or 143, with --follow 0.
         """,
     ),
     "snapshot": (
@@ -82,18 +86,66 @@ for _name, (_function, _help) in COMMANDS.items():
     app.command(f"importstats.cli.{_function}", name=_name, help=cleandoc(_help))
 
 
+@app.meta.default
+def _common(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    color: Annotated[
+        Literal["auto", "always", "never"],
+        Parameter(group="Common parameters", help="Colours in the output."),
+    ] = "auto",
+) -> object:
+    if color != "auto":
+        # rich reads these two (https://no-color.org, https://force-color.org).
+        wanted, other = ("FORCE_COLOR", "NO_COLOR")[:: 1 if color == "always" else -1]
+        os.environ[wanted] = "1"
+        os.environ.pop(other, None)
+    return app(tokens, print_error=False, exit_on_error=False)
+
+
 def main() -> None:
-    """Run the command line; an expected error is one line and an exit code of its own."""
+    """Run the command line; an expected error is one line and an exit code of its own.
+
+    With ``IMPORTSTATS_TRACEBACK=1`` an error of the machine or of a value shows where it arose.
+    """
+    # A terminal or pipe that knows ASCII only gets an escape for the rest, not a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
-        outcome = app(print_error=False, exit_on_error=False)
-    except CycloptsError as error:
-        sys.stderr.write(f"importstats: error: {error}\n")
-        sys.exit(EXIT_WRONG_COMMAND_LINE)
-    except ImportStatsError as error:
-        sys.stderr.write(f"importstats: error: {error}\n")
-        sys.exit(exit_code_of(error))
+        outcome = app.meta(print_error=False, exit_on_error=False)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output (head, less) is gone: not worth a word.
+        _discard_output()
+        sys.exit(EXIT_OTHER)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except (CycloptsError, ImportStatsError, OSError, ValueError) as error:
+        if os.environ.get("IMPORTSTATS_TRACEBACK"):
+            raise
+        _discard_output()
+        sys.stderr.write(f"importstats: error: {_in_words(error)}\n")
+        sys.exit(_exit_code(error))
+    sys.exit(outcome if isinstance(outcome, int) else 0)
+
+
+def _in_words(error: Exception) -> str:
+    """An error as one line."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return printable(f"{error.strerror}{where}", 400)
+    return printable(str(error), 1000) or type(error).__name__
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, CycloptsError):
+        return EXIT_USAGE
+    return exit_code_of(error) if isinstance(error, ImportStatsError) else EXIT_OTHER
+
+
+def _discard_output() -> None:
+    """Let what is left in the buffer of standard output go nowhere, rather than fail at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    sys.exit(outcome or 0)

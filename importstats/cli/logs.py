@@ -15,12 +15,17 @@ class JsonFormatter(logging.Formatter):
         """The record as JSON: time, level, event and its fields."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         event = getattr(record, "event", record.getMessage())
-        fields = getattr(record, "fields", {})
-        return json.dumps({"time": time, "level": record.levelname, "event": event, **fields})
+        line = {"time": time, "level": record.levelname, "event": event}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
-def log_to_stderr(form: Literal["text", "json"]) -> None:
-    """Send the package's log to standard error, from level INFO on."""
+def log_to_stderr(
+    form: Literal["text", "json"], *, quiet: bool = False, verbose: bool = False
+) -> None:
+    """Send the package's log to standard error: INFO and up, or WARNING if quiet, or everything."""
     handler = logging.StreamHandler()
     if form == "json":
         handler.setFormatter(JsonFormatter())
@@ -30,4 +35,4 @@ def log_to_stderr(form: Literal["text", "json"]) -> None:
         )
     logger = logging.getLogger("importstats")
     logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)

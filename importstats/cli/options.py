@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import pandas as pd
 from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 
-from importstats.errors import ImportStatsError
+from importstats.collect.collector import PollPolicy
+from importstats.errors import UsageError
+from importstats.show.records import as_csv, as_json
 from importstats.sources.rest import ImportClient
 from importstats.sources.source import ProgressSource
 
 DEFAULT_STORE: Final = "importstats-store"
+
+
+def positive(_type: object, seconds: float) -> None:
+    """Refuse what is no positive, finite number of seconds."""
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"{seconds:g} is no positive number of seconds")
+
+
+def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
+    """The pauses between polls that two options ask for."""
+    if min_interval > max_interval:
+        raise UsageError(
+            f"--min-interval {min_interval:g} is above --max-interval {max_interval:g}"
+        )
+    return PollPolicy(min_interval, max_interval)
+
 
 Jobs = Annotated[str, Parameter(help="Job ids. None: all the server lists.")]
 Job = Annotated[str, Parameter(help="Job id.")]
@@ -34,11 +54,22 @@ StoreArgument = Annotated[
         help="Folder, or s3://, gs://, abfs:// URI.",
     ),
 ]
-MinInterval = Annotated[float, Parameter(help="Shortest pause between two polls, seconds.")]
-MaxInterval = Annotated[float, Parameter(help="Longest pause between two polls, seconds.")]
+MinInterval = Annotated[
+    float, Parameter(help="Shortest pause between two polls, seconds.", validator=positive)
+]
+MaxInterval = Annotated[
+    float, Parameter(help="Longest pause between two polls, seconds.", validator=positive)
+]
 Collection = Annotated[str | None, Parameter(help="With no job ids: only jobs of this collection.")]
 LogFormat = Literal["text", "json"]
-Positive = Number(gt=0)
+Quiet = Annotated[
+    bool, Parameter(name=("--quiet", "-q"), help="Print nothing but warnings and errors.")
+]
+Verbose = Annotated[bool, Parameter(name=("--verbose", "-v"), help="Log each step.")]
+Output = Annotated[
+    Literal["table", "json", "csv"],
+    Parameter(help="Form of the output; docs/output.md has the columns of json and csv."),
+]
 
 
 @Parameter(name="*")
@@ -67,7 +98,7 @@ class Connection:
     region_id: Annotated[str | None, Parameter(help="Zilliz Cloud region.")] = None
     ca_file: Annotated[Path | None, Parameter(help="CA bundle to verify the server with.")] = None
     timeout: Annotated[
-        float, Parameter(help="Seconds to wait for an answer.", validator=Positive)
+        float, Parameter(help="Seconds to wait for an answer.", validator=positive)
     ] = 30.0
     source: Annotated[Literal["rest", "grpc"], Parameter(help="grpc for Milvus up to 2.3.")] = (
         "rest"
@@ -104,9 +135,11 @@ ENVIRONMENT: Final = Connection()
 def read_token(path: Path) -> str:
     """The token in a file, without the white space around it."""
     try:
-        return path.read_text().strip()
+        return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise ImportStatsError(f"cannot read the token file {path}: {error.strerror}") from None
+        raise UsageError(f"cannot read the token file {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the token file {path} is no text (UTF-8); check the path") from None
 
 
 def output_console() -> Console:
@@ -114,3 +147,13 @@ def output_console() -> Console:
     # A pipe has no width to be cut to.
     width = None if sys.stdout.isatty() else 120
     return Console(markup=False, highlight=False, emoji=False, width=width)
+
+
+def print_tables(
+    output: Literal["json", "csv"], form: str, tables: Mapping[str, pd.DataFrame]
+) -> None:
+    """Print tables for a program: all as one JSON object, or the first as CSV."""
+    if output == "json":
+        print(as_json(form, tables))
+    else:
+        print(as_csv(next(iter(tables.values()))), end="")

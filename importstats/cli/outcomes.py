@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from importstats.collect.collector import CollectedJob
@@ -17,6 +18,7 @@ from importstats.errors import (
     StoreError,
     UnauthorizedError,
     UnreachableError,
+    UsageError,
 )
 
 #: The exit code of each kind of error.
@@ -28,9 +30,11 @@ EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {
     StoreError: 6,
     BadResponseError: 7,
     ServerError: 7,
+    UsageError: 2,
     ImportStatsError: 1,
 }
-EXIT_WRONG_COMMAND_LINE: Final = 2
+EXIT_OTHER: Final = 1
+EXIT_USAGE: Final = 2
 EXIT_JOB_FAILED: Final = 8
 EXIT_END_MISSED: Final = 9
 
@@ -54,18 +58,38 @@ def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
     return EXIT_END_MISSED if any(job.lost for job in jobs) else 0
 
 
+@dataclass
+class Stopping:
+    """Whether a signal has ended the work.
+
+    Attributes
+    ----------
+    signal : int or None
+        Its number; ``None`` if the work ended by itself.
+    """
+
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """130 for Ctrl-C, 143 for SIGTERM, as a shell reports them; ``None`` if not stopped."""
+        return None if self.signal is None else 128 + self.signal
+
+
 @contextlib.contextmanager
-def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[Stopping]:
     """SIGTERM and Ctrl-C end the work in good order; a second one ends it at once."""
+    stopping = Stopping()
 
     def handle(signum: int, _frame: object) -> None:
         signal.signal(signum, signal.SIG_DFL)
+        stopping.signal = signum
         stop()
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.signal(number, handle) for number in numbers}
     try:
-        yield
+        yield stopping
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

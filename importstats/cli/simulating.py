@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from pathlib import Path
@@ -12,6 +13,7 @@ from cyclopts.validators import Number
 
 from importstats.cli.options import read_token
 from importstats.cli.outcomes import stopped_by_signals
+from importstats.errors import UsageError
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
 
 AtLeastOne = Number(gte=1)
@@ -48,7 +50,12 @@ def simulate(
         str, Parameter(help=f"Kind of server: {', '.join(DIALECTS)}.", validator=_known_dialect)
     ] = "2.6",
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 19530,
+    port: Annotated[
+        int,
+        Parameter(
+            help="Port to listen on; 0 takes a free one.", validator=Number(gte=0, lte=65535)
+        ),
+    ] = 19530,
     token_file: Annotated[
         Path | None, Parameter(help="Refuse every request without the token in this file.")
     ] = None,
@@ -67,7 +74,15 @@ def simulate(
         seed=seed,
     )
     ended = threading.Event()
-    with server, stopped_by_signals(ended.set):
+    with contextlib.ExitStack() as running:
+        try:
+            running.enter_context(server)
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {host}:{port} ({error.strerror}); "
+                "choose another --port or --host"
+            ) from None
+        running.enter_context(stopped_by_signals(ended.set))
         print(f"simulated {dialect} server at {server.uri}, {acceleration:g} times real time")
         for job_id in server.job_ids:
             print(f"job {job_id}")

@@ -37,6 +37,7 @@ from importstats.errors import (
     StoreError,
     UnauthorizedError,
     UnreachableError,
+    UsageError,
 )
 from importstats.names import END_PHASES, FILE_STATES, JOB_KEY, PHASES
 from importstats.sources.messages import ImportJobRecord
@@ -57,9 +58,7 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
 except ImportError as error:
-    raise MissingExtraError(
-        f"serving metrics needs {error.name}; pip install 'importstats[prometheus]'"
-    ) from error
+    raise MissingExtraError("serving metrics", error.name, "prometheus") from error
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +147,7 @@ class MetricsServer(Closing):
             self._http, self._thread = start_http_server(port, host, self._registry)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
-            raise ImportStatsError(
+            raise UsageError(
                 f"cannot serve metrics on {host}:{port} ({reason}); choose another --metrics-port"
             ) from None
         shown = f"[{host}]" if self._http.address_family == socket.AF_INET6 else host

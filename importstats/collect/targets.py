@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
-from importstats.errors import ImportStatsError
+from importstats.errors import UsageError
 from importstats.sources.endpoint import ENVIRONMENT
 from importstats.text import excerpt, printable
 from importstats.version import __version__
@@ -27,7 +27,7 @@ from importstats.version import __version__
 Payload = Mapping[str, Any]
 
 
-class DeliveryError(ImportStatsError):
+class DeliveryError(UsageError):
     """A target did not take an event.
 
     Attributes
@@ -65,7 +65,7 @@ def parse_targets(texts: Iterable[str]) -> list[Target]:
 
     Raises
     ------
-    ImportStatsError
+    UsageError
         A text names none, or a file cannot be read. The message does not repeat a target, which
         may hold a secret.
 
@@ -88,7 +88,7 @@ def _lines(path: str) -> list[str]:
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeError) as error:
-        raise ImportStatsError(f"cannot read event targets from {path}: {_cause(error)}") from None
+        raise UsageError(f"cannot read event targets from {path}: {_cause(error)}") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -97,7 +97,7 @@ def _parse_target(text: str) -> Target:
         return Command(text.removeprefix("exec:"))
     if text.startswith(("https://", "http://")):
         return Webhook(text)
-    raise ImportStatsError("an event target is https://..., http://..., exec:COMMAND or file:PATH")
+    raise UsageError("an event target is https://..., http://..., exec:COMMAND or file:PATH")
 
 
 class Webhook:
@@ -118,7 +118,7 @@ class Webhook:
         except ValueError:
             host = None
         if not host:
-            raise ImportStatsError("an event target of the form https://... has no valid host")
+            raise UsageError("an event target of the form https://... has no valid host")
         authority = parts.netloc.rpartition("@")[2]
         # A user, password or query can be guessed from a hash; the path of a webhook, if it is
         # secret, is too long for that.
@@ -171,9 +171,9 @@ class Command:
         try:
             self._arguments = shlex.split(command)
         except ValueError as error:
-            raise ImportStatsError(f"exec: in an event target: {error}") from None
+            raise UsageError(f"exec: in an event target: {error}") from None
         if not self._arguments:
-            raise ImportStatsError("exec: in an event target names no command")
+            raise UsageError("exec: in an event target names no command")
         self.name = f"exec:{printable(self._arguments[0], 80)}#{_digest(command)}"
         self._timeout = timeout
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.analysis.forecast import eta
-from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError
+from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError, UsageError
 from importstats.fleets import parts
 from importstats.fleets.parts import (
     HOUR_S,
@@ -84,7 +84,7 @@ def fleet(
     StoreError
         There is no store, or it cannot be read.
     MissingExtraError
-        It takes Dask, which is not installed: ``pip install 'importstats[dask]'``.
+        It takes Dask, which is not installed: ``install importstats with the extra dask``.
     UnreachableError
         There is no Dask scheduler at the address.
     ImportStatsError
@@ -208,7 +208,7 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
         yield lambda task, batches: [task(batch) for batch in batches]
         return
     if scheduler not in (None, "processes") and "://" not in scheduler:
-        raise ImportStatsError(
+        raise UsageError(
             f"no scheduler {scheduler!r}: it is synchronous, processes, or an address such as "
             "tcp://host:8786"
         )
@@ -272,7 +272,6 @@ def _distributed(jobs: int) -> Any:
         import distributed  # Takes a second, which only those who use it should pay.
     except ImportError as error:
         raise MissingExtraError(
-            f"analysing {jobs:,} jobs on Dask needs {error.name}; pip install 'importstats[dask]', "
-            "or choose the scheduler synchronous"
+            f"analysing {jobs:,} jobs on Dask (any scheduler but synchronous)", error.name, "dask"
         ) from error
     return distributed

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from importstats.analysis.causes import failure_causes
 from importstats.show.job import ImportJob
+from importstats.show.records import plain, records
 
 #: The ``format`` of the JSON form. A key that is renamed or removed raises the number.
 JSON_FORMAT: Final = "importstats.report/1"
@@ -29,26 +29,26 @@ def _data(job: ImportJob) -> dict[str, Any]:
     rate = job.throughput.iloc[-1] if len(job.throughput) else pd.Series(dtype="object")
     return {
         "format": JSON_FORMAT,
-        "at": _plain(job.at),
+        "at": plain(job.at),
         "headline": job.headline,
         "job": {
             "source_uri": job.source_uri,
             **_picked(latest, "db_name", "job_id", "collection_name", "state", "phase"),
             **_picked(latest, "progress_pct", "imported_rows", "total_rows", "file_size_bytes"),
             **_picked(latest, "reason"),
-            "first_observed_at": _plain(job.jobs["observed_at"].iloc[0]),
-            "last_observed_at": _plain(latest["observed_at"]),
+            "first_observed_at": plain(job.jobs["observed_at"].iloc[0]),
+            "last_observed_at": plain(latest["observed_at"]),
             "snapshots": len(job.jobs),
         },
         "eta": {
-            **{name: _plain(estimate[f"eta_{name}"]) for name in ("p10", "p50", "p90")},
+            **{name: plain(estimate[f"eta_{name}"]) for name in ("p10", "p50", "p90")},
             **_picked(estimate, "remaining_p10_s", "remaining_p50_s", "remaining_p90_s"),
             **_picked(estimate, "method", "reason"),
         },
         "throughput": {
-            "rows_per_s": _plain(rate.get("rows_per_s_window")),
-            "bytes_per_s": _plain(rate.get("bytes_per_s_window")),
-            "rows_per_s_mean": _plain(rate.get("rows_per_s_mean")),
+            "rows_per_s": plain(rate.get("rows_per_s_window")),
+            "bytes_per_s": plain(rate.get("bytes_per_s_window")),
+            "rows_per_s_mean": plain(rate.get("rows_per_s_mean")),
         },
         "diagnosis": [
             {
@@ -57,11 +57,11 @@ def _data(job: ImportJob) -> dict[str, Any]:
             }
             for _, finding in job.diagnosis.iterrows()
         ],
-        "phases": _records(
+        "phases": records(
             job.phases, "phase", "start", "end", "duration_s", "uncertainty_s", "snapshots"
         ),
         "files": {"count": len(files), "states": state_counts(files)},
-        "stragglers": _records(late_files(job), *_STRAGGLER_KEYS),
+        "stragglers": records(late_files(job), *_STRAGGLER_KEYS),
         "failures": failures_by_cause(files),
     }
 
@@ -81,27 +81,8 @@ _STRAGGLER_KEYS: Final = (
 )
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it: times as ISO 8601, null for what is missing or not finite."""
-    if value is None or value is pd.NaT or value is pd.NA:
-        return None
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
 def _picked(row: pd.Series[Any], *names: str) -> dict[str, Any]:
-    return {name: _plain(row.get(name)) for name in names}
-
-
-def _records(frame: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
-    known = [name for name in names if name in frame]
-    rows = frame[known].astype("object").itertuples(index=False, name=None)
-    return [dict(zip(known, map(_plain, row), strict=True)) for row in rows]
+    return {name: plain(row.get(name)) for name in names}
 
 
 def last_files(job: ImportJob) -> pd.DataFrame:
@@ -126,7 +107,7 @@ def failures_by_cause(files: pd.DataFrame) -> list[dict[str, Any]]:
     """Failed files by cause. A file's name in its reason does not make another cause."""
     return [
         {
-            "reason": _plain(row["cause"]),
+            "reason": plain(row["cause"]),
             "files": row["files"],
             "culprits": row["culprits"][:_EXAMPLES],
             "examples": row["examples"][:_EXAMPLES],

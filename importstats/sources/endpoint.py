@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from importstats.errors import ImportStatsError
+from importstats.errors import UsageError
 from importstats.text import excerpt, without_secrets
 
 #: Environment variables, first match wins. Milvus' names, then Zilliz Cloud's.
@@ -46,7 +46,7 @@ def parse_endpoint(uri: str | None) -> Endpoint:
 
     Raises
     ------
-    ImportStatsError
+    UsageError
         None is given or set, or it is no http(s) URI.
 
     Examples
@@ -57,7 +57,7 @@ def parse_endpoint(uri: str | None) -> Endpoint:
     """
     uri = uri or from_environment("uri")
     if not uri:
-        raise ImportStatsError(
+        raise UsageError(
             "no server: give a URI or set MILVUS_URI (http://host:19530, or "
             "https://api.cloud.zilliz.com)"
         )
@@ -67,7 +67,7 @@ def parse_endpoint(uri: str | None) -> Endpoint:
     except ValueError:
         parts, hostname, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not hostname or port == 0:
-        raise ImportStatsError(
+        raise UsageError(
             f"{excerpt(without_secrets(uri))!r} is no server URI; it looks like http://host:19530"
         )
     credentials = None

@@ -70,6 +70,7 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
     UnreachableError,
+    UsageError,
 )
 from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.messages import (
@@ -86,9 +87,7 @@ try:
     import grpc
     from pymilvus.grpc_gen import common_pb2, milvus_pb2
 except ImportError as error:
-    raise MissingExtraError(
-        f"reading a Milvus server by gRPC needs {error.name}; pip install 'importstats[grpc]'"
-    ) from error
+    raise MissingExtraError("reading a Milvus server by gRPC", error.name, "grpc") from error
 
 _SERVICE: Final = "/milvus.proto.milvus.MilvusService"
 _DEFAULT_PORT: Final = {"http": 19530, "https": 443}
@@ -448,6 +447,6 @@ def _read_ca_file(ca_file: str | Path | None) -> bytes | None:
     try:
         return Path(ca_file).read_bytes()
     except OSError as error:
-        raise ImportStatsError(
+        raise UsageError(
             f"the CA file {str(ca_file)!r} cannot be read ({error.strerror}); check the path"
         ) from error

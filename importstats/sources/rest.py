@@ -23,11 +23,11 @@ from urllib3.util import Retry
 
 from importstats.errors import (
     BadResponseError,
-    ImportStatsError,
     JobNotFoundError,
     ServerError,
     UnauthorizedError,
     UnreachableError,
+    UsageError,
 )
 from importstats.sources.answers import decode_object, parse_job_list, parse_response
 from importstats.sources.endpoint import from_environment, parse_endpoint
@@ -309,7 +309,7 @@ def _header(what: str, value: str) -> str:
     """
     value = value.strip()
     if not value.isprintable():
-        raise ImportStatsError(
+        raise UsageError(
             f"the {what} has control characters, which no HTTP header can hold; "
             "check where it comes from"
         )

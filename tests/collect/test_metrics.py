@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from tools import needs
 
-pytest.importorskip("prometheus_client", reason="needs importstats[prometheus]")
+pytest.importorskip("prometheus_client", reason="needs the extra prometheus")
 from prometheus_client.parser import text_string_to_metric_families
 
 from importstats.collect.collector import Collector, PollPolicy
@@ -367,7 +367,7 @@ def test_without_the_extra_the_error_names_it():
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=100
     )
     assert "MissingExtraError" in ended.stderr
-    assert "pip install 'importstats[prometheus]'" in ended.stderr
+    assert "pip install '.[prometheus]' in its source folder" in ended.stderr
 
 
 @needs("promtool")
