@@ -536,5 +536,5 @@ def test_without_the_extra_the_error_names_it() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stderr.splitlines()[-1] == (
         "importstats.errors.MissingExtraError: reading a Milvus server by gRPC needs grpc; "
-        "pip install 'importstats[grpc]'"
+        "install importstats with the extra grpc: pip install '.[grpc]' in its source folder"
     )
