@@ -37,8 +37,7 @@ _STATES: Final = {
 }
 _AT_WORK: Final = frozenset({"importing", "inprogress"})
 # What the dialect of an answer says about its server.
-_WITH_CREATE_TIME: Final = scales_between((2, 6, 5), (1_000_000, 0, 0))
-_WITHOUT_DESCRIBE: Final = scales_between((2, 4, 0), (2, 4, 14))
+_WITH_CREATE_TIME: Final = scales_between((2, 6, 5), None)
 _WITH_CODE_200: Final = scales_between((2, 4, 0), (2, 4, 3))
 _ONE_SECOND: Final = pd.Timedelta(seconds=1)
 
@@ -279,8 +278,8 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
     if "create_time" in jobs:
         hints.append((jobs["create_time"].notna().to_numpy(np.bool_), _WITH_CREATE_TIME))
     if "extra" in jobs:
-        hints += [(_in_extra(jobs, '"createTime":"'), _WITH_CREATE_TIME)]
-        hints += [(_in_extra(jobs, '"describe_404":true'), _WITHOUT_DESCRIBE)]
+        # Stores of before the column was.
+        hints.append((_in_extra(jobs, '"createTime":"'), _WITH_CREATE_TIME))
     if "status" in jobs:
         # Zilliz Cloud's first API has that code as well.
         cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)

@@ -8,7 +8,6 @@ those that are left agree on the phase, or do not, which is then said.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +16,7 @@ import pandas as pd
 
 from importstats.arrays import Bools, Floats, Ints
 from importstats.names import PHASES
+from importstats.releases import Release, release_bounds
 
 CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
 # Points by which a whole-number progress may miss the share of rows it was computed from.
@@ -43,7 +43,7 @@ class ProgressScale:
     ----------
     name : str
         The first release with it.
-    since, until : tuple of int
+    since, until : tuple of (int, int, int)
         That release, and the first that has it no longer.
     steps : tuple of Step
         By points. Below the first a job is Pending.
@@ -58,8 +58,8 @@ class ProgressScale:
     """
 
     name: str
-    since: tuple[int, int, int]
-    until: tuple[int, int, int]
+    since: Release
+    until: Release
     steps: tuple[Step, ...]
     opens_from: float = 101.0
     commits: bool = False
@@ -152,27 +152,11 @@ class Shown:
         return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))
 
 
-def release_of(server_version: str) -> tuple[int, int, int] | None:
-    """The release that a server's version text names, or None if it names none.
-
-    Examples
-    --------
-    >>> release_of("v2.4.13-gpu"), release_of("2.6"), release_of("master-20240311-1f3b1b3")
-    ((2, 4, 13), (2, 6, 0), None)
-    """
-    match = _RELEASE.match(server_version)
-    if match is None:
-        return None
-    major, minor, patch = (int(part or 0) for part in match.groups())
-    return major, minor, patch
-
-
-_RELEASE: Final = re.compile(r"\s*(?:milvus[- ]?)?v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,5}))?")
-
-
-def scales_between(least: tuple[int, int, int], below: tuple[int, int, int]) -> Bools:
-    """Which scales a release from `least` on and below another can have."""
-    return np.array([scale.since < below and least < scale.until for scale in SCALES])
+def scales_between(least: Release, end: Release | None) -> Bools:
+    """Which scales a release from `least` on, and before `end`, can have."""
+    return np.array(
+        [(end is None or scale.since < end) and least < scale.until for scale in SCALES]
+    )
 
 
 def scales_of_version(server_version: str) -> Bools:
@@ -184,12 +168,11 @@ def scales_of_version(server_version: str) -> Bools:
     ['2.4.13']
     """
     named = np.array([scale.name.lower() == server_version.lower() for scale in SCALES])
-    release = release_of(server_version)
-    if named.any() or release is None:
-        return np.asarray(named if named.any() else np.ones(len(SCALES), np.bool_), np.bool_)
-    major, minor, patch = release
-    found = scales_between(release, (major, minor, patch + 1))
-    if release == (2, 4, 0):
+    if named.any():
+        return named
+    least, end = release_bounds(server_version)
+    found = scales_between(least, end)
+    if (least, end) == ((2, 4, 0), (2, 4, 1)):
         candidate = "rc" in server_version.lower()
         found &= np.array([candidate == (scale is SCALES[0]) for scale in SCALES])
     return found
