@@ -82,8 +82,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
         _time(since),
         f"{waits:,} tasks have waited {format_duration(waited_s)} for a free slot and none is at "
         "work",
-        "Other jobs hold the data nodes' slots, or no data node is up: wait for them, or add "
-        "data nodes.",
+        None,
         {"waited_s": waited_s, "waiting_tasks": waits},
     )
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.file_facts import FileFacts
+from importstats.analysis.finding_kinds import KIND_OF
+from importstats.analysis.habits import Habits
 from importstats.analysis.phase import phases, with_phase
+from importstats.arrays import floats, microseconds
 from importstats.names import END_PHASES, JOB_KEY
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
+_US: Final = 1e6
 
 #: Phases in which tasks work on files: hashing them, with Import V3, or writing their rows.
 FILE_PHASES: Final = ("Resharding", "Importing")
@@ -23,26 +29,47 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule finds in a job, with the numbers it rests on."""
+    """What a rule finds in a job, with the numbers it rests on.
+
+    Without an `advice` of its own (``None``) it has that of its kind.
+    """
 
     job: JobHistory
     finding: str
     severity: Severity
     since: pd.Timestamp
     message: str
-    advice: str
+    advice: str | None
     evidence: dict[str, Any]
+
+    @property
+    def what_to_do(self) -> str:
+        """The advice."""
+        return self.advice or KIND_OF[self.finding].advice
 
 
 @dataclass(frozen=True)
 class JobHistory:
-    """One job's answered snapshots until now, its phases, and how it was polled."""
+    """One job's answered snapshots until now, its phases, and how it was polled.
+
+    Attributes
+    ----------
+    files : FileFacts
+        What is known of its files; nothing without details.
+    habits : Habits
+        How long earlier jobs took.
+    ahead : int
+        Jobs of its cluster that were created before it and had not ended when last seen.
+    """
 
     key: tuple[str, str]
     snapshots: pd.DataFrame
     runs: pd.DataFrame
     now: pd.Timestamp
     poll_s: float
+    files: FileFacts = field(default_factory=FileFacts)
+    habits: Habits = field(default_factory=lambda: Habits.of([]))
+    ahead: int = 0
 
     @property
     def phase(self) -> str:
@@ -61,36 +88,119 @@ class JobHistory:
         return since
 
     @property
+    def last(self) -> pd.Series[Any]:
+        """The last snapshot."""
+        return self.snapshots.iloc[-1]
+
+    @property
     def last_seen(self) -> pd.Timestamp:
         """When the job was last seen."""
         seen: pd.Timestamp = self.snapshots["observed_at"].iloc[-1]
         return seen
 
+    @property
+    def collection(self) -> str | None:
+        """The collection it writes to, if any answer named it."""
+        if "collection_name" not in self.snapshots:
+            return None
+        named = self.snapshots["collection_name"].dropna()
+        return str(named.iloc[-1]) if len(named) else None
+
+    @property
+    def begun_at(self) -> pd.Timestamp:
+        """When the job was created, as far as that is known, else when it was first seen."""
+        first: pd.Timestamp = self.snapshots["observed_at"].iloc[0]
+        if "create_time" not in self.snapshots:
+            return first
+        created = self.snapshots["create_time"].dropna()
+        return min(first, created.iloc[0]) if len(created) else first
+
     def seconds_since(self, time: pd.Timestamp) -> float:
         """Until the job was last seen."""
         return float((self.last_seen - time).total_seconds())
 
+    def most(self, name: str) -> float:
+        """The greatest count that it ever showed, NaN if it showed none."""
+        values = floats(self.snapshots, name)
+        return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan
 
-def job_histories(jobs: pd.DataFrame, at: pd.Timestamp | None) -> list[JobHistory]:
-    """The history of each job of a jobs frame, as known at a time."""
+    @cached_property
+    def usual_s(self) -> float:
+        """The longest that earlier jobs of the collection took in this phase, NaN if unknown."""
+        rows = self.most("total_rows")
+        return self.habits.usual_s(self.key, self.collection, self.phase, rows, self.now)
+
+    @cached_property
+    def standstill(self) -> tuple[float, float]:
+        """Seconds since something moved, and the longest such time before in the phase, or NaN."""
+        part = self.snapshots[self.snapshots["observed_at"] >= self.runs["start_latest"].iloc[-1]]
+        time, _ = microseconds(part, "observed_at")
+        moved = np.zeros(len(part), np.bool_)
+        for name in ("progress_pct", "imported_rows", "total_rows"):
+            values = np.nan_to_num(floats(part, name), nan=-1.0)
+            moved[1:] |= values[1:] != values[:-1]
+        moved[0] = True
+        marks = time[moved] / _US
+        longest_s = float(np.diff(marks).max()) if len(marks) > 1 else math.nan
+        return float(time[-1] / _US - marks[-1]), longest_s
+
+
+def job_histories(
+    jobs: pd.DataFrame,
+    at: pd.Timestamp | None,
+    details: pd.DataFrame | None = None,
+    history: list[pd.DataFrame] | None = None,
+) -> list[JobHistory]:
+    """The history of each job of a jobs frame, as known at a time.
+
+    Parameters
+    ----------
+    jobs, details : DataFrame
+        Frames, cut at `at`.
+    at : Timestamp, optional
+        Now; by default each job's last snapshot.
+    history : list of DataFrame, optional
+        Jobs frames of earlier jobs. Those in `jobs` that completed count as well.
+    """
     answered = jobs[jobs["error"].isna()] if "error" in jobs else jobs
     if not len(answered):
         return []
     told = with_phase(answered).sort_values("observed_at", kind="stable")
     runs = phases(answered)
     runs_of = dict(iter(runs.groupby(JOB_KEY, observed=True)))
+    facts = FileFacts.of_jobs(details)
+    habits = Habits.of([answered, *(history or [])])
+    ahead = _jobs_ahead(told)
     histories = []
     for key, snapshots in told.groupby(JOB_KEY, observed=True):
         seen = snapshots["observed_at"]
         gaps = seen.diff().dt.total_seconds().to_numpy()[1:]
+        name = (str(key[0]), str(key[1]))
         histories.append(
             JobHistory(
-                (str(key[0]), str(key[1])),
+                name,
                 snapshots,
                 runs_of.get(key, runs.iloc[:0]),
                 seen.iloc[-1] if at is None else at,
                 # A collector may poll less often in a long phase, which is usual as well.
                 float(np.quantile(gaps, 0.9)) if len(gaps) else math.nan,
+                facts.get(name, FileFacts()),
+                habits,
+                ahead.get(name, 0),
             )
         )
     return histories
+
+
+def _jobs_ahead(told: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """How many jobs of its cluster were before each job and had not ended when last seen."""
+    last = told.drop_duplicates(JOB_KEY, keep="last").astype(dict.fromkeys(JOB_KEY, "str"))
+    last = last[~last["phase"].isin(END_PHASES)]
+    found: dict[tuple[str, str], int] = {}
+    for uri, waiting in last.groupby("source_uri"):
+        # Ids are given in the order in which jobs are created.
+        ids = pd.to_numeric(waiting["job_id"], errors="coerce")
+        place = ids.rank(method="min")
+        for job_id, rank in zip(waiting["job_id"], place, strict=True):
+            found[str(uri), str(job_id)] = 0 if np.isnan(rank) else int(rank) - 1
+    return found

@@ -426,7 +426,10 @@ def _sharpened(
     """The borders, closed in on the server's own time where an end state has a credible one."""
     if "complete_time" not in told:
         return earliest, latest
-    completed = _at(told["complete_time"], last)
+    # A later answer may have lost it: a server calls a completed job failed, and gives no time.
+    place = np.repeat(np.arange(len(first)), last - first + 1)
+    times = told["complete_time"].reset_index(drop=True)
+    completed = times.groupby(place).first().reset_index(drop=True)
     # The server's clock counts whole seconds; one that is further off is another clock.
     fits = ends & ~(completed < earliest - _ONE_SECOND) & (completed <= latest)
     said = completed.where(~(completed < earliest), earliest)

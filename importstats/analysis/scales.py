@@ -209,6 +209,7 @@ def _fits(scale: ProgressScale, shown: Shown) -> Bools:
     counted = (shown.total > 0) & (shown.imported == 0) & (shown.details > 0)
     wrong |= counted & (progress < written.start - 1)
     if not scale.general:
+        wrong |= all_there & (progress < written.end - ROUNDING)
         wrong |= (shown.imported > 0) & (share < _ALL_ROWS) & ~_fits_exactly(scale, shown)
     between = [
         (before.end, after.start)

@@ -71,7 +71,7 @@ class Fleet:
 
         ``cause`` : str
             The reason without what differs from job to job, see
-            :func:`~importstats.analysis.findings.normalised_reason`; missing where the server gave
+            :func:`~importstats.analysis.reasons.normalised_reason`; missing where the server gave
             none.
         ``jobs``, ``collections``, ``clusters`` : int64
             How many failed of it, and how many collections and clusters that concerns.

@@ -1,0 +1,232 @@
+"""Ends of a job: why it failed, whether all rows came, and ends that are none."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.job_history import Finding, JobHistory
+from importstats.analysis.reasons import (
+    advice_on_reason,
+    culprit_in,
+    kind_of_reason,
+    known_reasons,
+    normalised_reason,
+)
+from importstats.analysis.row_counts import RowCheck
+from importstats.arrays import Bools, floats
+from importstats.text import excerpt, format_bytes, format_count, printable
+
+_NOT_AGAIN = " A failed job leaves no visible rows, so its files can be imported again."
+
+
+def failed(job: JobHistory) -> Finding | None:
+    """The job failed, for a reason of its own or of its files."""
+    if job.phase != "Failed":
+        return None
+    reason = last_reason(job) or job.files.reason
+    before = job.runs.iloc[-2] if len(job.runs) > 1 else None
+    phase = "an unknown phase" if before is None else str(before["phase"])
+    earlier = job.snapshots.iloc[:-1]
+    written, total = _most(earlier, "imported_rows"), _most(earlier, "total_rows")
+    far = (
+        f" with {format_count(written)} of {format_count(total)} rows written" if total > 0 else ""
+    )
+    culprit = culprit_in(reason)
+    said = excerpt(reason, 300) if reason else "the server gives no reason"
+    if reason is None and phase == "Uncommitted":
+        said += "; somebody aborted it, or its time (option `timeout`) ran out"
+    return Finding(
+        job,
+        "failed",
+        "critical",
+        job.phase_since,
+        f"Failed in {phase}{far}: {said}",
+        _advice(reason, phase) + _NOT_AGAIN,
+        {
+            "reason": reason,
+            "kind": kind_of_reason(reason) if reason else None,
+            "cause": normalised_reason(reason) if reason else None,
+            "culprit": culprit,
+            "phase": phase,
+            "imported_rows": written,
+            "total_rows": total,
+        },
+    )
+
+
+def _advice(reason: str | None, phase: str) -> str:
+    if reason:
+        return advice_on_reason(reason)
+    where = {
+        "Sorting": "the logs of the data coordinator and of the stats tasks",
+        "SortingOrIndexing": "the logs of the data coordinator and of the stats and index tasks",
+        "IndexBuilding": "the logs of the data coordinator and of the index tasks",
+        "Uncommitted": "the data coordinator's log, and ask who aborts imports",
+    }.get(phase, "the logs of the data coordinator, the data nodes and the stats tasks")
+    return f"The server names no cause: look for the job's id in {where} at that time."
+
+
+def last_reason(job: JobHistory) -> str | None:
+    """The reason of the job's last snapshot; an empty one is none."""
+    if "reason" not in job.snapshots:
+        return None
+    reason = known_reasons(job.snapshots["reason"].iloc[-1:]).iloc[0]
+    return str(reason) if isinstance(reason, str) else None
+
+
+def reason_given(job: JobHistory) -> Finding | None:
+    """The job runs, and it or a file of it carries a reason."""
+    if job.ended:
+        return None
+    own = last_reason(job)
+    reason = own or job.files.reason
+    if reason is None:
+        return None
+    kind = kind_of_reason(reason)
+    files = job.files.reason_files
+    who = "The job runs and gives a reason" if own else f"{files:,} of its files give a reason"
+    if not own and files == 1:
+        who = "A file of it gives a reason"
+    passing = own is None and kind == "transient"
+    return Finding(
+        job,
+        "reason_given",
+        "info" if passing else "warning",
+        _since_reason(job, own),
+        f"{who}: {excerpt(reason, 300)}",
+        advice_on_reason(reason),
+        {"reason": reason, "kind": kind, "files": None if own else files},
+    )
+
+
+def _since_reason(job: JobHistory, own: str | None) -> pd.Timestamp:
+    if own is None:
+        return job.last_seen
+    same = known_reasons(job.snapshots["reason"]).eq(own)
+    since: pd.Timestamp = job.snapshots["observed_at"][same].iloc[0]
+    return since
+
+
+def changed_after_end(job: JobHistory) -> Finding | None:
+    """The server called the job failed after it had completed."""
+    if job.phase != "Completed":
+        return None
+    state = job.snapshots["state"].astype("str").str.lower()
+    done = job.snapshots[state.eq("completed")].iloc[0]
+    later = job.snapshots[state.eq("failed").to_numpy() & _after(job, done)]
+    if not len(later):
+        return None
+    first = later.iloc[:1]
+    reasons = known_reasons(first["reason"]) if "reason" in first else None
+    reason = None if reasons is None or reasons.isna().iloc[0] else str(reasons.iloc[0])
+    dropped = kind_of_reason(reason) == "missing"
+    end = done.get("complete_time")
+    end = done["observed_at"] if end is None or pd.isna(end) else end
+    rows = _most(job.snapshots, "imported_rows")
+    what = "its collection was dropped later" if dropped else "the server failed it later"
+    return Finding(
+        job,
+        "collection_dropped" if dropped else "rows_dropped",
+        "info" if dropped else "critical",
+        later["observed_at"].iloc[0],
+        f"It had completed at {end:%Y-%m-%d %H:%M:%S} UTC; {what}: "
+        f"{excerpt(reason, 300) if reason else 'no reason is given'}",
+        None,
+        {"completed_at": f"{end:%Y-%m-%dT%H:%M:%SZ}", "reason": reason, "imported_rows": rows},
+    )
+
+
+def _after(job: JobHistory, row: pd.Series[Any]) -> Bools:
+    return np.asarray(job.snapshots["observed_at"] > row["observed_at"])
+
+
+def completed_empty(job: JobHistory) -> Finding | None:
+    """The job completed without a row."""
+    if job.phase != "Completed":
+        return None
+    rows, total = job.most("imported_rows"), job.most("total_rows")
+    if rows != 0 or total > 0:
+        return None
+    size = np.nanmax([job.most("file_size_bytes"), job.files.size_bytes, 0.0])
+    known = size > 0
+    bytes_of = f" of {format_bytes(size)}" if known else ""
+    count = job.files.count
+    files = f"{count:,} file{'s' * (count != 1)}{bytes_of}" if count else f"files{bytes_of}"
+    return Finding(
+        job,
+        "completed_empty",
+        "warning" if known and not job.files.only_deletes else "info",
+        job.phase_since,
+        f"Completed without a row, from {files}",
+        None,
+        {"files": count or None, "file_size_bytes": size if known else None},
+    )
+
+
+def not_known(job: JobHistory) -> Finding | None:
+    """The server says that it does not know the job (any more), or nothing at all."""
+    last = job.last
+    told = job.phase not in ("Completed", "Failed")
+    state = last["state"]
+    nameless = not isinstance(state, str) or state.strip().lower() in ("", "none")
+    forgotten = isinstance(state, str) and state.lower() == "failed"
+    if not told or str(last["phase"]) != "Unknown" or not (nameless or forgotten):
+        return None
+    if nameless and last["progress_pct"] > 0:
+        return None
+    answer = "does not know the job" if forgotten else "gives no state: it does not know the job"
+    if not len(job.runs) or job.phase == "Unknown":
+        seen = "; wrong id, another database (--db), or it ended and was forgotten"
+    else:
+        seen = (
+            f" any more. It was in {job.phase} before, so its end was missed: it may have completed"
+        )
+    return Finding(
+        job,
+        "not_known",
+        "warning",
+        last["observed_at"],
+        f"The server {answer}{seen}",
+        None,
+        {
+            "phase": job.phase,
+            "imported_rows": job.most("imported_rows"),
+            "total_rows": job.most("total_rows"),
+        },
+    )
+
+
+def rows_differ(job: JobHistory, check: RowCheck | None) -> Finding | None:
+    """A completed job has not the rows that were expected."""
+    if check is None or job.phase != "Completed" or not check.wrong:
+        return None
+    whole = check.imported != check.expected and not math.isnan(check.imported)
+    which = f"; {check.wrong_files:,} of its files differ" if check.wrong_files else ""
+    worst = f", most of all {printable(check.worst_file, 120)}" if check.worst_file else ""
+    counts = (
+        f"{format_count(check.imported)} of {format_count(check.expected)} expected rows"
+        if whole
+        else f"all {format_count(check.expected)} expected rows, but not from the files expected"
+    )
+    return Finding(
+        job,
+        "rows_differ",
+        "warning",
+        job.phase_since,
+        f"Completed with {counts}{which}{worst}",
+        None,
+        {
+            "expected_rows": check.expected,
+            "imported_rows": check.imported,
+            "files": check.wrong_files,
+        },
+    )
+
+
+def _most(snapshots: pd.DataFrame, name: str) -> float:
+    values = floats(snapshots, name)
+    return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan

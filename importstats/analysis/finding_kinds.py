@@ -1,0 +1,290 @@
+"""What can be found in a job: each finding, when it comes up, on what numbers, and the advice.
+
+One table: :func:`~importstats.diagnose` takes names, order and advice from it, and
+``docs/diagnosis.md`` is written from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class FindingKind:
+    """One kind of finding.
+
+    Attributes
+    ----------
+    name : str
+    severities : tuple of str
+        Those it can have, the mildest first.
+    when : str
+        What has to be seen for it.
+    evidence : tuple of str
+        The numbers and texts that come with it.
+    advice : str
+        What to do, unless the rule has something closer to the case.
+    explains : bool
+        Whether it says what a job is doing, so that the headline has it as mere information, too.
+    """
+
+    name: str
+    severities: tuple[str, ...]
+    when: str
+    evidence: tuple[str, ...]
+    advice: str
+    explains: bool = False
+
+
+#: All kinds, in the order in which they matter: of two findings of one severity in one job, the
+#: one that stands first here is told first.
+FINDING_KINDS: Final = (
+    FindingKind(
+        "failed",
+        ("critical",),
+        "the job failed; how far it was is known from earlier snapshots, its reason from the job "
+        "or, where that has none, from most of its files",
+        ("reason", "kind", "cause", "culprit", "phase", "imported_rows", "total_rows"),
+        "By the kind of the reason, see below. A failed job leaves no visible rows, so its files "
+        "can be imported again.",
+    ),
+    FindingKind(
+        "rows_dropped",
+        ("critical",),
+        "the job had completed, and was failed later because its time was up (Milvus up to 2.6.6 "
+        "does so, and drops its segments)",
+        ("completed_at", "reason", "imported_rows"),
+        "Count the rows of the collection; if they are gone, import again without the option "
+        "`timeout`.",
+    ),
+    FindingKind(
+        "rows_differ",
+        ("warning",),
+        "a completed job has another number of rows than was expected of it or of a file",
+        ("expected_rows", "imported_rows", "files"),
+        "Compare the files with their source. The rows of a completed job are visible: to import "
+        "its files again makes them twice, unless they are deleted first.",
+    ),
+    FindingKind(
+        "completed_empty",
+        ("info", "warning"),
+        "the job completed without a row; a warning if its files have bytes and are not all "
+        "delete logs",
+        ("files", "file_size_bytes"),
+        "Check that the paths lead to the data (of a backup: to the folders of segments), and "
+        "count the rows of the collection.",
+    ),
+    FindingKind(
+        "commit_hangs",
+        ("warning",),
+        "the job has been Committing (99 %) for over 10 minutes, which takes seconds or minutes",
+        ("waited_s",),
+        "Look for the job's id in the data coordinator's log: it waits for a segment or for a "
+        "channel. All rows are in, so do not import them again. Until it ends, changes of the "
+        "collection's schema may wait as well.",
+        explains=True,
+    ),
+    FindingKind(
+        "reason_given",
+        ("info", "warning"),
+        "a job that runs, or a file of it, carries a reason",
+        ("reason", "kind", "files"),
+        "By the kind of the reason, see below.",
+        explains=True,
+    ),
+    FindingKind(
+        "stalled",
+        ("warning", "critical"),
+        "nothing has moved for `stall_factor` times longer than ever before in this phase, at "
+        "least 10 minutes and 10 polls, or (a warning) 6 hours where nothing has moved in the "
+        "phase yet; never while all rows are in, and not before such jobs took as long before",
+        ("idle_s", "longest_before_s", "usual_s", "phase"),
+        "Look for the job's id in the data coordinator's and data nodes' logs, and at the metric "
+        "milvus_datacoord_import_tasks: does any node have a task of it? A data node that is "
+        "restarted hands its tasks to others.",
+    ),
+    FindingKind(
+        "waits_for_commit",
+        ("info", "warning"),
+        "the job is Uncommitted; a warning from 5 minutes on",
+        ("waited_s",),
+        "Commit the job to make its rows visible. If it was given the option `timeout`, that goes "
+        "on.",
+        explains=True,
+    ),
+    FindingKind(
+        "no_free_slot",
+        ("info", "warning"),
+        "files wait and none is at work, for a minute and 3 polls; a warning from 10 minutes on",
+        ("waited_s", "waiting_tasks"),
+        "Other jobs hold the data nodes' slots, no data node is up, or a task needs more slots "
+        "than a node has: see dataNode.slot.slotCap (2.5: dataNode.import.maxConcurrentTaskNum), "
+        "and add data nodes if it is load.",
+        explains=True,
+    ),
+    FindingKind(
+        "one_file_holds_up",
+        ("info", "warning"),
+        "a straggler at work delays the end of the phase Importing by more than 2 minutes and a "
+        "tenth of the time it has taken so far",
+        ("file", "verdict", "delay_s", "remaining_s", "pace", "stragglers"),
+        "Look at the data node that imports it; nothing moves a task to another node.",
+    ),
+    FindingKind(
+        "throughput_collapsed",
+        ("warning",),
+        "tasks at work (stragglers apart) have slowed to below `collapse_factor` of their speed "
+        "before some time, by the most likely change point of their rate (Hinkley, Biometrika "
+        "1970)",
+        ("ratio", "lasts_s"),
+        "Look for load on the data nodes and the object store since then.",
+    ),
+    FindingKind(
+        "waiting_for_index",
+        ("info", "warning"),
+        "all rows are in and the job is in IndexBuilding; a warning once it has stood still for "
+        "out of the ordinary, see below",
+        ("waited_s", "idle_s", "usual_s", "indexed_share", "progress_pct"),
+        "No hang: progress stands still until whole segments are indexed. Do not import again: all "
+        "rows are in. Indexes wait for a free slot of an index worker (from 2.6 on of a data "
+        "node): see milvus_datacoord_index_task_count (from 2.5.5 on milvus_datacoord_task_count), "
+        "and add workers or slots.",
+        explains=True,
+    ),
+    FindingKind(
+        "waiting_for_sorting",
+        ("info", "warning"),
+        "all rows are in and the job is in Sorting, or in that or IndexBuilding (70 to 80 % of a "
+        "server whose release is not known); a warning as for waiting_for_index",
+        ("waited_s", "idle_s", "usual_s", "progress_pct"),
+        "No hang: at 70 % and above, 2.5 and later sort the segments, 2.4 builds their indexes. Do "
+        "not import again: all rows are in. Both wait for a free slot of a worker: see "
+        "milvus_datacoord_task_count, and the logs of the stats (2.4: index) tasks.",
+        explains=True,
+    ),
+    FindingKind(
+        "waits_to_start",
+        ("info", "warning"),
+        "the job has been Pending for over 2 minutes; a warning after an hour, or three times as "
+        "long as such jobs did before, if no job of the cluster that was seen to run is ahead of "
+        "it",
+        ("waited_s", "usual_s", "jobs_ahead"),
+        "Jobs wait for the tasks of those before them, and from 2.6 on until every channel has "
+        "answered: see that data nodes are up, and how many jobs are running.",
+        explains=True,
+    ),
+    FindingKind(
+        "forgotten_soon",
+        ("warning", "critical"),
+        "not ended when last seen, and unseen for more than half of `retention_s`: the server may "
+        "forget the job before its end is seen",
+        ("unseen_s", "retention_s", "phase"),
+        "Poll the job now; how it ended is lost once the server forgets it.",
+    ),
+    FindingKind(
+        "not_known",
+        ("warning",),
+        "the server says that it does not know the job, or answers with no state at all",
+        ("phase", "imported_rows", "total_rows"),
+        "Count the rows of the collection before importing again: if the job completed, they are "
+        "visible, and would be there twice.",
+    ),
+    FindingKind(
+        "collector_gap",
+        ("info", "warning"),
+        "no snapshot for more than `gap_polls` times the usual interval and a minute; the longest "
+        "such gap",
+        ("gap_s", "poll_s", "gaps"),
+        "Check that the collector runs and reaches the server; what happened in the gap is not "
+        "known.",
+    ),
+    FindingKind(
+        "node_restarted",
+        ("info", "warning"),
+        "several tasks went back between the same two snapshots",
+        ("tasks", "events"),
+        "Look why the data node went down (memory is the usual cause); their work is done again.",
+    ),
+    FindingKind(
+        "retries",
+        ("info", "warning"),
+        "tasks went back; a warning if it is a tenth of them, and 3",
+        ("tasks", "times", "all_tasks"),
+        "Look for the reason in the data nodes' logs; their work is done again.",
+    ),
+    FindingKind(
+        "unexplained_progress",
+        ("warning",),
+        "rows and progress of a running job fit no known scale of progress, or no single one; its "
+        "phase is Unknown",
+        ("progress_pct", "imported_rows", "total_rows"),
+        "Do not rely on phases and ETA of this job; tell the server's version, and please report "
+        "it.",
+    ),
+    FindingKind(
+        "collection_dropped",
+        ("info",),
+        "the job had completed, and was called failed later because its collection was dropped",
+        ("completed_at", "reason", "imported_rows"),
+        "Nothing is wrong with the import: it completed, and its rows went with the collection.",
+    ),
+    FindingKind(
+        "progress_unreadable",
+        ("info",),
+        "the progress of a running job is no number from 0 to 100",
+        ("progress",),
+        "Go by the state and the rows; servers send it where they divide by a total of zero.",
+        explains=True,
+    ),
+    FindingKind(
+        "restore",
+        ("info",),
+        "the files are binlogs of a backup, and no row has come for 5 minutes of Importing",
+        ("waited_s",),
+        "No hang as long as data nodes are at work: before the first row, delete logs are applied, "
+        "which can take hours.",
+        explains=True,
+    ),
+    FindingKind(
+        "only_deletes",
+        ("info",),
+        "all files are delete logs",
+        ("files",),
+        "Its deletes count as total rows and never as imported ones: 0 rows, 40 or 70 % and files "
+        "at 0 % are right, to the end.",
+        explains=True,
+    ),
+    FindingKind(
+        "rows_of_files_fell",
+        ("info",),
+        "progress and rows of completed files went down, while the job's own did not",
+        ("files",),
+        "Nothing was lost: they count segments that were sorted into others and are deleted hours "
+        "later.",
+    ),
+    FindingKind(
+        "same_file_twice",
+        ("info",),
+        "a file is listed more than once",
+        ("file", "times"),
+        "Its rows are imported as often; if that is not meant, delete the surplus.",
+    ),
+    FindingKind(
+        "wrong_totals",
+        ("info",),
+        "the files' ``total_rows`` add up to more than the job has",
+        ("files_total_rows", "job_total_rows"),
+        "Do not use total_rows of the files; their progress is right.",
+    ),
+)
+
+#: What can be found, in the order in which it is told.
+FINDINGS: Final = tuple(kind.name for kind in FINDING_KINDS)
+FINDING_DTYPE: Final = pd.CategoricalDtype(list(FINDINGS), ordered=True)
+SEVERITY_DTYPE: Final = pd.CategoricalDtype(["info", "warning", "critical"], ordered=True)
+
+#: The kinds by their names.
+KIND_OF: Final = {kind.name: kind for kind in FINDING_KINDS}

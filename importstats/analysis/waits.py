@@ -1,0 +1,161 @@
+"""Waits of a job as a whole, by its phase: what for, since when, and whether that is unusual."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from importstats.analysis.job_history import HOUR, MINUTE, Finding, JobHistory
+from importstats.text import format_count, format_duration, format_percent
+
+# What follows on the last row: a server does one segment after the other.
+_AFTER_ROWS = ("Sorting", "SortingOrIndexing", "IndexBuilding")
+# Longer than an earlier job by this factor is unusual.
+_UNUSUAL = 3.0
+
+
+def waits_to_start(job: JobHistory) -> Finding | None:
+    """The job is Pending."""
+    if job.phase != "Pending":
+        return None
+    waited_s = job.seconds_since(min(job.begun_at, job.phase_since))
+    if not waited_s >= 2 * MINUTE:
+        return None
+    limit_s = HOUR if math.isnan(job.usual_s) else max(10 * MINUTE, _UNUSUAL * job.usual_s)
+    ahead = (
+        f"; {job.ahead:,} job{'s' * (job.ahead != 1)} of its cluster that had not ended "
+        f"{'were' if job.ahead != 1 else 'was'} created before it"
+        if job.ahead
+        else ""
+    )
+    return Finding(
+        job,
+        "waits_to_start",
+        "warning" if waited_s > limit_s and not job.ahead else "info",
+        min(job.begun_at, job.phase_since),
+        f"The job has been Pending for {format_duration(waited_s)}{_usually(job)}{ahead}",
+        None,
+        {"waited_s": waited_s, "usual_s": job.usual_s, "jobs_ahead": job.ahead},
+    )
+
+
+def stalled_before_rows(job: JobHistory) -> Finding | None:
+    """Nothing has moved in PreImporting for long; its progress counts files whatever their size."""
+    if job.phase != "PreImporting":
+        return None
+    idle_s, longest_s = job.standstill
+    limit_s = 6 * HOUR if math.isnan(job.usual_s) else max(HOUR, _UNUSUAL * job.usual_s)
+    if not idle_s > max(limit_s, 10 * job.poll_s):
+        return None
+    return Finding(
+        job,
+        "stalled",
+        "warning",
+        job.last_seen - pd.Timedelta(seconds=idle_s),
+        f"Nothing has moved in PreImporting for {format_duration(idle_s)}{_usually(job)}, at "
+        f"{format_percent(job.last['progress_pct'])}",
+        None,
+        {
+            "idle_s": idle_s,
+            "longest_before_s": longest_s,
+            "usual_s": job.usual_s,
+            "phase": job.phase,
+        },
+    )
+
+
+def waits_after_rows(job: JobHistory) -> Finding | None:
+    """All rows are in, and the job waits for what its release does then."""
+    if job.phase not in _AFTER_ROWS:
+        return None
+    waited_s = job.seconds_since(job.phase_since)
+    idle_s, _ = job.standstill
+    indexing = job.phase == "IndexBuilding"
+    rows = job.most("total_rows")
+    all_in = f"All {format_count(rows)} rows are" if rows > 0 else "All rows are"
+    what = {
+        "IndexBuilding": "has been building indexes",
+        "Sorting": "has been sorting segments",
+        "SortingOrIndexing": "has been sorting or indexing segments (2.5 and later sort here, "
+        "2.4 builds indexes)",
+    }[job.phase]
+    last = job.last
+    share = float(last["phase_fraction"])
+    done = "indexed" if indexing else "sorted"
+    part = "" if not share > 0 else f"; {format_percent(100 * share)} of them are {done}"
+    if indexing and part:
+        part = f", {format_percent(100 * share)} of the segments have one"
+    still = f", and has not moved for {format_duration(idle_s)}" if idle_s > 10 * MINUTE else ""
+    evidence = {
+        "waited_s": waited_s,
+        "idle_s": idle_s,
+        "usual_s": job.usual_s,
+        "progress_pct": last["progress_pct"],
+    }
+    return Finding(
+        job,
+        "waiting_for_index" if indexing else "waiting_for_sorting",
+        "warning" if idle_s > _patience_s(job) else "info",
+        job.phase_since,
+        f"{all_in} in; the job {what} for {format_duration(waited_s)}{_usually(job)}{part}{still}",
+        None,
+        {**evidence, "indexed_share": share} if indexing else evidence,
+    )
+
+
+def _patience_s(job: JobHistory) -> float:
+    """How long a job may stand still after its last row before that is out of the ordinary.
+
+    As long as earlier jobs' whole phase by some factor; else several times its longest standstill
+    in the phase; else, before it has moved at all, by what it took to write the rows.
+    """
+    _, longest_s = job.standstill
+    if job.usual_s >= 0:
+        return max(30 * MINUTE, _UNUSUAL * job.usual_s, 5 * (longest_s if longest_s > 0 else 0))
+    if longest_s > 0:
+        return max(HOUR, 5 * longest_s)
+    before_s = float((job.phase_since - job.begun_at).total_seconds())
+    return max(HOUR, 5 * before_s)
+
+
+def commit_hangs(job: JobHistory) -> Finding | None:
+    """The job is being committed, which takes seconds or minutes, for longer than that."""
+    if job.phase != "Committing":
+        return None
+    waited_s = job.seconds_since(job.phase_since)
+    if not waited_s > 10 * MINUTE:
+        return None
+    return Finding(
+        job,
+        "commit_hangs",
+        "warning",
+        job.phase_since,
+        f"All rows are in; the job has been Committing for {format_duration(waited_s)}, which "
+        "takes minutes at most: it hangs",
+        None,
+        {"waited_s": waited_s},
+    )
+
+
+def waits_for_commit(job: JobHistory) -> Finding | None:
+    """The job waits for somebody to commit it."""
+    if job.phase != "Uncommitted":
+        return None
+    waited_s = job.seconds_since(job.phase_since)
+    return Finding(
+        job,
+        "waits_for_commit",
+        "warning" if waited_s > 5 * MINUTE else "info",
+        job.phase_since,
+        f"All rows are imported; the job has waited {format_duration(waited_s)} for a commit",
+        None,
+        {"waited_s": waited_s},
+    )
+
+
+def _usually(job: JobHistory) -> str:
+    """What earlier jobs took in this phase at most, if that is known."""
+    if math.isnan(job.usual_s):
+        return ""
+    return f" (earlier jobs of its collection: {format_duration(job.usual_s)} at most)"
