@@ -94,8 +94,9 @@ def diagnose(
     at : datetime, optional
         Now. Later rows are not used. By default each job's last snapshot.
     history : DataFrame or sequence of DataFrame, optional
-        Jobs frames of earlier jobs: a wait is unusual if it is longer than theirs. Jobs in `jobs`
-        that completed earlier count as well.
+        Jobs frames of other jobs, such as the whole store: a wait is unusual if it is longer than
+        those of earlier jobs of the collection, and a pending job waits for those before it. The
+        jobs in `jobs` are judged each on its own.
     expected : int, mapping or Series of int, optional
         How many rows each job is to have, or each of its files, see
         :func:`~importstats.check_rows`.

@@ -28,11 +28,11 @@ class Habits:
     @classmethod
     def of(cls, frames: list[pd.DataFrame]) -> Habits:
         """From jobs frames, of which only what completed counts."""
-        jobs = pd.concat([_needed(frame) for frame in frames], ignore_index=True)
-        runs = phases(jobs) if len(jobs) else None
-        if runs is None or not runs["phase"].eq("Completed").any():
+        done = [found for found in map(_needed, frames) if len(found)]
+        if not done:
             return cls(pd.DataFrame(columns=[*JOB_KEY, *_COLUMNS]))
-        runs = runs.astype(dict.fromkeys([*JOB_KEY, "phase"], "str"))
+        jobs = pd.concat(done, ignore_index=True)
+        runs = phases(jobs).astype(dict.fromkeys([*JOB_KEY, "phase"], "str"))
         ends = runs[runs["phase"].eq("Completed")]
         ended = ends.groupby(JOB_KEY, as_index=False)["start"].min()
         known = jobs.assign(total_rows=floats(jobs, "total_rows")).astype(

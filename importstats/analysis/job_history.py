@@ -14,12 +14,15 @@ from importstats.analysis.file_facts import FileFacts
 from importstats.analysis.finding_kinds import KIND_OF
 from importstats.analysis.habits import Habits
 from importstats.analysis.phase import phases, with_phase
+from importstats.analysis.waiting_line import jobs_ahead, latest_states
 from importstats.arrays import floats, microseconds
 from importstats.names import END_PHASES, JOB_KEY
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 _US: Final = 1e6
+# What has not been heard of for longer may have ended.
+_LATELY: Final = pd.Timedelta(hours=1)
 
 #: Phases in which tasks work on files: hashing them, with Import V3, or writing their rows.
 FILE_PHASES: Final = ("Resharding", "Importing")
@@ -160,7 +163,7 @@ def job_histories(
     at : Timestamp, optional
         Now; by default each job's last snapshot.
     history : list of DataFrame, optional
-        Jobs frames of earlier jobs. Those in `jobs` that completed count as well.
+        Jobs frames of other jobs, earlier and at the same time.
     """
     answered = jobs[jobs["error"].isna()] if "error" in jobs else jobs
     if not len(answered):
@@ -169,8 +172,9 @@ def job_histories(
     runs = phases(answered)
     runs_of = dict(iter(runs.groupby(JOB_KEY, observed=True)))
     facts = FileFacts.of_jobs(details)
-    habits = Habits.of([answered, *(history or [])])
-    ahead = _jobs_ahead(told)
+    others = [_until(frame, at) for frame in history or []]
+    habits = Habits.of(others)
+    ahead = _jobs_ahead(told, others)
     histories = []
     for key, snapshots in told.groupby(JOB_KEY, observed=True):
         seen = snapshots["observed_at"]
@@ -192,15 +196,22 @@ def job_histories(
     return histories
 
 
-def _jobs_ahead(told: pd.DataFrame) -> dict[tuple[str, str], int]:
-    """How many jobs of its cluster were before each job and had not ended when last seen."""
+def _until(frame: pd.DataFrame, at: pd.Timestamp | None) -> pd.DataFrame:
+    known = frame[frame["observed_at"].notna()]
+    return known if at is None else known[known["observed_at"] <= at]
+
+
+def _jobs_ahead(told: pd.DataFrame, others: list[pd.DataFrame]) -> dict[tuple[str, str], int]:
+    """How many jobs of its cluster are before each pending job and had not ended lately."""
     last = told.drop_duplicates(JOB_KEY, keep="last").astype(dict.fromkeys(JOB_KEY, "str"))
-    last = last[~last["phase"].isin(END_PHASES)]
-    found: dict[tuple[str, str], int] = {}
-    for uri, waiting in last.groupby("source_uri"):
-        # Ids are given in the order in which jobs are created.
-        ids = pd.to_numeric(waiting["job_id"], errors="coerce")
-        place = ids.rank(method="min")
-        for job_id, rank in zip(waiting["job_id"], place, strict=True):
-            found[str(uri), str(job_id)] = 0 if np.isnan(rank) else int(rank) - 1
+    pending = last[last["phase"].eq("Pending")]
+    if not len(pending) or not others:
+        return {}
+    seen = pd.concat([with_phase(frame) for frame in others], ignore_index=True)
+    listed = latest_states(seen)
+    found = {}
+    for job in pending.to_dict("records"):
+        key = (str(job["source_uri"]), str(job["job_id"]))
+        lately = listed[listed["observed_at"] >= job["observed_at"] - _LATELY]
+        found[key] = len(jobs_ahead(lately, key[1], source_uri=key[0]))
     return found

@@ -219,10 +219,12 @@ def _first_match(reason: str | None) -> ReasonPattern | None:
     if not reason:
         return None
     # A suffix of nearly every error of an import names no cause, and a path may say anything.
-    text = _PATHS.sub("<path>", _SUFFIX.sub("", reason))
+    text = _PATHS.sub("<path>", _SUFFIX.sub("", reason[:_LONGEST]))
     return next((each for each in REASON_PATTERNS if each.pattern.search(text)), None)
 
 
+# So much of a reason says what it is about; to search a text takes the square of its length.
+_LONGEST: Final = 4096
 _SUFFIX: Final = re.compile(r":? ?importing data failed\b", re.IGNORECASE)
 
 
@@ -238,7 +240,7 @@ def culprit_in(reason: str | None) -> str | None:
     >>> culprit_in("import timeout") is None
     True
     """
-    match = _CULPRIT.search(reason or "")
+    match = _CULPRIT.search((reason or "")[:_LONGEST])
     if match is None:
         return None
     return next(group for group in match.groups() if group) or None
@@ -258,7 +260,7 @@ def normalised_reason(reason: str) -> str:
     >>> normalised_reason("cannot read s3://b/part-00017.parquet: unexpected EOF (id 449839)")
     'cannot read <path>: unexpected EOF (id #)'
     """
-    text = _PATHS.sub("<path>", reason)
+    text = _PATHS.sub("<path>", reason[:_LONGEST])
     return " ".join(_NUMBERS.sub("#", text).split())
 
 

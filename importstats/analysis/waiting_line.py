@@ -1,0 +1,58 @@
+"""The waiting line of a cluster: which jobs are ahead of one that waits."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from importstats.names import JOB_KEY
+
+_DIGITS = 40
+_OVER = ("completed", "failed", "importcompleted", "importfailed")
+
+
+def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = None) -> pd.DataFrame:
+    """The jobs that were created before a job and have not ended, as a list of jobs says.
+
+    Servers give ids in the order in which jobs are created, and make the tasks of earlier jobs
+    first; so these are what a pending job waits for. Of ids that are no numbers (Zilliz Cloud)
+    the order is not known, and none is ahead.
+
+    Parameters
+    ----------
+    listed : DataFrame
+        One row per job: ``job_id``, ``state``, and if there is more than one server
+        ``source_uri``; any other columns are kept.
+    job_id : str
+        The job that waits.
+    source_uri : str, optional
+        Its server.
+
+    Returns
+    -------
+    DataFrame
+        The rows of `listed` that are ahead, the oldest job first.
+
+    Examples
+    --------
+    >>> listed = pd.DataFrame({"job_id": ["30", "9", "20", "40"],
+    ...                        "state": ["Pending", "Importing", "Completed", "Pending"]})
+    >>> jobs_ahead(listed, "30")["job_id"].tolist()
+    ['9']
+    """
+    mine = listed
+    if source_uri is not None and "source_uri" in listed:
+        mine = listed[listed["source_uri"].astype("str").eq(source_uri)]
+    # More digits than a float has, so compared as text of one length.
+    ids = mine["job_id"].astype("str")
+    place = ids.str.zfill(_DIGITS)
+    over = mine["state"].astype("str").str.lower().isin(_OVER)
+    earlier = ids.str.isdigit() & place.lt(job_id.zfill(_DIGITS)) & job_id.isdigit()
+    order = place[earlier.fillna(False).to_numpy() & ~over.to_numpy()].sort_values(kind="stable")
+    return mine.loc[order.index].reset_index(drop=True)
+
+
+def latest_states(jobs: pd.DataFrame) -> pd.DataFrame:
+    """The last answered snapshot of each job of a jobs frame, as a list of jobs."""
+    seen = jobs[jobs["error"].isna()] if "error" in jobs else jobs
+    ordered = seen.sort_values("observed_at", kind="stable")
+    return ordered.drop_duplicates(JOB_KEY, keep="last").reset_index(drop=True)
