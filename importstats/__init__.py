@@ -20,6 +20,7 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.rates import throughput
+from importstats.analysis.row_counts import check_rows
 from importstats.analysis.tasks import infer_tasks
 from importstats.analysis.totals import compare, summary
 from importstats.collect.collector import Collector, PollPolicy
@@ -59,6 +60,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 # Whatever frames a caller brings are made those that an analysis expects; inside the package the
 # functions are called as they are.
+check_rows = at_the_door(check_rows)
 compare = at_the_door(compare)
 diagnose = at_the_door(diagnose)
 eta = at_the_door(eta)
@@ -90,6 +92,7 @@ __all__ = [
     "StoreError",
     "UnauthorizedError",
     "UnreachableError",
+    "check_rows",
     "compare",
     "diagnose",
     "eta",

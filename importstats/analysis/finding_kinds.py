@@ -98,10 +98,20 @@ FINDING_KINDS: Final = (
     FindingKind(
         "stalled",
         ("warning", "critical"),
-        "nothing has moved for `stall_factor` times longer than ever before in this phase, at "
-        "least 10 minutes and 10 polls, or (a warning) 6 hours where nothing has moved in the "
-        "phase yet; never while all rows are in, and not before such jobs took as long before",
-        ("idle_s", "longest_before_s", "usual_s", "phase"),
+        "no file has ended for a time in which many should have; or, before rows come and where "
+        "files are not known, nothing has moved for far longer than in earlier jobs of the "
+        "collection, else `stall_factor` times longer than before in this phase, at least 10 "
+        "minutes and 10 polls, else 6 hours; never while all rows are in",
+        (
+            "idle_s",
+            "longest_before_s",
+            "limit_s",
+            "usual_s",
+            "tasks_at_work",
+            "tasks_due",
+            "chance",
+            "phase",
+        ),
         "Look for the job's id in the data coordinator's and data nodes' logs, and at the metric "
         "milvus_datacoord_import_tasks: does any node have a task of it? A data node that is "
         "restarted hands its tasks to others.",
@@ -118,7 +128,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "no_free_slot",
         ("info", "warning"),
-        "files wait and none is at work, for a minute and 3 polls; a warning from 10 minutes on",
+        "files wait and none is at work, for a minute; a warning from 4 minutes on",
         ("waited_s", "waiting_tasks"),
         "Other jobs hold the data nodes' slots, no data node is up, or a task needs more slots "
         "than a node has: see dataNode.slot.slotCap (2.5: dataNode.import.maxConcurrentTaskNum), "
@@ -130,16 +140,23 @@ FINDING_KINDS: Final = (
         ("info", "warning"),
         "a straggler at work delays the end of the phase Importing by more than 2 minutes and a "
         "tenth of the time it has taken so far",
-        ("file", "verdict", "delay_s", "remaining_s", "pace", "stragglers"),
+        (
+            "file",
+            "verdict",
+            "delay_s",
+            "remaining_s",
+            "times_usual",
+            "as_long_p",
+            "stragglers",
+        ),
         "Look at the data node that imports it; nothing moves a task to another node.",
     ),
     FindingKind(
         "throughput_collapsed",
         ("warning",),
-        "tasks at work (stragglers apart) have slowed to below `collapse_factor` of their speed "
-        "before some time, by the most likely change point of their rate (Hinkley, Biometrika "
-        "1970)",
-        ("ratio", "lasts_s"),
+        "since some time tasks have ended at less than `collapse_factor` of the rate at which they "
+        "should have",
+        ("ratio", "lasts_s", "chance"),
         "Look for load on the data nodes and the object store since then.",
     ),
     FindingKind(
@@ -168,9 +185,9 @@ FINDING_KINDS: Final = (
     FindingKind(
         "waits_to_start",
         ("info", "warning"),
-        "the job has been Pending for over 2 minutes; a warning after an hour, or three times as "
-        "long as such jobs did before, if no job of the cluster that was seen to run is ahead of "
-        "it",
+        "the job has been Pending for over 2 minutes; a warning after an hour, or for out of the "
+        "ordinary by earlier jobs of the collection, if no job of the cluster that was seen lately "
+        "is ahead of it",
         ("waited_s", "usual_s", "jobs_ahead"),
         "Jobs wait for the tasks of those before them, and from 2.6 on until every channel has "
         "answered: see that data nodes are up, and how many jobs are running.",

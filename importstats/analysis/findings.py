@@ -41,7 +41,6 @@ from importstats.analysis.row_counts import check_rows, row_checks
 from importstats.analysis.standstill import stalled
 from importstats.analysis.waits import (
     commit_hangs,
-    stalled_before_rows,
     waits_after_rows,
     waits_for_commit,
     waits_to_start,
@@ -54,7 +53,6 @@ _RULES = (
     completed_empty,
     commit_hangs,
     reason_given,
-    stalled_before_rows,
     waits_for_commit,
     waits_after_rows,
     waits_to_start,
@@ -142,8 +140,9 @@ def diagnose(
     known = jobs[jobs["observed_at"].notna()]
     earlier = [history] if isinstance(history, pd.DataFrame) else list(history or [])
     histories = job_histories(known, now, details, earlier)
+    files_tell = details is not None and len(details) > 0
     found = [rule(job) for job in histories for rule in _RULES]
-    found += [stalled(job, stall_factor) for job in histories]
+    found += [stalled(job, stall_factor, files_tell=files_tell) for job in histories]
     found += [collector_gap(job, gap_polls) for job in histories]
     found += [forgotten_soon(job, retention_s) for job in histories]
     if details is not None and len(details):

@@ -1,106 +1,135 @@
-"""Habits: how long the phases of earlier jobs of a collection took."""
+"""Habits: how long the jobs of a collection have stood still in each phase, and completed."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.phase import phases
-from importstats.arrays import floats
+from importstats.analysis.phase import job_codes, with_phase
+from importstats.arrays import Bools, Floats, floats, microseconds
 from importstats.names import JOB_KEY
+
+_US: Final = 1e6
+_MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
+
+# Beyond what a standstill is out of the ordinary: times the longest of several earlier jobs, of the
+# median of their longest, and of few.
+TIMES_LONGEST: Final = 1.5
+_TIMES_MEDIAN: Final = 3.0
+_TIMES_OF_FEW: Final = 3.0
+_SEVERAL: Final = 3
+_RECENT_JOBS: Final = 6
+
+_COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s"]
 
 
 @dataclass(frozen=True)
 class Habits:
-    """The phases of jobs that completed, one row each: what such a job takes as a rule.
+    """The :func:`standstills` of earlier jobs."""
 
-    Attributes
-    ----------
-    spent : DataFrame
-        ``source_uri``, ``job_id``, ``collection_name``, ``phase``, ``duration_s``, ``rows`` and
-        ``ended_at``.
-    """
-
-    spent: pd.DataFrame
+    earlier: pd.DataFrame
 
     @classmethod
     def of(cls, frames: list[pd.DataFrame]) -> Habits:
         """From jobs frames, of which only what completed counts."""
-        done = [found for found in map(_needed, frames) if len(found)]
-        if not done:
-            return cls(pd.DataFrame(columns=[*JOB_KEY, *_COLUMNS]))
-        jobs = pd.concat(done, ignore_index=True)
-        runs = phases(jobs).astype(dict.fromkeys([*JOB_KEY, "phase"], "str"))
-        ends = runs[runs["phase"].eq("Completed")]
-        ended = ends.groupby(JOB_KEY, as_index=False)["start"].min()
-        known = jobs.assign(total_rows=floats(jobs, "total_rows")).astype(
-            dict.fromkeys([*JOB_KEY, "collection_name"], "str")
-        )
-        about = known.groupby(JOB_KEY, as_index=False).agg(
-            collection_name=("collection_name", "last"), rows=("total_rows", "max")
-        )
-        spent = runs[runs["duration_s"].notna()].groupby([*JOB_KEY, "phase"], as_index=False)
-        table = spent["duration_s"].sum().merge(ended, on=JOB_KEY).merge(about, on=JOB_KEY)
-        return cls(table.rename(columns={"start": "ended_at"}))
+        found = [table for table in map(standstills, frames) if len(table)]
+        if not found:
+            return cls(pd.DataFrame(columns=_COLUMNS))
+        both = pd.concat(found, ignore_index=True)
+        return cls(both.drop_duplicates([*JOB_KEY, "phase"], ignore_index=True))
 
-    def usual_s(
-        self,
-        key: tuple[str, str],
-        collection: str | None,
-        phase: str,
-        rows: float,
-        now: pd.Timestamp,
-    ) -> float:
-        """The longest that a phase of such a job took before, NaN if there was none.
+    def longest_s(self, key: tuple[str, str], collection: str | None, phase: str) -> Floats:
+        """The longest standstill of each of the latest such jobs in a phase, the latest last.
 
-        Such a job is one of the same server and collection that had completed by then. One with
-        fewer rows counts as if it had taken longer by as much.
+        Such a job is another one of the same server and collection.
         """
-        spent = self.spent
-        if not len(spent) or collection is None:
-            return float("nan")
-        mine = spent["source_uri"].eq(key[0]) & spent["job_id"].ne(key[1])
-        mine &= spent["collection_name"].eq(collection) & spent["phase"].eq(phase)
-        earlier = spent[mine & (spent["ended_at"] <= now)]
-        if not len(earlier):
-            return float("nan")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            larger = np.fmax(rows / floats(earlier, "rows"), 1.0)
-        larger = np.where(np.isfinite(larger), larger, 1.0)
-        return float(np.max(floats(earlier, "duration_s") * larger))
+        known = self.earlier
+        mine = known[
+            known["source_uri"].eq(key[0])
+            & known["job_id"].ne(key[1])
+            & known["phase"].eq(phase)
+            & known["collection_name"].eq(str(collection))
+        ]
+        longest = mine.sort_values("ended_at")["longest_s"]
+        return longest.to_numpy(np.float64)[-_RECENT_JOBS:]
 
 
-_COLUMNS = ["phase", "duration_s", "ended_at", "collection_name", "rows"]
-_READ = [
-    *JOB_KEY,
-    "snapshot_id",
-    "observed_at",
-    "collection_name",
-    "state",
-    "progress_pct",
-    "imported_rows",
-    "total_rows",
-    "detail_count",
-    "status",
-    "extra",
-    "reason",
-    "error",
-    "complete_time",
-    "create_time",
-    "server_version",
-]
+def limit_of(longest_s: Floats) -> float:
+    """Beyond what a standstill is out of the ordinary, by those of earlier jobs; NaN if none.
+
+    Examples
+    --------
+    >>> limit_of(np.array([60.0, 300.0])), limit_of(np.array([60.0, 60.0, 300.0]))
+    (900.0, 180.0)
+    """
+    if not len(longest_s):
+        return math.nan
+    if len(longest_s) < _SEVERAL:
+        return float(_TIMES_OF_FEW * longest_s.max())
+    return float(min(TIMES_LONGEST * longest_s.max(), _TIMES_MEDIAN * np.median(longest_s)))
 
 
-def _needed(jobs: pd.DataFrame) -> pd.DataFrame:
-    """The answered snapshots of jobs that completed, with the columns that phases are read from."""
-    done = jobs[jobs["state"].astype("str").str.lower().eq("completed").fillna(False)]
-    if not len(done):
-        return pd.DataFrame(columns=_READ)
-    key = pd.MultiIndex.from_frame(jobs[JOB_KEY].astype("str"))
-    mine = key.isin(pd.MultiIndex.from_frame(done[JOB_KEY].astype("str")))
-    found = jobs.loc[mine, [name for name in _READ if name in jobs]]
-    if "error" in found:
-        found = found[found["error"].isna()]
-    return found.assign(collection_name=found.get("collection_name"))
+def standstills(history: pd.DataFrame) -> pd.DataFrame:
+    """The longest standstill of each completed job in each phase.
+
+    Parameters
+    ----------
+    history : DataFrame
+        A jobs frame, see :mod:`importstats.store.frames`.
+
+    Returns
+    -------
+    DataFrame
+        ``source_uri``, ``job_id``, ``collection_name``, ``phase`` : str
+        ``ended_at`` : datetime64[us, UTC]
+            The job's last snapshot.
+        ``longest_s`` : float64
+            Longest time in which nothing moved, the beginning and the end of the phase included.
+    """
+    seen = history[history["observed_at"].notna()]
+    if "error" in seen:
+        seen = seen[seen["error"].isna()]
+    if "collection_name" not in seen or seen.empty:
+        return pd.DataFrame(columns=_COLUMNS)
+    told = with_phase(seen).sort_values([*JOB_KEY, "observed_at"], kind="stable")
+    job, _ = job_codes(told)
+    phase = told["phase"].astype("str").to_numpy(dtype=object)
+    time, _ = microseconds(told, "observed_at")
+    moved = moved_since(told)
+    moved |= np.diff(job, prepend=-1) != 0
+    moved[1:] |= phase[1:] != phase[:-1]
+    marks = told[moved]
+    at, of = time[moved], job[moved]
+    gap = np.diff(at, append=0) / _US
+    gap[np.append(of[1:] != of[:-1], True)] = np.nan
+    table = pd.DataFrame(
+        {
+            **{
+                name: marks[name].astype("str").to_numpy() for name in (*JOB_KEY, "collection_name")
+            },
+            "phase": phase[moved],
+            "longest_s": gap,
+            "job": of,
+        }
+    )
+    found = table.groupby([*JOB_KEY, "collection_name", "phase", "job"], as_index=False)[
+        "longest_s"
+    ].max()
+    last = pd.Series(told["observed_at"].to_numpy(), index=job).groupby(level=0).max()
+    completed = table.loc[table["phase"].eq("Completed"), "job"].unique()
+    found = found.assign(ended_at=last.reindex(found["job"]).to_numpy())
+    known: pd.DataFrame = found[found["job"].isin(completed) & found["longest_s"].notna()]
+    return known[_COLUMNS]
+
+
+def moved_since(snapshots: pd.DataFrame) -> Bools:
+    """Whether something is other than at the snapshot before."""
+    moved = np.zeros(len(snapshots), np.bool_)
+    for name in _MOVES:
+        values = np.nan_to_num(floats(snapshots, name), nan=-1.0)
+        moved[1:] |= values[1:] != values[:-1]
+    return moved

@@ -12,11 +12,12 @@ import pandas as pd
 
 from importstats.analysis.file_facts import FileFacts
 from importstats.analysis.finding_kinds import KIND_OF
-from importstats.analysis.habits import Habits
+from importstats.analysis.habits import Habits, limit_of, moved_since
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.waiting_line import jobs_ahead, latest_states
-from importstats.arrays import floats, microseconds
+from importstats.arrays import Floats, floats, microseconds
 from importstats.names import END_PHASES, JOB_KEY
+from importstats.text import format_duration
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
@@ -128,24 +129,37 @@ class JobHistory:
         return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan
 
     @cached_property
+    def earlier_s(self) -> Floats:
+        """The longest standstills of the latest jobs of the collection in this phase."""
+        return self.habits.longest_s(self.key, self.collection, self.phase)
+
+    @property
     def usual_s(self) -> float:
-        """The longest that earlier jobs of the collection took in this phase, NaN if unknown."""
-        rows = self.most("total_rows")
-        return self.habits.usual_s(self.key, self.collection, self.phase, rows, self.now)
+        """The longest of these, NaN if none is known."""
+        return float(self.earlier_s.max()) if len(self.earlier_s) else math.nan
+
+    @property
+    def limit_s(self) -> float:
+        """Beyond what a standstill in this phase is out of the ordinary, by earlier jobs."""
+        return limit_of(self.earlier_s)
+
+    @property
+    def usually(self) -> str:
+        """How long earlier jobs stood still in this phase, in words, if that is known."""
+        if math.isnan(self.usual_s):
+            return ""
+        return f" (earlier jobs of its collection: {format_duration(self.usual_s)} at most)"
 
     @cached_property
-    def standstill(self) -> tuple[float, float]:
-        """Seconds since something moved, and the longest such time before in the phase, or NaN."""
+    def standstill(self) -> tuple[float, float, int]:
+        """Seconds since something moved, the longest such time before in the phase, and moves."""
         part = self.snapshots[self.snapshots["observed_at"] >= self.runs["start_latest"].iloc[-1]]
         time, _ = microseconds(part, "observed_at")
-        moved = np.zeros(len(part), np.bool_)
-        for name in ("progress_pct", "imported_rows", "total_rows"):
-            values = np.nan_to_num(floats(part, name), nan=-1.0)
-            moved[1:] |= values[1:] != values[:-1]
+        moved = moved_since(part)
         moved[0] = True
         marks = time[moved] / _US
         longest_s = float(np.diff(marks).max()) if len(marks) > 1 else math.nan
-        return float(time[-1] / _US - marks[-1]), longest_s
+        return float(time[-1] / _US - marks[-1]), longest_s, len(marks) - 1
 
 
 def job_histories(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
-import pandas as pd
-
+from importstats.analysis.habits import TIMES_LONGEST
 from importstats.analysis.job_history import HOUR, MINUTE, Finding, JobHistory
 from importstats.text import format_count, format_duration, format_percent
 
 # What follows on the last row: a server does one segment after the other.
-_AFTER_ROWS = ("Sorting", "SortingOrIndexing", "IndexBuilding")
-# Longer than an earlier job by this factor is unusual.
-_UNUSUAL = 3.0
+_AFTER_ROWS: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding")
+_LEAST_S: Final = 5 * MINUTE
+_LEAST_POLLS: Final = 3
 
 
 def waits_to_start(job: JobHistory) -> Finding | None:
@@ -22,7 +22,7 @@ def waits_to_start(job: JobHistory) -> Finding | None:
     waited_s = job.seconds_since(min(job.begun_at, job.phase_since))
     if not waited_s >= 2 * MINUTE:
         return None
-    limit_s = HOUR if math.isnan(job.usual_s) else max(10 * MINUTE, _UNUSUAL * job.usual_s)
+    limit_s = HOUR if math.isnan(job.limit_s) else max(10 * MINUTE, job.limit_s)
     ahead = (
         f"; {job.ahead:,} job{'s' * (job.ahead != 1)} of its cluster that had not ended "
         f"{'were' if job.ahead != 1 else 'was'} created before it"
@@ -34,34 +34,9 @@ def waits_to_start(job: JobHistory) -> Finding | None:
         "waits_to_start",
         "warning" if waited_s > limit_s and not job.ahead else "info",
         min(job.begun_at, job.phase_since),
-        f"The job has been Pending for {format_duration(waited_s)}{_usually(job)}{ahead}",
+        f"The job has been Pending for {format_duration(waited_s)}{job.usually}{ahead}",
         None,
         {"waited_s": waited_s, "usual_s": job.usual_s, "jobs_ahead": job.ahead},
-    )
-
-
-def stalled_before_rows(job: JobHistory) -> Finding | None:
-    """Nothing has moved in PreImporting for long; its progress counts files whatever their size."""
-    if job.phase != "PreImporting":
-        return None
-    idle_s, longest_s = job.standstill
-    limit_s = 6 * HOUR if math.isnan(job.usual_s) else max(HOUR, _UNUSUAL * job.usual_s)
-    if not idle_s > max(limit_s, 10 * job.poll_s):
-        return None
-    return Finding(
-        job,
-        "stalled",
-        "warning",
-        job.last_seen - pd.Timedelta(seconds=idle_s),
-        f"Nothing has moved in PreImporting for {format_duration(idle_s)}{_usually(job)}, at "
-        f"{format_percent(job.last['progress_pct'])}",
-        None,
-        {
-            "idle_s": idle_s,
-            "longest_before_s": longest_s,
-            "usual_s": job.usual_s,
-            "phase": job.phase,
-        },
     )
 
 
@@ -70,7 +45,7 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
     if job.phase not in _AFTER_ROWS:
         return None
     waited_s = job.seconds_since(job.phase_since)
-    idle_s, _ = job.standstill
+    idle_s, *_ = job.standstill
     indexing = job.phase == "IndexBuilding"
     rows = job.most("total_rows")
     all_in = f"All {format_count(rows)} rows are" if rows > 0 else "All rows are"
@@ -98,7 +73,7 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
         "waiting_for_index" if indexing else "waiting_for_sorting",
         "warning" if idle_s > _patience_s(job) else "info",
         job.phase_since,
-        f"{all_in} in; the job {what} for {format_duration(waited_s)}{_usually(job)}{part}{still}",
+        f"{all_in} in; the job {what} for {format_duration(waited_s)}{job.usually}{part}{still}",
         None,
         {**evidence, "indexed_share": share} if indexing else evidence,
     )
@@ -107,16 +82,17 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
 def _patience_s(job: JobHistory) -> float:
     """How long a job may stand still after its last row before that is out of the ordinary.
 
-    As long as earlier jobs' whole phase by some factor; else several times its longest standstill
-    in the phase; else, before it has moved at all, by what it took to write the rows.
+    Some more than earlier jobs did, or than it did itself in this phase. If neither is known, an
+    hour, or five times what it took to write the rows (ours).
     """
-    _, longest_s = job.standstill
-    if job.usual_s >= 0:
-        return max(30 * MINUTE, _UNUSUAL * job.usual_s, 5 * (longest_s if longest_s > 0 else 0))
+    _, longest_s, _ = job.standstill
+    least_s = max(_LEAST_S, _LEAST_POLLS * job.poll_s)
+    if job.limit_s >= 0:
+        return max(least_s, job.limit_s, TIMES_LONGEST * (longest_s if longest_s > 0 else 0.0))
     if longest_s > 0:
-        return max(HOUR, 5 * longest_s)
+        return max(least_s, HOUR, 5 * longest_s)
     before_s = float((job.phase_since - job.begun_at).total_seconds())
-    return max(HOUR, 5 * before_s)
+    return max(least_s, HOUR, 5 * before_s)
 
 
 def commit_hangs(job: JobHistory) -> Finding | None:
@@ -152,10 +128,3 @@ def waits_for_commit(job: JobHistory) -> Finding | None:
         None,
         {"waited_s": waited_s},
     )
-
-
-def _usually(job: JobHistory) -> str:
-    """What earlier jobs took in this phase at most, if that is known."""
-    if math.isnan(job.usual_s):
-        return ""
-    return f" (earlier jobs of its collection: {format_duration(job.usual_s)} at most)"
