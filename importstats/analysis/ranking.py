@@ -73,7 +73,8 @@ def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
     late = stragglers["is_straggler"].fillna(False).astype("bool")
     ended = state.isin(DONE_STATES)
     failed = verdict.eq("failed") | state.eq("failed")
-    code = np.select([failed, late & ~ended, late], [0, 1, 2], 3)
+    now = ~ended if "when" not in stragglers else stragglers["when"].astype("str").eq("now")
+    code = np.select([failed, late & now, late], [0, 1, 2], 3)
     delay = stragglers["delay_s"].astype("float64")
     # Nobody knows when a stuck file goes on: that it would be in time, if it did now, is no news.
     delay = delay.mask((code == 1) & verdict.eq("stuck") & delay.eq(0))

@@ -153,14 +153,19 @@ def left_text(eta: pd.DataFrame, at: datetime) -> str:
         for name in ("eta_p10", "eta_p50", "eta_p90")
     )
     if middle <= 0:
-        more = f" (at most {format_duration(high)} more)" if high > 0 else ""
+        more = f" (at most {_rough(high)} more)" if high > 0 else ""
         return f"should have ended by now{more}"
     if pd.isna(low) or pd.isna(high):
-        return f"{format_duration(middle)} left"
+        return f"{_rough(middle)} left"
     low = max(low, 0.0)
     if middle >= 120 and high < 7200:
         return f"{middle / 60:.0f} min left ({low / 60:.0f} to {high / 60:.0f})"
-    return f"{format_duration(middle)} left ({format_duration(low)} to {format_duration(high)})"
+    return f"{_rough(middle)} left ({_rough(low)} to {_rough(high)})"
+
+
+def _rough(seconds: float) -> str:
+    """A time that is only estimated: without seconds from two minutes on."""
+    return format_duration(60 * round(seconds / 60) if seconds >= 120 else seconds)
 
 
 def clock(

@@ -1,7 +1,7 @@
 """Reports: one job as a page, as text or as data, complete in itself.
 
 :func:`report` takes frames and gives text; it reads and writes nothing. The HTML page needs no
-other file and no network, and has no script.
+other file and no network.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def report(
     history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     form: Form = "html",
     zone: tzinfo = UTC,
+    refresh_s: float | None = None,
 ) -> str:
     """A report of one job: where it is, when it ends, what is wrong with it, and the evidence.
 
@@ -50,6 +51,9 @@ def report(
     zone : tzinfo
         Zone of the times shown in ``html`` and ``md``. A report is passed on, so it is UTC by
         default and not the zone of whoever made it.
+    refresh_s : float, optional
+        The ``html`` form is written anew about so often: it says how old it is and shows the
+        newest by itself.
 
     Returns
     -------
@@ -105,7 +109,10 @@ def report(
     """
     if form not in _FORMS:
         raise ValueError(f"form is one of {', '.join(_FORMS)}, not {form!r}")
-    return _FORMS[form](ImportJob(jobs, details, at, history=history, zone=zone), zone)
+    job = ImportJob(jobs, details, at, history=history, zone=zone)
+    if form == "html":
+        return to_html(job, zone, refresh_s=refresh_s)
+    return _FORMS[form](job, zone)
 
 
 _FORMS: Final[Mapping[str, Callable[[ImportJob, tzinfo], str]]] = {

@@ -10,6 +10,7 @@ from typing import Final
 import pandas as pd
 
 from importstats.analysis.ranking import delay_text, verdict_text
+from importstats.analysis.spent import spent_text
 from importstats.analysis.words import clock, eta_text
 from importstats.names import END_PHASES
 from importstats.reports.data import failures_by_cause, last_files, late_files, state_counts
@@ -31,19 +32,20 @@ _MOST_FAILURES: Final = 20
 MOST_TEXT: Final = 2000
 
 
-def facts_of(job: ImportJob, zone: tzinfo) -> dict[str, str]:
-    """What is known of the job, as shown: by its name."""
+def facts_of(job: ImportJob, zone: tzinfo, *, brief: bool = False) -> dict[str, str]:
+    """What is known of the job, as shown: by its name; in brief, without state and end."""
     latest = job.jobs.iloc[-1]
     known = job.last_at_work
     estimate = job.eta
     facts = {"Collection": shown(job.collection_name), "Server": shown(job.source_uri)}
     if pd.notna(latest.get("db_name")):
         facts["Database"] = shown(latest["db_name"])
-    facts["State"] = shown(job.state)
-    facts["Phase"] = job.phase
     before = ", before it failed" if job.phase == "Failed" else ""
-    facts["Progress"] = f"{format_percent(known['progress_pct'])}{before}"
-    if job.phase not in END_PHASES and not job.stale:
+    if not brief:
+        facts["State"] = shown(job.state)
+        facts["Phase"] = job.phase
+        facts["Progress"] = f"{format_percent(known['progress_pct'])}{before}"
+    if job.phase not in END_PHASES and not job.stale and not brief:
         facts["ETA"] = eta_text(job.eta_frame, zone).removeprefix("ends ")
         if pd.notna(estimate["remaining_p50_s"]):
             left = (estimate["eta_p50"] - job.at).total_seconds()
@@ -116,6 +118,40 @@ def phase_table(job: ImportJob, zone: tzinfo) -> Table:
     start = f"start ({job.at.astimezone(zone).tzname()})"
     headings = ["phase", start, "duration", "uncertain by", "snapshots"]
     return Table(headings, rows, numbers=headings[2:])
+
+
+def spent_table(job: ImportJob) -> Table:
+    """How long each phase took, beside earlier jobs of the collection."""
+    spent = job.spent
+    earlier = bool(spent["earlier_jobs"].gt(0).any())
+    rows = [
+        [
+            row["phase"],
+            format_duration(row["duration_s"]),
+            format_percent(round(100 * row["share"], 1)),
+            *(
+                [format_duration(row["earlier_s"]), format_count(row["earlier_jobs"])]
+                if earlier
+                else []
+            ),
+        ]
+        for row in spent.to_dict("records")
+    ]
+    headings = ["phase", "took", "of the time"]
+    headings += ["median of earlier jobs", "earlier jobs"] if earlier else []
+    return Table(headings, rows, numbers=headings[1:])
+
+
+def spent_sentence(job: ImportJob) -> str:
+    """Where the time went, and the file that cost most of it, in a sentence."""
+    text = spent_text(job.spent)
+    files = job.stragglers
+    if text and len(files):
+        was = files[files["matters"].astype("str").eq("was") & files["delay_s"].gt(1)]
+        if len(was):
+            worst = was.iloc[0]
+            text += f"; {shown(worst['file'], 80)} cost {format_duration(worst['delay_s'])}"
+    return text
 
 
 def straggler_table(job: ImportJob) -> Table:

@@ -56,6 +56,13 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
     critical = others["severity"].astype("str").eq("critical")
     warning = others["severity"].astype("str").eq("warning")
     found = [_of_finding(row) for row in others[critical].to_dict("records")]
+    stalled = others.loc[critical, "finding"].astype("str").tolist()[:1] == ["stalled"]
+    if stalled and len(late):
+        # What holds the job up is in the first sentence, and where to look.
+        first = late.iloc[0]
+        text = f"{found[0].text} {file_sentence(first)}."
+        found[0] = Look(text, "critical", int(first["file_index"]))
+        late = late.iloc[1:]
     for place, file in enumerate(late.head(_MOST_FILES).to_dict("records")):
         text = f"{file_sentence(file)}."
         if place == 0 and said:

@@ -18,6 +18,7 @@ from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.rates import throughput
+from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.plots import draw_overview
@@ -215,6 +216,11 @@ class ImportJob:
     def throughput(self) -> pd.DataFrame:
         """See :func:`importstats.throughput`; of the job."""
         return throughput(self.jobs, by="job")
+
+    @cached_property
+    def spent(self) -> pd.DataFrame:
+        """Where the time went: see :func:`importstats.analysis.spent.time_spent`."""
+        return time_spent(self.jobs, self._history)
 
     @cached_property
     def stragglers(self) -> pd.DataFrame:

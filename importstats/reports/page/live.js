@@ -1,0 +1,51 @@
+// How old the page is, and a fresh one in its place while the job runs.
+function keepPlace(table) {
+  const key = `importstats:${location.pathname}`;
+  const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+  if (kept) {
+    scrollTo(0, kept.page);
+    table.scroll.scrollTop = kept.table;
+  }
+  return () => sessionStorage.setItem(key, JSON.stringify({ page: scrollY, table: table.scroll.scrollTop }));
+}
+
+function makeLive(data, remember) {
+  const refresh = Number(document.body.dataset.refresh);
+  const made = data.t0 + data.at;
+  const age = document.getElementById("age");
+  const asOf = age.textContent;
+  const left = document.getElementById("left");
+  const about = document.title.split(" · ").slice(1).join(" · ");
+  let unanswered = false;
+
+  function tell() {
+    const seconds = Math.max(0, Date.now() / 1000 - made);
+    const live = refresh > 0 && !data.ended;
+    const stale = live && (unanswered || seconds > 3 * refresh + 15);
+    document.body.classList.toggle("stale", stale);
+    const ago = `${duration(Math.round(seconds))} ago`;
+    age.textContent = live ? `${stale ? "stale: " : ""}updated ${ago}` : `${asOf}, ${ago}`;
+    if (live && data.eta) {
+      const text = leftText(data.eta, data.at + seconds);
+      left.textContent = text;
+      document.title = `${stale ? "stale: " : ""}${text.replace(/ \(.*/, "")} · ${about}`;
+    }
+  }
+  tell();
+  setInterval(tell, 1000);
+  if (!(refresh > 0) || data.ended) return;
+
+  async function again() {
+    if (location.protocol.startsWith("http")) {
+      const answer = await fetch(location.pathname, { method: "HEAD", cache: "no-store" }).catch(() => null);
+      unanswered = !answer?.ok;
+      if (unanswered) return;
+    }
+    remember();
+    location.reload();
+  }
+  setInterval(() => {
+    const busy = document.querySelector(":active") ?? getSelection().toString();
+    if (document.visibilityState === "visible" && !busy) again();
+  }, refresh * 1000);
+}

@@ -1,0 +1,395 @@
+// Phases, throughput and files on one time axis.
+const CHARTS = [];
+const AXIS_WIDTH = 64;
+
+function paper() {
+  const style = getComputedStyle(document.documentElement);
+  const of = (name) => style.getPropertyValue(name).trim();
+  return { ink: of("--ink"), soft: of("--soft"), line: of("--line"), paper: of("--paper"), blue: of("--blue") };
+}
+
+function hatch(context, color) {
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = 8;
+  const pen = tile.getContext("2d");
+  pen.strokeStyle = color;
+  pen.lineWidth = 1;
+  pen.beginPath();
+  pen.moveTo(-2, 6);
+  pen.lineTo(6, -2);
+  pen.moveTo(2, 10);
+  pen.lineTo(10, 2);
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}
+
+function clipped(u, draw) {
+  const { ctx } = u;
+  const { left, top, width, height } = u.bbox;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  draw(ctx, left, top, width, height);
+  ctx.restore();
+}
+
+const across = (u, seconds) => u.valToPos(seconds, "x", true);
+
+// Nobody looked: what lies there is not known.
+function drawGaps(u, data) {
+  clipped(u, (ctx, left, top, width, height) => {
+    const colors = paper();
+    for (const [start, end] of data.gaps) {
+      const x = across(u, start);
+      ctx.globalAlpha = 0.85;
+      ctx.fillStyle = colors.paper;
+      ctx.fillRect(x, top, across(u, end) - x, height);
+      ctx.globalAlpha = 1;
+      ctx.fillStyle = hatch(ctx, colors.soft);
+      ctx.fillRect(x, top, across(u, end) - x, height);
+    }
+    if (!data.ended) {
+      ctx.strokeStyle = colors.soft;
+      ctx.setLineDash([3, 3]);
+      ctx.beginPath();
+      ctx.moveTo(across(u, data.at), top);
+      ctx.lineTo(across(u, data.at), top + height);
+      ctx.stroke();
+    }
+  });
+}
+
+function drawPhases(u, data) {
+  clipped(u, (ctx, left, top, width, height) => {
+    const scale = devicePixelRatio;
+    ctx.font = `${12 * scale}px system-ui, sans-serif`;
+    ctx.textBaseline = "top";
+    const last = data.progress.t.at(-1) ?? 0;
+    for (const [name, start, end] of data.phases) {
+      const x = across(u, start);
+      const wide = Math.max(across(u, end ?? Math.max(last, start)) - x, 2 * scale);
+      ctx.fillStyle = data.colors.phase[name] ?? data.colors.other;
+      ctx.globalAlpha = 0.15;
+      ctx.fillRect(x, top, wide, height);
+      ctx.globalAlpha = 1;
+      ctx.fillRect(x, top, wide, 4 * scale);
+      if (ctx.measureText(name).width + 8 * scale < wide) {
+        ctx.fillStyle = paper().ink;
+        ctx.fillText(name, Math.max(x, left) + 4 * scale, top + 8 * scale);
+      }
+    }
+  });
+}
+
+function drawCone(u, data) {
+  const known = data.progress.pct.filter((value) => value !== null);
+  if (!data.eta || !known.length) return;
+  clipped(u, (ctx, left, top) => {
+    const now = across(u, data.progress.t.at(-1));
+    const level = u.valToPos(known.at(-1), "y", true);
+    const done = u.valToPos(100, "y", true);
+    const [low, middle, high] = data.eta.map((end) => (end === null ? NaN : across(u, end)));
+    ctx.fillStyle = ctx.strokeStyle = paper().ink;
+    ctx.globalAlpha = 0.16;
+    ctx.beginPath();
+    ctx.moveTo(now, level);
+    ctx.lineTo(low, done);
+    ctx.lineTo(high, done);
+    ctx.fill();
+    ctx.globalAlpha = 1;
+    ctx.setLineDash([5, 4]);
+    ctx.beginPath();
+    ctx.moveTo(now, level);
+    ctx.lineTo(middle, done);
+    ctx.stroke();
+  });
+}
+
+const THIN = { "": 0.25, none: 0.25, pending: 0.25, completed: 0.12 };
+// What is drawn later covers what is drawn before, where many files share a line of the screen.
+const LAYERS = ["completed", "", "none", "pending"];
+
+function drawFiles(u, data, spans, shown) {
+  const { files, colors } = data;
+  const lines = shown.value;
+  clipped(u, (ctx, left, top, width, height) => {
+    const tall = height / Math.max(lines.length, 1);
+    const place = new Int32Array(files.count).fill(-1);
+    lines.forEach((row, line) => {
+      place[row] = line;
+    });
+    const from = u.scales.x.min;
+    const to = u.scales.x.max;
+    const pixel = (seconds) => left + ((seconds - from) / (to - from)) * width;
+    const layer = (code) => LAYERS.indexOf(spans.names[code]);
+    const codes = spans.names.map((_, code) => code).sort((a, b) => (layer(a) + 99) % 100 - (layer(b) + 99) % 100);
+    const thin = spans.names.map((name) => THIN[name] ?? 0.8);
+    for (const code of [...codes.filter((c) => layer(c) >= 0), ...codes.filter((c) => layer(c) < 0)]) {
+      ctx.fillStyle = colors.state[spans.names[code]] ?? colors.other;
+      const bar = Math.max(Math.min(tall * thin[code], 22 * devicePixelRatio * thin[code]), 1);
+      // Of thousands that wait or are done one a line is drawn, or together they would be no pale.
+      const pale = thin[code] < 0.3 && tall < 3;
+      const every = pale && tall < 1 ? Math.ceil(1 / tall) : 1;
+      ctx.globalAlpha = pale ? 0.3 : 1;
+      for (let span = 0; span < spans.rows.length; span += 1) {
+        const line = place[spans.rows[span]];
+        if (spans.code[span] !== code || line < 0 || line % every) continue;
+        if (spans.end[span] < from || spans.start[span] > to) continue;
+        const x = pixel(spans.start[span]);
+        ctx.fillRect(x, top + (line + 0.5) * tall - bar / 2, Math.max(pixel(spans.end[span]) - x, 1), bar);
+      }
+    }
+    ctx.globalAlpha = 1;
+    drawMarks(ctx, data, spans, lines, (line) => top + (line + 0.5) * tall, pixel, tall);
+  });
+}
+
+// A diamond at the end of each file that matters, its name where there is room, and the choice.
+function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
+  const { files, colors } = data;
+  const scale = devicePixelRatio;
+  const ink = paper().ink;
+  ctx.font = `${11 * scale}px system-ui, sans-serif`;
+  ctx.textBaseline = "middle";
+  lines.forEach((row, line) => {
+    const chosen = files.name[row] === choice.file.value;
+    const matters = told(files.matters, row);
+    const end = pixel(spans.end[spans.from[row + 1] - 1] ?? 0);
+    if (chosen) {
+      ctx.strokeStyle = ink;
+      ctx.lineWidth = 2 * scale;
+      const bar = Math.max(tall, 8 * scale);
+      ctx.strokeRect(-9, middle(line) - bar / 2, 1e5, bar);
+    }
+    if (matters === "failed" || matters === "now" || (matters === "was" && tall > 4)) {
+      const size = 4 * scale;
+      ctx.fillStyle = colors.verdict[told(files.verdict, row)] ?? colors.other;
+      ctx.beginPath();
+      ctx.moveTo(end - size, middle(line));
+      ctx.lineTo(end, middle(line) - size);
+      ctx.lineTo(end + size, middle(line));
+      ctx.lineTo(end, middle(line) + size);
+      ctx.fill();
+    }
+    if (tall >= 13 * scale || chosen) {
+      ctx.fillStyle = ink;
+      const short = files.name[row].split("/").at(-1);
+      ctx.fillText(`${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`, end + 8 * scale, middle(line));
+    }
+  });
+}
+
+function chart(id, data, options) {
+  const holder = document.getElementById(id);
+  const u = new uPlot(
+    {
+      width: holder.clientWidth,
+      height: options.height,
+      legend: { show: false },
+      scales: { x: { time: true, auto: false }, y: options.y },
+      cursor: {
+        y: false,
+        points: { show: false },
+        drag: { x: true, y: false, setScale: false },
+        sync: { key: "importstats", filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+        bind: { dblclick: () => () => { choice.zoom.value = null; } },
+      },
+      axes: [
+        {
+          stroke: () => paper().soft,
+          grid: { stroke: () => paper().line, width: 1 },
+          ticks: { stroke: () => paper().line, width: 1 },
+          values: (_, splits, axis, space, step) => splits.map((at) => clock(data, at, step < 60).slice(0, step < 60 ? 8 : 5)),
+          splits: timeSplits,
+          size: 34,
+        },
+        {
+          stroke: () => paper().soft,
+          grid: { stroke: () => paper().line, width: 1 },
+          size: AXIS_WIDTH,
+          values: options.values,
+        },
+      ],
+      series: [{}, ...options.series],
+      hooks: {
+        drawClear: options.before ? [(self) => options.before(self, data)] : [],
+        draw: [...(options.after ?? []).map((draw) => (self) => draw(self, data)), (self) => drawGaps(self, data)],
+        setSelect: [
+          (self) => {
+            if (self.select.width < 4) return;
+            const [from, to] = [self.select.left, self.select.left + self.select.width].map((x) => self.posToVal(x, "x"));
+            self.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+            choice.zoom.value = [from, to];
+          },
+        ],
+      },
+    },
+    options.data,
+    holder,
+  );
+  u.over.addEventListener("mousemove", (event) => options.hover(u, event));
+  u.over.addEventListener("mouseleave", hideTip);
+  CHARTS.push({ u, holder, height: options.height });
+  return u;
+}
+
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
+
+function timeSplits(u, axis, min, max) {
+  const room = Math.max(2, u.bbox.width / devicePixelRatio / 90);
+  const step = STEPS.find((one) => (max - min) / one <= room) ?? STEPS.at(-1);
+  const splits = [];
+  for (let at = Math.ceil(min / step) * step; at <= max; at += step) splits.push(at);
+  return splits;
+}
+
+function showTip(event, lines) {
+  const tip = document.getElementById("tip");
+  tip.replaceChildren(
+    ...lines.map(([text, strong]) => {
+      const line = document.createElement(strong ? "strong" : "span");
+      line.textContent = text;
+      return line;
+    }),
+  );
+  tip.hidden = false;
+  const right = event.clientX + tip.offsetWidth + 24 > innerWidth;
+  tip.style.left = `${right ? event.clientX - tip.offsetWidth - 14 : event.clientX + 14}px`;
+  tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+}
+
+function hideTip() {
+  document.getElementById("tip").hidden = true;
+}
+
+// The last value at or before a time.
+function valueAt(times, values, at) {
+  let low = 0;
+  let high = times.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (times[middle] <= at) low = middle + 1;
+    else high = middle;
+  }
+  return low ? values[low - 1] : null;
+}
+
+function jobLines(data, at) {
+  const phase = data.phases.findLast(([, start]) => start <= at);
+  const lines = [[clock(data, at), true]];
+  if (data.gaps.some(([start, end]) => at > start && at < end)) return [...lines, ["nobody looked: not known"]];
+  if (at > data.at) return [...lines, ["not yet"]];
+  if (phase) lines.push([`${phase[0]}, ${percent(valueAt(data.progress.t, data.progress.pct, at))}`]);
+  const rows = valueAt(data.progress.t, data.progress.rows, at);
+  if (known(rows)) lines.push([`${count(rows)} rows`]);
+  const place = data.rates.t.findIndex((time) => time >= at);
+  if (place > 0) lines.push([rate(data.rates.rows[place])]);
+  return lines;
+}
+
+function fileLines(data, row) {
+  const { files } = data;
+  const lines = [
+    [files.name[row], true],
+    [`${told(files.raw_state, row)}, ${verdictText(files, row)}`],
+    [`${count(files.imported_rows[row])} of ${count(files.total_rows[row])} rows, ${bytes(files.file_size_bytes[row])}`],
+  ];
+  if (known(files.run_s[row])) lines.push([`ran ${duration(files.run_s[row])}${known(files.rows_per_s[row]) ? `, ${rate(files.rows_per_s[row])}` : ""}`]);
+  if (known(files.wait_s[row])) lines.push([`waited ${duration(files.wait_s[row])}`]);
+  if (files.retries[row] > 0) lines.push([`went back ${count(files.retries[row])} times`]);
+  if (known(files.idle_s[row])) lines.push([`idle for ${duration(files.idle_s[row])}`]);
+  if (told(files.matters, row) !== "no") lines.push([`delays the end by ${delay(files.delay_s[row])}`]);
+  if (told(files.reason, row)) lines.push([told(files.reason, row)]);
+  return lines;
+}
+
+function makeTimeline(data, spans, rows) {
+  const full = fullRange(data);
+  const broken = (times, values) => {
+    const joined = times.map((time, place) => [time, values[place]]);
+    for (const [start] of data.gaps) joined.push([start + 0.001, null]);
+    joined.sort((a, b) => a[0] - b[0]);
+    return [joined.map((pair) => pair[0]), joined.map((pair) => pair[1])];
+  };
+  const line = (color) => ({ stroke: color, width: 2, points: { show: false } });
+  const hover = (u, event) => showTip(event, jobLines(data, u.posToVal(event.offsetX, "x")));
+  chart("chart-progress", data, {
+    height: 210,
+    y: { range: [0, 104] },
+    values: (_, splits) => splits.map((value) => (value > 100 ? "" : `${value} %`)),
+    series: [{ ...line(() => paper().ink), paths: uPlot.paths.stepped({ align: 1 }) }],
+    data: broken(data.progress.t, data.progress.pct),
+    before: drawPhases,
+    after: [drawCone],
+    hover,
+  });
+  if (data.rates.rows.some((value) => value > 0)) {
+    chart("chart-rates", data, {
+      height: 150,
+      y: { range: (_, low, high) => [0, high * 1.08 || 1] },
+      values: (_, splits) => splits.map((value) => prefixed(value).trimEnd()),
+      series: [{ ...line(() => paper().blue), fill: () => `${paper().blue}33` }],
+      data: broken(data.rates.t, data.rates.rows),
+      hover,
+    });
+  }
+  if (data.files.count) makeFileChart(data, spans, rows);
+  effect(() => {
+    const [min, max] = choice.zoom.value ?? full;
+    for (const { u } of CHARTS) u.setScale("x", { min, max });
+    document.getElementById("zoom-out").hidden = !choice.zoom.value;
+  });
+  document.getElementById("zoom-out").addEventListener("click", () => {
+    choice.zoom.value = null;
+  });
+  const redraw = () => CHARTS.forEach(({ u }) => u.redraw(false, true));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  const fit = () => CHARTS.forEach(({ u, holder, height }) => u.setSize({ width: holder.clientWidth, height }));
+  addEventListener("resize", fit);
+  for (const name of ["beforeprint", "afterprint"]) addEventListener(name, fit);
+}
+
+function makeFileChart(data, spans, rows) {
+  const shown = computed(() =>
+    [...rows.value].sort((a, b) => spans.begin[a] - spans.begin[b] || spans.from[a] - spans.from[b] || a - b),
+  );
+  const tall = Math.min(460, Math.max(110, 44 + 17 * data.files.count));
+  const lineAt = (u, event) => shown.value[Math.floor((event.offsetY / u.over.clientHeight) * shown.value.length)];
+  const u = chart("chart-files", data, {
+    height: tall,
+    y: { range: [0, 1] },
+    values: () => [],
+    series: [{ show: false }],
+    data: [[0, 1], [null, null]],
+    after: [(self) => drawFiles(self, data, spans, shown)],
+    hover: (self, event) => {
+      const row = lineAt(self, event);
+      if (row === undefined) return hideTip();
+      return showTip(event, [...fileLines(data, row), [clock(data, self.posToVal(event.offsetX, "x"))]]);
+    },
+  });
+  let pressed = null;
+  u.over.addEventListener("mousedown", (event) => {
+    pressed = [event.offsetX, event.offsetY];
+  });
+  u.over.addEventListener("mouseup", (event) => {
+    const row = lineAt(u, event);
+    if (!pressed || row === undefined || Math.abs(event.offsetX - pressed[0]) > 3) return;
+    choice.file.value = data.files.name[row];
+    document.dispatchEvent(new CustomEvent("reveal", { detail: data.files.name[row] }));
+  });
+  effect(() => {
+    shown.value;
+    choice.file.value;
+    u.redraw(false, false);
+  });
+}
+
+// From the first snapshot to now, and on to the end as far as it does not press that to the side.
+function fullRange(data) {
+  const last = Math.max(data.progress.t.at(-1) ?? 0, ...data.phases.map(([, start]) => start), 1);
+  let right = data.ended ? last : Math.max(last, Math.min(data.at, 2 * last));
+  if (data.eta) right = Math.max(right, Math.min(data.eta[2] ?? data.eta[1], 2 * right));
+  return [-0.01 * right, 1.03 * right];
+}

@@ -1,0 +1,248 @@
+"""What the script of a page draws: a job as columns of numbers, packed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from datetime import tzinfo
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from importstats.analysis.causes import failure_causes
+from importstats.analysis.gaps import find_gaps
+from importstats.analysis.samples import FileSamples
+from importstats.arrays import Floats, Ints, floats, microseconds
+from importstats.names import END_PHASES
+from importstats.plots.files import state_spans
+from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS, VERDICT_COLORS
+from importstats.show.job import ImportJob
+from importstats.text import printable
+
+# A curve of more points than a screen has is thinned.
+_MOST_POINTS: Final = 2000
+_MOST_NAME: Final = 300
+_MOST_REASON: Final = 200
+#: Columns of a file that the page shows as numbers, see :func:`file_columns`.
+NUMBERS: Final = (
+    "wait_s",
+    "run_s",
+    "rows_per_s",
+    "imported_rows",
+    "total_rows",
+    "file_size_bytes",
+    "retries",
+    "idle_s",
+    "delay_s",
+    "remaining_s",
+)
+
+
+def packed(data: dict[str, Any]) -> str:
+    """Data as JSON, deflated, in base 64: a fifth of the JSON for thousands of files."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def page_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
+    """All that the page's script draws, times in seconds since ``t0``.
+
+    Parameters
+    ----------
+    job : ImportJob
+    files : DataFrame
+        Of :func:`file_columns`.
+    zone : tzinfo
+        Zone of the times shown.
+    """
+    jobs = job.jobs
+    t0 = jobs["observed_at"].iloc[0].floor("s")
+    offset = job.at.astimezone(zone).utcoffset()
+    return {
+        "t0": int(t0.timestamp()),
+        "at": _seconds(pd.Series([pd.Timestamp(job.at)]), t0)[0],
+        "offset_s": 0 if offset is None else int(offset.total_seconds()),
+        "zone": job.at.astimezone(zone).tzname() or str(zone),
+        "ended": job.phase in END_PHASES,
+        "progress": _progress(job, t0),
+        "rates": _rates(job, t0),
+        "phases": _phases(job, t0),
+        "gaps": _pairs(find_gaps(jobs["observed_at"]), t0),
+        "eta": _eta(job, t0),
+        "files": _files(files, t0),
+        "spans": _spans(job, files, t0),
+        "colors": {
+            "phase": dict(PHASE_COLORS),
+            "state": dict(FILE_STATE_COLORS),
+            "verdict": dict(VERDICT_COLORS),
+            "other": OTHER_COLOR,
+        },
+    }
+
+
+def file_columns(job: ImportJob) -> pd.DataFrame:
+    """Every file with what a page shows of it, those that matter most first.
+
+    Returns
+    -------
+    DataFrame
+        ``file``, ``state``, ``verdict``, ``matters``, ``reason`` : str
+        ``culprit`` : bool
+            Whether the reason of a failure names this file.
+        ``key`` : int64
+            The number of the file in :class:`~importstats.analysis.samples.FileSamples`.
+        ``first`` : datetime64[us, UTC]
+            When it was first seen.
+        and the columns of :data:`NUMBERS` as float64, NaN where unknown.
+    """
+    files = job.stragglers
+    if job.details.empty:
+        return pd.DataFrame(columns=["file", "key", "first", "culprit", *NUMBERS])
+    samples = FileSamples.of(job.details)
+    seen, spans = state_spans(samples)
+    first = spans.groupby("key")["start"].min()
+    known = seen[["file_index", "file"]].assign(
+        key=seen.index, first=first, begin=seen["start"], stop=seen["end"], reason=_reasons(samples)
+    )
+    known = known.astype({"file": "str"}).drop_duplicates(["file_index", "file"])
+    found = files.astype({"file": "str"}).merge(known, on=["file_index", "file"], how="inner")
+    found["wait_s"] = floats(found, "wait_s") if "wait_s" in found else np.nan
+    waited = (found["begin"] - found["first"]).dt.total_seconds()
+    so_far = (pd.Timestamp(job.at) - found["first"]).dt.total_seconds()
+    waits = found["verdict"].astype("str").eq("waiting")
+    found["wait_s"] = found["wait_s"].fillna(waited).fillna(so_far.where(waits))
+    found["run_s"] = (found["stop"] - found["begin"]).dt.total_seconds()
+    for name in NUMBERS:
+        found[name] = floats(found, name)
+    causes = failure_causes(found[["file", "state", "reason"]])
+    blamed = {name for names in causes["culprits"] for name in names}
+    found["culprit"] = found["file"].isin(blamed)
+    if blamed:
+        found = found.sort_values("culprit", ascending=False, kind="stable", ignore_index=True)
+    return found
+
+
+def _reasons(samples: FileSamples) -> Any:
+    if "reason" not in samples.frame:
+        return None
+    last = samples.row[np.append(np.flatnonzero(np.diff(samples.key)), len(samples.key) - 1)]
+    return samples.frame["reason"].iloc[last].astype("str").to_numpy()
+
+
+def _seconds(times: pd.Series[Any], t0: pd.Timestamp) -> list[float | None]:
+    """Times as seconds after t0, as exact as a screen is."""
+    return _numbers(np.asarray((times - t0).dt.total_seconds(), np.float64), 1)
+
+
+def _numbers(values: Floats, digits: int = 3) -> list[float | None]:
+    """Numbers as JSON has them: whole ones without a point, null where unknown."""
+    rounded = np.round(values, digits)
+    return [
+        None if not np.isfinite(value) else int(value) if value == int(value) else value
+        for value in rounded.tolist()
+    ]
+
+
+def _thinned(changes: npt.NDArray[np.bool_]) -> Ints:
+    """The places to draw: at most so many, those where something changes first."""
+    places = np.flatnonzero(changes)
+    if len(places) <= _MOST_POINTS:
+        return places
+    return places[np.linspace(0, len(places) - 1, _MOST_POINTS).astype(np.int64)]
+
+
+def _progress(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
+    jobs = job.jobs[job.jobs["phase"].astype("str").ne("Failed")]
+    value = floats(jobs, "progress_pct")
+    kept = np.ones(len(value), np.bool_)
+    # The steps, and the last point before each, are all there is to a line of steps.
+    kept[1:-1] = (value[1:-1] != value[:-2]) | (value[1:-1] != value[2:])
+    places = _thinned(kept)
+    rows = floats(jobs, "imported_rows")[places]
+    return {
+        "t": _seconds(jobs["observed_at"].iloc[places], t0),
+        "pct": _numbers(value[places], 1),
+        "rows": _numbers(rows, 0),
+    }
+
+
+def _rates(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
+    rates = job.throughput
+    window = floats(rates, "rows_per_s_window")
+    bytes_per_s = floats(rates, "bytes_per_s_window")
+    places = _thinned(np.ones(len(rates), np.bool_))
+    return {
+        "t": _seconds(rates["observed_at"].iloc[places], t0),
+        "rows": _numbers(window[places], 1),
+        "bytes": _numbers(bytes_per_s[places], 0),
+    }
+
+
+def _phases(job: ImportJob, t0: pd.Timestamp) -> list[list[Any]]:
+    runs = job.phases
+    start, end = _seconds(runs["start"], t0), _seconds(runs["end"], t0)
+    names = runs["phase"].astype("str")
+    return [list(row) for row in zip(names, start, end, strict=True)]
+
+
+def _pairs(gaps: pd.DataFrame, t0: pd.Timestamp) -> list[list[Any]]:
+    return [
+        list(row)
+        for row in zip(_seconds(gaps["start"], t0), _seconds(gaps["end"], t0), strict=True)
+    ]
+
+
+def _eta(job: ImportJob, t0: pd.Timestamp) -> list[float | None] | None:
+    if job.phase in END_PHASES or job.stale or pd.isna(job.eta["eta_p50"]):
+        return None
+    ends = pd.Series([job.eta[f"eta_{name}"] for name in ("p10", "p50", "p90")])
+    return _seconds(ends, t0)
+
+
+def _files(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
+    if files.empty:
+        return {"count": 0}
+    text = {
+        name: _coded(files[name].astype("str").str.lower() if name == "state" else files[name])
+        for name in ("state", "verdict", "matters", "reason")
+    }
+    return {
+        "count": len(files),
+        "name": [printable(name, _MOST_NAME) for name in files["file"].tolist()],
+        "raw_state": _coded(files["state"]),
+        **text,
+        "culprit": np.flatnonzero(files["culprit"]).tolist(),
+        **{name: _numbers(files[name].to_numpy(), 1) for name in NUMBERS},
+    }
+
+
+def _coded(texts: pd.Series[Any]) -> dict[str, Any]:
+    """Texts as the distinct ones, and per row the number of its own; -1 is none."""
+    codes, names = pd.factorize(texts.astype("str").where(texts.notna()))
+    return {
+        "names": [printable(str(name), _MOST_REASON) for name in names],
+        "codes": codes.tolist(),
+    }
+
+
+def _spans(job: ImportJob, files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
+    """What state each file was in from when to when, by the row of the file in the table."""
+    if files.empty:
+        return {"row": [], "state": {"names": [], "codes": []}, "start": [], "end": []}
+    _, spans = state_spans(FileSamples.of(job.details))
+    row_of = np.full(int(spans["key"].max()) + 1, -1)
+    row_of[files["key"].to_numpy(np.int64)] = np.arange(len(files))
+    row = row_of[spans["key"].to_numpy()]
+    spans = spans.assign(row=row)[row >= 0]
+    first, _ = microseconds(spans, "start")
+    order = np.lexsort((first, spans["row"].to_numpy()))
+    spans = spans.iloc[order]
+    return {
+        "row": np.diff(spans["row"].to_numpy(), prepend=0).tolist(),
+        "state": _coded(spans["state"]),
+        "start": _seconds(spans["start"], t0),
+        "end": _seconds(spans["end"], t0),
+    }
