@@ -49,3 +49,7 @@ WORK_PHASES: Final = (
 
 #: States of files that have a time series of their own; any other counts as ``other``.
 FILE_STATES: Final = ("Pending", "InProgress", "Completed", "Failed", "Retry")
+
+#: How long a server remembers a job that ended, unless its ``dataCoord.import.taskRetention`` says
+#: otherwise: three hours.
+RETENTION_S: Final = 3 * 3600.0

@@ -27,7 +27,7 @@ from importstats.analysis.endings import (
 )
 from importstats.analysis.file_findings import file_findings
 from importstats.analysis.finding_kinds import FINDING_DTYPE, SEVERITY_DTYPE
-from importstats.analysis.job_history import HOUR, Finding, job_histories
+from importstats.analysis.job_history import Finding, job_histories
 from importstats.analysis.misleading import (
     only_deletes,
     progress_unreadable,
@@ -45,6 +45,7 @@ from importstats.analysis.waits import (
     waits_for_commit,
     waits_to_start,
 )
+from importstats.names import RETENTION_S
 
 #: The rules that need nothing but a job's history, each of which finds one thing or none.
 _RULES = (
@@ -73,7 +74,7 @@ def diagnose(
     at: datetime | pd.Timestamp | None = None,
     history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     expected: int | Mapping[str, int] | pd.Series[int] | None = None,
-    retention_s: float = 3 * HOUR,
+    retention_s: float = RETENTION_S,
     gap_polls: float = 5.0,
     stall_factor: float = 5.0,
     collapse_factor: float = 0.35,

@@ -17,7 +17,7 @@ from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.rates import throughput
 from importstats.analysis.totals import summary
 from importstats.arrays import Ints, floats, microseconds, timestamps
-from importstats.names import JOB_KEY
+from importstats.names import JOB_KEY, RETENTION_S
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
 
@@ -68,7 +68,7 @@ def analyse(
     details: pd.DataFrame | None,
     *,
     at: datetime,
-    retention_s: float = 3 * HOUR_S,
+    retention_s: float = RETENTION_S,
 ) -> Part:
     """The part of some jobs.
 

@@ -19,7 +19,6 @@ from importstats.analysis.forecast import eta
 from importstats.errors import ImportStatsError, MissingExtraError, UnreachableError, UsageError
 from importstats.fleets import parts
 from importstats.fleets.parts import (
-    HOUR_S,
     EtaBatch,
     JobKey,
     Part,
@@ -30,6 +29,7 @@ from importstats.fleets.parts import (
     together,
 )
 from importstats.fleets.tables import Fleet, combine
+from importstats.names import RETENTION_S
 from importstats.store import JOBS_RESULT_SCHEMA, CorruptSegmentWarning, SnapshotStore
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import TIMESTAMP
@@ -50,7 +50,7 @@ def fleet(
     since: datetime | None = None,
     at: datetime | None = None,
     workers: int | None = None,
-    retention_s: float = 3 * HOUR_S,
+    retention_s: float = RETENTION_S,
 ) -> Fleet:
     """Analyse every job of a store: who runs and until when, what is slow, what fails and why.
 

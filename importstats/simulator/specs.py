@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from importstats.names import RETENTION_S
 from importstats.simulator.load import Steps
 from importstats.simulator.releases import Release, release_of
 from importstats.simulator.units import GIB, MIB
@@ -246,7 +247,7 @@ class ClusterSpec:
     other_jobs: tuple[Arrival, ...] = ()
     signal: Signal = "whole files"
     release: str = "2.6"
-    retention_s: float = 3 * 3600.0
+    retention_s: float = RETENTION_S
     dropped_segments_s: float = 3 * 3600.0
     ask_interval_s: float = 2.0
     check_interval_s: float = 2.0
