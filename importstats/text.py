@@ -160,8 +160,10 @@ def excerpt(text: str | bytes, limit: int = 120) -> str:
     return printable(line, limit)
 
 
+# What follows a word alone ("the token is illegal") is a word; a secret is assigned.
 _SECRET: Final = re.compile(
-    r"((?:authorization|bearer|token|api[_-]?key|password|secret)\W{1,4})(?:bearer\s+)?[^\s\"'<>,;]+",
+    r"((?:authorization|token|api[_-]?key|password|secret)[\"']?\s*[:=]\s*[\"']?|"
+    r"bearer\s+(?=\S{8}))(?:bearer\s+)?[^\s\"'<>,;]+",
     re.IGNORECASE,
 )
 

@@ -13,15 +13,14 @@ import signal
 import ssl
 import subprocess
 import sys
-import threading
 import time
 import traceback
 import urllib.request
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from canned import Canned, says
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -62,61 +61,6 @@ HOSTILE = {
 }
 
 
-class Canned(ThreadingHTTPServer):
-    """A server that answers what it is told to, and remembers what it was asked."""
-
-    daemon_threads = True
-
-    def __init__(self, answer, tls=None):
-        self.answer = answer
-        self.requests = []
-        super().__init__(("127.0.0.1", 0), _Handler)
-        scheme = "http"
-        if tls is not None:
-            scheme = "https"
-            self.socket = tls.wrap_socket(self.socket, server_side=True)
-        self.uri = f"{scheme}://127.0.0.1:{self.server_port}"
-
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request, client_address):
-        """A client that hangs up is what most of these tests are about."""
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.requests.append((self.command, self.path, dict(self.headers), body))
-        answer = self.server.answer
-        if callable(answer):
-            answer = answer(self.path, json.loads(body or b"{}"))
-        status, headers, content = answer
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    do_CONNECT = do_GET = do_POST  # noqa: N815 -- the base class' names
-
-
-def says(answer, status=200, **headers):
-    content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-    return status, headers, content
-
-
 def client_of(uri, **options):
     return ImportClient(uri, **{"retries": 0, "timeout": 30, "token": CANARY, **options})
 
@@ -133,9 +77,15 @@ def run(*arguments, **environment):
 # --- Names that are not what they should be -------------------------------------------------------
 
 
-def hostile_answer(name):
-    data = dict.fromkeys(["jobId", "collectionName", "reason", name], name)
-    data |= {"state": "Importing", "progress": 55, "importedRows": 5, "totalRows": 10}
+def hostile_answer(name, job_id=None):
+    data = dict.fromkeys(["collectionName", "reason", name], name)
+    data |= {
+        "jobId": job_id or name,
+        "state": "Importing",
+        "progress": 55,
+        "importedRows": 5,
+        "totalRows": 10,
+    }
     file = {"fileName": name, "state": "InProgress", "progress": 50, "reason": name, name: 1}
     rows = {"importedRows": 5, "totalRows": 10, "fileSize": 9}
     return {"code": 0, "message": name, "data": {**data, "details": [{**file, **rows}]}}
@@ -179,10 +129,11 @@ def test_hostile_names_harm_no_output_of_the_command_line(tmp_path):
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_hostile_name_is_one_line_of_the_log(form, tmp_path):
-    answers = [hostile_answer("\n".join(HOSTILE[kind] for kind in ("newline", "escape", "rtl")))]
+    name = "\n".join(HOSTILE[kind] for kind in ("newline", "escape", "rtl"))
+    answers = [hostile_answer(name, HOSTILE["newline"])]
     answers.append(says({"code": 5, "message": HOSTILE["newline"] + HOSTILE["escape"]}))
-    answers.append(says(HOSTILE["escape"].encode() + b"\n<html>", 500))
-    answers.append(says({**FINE, "data": {**FINE["data"], "state": "Completed"}}))
+    answers += [says(HOSTILE["escape"].encode() + b"\n<html>", 500)] * 5
+    answers.append(says({**FINE, "data": {**FINE["data"], "jobId": HOSTILE["newline"]}}))
     sent = iter(answers)
 
     def answer(path, body):
@@ -461,7 +412,7 @@ def test_what_no_header_can_hold_is_refused_and_not_repeated(what, bad):
 
 def test_a_database_of_any_script_is_sent():
     with Canned(says(FINE)) as server, client_of(server.uri, db_name="\u8cc7\u6599") as client:
-        assert client.snapshot("7").db_name == "\u8cc7\u6599"
+        client.snapshot("7")
     [(_, _, headers, body)] = server.requests
     assert headers["DB-Name"].encode("latin-1").decode() == "\u8cc7\u6599"
     assert json.loads(body)["dbName"] == "\u8cc7\u6599"
@@ -498,7 +449,7 @@ def test_no_secret_reaches_disk_log_output_metrics_or_the_process_list(tmp_path)
         if path.endswith("/list"):
             return says({"code": 0, "data": {"records": [{"jobId": "7", "reason": name}]}})
         ended = len(server.requests) > 30
-        answered = hostile_answer(name)
+        answered = hostile_answer(name, "7")
         answered["data"]["state"] = "Failed" if ended else "Importing"
         return says(answered)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
@@ -40,6 +41,11 @@ class Endpoint(NamedTuple):
     port: int | None
     credentials: str | None
 
+    @property
+    def is_cloud_v1(self) -> bool:
+        """Whether this is the control plane of Zilliz Cloud's first API."""
+        return is_cloud(self.hostname) and self.hostname.startswith("controller.")
+
 
 def parse_endpoint(uri: str | None) -> Endpoint:
     """Take a server URI apart; ``None`` stands for the one in the environment.
@@ -47,13 +53,16 @@ def parse_endpoint(uri: str | None) -> Endpoint:
     Raises
     ------
     UsageError
-        None is given or set, or it is no http(s) URI.
+        None is given or set, or it is no http(s) URI. Without a scheme it is ``https``, and
+        ``http`` for hosts of one's own, see :func:`is_private`.
 
     Examples
     --------
     >>> endpoint = parse_endpoint("http://root:Milvus@localhost:19530/?timeout=5")
     >>> endpoint.uri, endpoint.credentials
     ('http://localhost:19530', 'root:Milvus')
+    >>> [parse_endpoint(uri).uri for uri in ("milvus:19530", "api.cloud.zilliz.com")]
+    ['http://milvus:19530', 'https://api.cloud.zilliz.com']
     """
     uri = uri or from_environment("uri")
     if not uri:
@@ -62,8 +71,11 @@ def parse_endpoint(uri: str | None) -> Endpoint:
             "https://api.cloud.zilliz.com)"
         )
     try:
-        parts = urlsplit(uri if "://" in uri else f"http://{uri}")
+        parts = urlsplit(uri if "://" in uri else f"//{uri}")
         hostname, port = parts.hostname, parts.port
+        if not parts.scheme and hostname:
+            # A token is not sent in clear across the internet because eight letters were left out.
+            parts = parts._replace(scheme="http" if is_private(hostname) else "https")
     except ValueError:
         parts, hostname, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not hostname or port == 0:
@@ -78,6 +90,41 @@ def parse_endpoint(uri: str | None) -> Endpoint:
     authority = parts.netloc.rpartition("@")[2]
     bare = urlunsplit((parts.scheme, authority, parts.path.rstrip("/"), "", ""))
     return Endpoint(bare, parts.scheme, hostname, port, credentials)
+
+
+def is_private(hostname: str) -> bool:
+    """Whether a host is on this machine or in a network of one's own.
+
+    That are loopback, private and link-local addresses, and names without a dot or with an ending
+    that the internet does not have.
+
+    Examples
+    --------
+    >>> [is_private(name) for name in ("127.0.0.1", "10.1.2.3", "milvus", "m.db.svc", "8.8.8.8")]
+    [True, True, True, True, False]
+    """
+    try:
+        address = ipaddress.ip_address(hostname.strip("[]"))
+    except ValueError:
+        name = hostname.rstrip(".").lower()
+        return "." not in name or name.endswith(_PRIVATE_ENDINGS)
+    return address.is_private or address.is_loopback or address.is_link_local
+
+
+#: Endings of names of one's own: reserved (RFC 6762, 8375, ICANN), or those of Kubernetes.
+_PRIVATE_ENDINGS: Final = (".local", ".localhost", ".internal", ".home.arpa", ".lan", ".svc")
+
+
+def is_cloud(hostname: str) -> bool:
+    """Whether a host belongs to Zilliz Cloud.
+
+    Examples
+    --------
+    >>> is_cloud("api.cloud.zilliz.com"), is_cloud("zilliz.com.example")
+    (True, False)
+    """
+    domains = ("zilliz.com", "zillizcloud.com", "zilliz.com.cn", "zillizcloud.com.cn")
+    return any(hostname == domain or hostname.endswith(f".{domain}") for domain in domains)
 
 
 def from_environment(name: str) -> str | None:

@@ -44,6 +44,8 @@ _SAYS_NO_JOB: Final = re.compile(
     r"(not found|cannot find|can't find|unknown|no such)\b.*\bjob\b",
     re.IGNORECASE | re.DOTALL,
 )
+# Of a reason to have failed, which may speak of jobs and of what else was not found.
+_IS_FORGOTTEN: Final = re.compile(r"\bjob\b[^:;]{0,40}(does not|doesn't|not) exist", re.IGNORECASE)
 _SAYS_SUCCESS: Final = re.compile(r"\W*(success(ful|fully)?|ok|succeeded)?\W*", re.IGNORECASE)
 
 
@@ -75,15 +77,17 @@ def check_message(status: int | None, message: str | None) -> None:
         _raise(status or 0, message)
 
 
-def says_no_job(reason: str | None) -> bool:
-    """Whether a text says that the server does not know, or has forgotten, an import job.
+def says_forgotten(reason: str | None) -> bool:
+    """Whether the reason of a Failed job is that the server does not know it, or has forgotten it.
 
     Examples
     --------
-    >>> says_no_job("import job does not exist, jobID=7"), says_no_job("import timeout")
-    (True, False)
+    >>> says_forgotten("import job does not exist, jobID=7")
+    True
+    >>> says_forgotten("import job failed: the file does not exist"), says_forgotten(None)
+    (False, False)
     """
-    return bool(reason) and _SAYS_NO_JOB.search(reason or "") is not None
+    return reason is not None and _IS_FORGOTTEN.search(reason) is not None
 
 
 def _raise(status: int, message: str) -> None:
@@ -94,7 +98,7 @@ def _raise(status: int, message: str) -> None:
         raise PrivilegeError(said, code=status, database=named[1] if named else None)
     if status in _UNAUTHORIZED_CODES or _SAYS_UNAUTHORIZED.search(message):
         raise UnauthorizedError(f"the server refused the token ({told}); check MILVUS_TOKEN")
-    if says_no_job(message):
+    if _SAYS_NO_JOB.search(message):
         raise JobNotFoundError(
             f"the server does not know this import job ({told}); wrong id, or it ended and was "
             "forgotten, or it belongs to another database, see --db",

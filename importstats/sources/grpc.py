@@ -80,7 +80,8 @@ from importstats.sources.messages import (
     ImportProgressData,
     ImportProgressDetail,
 )
-from importstats.sources.source import Client
+from importstats.sources.secrets import Secrets
+from importstats.sources.source import Client, note_database
 from importstats.text import excerpt
 
 try:
@@ -135,13 +136,12 @@ class GrpcImportClient(Client):
         max_response_bytes: int = 256 << 20,
     ) -> None:
         endpoint = parse_endpoint(uri)
-        self.uri = endpoint.uri
-        self.db_name = db_name or from_environment("db_name")
-        self.timeout = timeout
+        database = db_name or from_environment("db_name")
+        super().__init__(endpoint.uri, timeout, (database,) if database else ())
         token = token or endpoint.credentials or from_environment("token") or ""
         authorization = base64.b64encode(token.encode()).decode()
         self._metadata = [("authorization", authorization)] if token else []
-        self._secrets = (token, authorization, token.partition(":")[2])
+        self._secrets = Secrets(token)
         host = f"[{endpoint.hostname}]" if ":" in endpoint.hostname else endpoint.hostname
         target = f"{host}:{endpoint.port or _DEFAULT_PORT[endpoint.scheme]}"
         options = _channel_options(retries, max_response_bytes)
@@ -183,7 +183,7 @@ class GrpcImportClient(Client):
         tasks = self._call(self._get_state, requests)
         for request, task in zip(requests, tasks, strict=True):
             self._check_status(task.status, f"task {request.task}")
-        return progress_response(job_id, tasks)
+        return self._secrets.masked_struct(progress_response(job_id, tasks))
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
         """The tasks the server knows, of one collection or of all, oldest first.
@@ -192,12 +192,18 @@ class GrpcImportClient(Client):
         ------
         UnreachableError, UnauthorizedError, BadResponseError, ServerError
         """
+        database = next(iter(self.databases), None)
         request = milvus_pb2.ListImportTasksRequest(
-            collection_name=collection or "", db_name=self.db_name or ""
+            collection_name=collection or "", db_name=database or ""
         )
         [answer] = self._call(self._list_tasks, [request])
         self._check_status(answer.status, "the task list")
-        yield from map(job_record, answer.tasks)
+        found: dict[str, tuple[str, bool]] = {}
+        for task in answer.tasks:
+            record = self._secrets.masked_struct(job_record(task))
+            note_database(found, record, database, is_certain=collection is not None)
+            yield record
+        self._database_of = found
 
     def _task_ids(self, job_id: str) -> list[int]:
         parts = [part.strip() for part in job_id.split(",")]
@@ -225,9 +231,7 @@ class GrpcImportClient(Client):
 
     def _excerpt(self, said: str) -> str:
         """What the server said, on one line, even if it repeats the token."""
-        for secret in filter(None, self._secrets):
-            said = said.replace(secret, "***")
-        return excerpt(said or "no message")
+        return excerpt(self._secrets.masked(said or "no message"))
 
     def _typed_error(self, error: Any) -> ImportStatsError:
         code = error.code()

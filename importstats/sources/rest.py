@@ -11,43 +11,66 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import random
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError
-from urllib3.util import Retry
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
 
 from importstats.errors import (
     BadResponseError,
     JobNotFoundError,
+    PrivilegeError,
     ServerError,
     UnauthorizedError,
     UnreachableError,
     UsageError,
 )
-from importstats.sources.answers import decode_object, parse_job_list, parse_response
-from importstats.sources.endpoint import from_environment, parse_endpoint
+from importstats.sources.answers import (
+    JobPage,
+    decode_object,
+    parse_job_page,
+    parse_response,
+)
+from importstats.sources.endpoint import from_environment, is_cloud, is_private, parse_endpoint
+from importstats.sources.envelope import check_status, says_forgotten
+from importstats.sources.hints import VersionHints
 from importstats.sources.messages import GetImportProgressResponse, ImportJobRecord
-from importstats.sources.source import Client
-from importstats.text import excerpt, without_secrets
+from importstats.sources.paging import PAGE_SIZE, all_records
+from importstats.sources.source import Client, note_database
+from importstats.sources.transport import Answer, CertificateError, Transport
+from importstats.text import excerpt
+
+logger = logging.getLogger(__name__)
+
+Api = Literal["v2", "cloud-v1"]
 
 _JOBS: Final = "/v2/vectordb/jobs/import"
+_V1_JOBS: Final = "/v1/vector/collections/import"
 #: The names `describe` has had, newest first; a server that lacks one answers 404.
-_DESCRIBE_PATHS: Final = (f"{_JOBS}/describe", f"{_JOBS}/get_progress", f"{_JOBS}/getProgress")
-_LIST_PATH: Final = f"{_JOBS}/list"
-_PAGE_SIZE: Final = 100
-_CHUNK_BYTES: Final = 1 << 16
-_SHORTEST_MASKED: Final = 8
+_DESCRIBE_PATHS: Final = {
+    "v2": (f"{_JOBS}/describe", f"{_JOBS}/get_progress", f"{_JOBS}/getProgress"),
+    "cloud-v1": (f"{_V1_JOBS}/get",),
+}
+_LIST_PATH: Final = {"v2": f"{_JOBS}/list", "cloud-v1": f"{_V1_JOBS}/list"}
+
+#: For how long a list says which jobs may be asked for; a server forgets a job hours after its end.
+_LIST_IS_FRESH_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 20.0
+_MESSAGE_LIMIT: Final = 300
+
+_Parsed = TypeVar("_Parsed")
 
 
 class ImportClient(Client):
     """Reads import jobs from one server, over one pooled HTTP session.
 
-    Thread-safe, so one client serves a collector that polls many jobs at once.
+    Thread-safe, so one client serves a collector that polls many jobs at once. It cannot be
+    pickled, since it holds a token and connections: make one in each process.
 
     Parameters
     ----------
@@ -57,23 +80,31 @@ class ImportClient(Client):
         :data:`~importstats.sources.endpoint.ENVIRONMENT`.
     token : str, optional
         A Zilliz API key or ``user:password``. Default: the environment. Never shown or stored.
-    db_name, cluster_id, project_id, region_id : str, optional
-        Database; and which cluster, or project and region, on Zilliz Cloud.
+    db_name : str or sequence of str, optional
+        Database, or several: jobs are listed in each, and asked for in that in which they are.
+    cluster_id, project_id, region_id : str, optional
+        Which cluster, or project and region, on Zilliz Cloud.
     timeout : float
-        Seconds to wait for a connection, and for the whole answer.
+        Seconds for a request, tries and pauses between them included.
     verify : bool or str
         Verify the server's TLS certificate, or the path of a CA bundle to verify it with.
     retries : int
-        How often a refused connection, a 429 or a 5xx is tried again, with exponential backoff,
-        jitter and the server's ``Retry-After``. A refused token is never tried again.
+        How often a refused or lost connection, a 408, 429 or 5xx is tried again, with exponential
+        backoff, jitter and the server's ``Retry-After``, as far as `timeout` allows.
     max_response_bytes : int
         A longer answer is refused; a job of 10,000 files answers about 2 MB.
+    server_version : str, optional
+        The server's release if you know it (``2.4.15``). Else what its answers give away is noted.
+    api : {"v2", "cloud-v1"}, optional
+        The API to speak. Default: ``cloud-v1`` for ``https://controller.api.REGION...``, else v2.
 
     Raises
     ------
     ImportStatsError
         No URI is given or set, or it is none; or the token or database cannot stand in an HTTP
         header.
+    ValueError
+        The timeout is not a positive number.
     """
 
     def __init__(
@@ -81,7 +112,7 @@ class ImportClient(Client):
         uri: str | None = None,
         *,
         token: str | None = None,
-        db_name: str | None = None,
+        db_name: str | Sequence[str] | None = None,
         cluster_id: str | None = None,
         project_id: str | None = None,
         region_id: str | None = None,
@@ -89,209 +120,288 @@ class ImportClient(Client):
         verify: bool | str = True,
         retries: int = 4,
         max_response_bytes: int = 256 << 20,
+        server_version: str | None = None,
+        api: Api | None = None,
     ) -> None:
         endpoint = parse_endpoint(uri)
-        self.uri = endpoint.uri
-        self.db_name = _header("database", db_name or from_environment("db_name") or "") or None
-        self.timeout = timeout
-        self.verify = verify
-        self.max_response_bytes = max_response_bytes
+        token = _header("token", token or endpoint.credentials or from_environment("token") or "")
+        super().__init__(endpoint.uri, timeout, _databases(db_name))
+        self._api: Api = api or ("cloud-v1" if endpoint.is_cloud_v1 else "v2")
+        self._retries = retries
         self._cloud_ids = {
             "clusterId": cluster_id or from_environment("cluster_id"),
             "projectId": project_id or from_environment("project_id"),
             "regionId": region_id or from_environment("region_id"),
         }
-        self._describe_path: str | None = None
-        self._session = _session(retries)
-        self._token = _BearerToken(
-            _header("token", token or endpoint.credentials or from_environment("token") or "")
+        self._hints = VersionHints(
+            server_version,
+            is_cloud=is_cloud(endpoint.hostname) or any(self._cloud_ids.values()),
         )
-        self._session.auth = self._token
-        if self.db_name:
-            self._session.headers["DB-Name"] = self.db_name.encode()
+        self._transport = Transport(
+            self.uri, token, verify=verify, max_response_bytes=max_response_bytes
+        )
+        self._describe_path: str | None = None
+        self._ignores_pages = False
+        self._listed: tuple[float, frozenset[str]] = (-math.inf, frozenset())
+        self._listing = threading.Lock()
+        for warning in self._warnings(endpoint.scheme, endpoint.hostname, token):
+            logger.warning("%s", warning)
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "an ImportClient holds a token and connections, so it cannot be pickled; "
+            "make one in each process"
+        )
+
+    @property
+    def server_version(self) -> str | None:
+        """The server's release, exact or as bounds, as far as it is known by now."""
+        return self._hints.version
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._transport.close()
 
     def describe(self, job_id: str) -> GetImportProgressResponse:
         """The progress of one job, now.
 
         The path is found once (``describe``, else ``get_progress`` of Milvus 2.4, else
-        ``getProgress`` of the older cloud) and remembered.
+        ``getProgress`` of the older cloud) and remembered. A server old enough to crash of an id
+        that it does not know is asked only for jobs that it lists.
 
         Raises
         ------
-        UnreachableError, UnauthorizedError, BadResponseError, JobNotFoundError, ServerError
+        UnreachableError, UnauthorizedError, PrivilegeError, BadResponseError, JobNotFoundError,
+        ServerError
         """
-        if not _is_text(job_id):
-            # A byte of the command line that was no UTF-8. JSON could say it, no table could.
+        if not job_id.strip() or not _is_text(job_id):
+            # Text that is none was a byte of the command line that was no UTF-8.
             raise JobNotFoundError(f"job id {excerpt(ascii(job_id))} is no valid text; wrong id")
-        answer = parse_response(self._describe(job_id))
-        # A server that has no such job may answer with the state None instead of an error.
-        if answer.data.state == "None" and not answer.data.details:
-            raise JobNotFoundError(
-                f"{self.uri} does not know import job {excerpt(job_id)!r}; "
-                "wrong id, or it ended and was forgotten"
-            )
-        return answer
+        problem: ServerError | None = None
+        for database in self._databases_to_ask(job_id):
+            try:
+                return self._describe_in(database, job_id)
+            except (JobNotFoundError, PrivilegeError) as error:
+                problem = problem or error
+        assert problem is not None, "there is one database to ask at least"  # noqa: S101
+        raise problem
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
         """The jobs the server knows, of one collection or of all.
 
-        Asks for page after page and ends at the first that brings nothing new: Zilliz Cloud pages,
-        Milvus ignores the page number and sends every job each time.
+        Asks for page after page until the list is whole: Zilliz Cloud pages, Milvus ignores the
+        page number and sends every job each time, those of all databases unless a collection is
+        named.
 
         Raises
         ------
-        UnreachableError, UnauthorizedError, BadResponseError, ServerError
+        UnreachableError, UnauthorizedError, PrivilegeError, BadResponseError, ServerError
         """
         seen: set[str] = set()
-        page = 1
-        while True:
-            body = {
-                "collectionName": collection,
-                "dbName": self.db_name,
-                "pageSize": _PAGE_SIZE,
-                "currentPage": page,
-            }
-            records = parse_job_list(self._post(_LIST_PATH, body))
-            new = [record for record in records if record.job_id not in seen]
-            seen.update(record.job_id for record in new)
-            yield from new
-            if not new or len(records) != _PAGE_SIZE:
-                return
-            page += 1
-
-    def _describe(self, job_id: str) -> bytes:
-        body = {"jobId": job_id, "dbName": self.db_name}
-        if self._describe_path is not None:
-            return self._post(self._describe_path, body)
-        for path in _DESCRIBE_PATHS:
+        problem: ServerError | None = None
+        found_database = False
+        found: dict[str, tuple[str, bool]] = {}
+        for database in self.databases or (None,):
+            pages = all_records(
+                partial(self._page, collection, database), ignores_pages=self._ignores_pages
+            )
             try:
-                answer = self._post(path, body)
-            except _NoSuchPathError:
-                continue
-            except (JobNotFoundError, ServerError):
-                self._describe_path = path
+                for record in pages:
+                    note_database(found, record, database, is_certain=collection is not None)
+                    if record.job_id not in seen:
+                        seen.add(record.job_id)
+                        yield record
+                found_database = True
+            except ServerError as error:
+                # One of several databases may lack the collection, or the privilege.
+                problem = problem or error
+                if len(self.databases) > 1:
+                    logger.warning("cannot list jobs of database %r: %s", database, error)
+        if problem is not None and not found_database:
+            raise problem
+        self._database_of = found
+
+    def _page(self, collection: str | None, database: str | None, number: int) -> JobPage:
+        body = {
+            "collectionName": collection,
+            "dbName": database,
+            "pageSize": PAGE_SIZE,
+            "currentPage": number,
+        }
+        page = self._ask(parse_job_page, _LIST_PATH[self._api], body, database)
+        if number == 2 and page.count is None and page.page_size is None:
+            self._ignores_pages = True
+        return page
+
+    def _describe_in(self, database: str | None, job_id: str) -> GetImportProgressResponse:
+        try:
+            answer = self._describe(job_id, database)
+        except PrivilegeError as error:
+            if error.database is not None:
                 raise
-            self._describe_path = path
+            raise PrivilegeError(
+                error.server_message, code=error.code, database=database or "default"
+            ) from None
+        self._check_answer(job_id, answer)
+        self._hints.note_answer(answer)
+        return answer
+
+    def _describe(self, job_id: str, database: str | None) -> GetImportProgressResponse:
+        body = {"jobId": job_id, "dbName": database}
+        paths = _DESCRIBE_PATHS[self._api]
+        if self._describe_path is not None:
+            paths = (self._describe_path,)
+        for path in paths:
+            try:
+                if path != _DESCRIBE_PATHS["v2"][0]:
+                    self._check_listed(job_id)
+                answer = self._ask(parse_response, path, body, database)
+            except _NoSuchPathError:
+                self._hints.note_describe(answers=False)
+                continue
+            except ServerError as error:
+                if not isinstance(error, _NotListedError):
+                    self._note_path(path)
+                raise
+            self._note_path(path)
             return answer
         raise ServerError(
-            f"{self.uri} has no import API (404 for {', '.join(_DESCRIBE_PATHS)}); "
+            f"{self.uri} has no import API (404 for {', '.join(paths)}); "
             "Milvus has it since 2.4, see also --source grpc",
             code=404,
         )
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
-        try:
-            with self._session.post(
-                self.uri + path,
-                json=payload,
-                timeout=self.timeout,
-                verify=self.verify,
-                stream=True,
-                # A redirect would turn the POST into a GET, and could carry the token elsewhere.
-                allow_redirects=False,
-            ) as response:
-                content = self._read(response)
-        except requests.exceptions.SSLError as error:
-            raise UnreachableError(
-                f"{self.uri}: the TLS certificate cannot be verified ({_cause(error)}); "
-                "give your own CA with verify=PATH or --ca-file"
-            ) from None
-        # ValueError: how the libraries take a Retry-After or Location that makes no sense.
-        except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
-            raise UnreachableError(
-                f"{self.uri} does not answer ({_cause(error)}); check the URI and the network"
-            ) from None
-        self._check_http_status(response, path, content)
-        return content
+    def _note_path(self, path: str) -> None:
+        self._describe_path = path
+        if path == _DESCRIBE_PATHS["v2"][0]:
+            self._hints.note_describe(answers=True)
 
-    def _read(self, response: requests.Response) -> bytes:
-        """The body, of bounded size and in bounded time however slowly it drips."""
-        deadline = time.monotonic() + self.timeout
-        content = bytearray()
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
-            content += chunk
-            if len(content) > self.max_response_bytes:
-                raise BadResponseError(
-                    f"{self.uri} sent more than {self.max_response_bytes:,} bytes; refused. "
-                    "Raise max_response_bytes if a job really has that many files"
-                )
-            if time.monotonic() > deadline:
-                raise UnreachableError(
-                    f"{self.uri} was still sending after {self.timeout:g} s; raise the timeout"
-                )
-        return self._token.masked(bytes(content))
-
-    def _check_http_status(self, response: requests.Response, path: str, content: bytes) -> None:
-        code = response.status_code
-        if code == 200:
+    def _check_listed(self, job_id: str) -> None:
+        """Raise unless the server lists the job, or survives being asked for one it lacks."""
+        if self._api != "v2" or self._hints.survives_unknown_ids:
             return
-        if code in (401, 403):
+        with self._listing:
+            listed_at, listed = self._listed
+            if job_id not in listed or time.monotonic() - listed_at > _LIST_IS_FRESH_S:
+                pages = all_records(partial(self._page, None, None), ignores_pages=True)
+                listed = frozenset(record.job_id for record in pages)
+                self._listed = (time.monotonic(), listed)
+        if job_id not in listed:
+            raise _NotListedError(
+                f"{self.uri} does not list import job {excerpt(job_id)!r}; wrong id, or it ended "
+                "and was forgotten. It was not asked further: Milvus before 2.4.5 crashes of that"
+            )
+
+    def _check_answer(self, job_id: str, answer: GetImportProgressResponse) -> None:
+        data = answer.data
+        if data.job_id is not None and data.job_id.strip() != job_id.strip():
+            raise BadResponseError(
+                f"{self.uri} answered for import job {excerpt(data.job_id)!r} when asked for "
+                f"{excerpt(job_id)!r}; refused"
+            )
+        has_nothing = not (data.details or data.progress or data.imported_rows or data.total_rows)
+        is_stateless = data.state in (None, "", "None") and data.reason is None
+        if has_nothing and (
+            is_stateless or (data.state == "Failed" and says_forgotten(data.reason))
+        ):
+            raise JobNotFoundError(
+                f"{self.uri} does not know import job {excerpt(job_id)!r}; wrong id, or it ended "
+                "and was forgotten, or it belongs to another database, see --db",
+                server_message=data.reason or "",
+            )
+
+    def _ask(
+        self,
+        parse: Callable[[bytes], _Parsed],
+        path: str,
+        body: dict[str, Any],
+        database: str | None,
+    ) -> _Parsed:
+        """Ask until there is an answer, at most for the timeout."""
+        payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
+        headers = {"DB-Name": database.encode()} if database else {}
+        method = "GET" if self._api == "cloud-v1" else "POST"
+        deadline = time.monotonic() + self.timeout
+        attempt = 0
+        while True:
+            left = max(deadline - time.monotonic(), 0.001)
+            try:
+                answer = self._transport.exchange(method, path, payload, headers, left)
+                self._check_http_status(answer, path)
+                return parse(answer.content)
+            except CertificateError:
+                raise
+            except UnreachableError as error:
+                pause = max(_backoff(attempt), error.retry_after_s)
+                if attempt >= self._retries or time.monotonic() + pause >= deadline:
+                    raise
+            time.sleep(pause)
+            attempt += 1
+
+    def _check_http_status(self, answer: Answer, path: str) -> None:
+        status = answer.status
+        if status == 200:
+            return
+        envelope = _envelope(answer.content)
+        number, message = envelope.get("code", envelope.get("status")), envelope.get("message")
+        # Of an envelope only the message is shown: the rest is a frame.
+        said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
+        if status == 401:
             raise UnauthorizedError(
-                f"{self.uri} refused the token (HTTP {code}: {excerpt(content)}); "
-                "check MILVUS_TOKEN"
+                f"{self.uri} refused the token (HTTP {status}: {said}); check MILVUS_TOKEN"
             )
-        if 300 <= code < 400:
-            location = self._token.masked(response.headers.get("Location", "nowhere").encode())
-            target = excerpt(without_secrets(location.decode()))
+        if 300 <= status < 400:
             raise ServerError(
-                f"{self.uri} redirects to {target}; redirects are not followed, "
+                f"{self.uri} redirects to {excerpt(answer.location)}; redirects are not followed, "
                 "give that address as the URI if you trust it",
-                code=code,
+                code=status,
             )
-        if code == 429 or code >= 500:
+        if status in (408, 429) or status >= 500:
             raise UnreachableError(
-                f"{self.uri} answered HTTP {code} to the last try: {excerpt(content)}"
+                f"{self.uri} answered HTTP {status} to the last try: {said}",
+                retry_after_s=answer.retry_after_s,
             )
-        # Some servers wrap their own errors in a 4xx with the usual envelope.
-        try:
-            decode_object(content)
-        except BadResponseError:
-            envelope = False
-        else:
-            envelope = True
-            parse_response(content)
-        if code == 404 and not envelope:
-            raise _NoSuchPathError(f"{self.uri} has no {path}", code=code)
+        if isinstance(number, int):
+            # Some servers wrap their own errors in a 4xx with the usual envelope.
+            check_status(number or status, str(message or ""))
+        if status == 403:
+            raise PrivilegeError(said, code=status)
+        if status == 404 and number is None:
+            raise _NoSuchPathError(f"{self.uri} has no {path}", code=status)
         raise ServerError(
-            f"{self.uri} answered HTTP {code}: {excerpt(content)}",
-            code=code,
-            server_message=excerpt(content),
+            f"{self.uri} answered HTTP {status}: {said}", code=status, server_message=said
         )
+
+    def _warnings(self, scheme: str, hostname: str, token: str) -> Iterator[str]:
+        if self._transport.secrets.is_too_short:
+            yield (
+                "the token, or the password in it, is so short that it may be a word of the data; "
+                "it is not masked where the server repeats it: use a longer one"
+            )
+        if token and scheme == "http" and not is_private(hostname):
+            yield f"the token goes to {self.uri} in clear; use https"
+
+
+class _NotListedError(JobNotFoundError):
+    """The job was not asked for, so that an old server does not crash of it."""
 
 
 class _NoSuchPathError(ServerError):
     """404 from the router, not from the API."""
 
 
-class _BearerToken(AuthBase):
-    """Sets the Authorization header.
+def _envelope(content: bytes) -> dict[str, Any]:
+    """The envelope of an answer; an empty one if the content is none."""
+    try:
+        return decode_object(content)
+    except BadResponseError:
+        return {}
 
-    As an ``auth`` object, and present even when empty, it keeps requests from taking other
-    credentials out of ``~/.netrc``.
-    """
 
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def masked(self, content: bytes) -> bytes:
-        """What a server sent, without the token if it repeats it: content is logged and stored.
-
-        A short token may be a word of the data, so it is left.
-        """
-        if len(self._token) < _SHORTEST_MASKED:
-            return content
-        return content.replace(self._token.encode(), b"***")
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            # Header text is taken for Latin-1, and Milvus reads UTF-8.
-            request.headers["Authorization"] = f"Bearer {self._token}".encode().decode("latin-1")
-        return request
+def _backoff(attempt: int) -> float:
+    """The pause after a failed attempt, counted from 0, in seconds."""
+    pause = min(_FIRST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
+    return pause + random.uniform(0, 0.5)  # noqa: S311
 
 
 def _is_text(text: str) -> bool:
@@ -300,6 +410,12 @@ def _is_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _databases(db_name: str | Sequence[str] | None) -> tuple[str, ...]:
+    names = [db_name] if isinstance(db_name, str) else db_name
+    names = names or [from_environment("db_name") or ""]
+    return tuple(dict.fromkeys(filter(None, (_header("database", name) for name in names))))
 
 
 def _header(what: str, value: str) -> str:
@@ -314,37 +430,3 @@ def _header(what: str, value: str) -> str:
             "check where it comes from"
         )
     return value
-
-
-def _session(retries: int) -> requests.Session:
-    retry = Retry(
-        total=retries,
-        backoff_factor=0.5,
-        backoff_max=20,
-        backoff_jitter=0.5,
-        retry_after_max=60,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-        raise_on_status=False,
-        redirect=0,
-        raise_on_redirect=False,
-    )
-    adapter = HTTPAdapter(max_retries=retry, pool_maxsize=32)
-    session = requests.Session()
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    session.headers["Accept"] = "application/json"
-    return session
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason of a nested connection error, in a few words."""
-    while True:
-        inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
-        if not isinstance(inner, BaseException) or inner is error:
-            break
-        error = inner
-    words = excerpt(str(error)) or type(error).__name__
-    if isinstance(error, TimeoutError):
-        return "timed out"
-    return words

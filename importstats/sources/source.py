@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -33,23 +34,39 @@ class ProgressSource(Protocol):
 class Client(Closing):
     """What the clients of all protocols share.
 
-    Attributes
+    Parameters
     ----------
     uri : str
         The server, without secrets.
-    db_name : str or None
-        The database, if one was named.
     timeout : float
-        Seconds to wait for an answer.
+        Seconds for a request.
+    databases : tuple of str
+        The databases that were named; none stands for the server's default.
+
+    Raises
+    ------
+    ValueError
+        The timeout is not a positive number.
     """
 
-    uri: str
-    db_name: str | None
-    timeout: float
+    def __init__(self, uri: str, timeout: float, databases: tuple[str, ...]) -> None:
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"the timeout has to be a positive number of seconds: {timeout=}")
+        self.uri = uri
+        self.timeout = timeout
+        self.databases = databases
+        # Of the latest list: what the server forgot is forgotten here, so memory stays bounded.
+        self._database_of: dict[str, tuple[str, bool]] = {}
 
     def __repr__(self) -> str:
-        database = f", db_name={self.db_name!r}" if self.db_name else ""
+        named = self.databases[0] if len(self.databases) == 1 else list(self.databases)
+        database = f", db_name={named!r}" if self.databases else ""
         return f"{type(self).__name__}({self.uri!r}{database})"
+
+    @property
+    def server_version(self) -> str | None:
+        """The server's release as far as it is known, see :mod:`importstats.releases`."""
+        return None
 
     @abstractmethod
     def describe(self, job_id: str) -> GetImportProgressResponse:
@@ -60,15 +77,42 @@ class Client(Closing):
         """The jobs the server knows, of one collection or of all."""
 
     def snapshot(self, job_id: str) -> Snapshot:
-        """The same as :meth:`describe`, with the time of its arrival and how long it took."""
+        """The same as :meth:`describe`, with the time of its arrival and how long it took.
+
+        ``db_name`` is set if it is known: the servers do not say the database of a job, but a list
+        of one collection holds jobs of the database that was asked.
+        """
         started = time.monotonic()
         answer = self.describe(job_id)
         latency = time.monotonic() - started
+        database, is_certain = self._database_of.get(job_id, (None, False))
         return Snapshot(
             observed_at=datetime.now(UTC),
             job_id=job_id,
             source_uri=self.uri,
             response=answer,
             request_latency_s=latency,
-            db_name=self.db_name,
+            db_name=database if is_certain else None,
+            server_version=self.server_version,
         )
+
+    def _databases_to_ask(self, job_id: str) -> tuple[str | None, ...]:
+        """The database in which the job was listed; else all that were named."""
+        listed_in, _ = self._database_of.get(job_id, (None, False))
+        return (listed_in,) if listed_in is not None else self.databases or (None,)
+
+
+def note_database(
+    found: dict[str, tuple[str, bool]],
+    record: ImportJobRecord,
+    database: str | None,
+    *,
+    is_certain: bool,
+) -> None:
+    """Note in which database a job was listed, in `found` and, if that is certain, in the record.
+
+    A list of all collections may hold jobs of other databases; one of a collection may not.
+    """
+    if database is not None and record.job_id not in found:
+        found[record.job_id] = (database, is_certain)
+        record.db_name = database if is_certain else None

@@ -352,10 +352,13 @@ def test_every_task_is_listed_as_a_job(milvus: FakeMilvus, client: GrpcImportCli
 
 
 def test_the_database_is_named_and_shown(milvus: FakeMilvus) -> None:
-    milvus.tasks = {7: make_task()}
+    task = make_task()
+    milvus.tasks = {task.id: task}
     with GrpcImportClient(milvus.uri, token=SECRET, db_name="sales") as client:
-        list(client.list_jobs("c1"))
-        assert client.snapshot("7").db_name == "sales"
+        assert client.snapshot(str(task.id)).db_name is None
+        [record] = client.list_jobs("c1")
+        assert record.db_name == "sales"
+        assert client.snapshot(record.job_id).db_name == "sales"
         assert repr(client) == f"GrpcImportClient('{milvus.uri}', db_name='sales')"
     assert milvus.list_requests[0].db_name == "sales"
 

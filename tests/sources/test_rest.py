@@ -65,7 +65,7 @@ def test_the_path_is_found_once_and_remembered(serve):
         for _ in range(3):
             client.describe(server.job_ids[0])
     asked = [request.path.rsplit("/", 1)[1] for request in server.received]
-    assert asked == ["describe", "get_progress", "get_progress", "get_progress"]
+    assert asked == ["describe", "list", "get_progress", "get_progress", "get_progress"]
 
 
 def test_cloud_ids_and_database_are_sent(serve):
@@ -116,10 +116,9 @@ def test_a_list_can_be_of_one_collection(serve, job):
 
 def test_a_snapshot_knows_when_and_whence_it_came(serve):
     server = serve()
-    with client_of(server, db_name="default") as client:
+    with client_of(server) as client:
         snapshot = client.snapshot(server.job_ids[0])
     assert snapshot.source_uri == server.uri
-    assert snapshot.db_name == "default"
     assert 0 < snapshot.request_latency_s < 5
     server.stop()  # It notes an answer once it is sent whole, which may be after its arrival.
     assert (snapshot.observed_at - server.sent[-1].sent_at).total_seconds() < 5

@@ -1,0 +1,225 @@
+"""One exchange with a server over HTTP: bounded in time and size, and masked before it is read."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final
+
+import requests
+from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
+from urllib3.util import Timeout
+
+from importstats.errors import BadResponseError, ImportStatsError, UnreachableError
+from importstats.sources.deadline import DeadlineAdapter
+from importstats.sources.secrets import Secrets
+from importstats.text import excerpt, without_secrets
+
+_CHUNK_BYTES: Final = 1 << 16
+_CONNECTIONS: Final = 128
+_LONGEST_RETRY_AFTER_S: Final = 3600.0
+
+
+class CertificateError(UnreachableError):
+    """The server's TLS certificate cannot be verified; another try would end the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered, without the secrets that it may have repeated.
+
+    Attributes
+    ----------
+    status : int
+        HTTP status.
+    content : bytes
+        The body, unpacked.
+    location : str
+        Where a redirect leads, without user, password and query.
+    retry_after_s : float
+        How long the server asked to be left alone; 0 if it did not.
+    """
+
+    status: int
+    content: bytes
+    location: str
+    retry_after_s: float
+
+
+class Transport:
+    """Sends requests to one server over one pooled session. Thread-safe.
+
+    Parameters
+    ----------
+    uri : str
+        The server, without secrets.
+    token : str
+        Sent as a Bearer token; empty for none.
+    verify : bool or str
+        Verify the server's TLS certificate, or the path of a CA bundle to verify it with.
+    max_response_bytes : int
+        A longer answer is refused.
+    """
+
+    def __init__(
+        self, uri: str, token: str, *, verify: bool | str, max_response_bytes: int
+    ) -> None:
+        self.secrets = Secrets(token)
+        self._uri = uri
+        self._verify = verify
+        self._max_bytes = max_response_bytes
+        self._session = requests.Session()
+        adapter = DeadlineAdapter(_CONNECTIONS)
+        self._session.mount("http://", adapter)
+        self._session.mount("https://", adapter)
+        self._session.headers["Accept"] = "application/json"
+        self._session.auth = _BearerToken(token)
+        # A server has no use for them, and could have us carry megabytes about.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any],
+        headers: Mapping[str, str | bytes],
+        timeout_s: float,
+    ) -> Answer:
+        """Send one request, once. The payload is the body as JSON, of a GET the query.
+
+        Raises
+        ------
+        UnreachableError
+            No whole answer came in time.
+        BadResponseError
+            The answer is too long.
+        """
+        outcome = self._attempt(method, path, payload, headers, timeout_s)
+        if isinstance(outcome, ImportStatsError):
+            # Not raised where it was caught: what caused it may repeat the token.
+            raise outcome
+        return outcome
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        payload: Mapping[str, Any],
+        headers: Mapping[str, str | bytes],
+        timeout_s: float,
+    ) -> Answer | ImportStatsError:
+        deadline = time.monotonic() + timeout_s
+        options: dict[str, Any] = {
+            "params" if method == "GET" else "json": dict(payload),
+            "headers": headers,
+            "timeout": Timeout(total=timeout_s),
+            "verify": self._verify,
+            "stream": True,
+            # A redirect would turn a POST into a GET, and could carry the token elsewhere.
+            "allow_redirects": False,
+        }
+        try:
+            with self._session.request(method, self._uri + path, **options) as response:
+                content = self.secrets.masked_body(self._read(response, deadline, timeout_s))
+                location = without_secrets(
+                    self.secrets.masked(response.headers.get("Location", "nowhere"))
+                )
+                retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+                return Answer(response.status_code, content, location, retry_after_s)
+        except ImportStatsError as error:
+            return error
+        except requests.exceptions.SSLError as error:
+            return CertificateError(
+                f"{self._uri}: the TLS certificate cannot be verified ({self._cause(error)}); "
+                "give your own CA with verify=PATH or --ca-file"
+            )
+        # ValueError: how the libraries take a status or a Location that makes no sense.
+        except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
+            return UnreachableError(
+                f"{self._uri} does not answer ({self._cause(error)}); check the URI and the network"
+            )
+
+    def _read(self, response: requests.Response, deadline: float, timeout_s: float) -> bytes:
+        content = bytearray()
+        while time.monotonic() < deadline:
+            try:
+                chunk = response.raw.read1(_CHUNK_BYTES, decode_content=True)
+            except ReadTimeoutError:
+                break
+            if not chunk:
+                return bytes(content)
+            content += chunk
+            if len(content) > self._max_bytes:
+                raise BadResponseError(
+                    f"{self._uri} sent more than {self._max_bytes:,} bytes; refused. "
+                    "Raise max_response_bytes if a job really has that many files"
+                )
+        raise UnreachableError(
+            f"{self._uri} was still sending after {timeout_s:.3g} s; raise the timeout"
+        )
+
+    def _cause(self, error: BaseException) -> str:
+        """The innermost reason of a nested connection error, in a few words.
+
+        What the libraries say of HTTP that makes no sense is left out: they repeat pieces of it,
+        and a piece of the token would not be known for one.
+        """
+        seen = [error]
+        while (inner := _inner(seen[-1])) is not None and inner not in seen:
+            seen.append(inner)
+        if any(isinstance(each, TimeoutError) for each in seen):
+            return "timed out"
+        for each in reversed(seen):
+            if isinstance(each, _SAY_NO_MORE_THAN_NUMBERS):
+                return str(each)
+            if isinstance(each, ssl.SSLError) or type(each) is OSError:
+                return excerpt(self.secrets.masked(str(each)))
+            if isinstance(each, OSError) and each.strerror:
+                return f"[Errno {each.errno}] {each.strerror}"
+        return f"its answer is no HTTP: {type(seen[-1]).__name__}"
+
+
+_SAY_NO_MORE_THAN_NUMBERS: Final = (
+    http.client.RemoteDisconnected,
+    http.client.IncompleteRead,
+    IncompleteRead,
+)
+
+
+class _BearerToken(AuthBase):
+    """Sets the Authorization header.
+
+    As an ``auth`` object, and present even when empty, it keeps requests from taking other
+    credentials out of ``~/.netrc``.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            # Header text is taken for Latin-1, and Milvus reads UTF-8.
+            request.headers["Authorization"] = f"Bearer {self._token}".encode().decode("latin-1")
+        return request
+
+
+def _seconds(printed: str) -> float:
+    """``Retry-After`` in seconds; 0 if there is none, or a date, which no server here sends."""
+    if re.fullmatch(r"[0-9]{1,9}", printed.strip()) is None:
+        return 0.0
+    return min(float(printed), _LONGEST_RETRY_AFTER_S)
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
+    return inner if isinstance(inner, BaseException) else None
