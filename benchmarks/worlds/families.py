@@ -168,7 +168,7 @@ FAMILIES: Final[dict[str, Family]] = {
         (0.5, 4),
         (0.05, 0.2),
         (3, 10),
-        (60, 300),
+        (40, 150),
         (4, 16),
         index_noise=(0.1, 0.25),
         queue_share=0.1,
@@ -248,7 +248,7 @@ FAMILIES: Final[dict[str, Family]] = {
         node_spread=(0.05, 0.2),
         change_share=0.1,
     ),
-    # An index of no account, built on graphics cards.
+    # A quick index, built on graphics cards.
     "graphics": Family(
         ("3.0.1",),
         (2, 8),
@@ -264,7 +264,7 @@ FAMILIES: Final[dict[str, Family]] = {
         (0.3, 2),
         (0.02, 0.12),
         (1, 5),
-        (1, 6),
+        (4, 15),
         (2, 8),
         day_dip=(0.0, 0.1),
         neighbours=(0.0, 0.1),
@@ -336,7 +336,7 @@ FAMILIES: Final[dict[str, Family]] = {
         (0.5, 5),
         (0.15, 0.45),
         (2, 8),
-        (10, 150),
+        (15, 100),
         (2, 16),
         neighbours=(0.2, 0.6),
         back_share=0.01,
