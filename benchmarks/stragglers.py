@@ -1,235 +1,192 @@
-"""Precision and recall of the straggler methods on simulated jobs.
+"""Precision and recall of the straggler rules: ``python benchmarks/stragglers.py``.
 
-A method sees what was observed until a random time of the phase Importing, and names tasks (those
-of the files it flags). It is scored on the tasks that have begun and not ended by then, and, at the
-end of the phase, on all tasks (Spark and LATE speak only of running ones, so not there).
+On the jobs of :mod:`worlds` each rule sees what was observed until 10, 25, 50 and 75 % of the phase
+Importing and names tasks (those of the files it flags). It is scored on the tasks that had been
+handed to a node and had not ended by then. The truth is the world's: a task is a straggler if it
+delays the end of Importing by a tenth of its length, or was at work for over twice as long as tasks
+of its size in its job; a wait behind a node's batch is no work.
 
-The truth is the simulator's. A task is a straggler if
-
-* it had retried or hung (``truth`` of the same world stopped at that time says so),
-* its bytes are at least 3 times those of the median task (cause ``big``), or
-* it takes at least twice as long as a task of its size usually does in this job: seconds on its
-  slot, load and size taken out, over their median. That includes the slow nodes and files the
-  simulator was told of, and those its noise made slow, which are no less slow.
-
-It is none if none of this holds and it takes less than 1.5 times as long. Not scored is what nobody
-can know or what lies between: a slowness between 1.5 and 2, or one that the simulator was told of
-but its noise made up for; big and slow tasks that have run for less than 3 polls, or slow ones that
-still run for less than a quarter of the job's usual time for their size; and what began to hang or
-retry in the last 3 polls or quarter of the usual time.
+A fifth or so of the stragglers cannot be seen by then, whatever is watched: the recall among those
+that had been at work for as long as their peers take is given beside. What each rule has found
+after 10, 25, 50 and 75 % of a straggler's life stands in a table of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from measures import FRESH, JOB, Limit, bootstrap, markdown, verdicts
+from worlds import FAMILIES, fleet
 
-from importstats.analysis.lateness import stragglers
+from importstats import stragglers, until
 from importstats.analysis.speculation import late_stragglers, spark_speculation
-from importstats.simulator import (
-    FAMILIES,
-    ClusterSpec,
-    JobSpec,
-    Simulation,
-    make_shape,
-    simulate_job,
-    with_stragglers,
-)
-from importstats.simulator.cluster import DEFAULT_START
-from importstats.simulator.load import SteppedLoad
-from importstats.store.frames import details_frame
 
-SHAPES = (
-    "steady",
-    "steady+stragglers",
-    "few_big_files",
-    "many_small_files",
-    "retry_storm",
-    "slow_nodes",
-    "varying_load",
-    "varying_load+stragglers",
-    "wrong_totals+stragglers",
-    "node_restart",
-    "stuck_file",
-    "stragglers",
-    "queued",
-)
-METHODS = {"ours": stragglers, "spark": spark_speculation, "late": late_stragglers}
-START = pd.Timestamp(DEFAULT_START)
-TIMES_PER_JOB = 4
-SLOW, NOT_SLOW = 2.0, 1.5
-LEAST_POLLS, LEAST_SHARE = 3, 0.25
+OUTPUT = Path(__file__).parent / "results"
+METHODS = {"stragglers": stragglers, "spark": spark_speculation, "late": late_stragglers}
+SHARES = (0.10, 0.25, 0.50, 0.75)
+LIVES = (0.10, 0.25, 0.50, 0.75)
+#: At most so many stragglers of a job are followed through their lives.
+FOLLOWED = 4
+COLUMNS = [*JOB, "method", "task", "truth", "visible", "flagged", "share", "life"]
 
 
-def world(shape: str, family: str, seed: int) -> tuple[ClusterSpec, JobSpec]:
-    name, _, injected = shape.partition("+")
-    cluster, job = make_shape(name, seed=seed, family=family)
-    if injected:
-        share = max(1, len(job.files) // 40)
-        job = with_stragglers(job, ["big", "slow", "retried", "stuck"], count=share, seed=seed)
-    return cluster, job
+def measured(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
+    """One row per rule, time and task at work: what it is and whether it was flagged."""
+    made = fleet(seed, [family], jobs, signal=signal)
+    spans = made.phases[made.phases["phase"].isin(["Importing", "Resharding"])]
+    spans = spans.drop_duplicates(JOB).dropna(subset=["start", "end"])
+    parts = []
+    for span in spans.itertuples():
+        _, details = made.job(span.source_uri, span.job_id)
+        mine = made.files["source_uri"].eq(span.source_uri) & made.files["job_id"].eq(span.job_id)
+        tasks = made.files[mine].groupby("task").first()
+        if len(tasks) < 2:
+            continue
+        length = span.end - span.start
+        for share in SHARES:
+            at = span.start + share * length
+            seen = looked_at(details, made.files[mine], tasks, at)
+            parts.append(seen.assign(share=share, life=np.nan))
+        late = tasks[tasks["is_straggler"] & tasks["ended_at"].notna()]
+        for number, task in late.head(FOLLOWED).iterrows():
+            for life in LIVES:
+                at = task["began_at"] + life * (task["ended_at"] - task["began_at"])
+                seen = looked_at(details, made.files[mine], tasks, at)
+                parts.append(seen[seen["task"].eq(number)].assign(life=life))
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=COLUMNS)
+    return found.assign(family=family)
 
 
-@dataclass
-class Watched:
-    """A simulated job, and how slow each of its tasks really is."""
-
-    spec: tuple[ClusterSpec, JobSpec]
-    seed: int
-    poll_s: float
-
-    def __post_init__(self) -> None:
-        self.whole = self.until(None)
-        importing = self.whole.truth.phases.set_index("phase").loc["Importing"]
-        self.begin_s = self.seconds(importing["start"])
-        end = self.seconds(importing["end"])
-        last = self.seconds(pd.Timestamp(self.whole.polls[-1].observed_at))
-        self.end_s = last if np.isnan(end) else end
-        self.tasks = per_task(self.whole)
-        cluster, job = self.spec
-        load = SteppedLoad(cluster.load)
-        self.usual_s = self.tasks["bytes"] / job.import_bytes_per_s + job.task_overhead_s
-        work = [
-            load.work(stop) - load.work(start) if not np.isnan(stop) else np.nan
-            for start, stop in zip(self.started_s(self.whole), self.finished_s(), strict=True)
-        ]
-        slowness = pd.Series(work, self.tasks.index) / self.usual_s
-        clean = self.tasks["retries"].eq(0) & self.tasks["straggler"].ne("stuck")
-        self.median = slowness[clean].median()
-        self.slowness = (slowness / self.median).where(clean)
-        self.usual_s = self.usual_s * self.median
-
-    def until(self, at_s: float | None) -> Simulation:
-        return simulate_job(self.spec, seed=self.seed, poll_every_s=self.poll_s, until=at_s)
-
-    def seconds(self, time: pd.Timestamp) -> float:
-        return (time - START).total_seconds()
-
-    def started_s(self, simulation: Simulation) -> list[float]:
-        return [self.seconds(time) for time in per_task(simulation)["started_at"]]
-
-    def finished_s(self) -> list[float]:
-        return [self.seconds(time) for time in self.tasks["finished_at"]]
-
-    def labels(self, at_s: float | None) -> pd.DataFrame:
-        """Per task that is scored: the cause, or "" for none."""
-        now = per_task(self.whole if at_s is None else self.until(at_s))
-        time_s = self.end_s if at_s is None else at_s
-        lag_s = np.maximum(LEAST_POLLS * self.poll_s, LEAST_SHARE * self.usual_s)
-        before = now if at_s is None else per_task(self.until(max(0.0, time_s - lag_s.median())))
-        begun = now["started_at"].notna()
-        scored = begun if at_s is None else begun & now["state"].ne("Completed")
-        if at_s is None:
-            scored &= self.tasks["state"].eq("Completed")
-        happened = now["straggler"].isin(["stuck", "retried"])
-        knowable = before["straggler"].isin(["stuck", "retried"])
-        stop_s = np.fmin(time_s, self.finished_s())
-        ran_s = stop_s - pd.Series(self.started_s(self.whole), self.tasks.index)
-        slow = self.slowness >= SLOW
-        seen = ran_s >= (lag_s if at_s is not None else LEAST_POLLS * self.poll_s)
-        big = now["bytes"] >= 3 * now["bytes"].median()
-        told_slow = self.tasks["straggler"].eq("slow")
-        unsure = (happened & ~knowable) | (big & ~happened & (ran_s < LEAST_POLLS * self.poll_s))
-        unsure |= (
-            ~happened
-            & ~big
-            & (
-                (slow & ~seen)
-                | self.slowness.between(NOT_SLOW, SLOW, inclusive="left")
-                | (told_slow & ~slow)
-                | self.slowness.isna()
+def looked_at(
+    details: pd.DataFrame, files: pd.DataFrame, tasks: pd.DataFrame, at: pd.Timestamp
+) -> pd.DataFrame:
+    """The tasks at work at a time and what each rule says of them."""
+    ended = tasks["ended_at"].fillna(pd.Timestamp.max.tz_localize("UTC"))
+    working = tasks[(tasks["handed_at"] <= at) & (ended > at)]
+    ran = (at - working["began_at"]).dt.total_seconds().clip(lower=0).fillna(0)
+    took = (ended - working["began_at"]).dt.total_seconds()
+    seen = until(details, at)
+    parts = []
+    for name, find in METHODS.items():
+        flagged: set[int] = set()
+        if len(seen):
+            said = find(seen)
+            named = said.loc[said["is_straggler"], ["file_index"]].merge(
+                files[["file_index", "task"]], on="file_index"
             )
-        )
-        cause = now["straggler"].where(happened, big.map({True: "big", False: None}))
-        cause = cause.where(cause.notna() | ~slow, "slow").fillna("")
-        return pd.DataFrame({"cause": cause})[scored & ~unsure]
-
-
-def per_task(simulation: Simulation) -> pd.DataFrame:
-    files = simulation.truth.files
-    tasks = files.groupby("task").first()
-    return tasks.assign(bytes=files.groupby("task")["file_size_bytes"].sum())
-
-
-def evaluate(shape: str, family: str, seed: int) -> Iterator[dict[str, object]]:
-    spec = world(shape, family, seed)
-    first = simulate_job(spec, seed=seed, poll_every_s=60)
-    if "Importing" not in set(first.truth.phases["phase"]):
-        return
-    importing = first.truth.phases.set_index("phase").loc["Importing"]
-    length_s = (importing["end"] - importing["start"]).total_seconds()
-    watched = Watched(spec, seed, poll_s=10.0 if np.isnan(length_s) else max(5.0, length_s / 400))
-    rng = np.random.default_rng([seed, 77])
-    span = watched.end_s - watched.begin_s
-    times = [watched.begin_s + span * share for share in rng.uniform(0.1, 1.0, TIMES_PER_JOB)]
-    details = details_frame(watched.whole.tables()[1])
-    files = watched.whole.truth.files
-    for at_s in [*times, None]:
-        labels = watched.labels(at_s)
-        at = None if at_s is None else START + pd.Timedelta(at_s, "s")
-        for method, find in METHODS.items():
-            if at_s is None and method != "ours":
-                continue
-            found = find(details, at)
-            flagged = set(
-                found.merge(
-                    files[["file_index", "task"]], on="file_index", suffixes=("_found", "")
-                ).loc[lambda frame: frame["is_straggler"], "task"]
-            )
-            for task, cause in labels["cause"].items():
-                yield {
-                    "shape": shape,
-                    "family": family,
-                    "seed": seed,
-                    "method": method,
-                    "when": "end" if at_s is None else "running",
-                    "task": task,
-                    "cause": cause,
-                    "flagged": task in flagged,
-                    "at_s": at_s,
+            flagged = set(named["task"])
+        parts.append(
+            pd.DataFrame(
+                {
+                    "source_uri": files["source_uri"].iloc[0],
+                    "job_id": files["job_id"].iloc[0],
+                    "method": name,
+                    "task": working.index,
+                    "truth": working["is_straggler"].to_numpy(),
+                    # It has been at work for longer than its peers take, or went back.
+                    "visible": (
+                        (ran > (took / working["peer_ratio"])[ran.index]) | (working["goes"] > 1)
+                    ).to_numpy(),
+                    "flagged": working.index.isin(list(flagged)),
                 }
-
-
-def report(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    truth = rows["cause"].ne("")
-    counted = (
-        rows.assign(
-            tp=truth & rows["flagged"],
-            fp=~truth & rows["flagged"],
-            fn=truth & ~rows["flagged"],
-            tn=~truth & ~rows["flagged"],
+            )
         )
-        .groupby(by, observed=True)[["tp", "fp", "fn", "tn"]]
-        .sum()
+    return pd.concat(parts, ignore_index=True)
+
+
+def rates(rows: pd.DataFrame) -> pd.Series:
+    """Counts, precision, recall, and recall of those that could be seen."""
+    right = rows["truth"] & rows["flagged"]
+    seen = rows["truth"] & rows["visible"]
+    flagged, true = int(rows["flagged"].sum()), int(rows["truth"].sum())
+    return pd.Series(
+        {
+            "tasks": len(rows),
+            "stragglers": true,
+            "flagged": flagged,
+            "right": int(right.sum()),
+            "precision": right.sum() / flagged if flagged else float("nan"),
+            "recall": right.sum() / true if true else float("nan"),
+            "recall_of_visible": (right & seen).sum() / seen.sum() if seen.any() else float("nan"),
+        }
     )
-    return counted.assign(
-        precision=counted["tp"] / (counted["tp"] + counted["fp"]),
-        recall=counted["tp"] / (counted["tp"] + counted["fn"]),
-    ).round(3)
+
+
+def by(rows: pd.DataFrame, *columns: str) -> pd.DataFrame:
+    table = rows.groupby(list(columns), observed=True)[list(rows)].apply(rates).reset_index()
+    whole = ["tasks", "stragglers", "flagged", "right"]
+    return table.astype(dict.fromkeys(whole, "int64"))
+
+
+def limits(rows: pd.DataFrame) -> list[Limit]:
+    found = rates(rows[rows["method"].eq("stragglers") & rows["share"].eq(0.75)])
+    return [
+        Limit("precision at 75 % of Importing", found["precision"], None, 0.6),
+        Limit("recall at 75 % of Importing", found["recall"], None, 0.6),
+        Limit("recall of those that can be seen", found["recall_of_visible"], None, 0.75),
+    ]
+
+
+def report(rows: pd.DataFrame, signal: str, seed: int) -> str:
+    shares = rows[rows["share"].notna()]
+    lives = rows[rows["life"].notna()]
+    ours = shares[shares["method"].eq("stragglers")]
+    late = ours[ours["share"].eq(0.75)]
+    ranges = {
+        name: bootstrap(late, lambda part, name=name: float(rates(part)[name]))
+        for name in ("precision", "recall")
+    }
+    jobs = rows.drop_duplicates(JOB)
+    parts = [
+        f"# Stragglers in {len(jobs)} jobs of {rows['family'].nunique()} families, "
+        f"signal `{signal}`",
+        f"Seed {seed:,}. Tasks at work at 10, 25, 50 and 75 % of Importing.",
+        markdown(by(shares, "method", "share"), {"share": 2}),
+        "At 75 %, 95 % intervals over jobs: "
+        + ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in ranges.items())
+        + ".",
+        "## What must hold",
+        verdicts(limits(shares)),
+        "## By family, at 75 %",
+        markdown(by(late, "family")),
+    ]
+    if len(lives):
+        found = lives.groupby(["method", "life"])["flagged"].agg(["size", "mean"]).reset_index()
+        found.columns = ["method", "share of the straggler's life", "stragglers", "flagged by then"]
+        parts += ["## Recall by a straggler's life", markdown(found)]
+    return "\n\n".join(parts) + "\n"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=6, help="seeds per shape and family")
-    parser.add_argument("--first-seed", type=int, default=1000, help="tuned on seeds below 1000")
-    args = parser.parse_args()
-    rows = pd.DataFrame(
-        row
-        for family in FAMILIES
-        for shape in SHAPES
-        for seed in range(args.first_seed, args.first_seed + args.seeds)
-        for row in evaluate(shape, family, seed)
-    )
-    causes = rows[rows["cause"].ne("")].groupby(["when", "method", "cause"])["flagged"]
-    pd.set_option("display.width", 120, "display.max_rows", None, "display.max_columns", None)
-    print(report(rows, ["when", "method"]))
-    print(report(rows, ["when", "family", "method"]))
-    print(report(rows[rows["method"] == "ours"], ["when", "family", "shape"]))
-    print(causes.agg(["size", "mean"]).round(3))
+    parser.add_argument("--jobs", type=int, default=24, help="how many of each family")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--seed", type=int, default=FRESH)
+    parser.add_argument("--signal", choices=["files", "smooth"], default="files")
+    parser.add_argument("--smoke", action="store_true", help="a few seconds: nothing is written")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    if options.smoke:
+        options.jobs, options.families, options.seed = 3, ["standalone", "graphics"], 1
+    began = time.monotonic()
+    kind = {"seed": options.seed, "jobs": options.jobs, "signal": options.signal}
+    with ProcessPoolExecutor(options.workers) as pool:
+        parts = list(pool.map(partial(measured, **kind), options.families))
+    rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
+    text = report(rows, options.signal, options.seed)
+    if not options.smoke:
+        options.output.mkdir(parents=True, exist_ok=True)
+        name = "stragglers" if options.signal == "files" else f"stragglers_{options.signal}"
+        (options.output / f"{name}.md").write_text(text)
+    print(text)
+    print(f"{time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":
