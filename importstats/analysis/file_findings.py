@@ -20,11 +20,24 @@ from importstats.text import format_count, format_duration, format_percent
 
 # From when on files that wait while none is at work are a warning.
 _NO_SLOT_S: Final = 4 * MINUTE
+_ADVICE: Final = {
+    "big": "Split such files before the next import.",
+    "slow": "Look at the data node that imports it; nothing moves a task to another node.",
+    "unknown": "Look in the log of the data node that imports it whether it is at work.",
+    "goes back": "Look for the reason in the data nodes' logs.",
+    "stuck": "Look in the log of the data node that imports it; a restart of the node makes it go "
+    "back and start again.",
+}
 # What holds a job up must do so for so long, and for such a share of its time.
 _HOLDS_UP_S: Final = 2 * MINUTE
 _HOLDS_UP_SHARE: Final = 0.1
-# A task that takes three times as long as others of its size is hardly ever a healthy one.
-_SURELY_LATE: Final = 3.0
+# A task that takes so many times as long as others of its size is hardly ever a healthy one.
+_SURELY_LATE: Final = 2.5
+_MAYBE_LATE: Final = 1.5
+# What the job has waited for a late one alone is a warning from this share of its time on.
+_LONG_SHARE: Final = 0.15
+# So many late tasks are more than chance.
+_SLOW_TASKS: Final = 3
 
 
 def file_findings(
@@ -50,7 +63,8 @@ def file_findings(
         found += [
             _no_free_slot(job, spans, number),
             _stands_still(job, ages, number),
-            _one_file_holds_up(job, mine),
+            _one_file_holds_up(job, ages, mine, number),
+            _slow_node(job, mine),
             _throughput_collapsed(job, ages, number, collapse_factor),
             *_went_back(job, spans, number),
             _wrong_totals(job, mine),
@@ -113,16 +127,22 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
     )
 
 
-def _one_file_holds_up(job: JobHistory, files: pd.DataFrame) -> Finding | None:
+def _one_file_holds_up(
+    job: JobHistory, ages: Ages, files: pd.DataFrame, number: int
+) -> Finding | None:
+    """Tasks that are late, together with those that wait behind them, end after all others."""
     if job.phase not in FILE_PHASES:
         return None
-    late = files[files["when"].eq("now") & (files["delay_s"] > _HOLDS_UP_S)]
-    late = late[late["delay_s"] > _HOLDS_UP_SHARE * job.seconds_since(job.phase_since)]
-    if not len(late):
+    phase_s = job.seconds_since(job.phase_since)
+    delay_s, already_s = _delay_of_late_s(ages, files, number)
+    if not delay_s > max(_HOLDS_UP_S, _HOLDS_UP_SHARE * phase_s):
         return None
-    worst = rank_files(late).iloc[0]
+    late = rank_files(files[files["when"].eq("now")]).drop_duplicates("task")
+    worst = late.sort_values("times_usual", ascending=False, kind="stable").iloc[0]
     verdict, usual_s = str(worst["verdict"]), float(worst["expected_duration_s"])
     sure = verdict == "stuck" or float(worst["times_usual"]) >= _SURELY_LATE
+    sure |= already_s > max(_HOLDS_UP_S, _LONG_SHARE * phase_s)
+    sure &= not float(worst["times_usual"]) < _MAYBE_LATE
     times = f"{worst['times_usual']:.1f} times as long as others of its size"
     why = {
         "big": "has far more bytes than the others",
@@ -132,30 +152,78 @@ def _one_file_holds_up(job: JobHistory, files: pd.DataFrame) -> Finding | None:
         "stuck": f"shows no end after {format_duration(worst['elapsed_s'])}, and others of its "
         f"size take {format_duration(usual_s)}",
     }[verdict]
+    more = f" ({len(late) - 1:,} more tasks are late)" if len(late) > 1 else ""
     return Finding(
         job,
         "one_file_holds_up",
         "warning" if sure and verdict != "big" else "info",
         worst["started_at"],
-        f"{worst['file']} {why}; the import ends {format_duration(worst['delay_s'])} later "
+        f"{worst['file']} {why}{more}; the import ends {format_duration(delay_s)} later "
         + ("even if it ends now" if verdict == "stuck" else "because of it"),
-        {
-            "big": "Split such files before the next import.",
-            "slow": "Look at the data node that imports it; nothing moves a task to another node.",
-            "unknown": "Look in the log of the data node that imports it whether it is at work.",
-            "goes back": "Look for the reason in the data nodes' logs.",
-            "stuck": "Look in the log of the data node that imports it; a restart of the node has "
-            "it retried.",
-        }[verdict],
+        _ADVICE[verdict],
         {
             "file": str(worst["file"]),
             "verdict": verdict,
-            "delay_s": worst["delay_s"],
+            "delay_s": delay_s,
             "remaining_s": worst["remaining_s"],
             "times_usual": worst["times_usual"],
             "as_long_p": worst["as_long_p"],
             "stragglers": len(late),
         },
+    )
+
+
+def _delay_of_late_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[float, float]:
+    """By how much the late tasks end after all that is not late, and have done so already.
+
+    What waits behind them does so because of them, and a stuck one ends now at the earliest. NaN
+    if none is late or nobody knows.
+    """
+    spans = ages.spans
+    now_late = files["when"].eq("now")
+    if not now_late.any():
+        return math.nan, math.nan
+    behind = files["verdict"].eq("waiting behind a batch")
+    left = files["remaining_s"].where(files["verdict"].ne("stuck"), 0.0)
+    end_s = float(left[now_late].max())
+    running = files["state"].astype("str").str.lower().eq("inprogress") & ~now_late & ~behind
+    others = files.loc[running & (files["remaining_s"] > 0), "remaining_s"]
+    mine = spans.job == number
+    waiting = ages.usual_s[mine & spans.waits]
+    if len(others) or len(waiting):
+        slots = max(int(spans.slots[number]), 1)
+        by_work = (float(np.nansum(waiting)) + float(others.sum())) / slots
+        largest = float(np.nanmax(waiting)) if np.isfinite(waiting).any() else 0.0
+        longest = float(others.max()) if len(others) else 0.0
+        return end_s - max(longest, by_work + largest), 0.0
+    ended = spans.ended_by[mine & spans.done]
+    since = float(ended.max()) if len(ended) else float(ages.since[number])
+    already_s = float(spans.now[number]) - since
+    return end_s + already_s, already_s
+
+
+def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
+    """Several tasks take far longer than others of their size, which one node explains."""
+    if job.phase not in FILE_PHASES:
+        return None
+    tasks = files.drop_duplicates("task")
+    late = tasks[tasks["is_straggler"] & (tasks["times_usual"] >= _SURELY_LATE)]
+    late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
+    fine = tasks["verdict"].eq("done") & (tasks["times_usual"] < _MAYBE_LATE)
+    at_work = int(late["when"].eq("now").sum())
+    if len(late) < _SLOW_TASKS or at_work < 2 or int(fine.sum()) < len(late):
+        return None
+    times = float(late["times_usual"].median())
+    return Finding(
+        job,
+        "slow_node",
+        "warning",
+        late["started_at"].min(),
+        f"{len(late):,} tasks take some {times:.1f} times as long as others of their size, "
+        f"{at_work:,} of them at work now; a data node is probably slow",
+        "Compare the load of the data nodes and their disks; tasks stay where they are until they "
+        "end or their node restarts.",
+        {"tasks": len(late), "tasks_at_work": at_work, "times_usual": times},
     )
 
 

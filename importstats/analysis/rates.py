@@ -7,6 +7,7 @@ samples for the truth and reads off where it was a window ago.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -14,10 +15,12 @@ import pandas as pd
 
 from importstats.analysis.phase import job_codes
 from importstats.analysis.samples import Curve, FileSamples, row_share
+from importstats.analysis.spreading import running_within
 from importstats.analysis.tasks import group_files
 from importstats.arrays import (
     Bools,
     Floats,
+    Ints,
     dense,
     ends,
     floats,
@@ -31,6 +34,7 @@ from importstats.arrays import (
 By = Literal["job", "file", "task", "collection"]
 
 _US: Final = 1e6
+_ENDED: Final = ("completed", "failed")
 
 
 def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.DataFrame:
@@ -40,6 +44,10 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
       counts the rows written, also those written again, ``rows_lost`` those that vanished;
       ``rows_delta - rows_lost`` is the change of ``imported_rows``. A job's own numbers show only
       what is left when some files gain and others lose; from a details frame both are seen.
+    * *Rows appear when a whole file is written.* ``rows_per_s`` shows that as it comes, in steps.
+      What was written is spread evenly over the time since the file went to work, or since its last
+      step; the ``_spread`` and ``_window`` columns are of that. So a window in which no file ends
+      has no rate of zero. They can change in hindsight, when a file ends that was at work.
     * *A file that is first seen later than its job* has written its rows since the job's snapshot
       before; one that is there at the first snapshot has written them nobody knows when, so its
       first ``rows_delta`` is missing.
@@ -75,9 +83,16 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         ``imported_rows``, ``rows_delta``, ``rows_lost`` : Int64
             Missing at the first sample: the deltas.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            Over the interval; NaN if it has no length.
+            What appeared in the interval; NaN if it has no length.
+        ``rows_per_s_spread``, ``bytes_per_s_spread`` : float64
+            What was written in the interval: by what has appeared since, and where files are still
+            at work as if as much appeared as is written. NaN after the last step of what is not
+            finished.
         ``rows_per_s_window``, ``bytes_per_s_window`` : float64
-            Over the trailing window, or since the first sample if that is less.
+            What was written over the trailing window, or since the first sample if that is less.
+            After the last step of what is not finished: the rate up to that step for as long as
+            the step took (or the window), and from then on what appeared with it over the time
+            since, which is falling and never 0.
         ``rows_per_s_mean`` : float64
             Since the last sample at which nothing was written yet.
 
@@ -134,8 +149,12 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
     order = np.lexsort((tie, time, key))
     order = order[known[order]]
     key, time, rows, size = key[order], time[order], rows[order], size[order]
-    nowhere = np.zeros(len(order), np.int64)
-    return Curve.through(key, time, nowhere, rows, size, np.ones(len(order), np.bool_)), keys
+    nowhere, everywhere = np.zeros(len(order), np.int64), np.ones(len(order), np.bool_)
+    # Before files are imported a job has neither rows nor their number.
+    rests = (rows == 0) & ~(total[order] > 0)
+    ended = jobs["state"].astype("str").str.lower().isin(_ENDED).to_numpy(np.bool_)[order]
+    unfinished = ~ended & ~(rows >= total[order])
+    return Curve.through(key, time, nowhere, rows, size, everywhere, rests, unfinished), keys
 
 
 def _by_collection(
@@ -202,6 +221,12 @@ def _by_collection(
             spread(curve.byte_gain),
             summed(here, curve.sized, len(time)) > 0,
             summed(here, curve.shown, len(time)) > 0,
+            running_within(key, spread(_steps(curve.spread, curve.key))),
+            running_within(key, spread(_steps(curve.byte_spread, curve.key))),
+            np.zeros(len(time), np.int64),
+            (summed(key, summed(here, curve.open, len(time)), int(key.max(initial=0)) + 1) > 0)[
+                key
+            ],
         ),
         collections,
     )
@@ -216,25 +241,9 @@ def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
     interval = np.diff(curve.time, prepend=0) / _US
     interval[first] = np.nan
 
-    # One axis for all keys, each in a stretch of its own with room for a window before the next.
-    since = curve.time - np.repeat(curve.time[first], count)
-    span = since[ends(first, len(since))] + window_us + 1
-    origin = np.repeat(np.cumsum(span) - span, count)
-    axis = origin + since
-    ago = np.maximum(axis - window_us, origin)
-    left = np.searchsorted(axis, ago, side="right") - 1
-    right = np.minimum(left + 1, len(axis) - 1)
-    ahead = np.where(
-        ago > axis[left], (ago - axis[left]) / np.maximum(axis[right] - axis[left], 1), 0.0
-    )
-    elapsed = (axis - ago) / _US
-
     sized = np.repeat(np.logical_or.reduceat(curve.sized, first), count) if len(first) else opens
-
-    def windowed(gain: Floats) -> Floats:
-        total = np.cumsum(gain)
-        return _per_second(total - total[left] - ahead * gain[right], elapsed)
-
+    course = _Course.of(curve, window_us)
+    silent = curve.open & (curve.time > course.last_step)
     written = np.cumsum(curve.gain)
     written -= np.repeat(written[first] - curve.gain[first], count)
     idle = np.add.reduceat(written == 0, first, dtype=np.int64) if len(first) else first
@@ -249,10 +258,71 @@ def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
         rows_lost=_counts(curve.loss[shown], opens[shown]),
         rows_per_s=_per_second(curve.gain, interval)[shown],
         bytes_per_s=np.where(sized, _per_second(curve.byte_gain, interval), np.nan)[shown],
-        rows_per_s_window=windowed(curve.gain)[shown],
-        bytes_per_s_window=np.where(sized, windowed(curve.byte_gain), np.nan)[shown],
+        rows_per_s_spread=np.where(
+            silent, np.nan, _per_second(_steps(curve.spread, curve.key), interval)
+        )[shown],
+        bytes_per_s_spread=np.where(
+            silent | ~sized, np.nan, _per_second(_steps(curve.byte_spread, curve.key), interval)
+        )[shown],
+        rows_per_s_window=course.windowed(curve.spread)[shown],
+        bytes_per_s_window=np.where(sized, course.windowed(curve.byte_spread), np.nan)[shown],
         rows_per_s_mean=_per_second(written, (curve.time - started) / _US)[shown],
     )
+
+
+@dataclass(frozen=True)
+class _Course:
+    """Where the window of each point of a curve begins and ends.
+
+    Of what is still being written nothing is known after the last step. So there the window ends
+    with that step, as long as the step before it is longer ago than the last one; from then on it
+    reaches from the step before to the point, and the rate falls while nothing appears.
+    """
+
+    axis: Floats
+    begin: Floats
+    end: Floats
+    lasts_s: Floats
+    last_step: Ints
+
+    @classmethod
+    def of(cls, curve: Curve, window_us: int) -> _Course:
+        first = starts(curve.key)
+        count = np.diff(np.append(first, len(curve.key)))
+        # One axis for all keys, each in a stretch of its own, a window away from the next.
+        since = curve.time - np.repeat(curve.time[first], count)
+        span = since[ends(first, len(since))] + window_us + 1
+        origin = np.repeat(np.cumsum(span) - span, count).astype(np.float64)
+        axis = origin + since
+        # The last step of each key, and the one before: where there is none, its first point.
+        place = np.where(curve.gain > 0, np.arange(len(axis)), -1)
+        last = np.maximum(np.maximum.reduceat(place, first), first) if len(first) else first
+        place[last] = -1
+        before = np.maximum(np.maximum.reduceat(place, first), first) if len(first) else first
+        latest, before = np.repeat(last, count), np.repeat(before, count)
+        step, gap = axis[latest], axis[latest] - axis[before]
+        silent = curve.open & (axis > step)
+        patience = np.maximum(gap, float(window_us))
+        waits = silent & (axis - step <= patience)
+        end = np.where(waits, step, axis)
+        begin = np.where(silent & ~waits, step - patience, end - window_us)
+        begin = np.maximum(begin, origin)
+        lasts = np.where(silent & ~waits, axis - step, end - begin)
+        return cls(axis, begin, end, lasts / _US, curve.time[latest])
+
+    def windowed(self, total: Floats) -> Floats:
+        """The rate over each window of something that has grown to `total`."""
+        if not len(self.axis):
+            return np.zeros(0)
+        grown = np.interp(self.end, self.axis, total) - np.interp(self.begin, self.axis, total)
+        return _per_second(grown, self.lasts_s)
+
+
+def _steps(total: Floats, key: Ints) -> Floats:
+    """What a running sum has grown by at each point, 0 at the first of a key."""
+    grown = np.diff(total, prepend=0.0)
+    grown[starts(key)] = 0.0
+    return np.maximum(grown, 0.0)
 
 
 def _per_second(amount: Floats, seconds: Floats) -> Floats:

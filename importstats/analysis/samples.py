@@ -11,12 +11,19 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.phase import job_codes
+from importstats.analysis.spreading import (
+    spread_along,
+    spread_over_cells,
+    steps_before,
+    with_open_end,
+)
 from importstats.arrays import (
     Bools,
     Floats,
     Ints,
     carried,
     compact,
+    count_before,
     dense,
     ends,
     floats,
@@ -60,6 +67,13 @@ class Curve:
         Whether the bytes are known.
     shown : ndarray of bool
         Whether the point is a sample, or only where the first sample starts from.
+    spread, byte_spread : ndarray of float64
+        Rows and bytes written since the first point of the key, what appears at once spread over
+        the time in which it was written, see :mod:`importstats.analysis.spreading`.
+    since : ndarray of int64
+        The slot after which the rows gained here were written.
+    open : ndarray of bool
+        Whether more rows may come after the last point of the key.
     """
 
     key: Ints
@@ -71,26 +85,50 @@ class Curve:
     byte_gain: Floats
     sized: Bools
     shown: Bools
+    spread: Floats
+    byte_spread: Floats
+    since: Ints
+    open: Bools
 
     @classmethod
     def through(
-        cls, key: Ints, time: Ints, slot: Ints, rows: Floats, size: Floats, shown: Bools
+        cls,
+        key: Ints,
+        time: Ints,
+        slot: Ints,
+        rows: Floats,
+        size: Floats,
+        shown: Bools,
+        rests: Bools,
+        unfinished: Bools,
     ) -> Curve:
-        """The curve through known rows and, where they are known, bytes."""
+        """The curve through known rows and, where they are known, bytes.
+
+        `rests` are the points at which nothing was being written, `unfinished` those after which
+        more rows may come.
+        """
         sized = ~np.isnan(size)
         change = np.diff(rows, prepend=0.0)
         byte_change = np.diff(size if sized.all() else carried(size, key), prepend=0.0)
         change[starts(key)] = byte_change[starts(key)] = 0.0
+        gain = np.maximum(change, 0.0)
+        byte_gain = np.maximum(np.nan_to_num(byte_change, copy=False, nan=0.0), 0.0)
+        last = ends(starts(key), len(key))
+        before = steps_before(key, gain, rests)
         return cls(
             key,
             time,
             slot,
             rows,
-            gain=np.maximum(change, 0.0),
+            gain=gain,
             loss=np.maximum(-change, 0.0),
-            byte_gain=np.maximum(np.nan_to_num(byte_change, copy=False, nan=0.0), 0.0),
+            byte_gain=byte_gain,
             sized=sized,
             shown=shown,
+            spread=spread_along(key, time, gain, rests),
+            byte_spread=spread_along(key, time, byte_gain, rests),
+            since=np.where(before >= 0, slot[before], slot),
+            open=np.repeat(unfinished[last], np.diff(np.append(starts(key), len(key)))),
         )
 
     def summed(self, group: Ints, count: int, slot_time: Ints) -> Curve:
@@ -125,9 +163,21 @@ class Curve:
         total = running_total(added(change))
         before = np.append(0.0, total)[offset]
         key = np.repeat(np.arange(count), width)
+        time = slot_time[np.arange(cells) - (offset - low)[key]]
+        seconds = np.diff(time, prepend=0) / 1e6
+        seconds[starts(key)] = 0.0
+        begin = np.maximum(cell - self.slot + self.since, offset[group[self.key]])
+        until = self._complete_until(group, count, cell - self.slot, offset + width - 1)
+
+        def spread(gain: Floats) -> Floats:
+            whole = added(gain)
+            course = spread_along(key, time, whole, np.zeros(cells, np.bool_))
+            spread = spread_over_cells(begin, cell, gain, seconds, starts(key))
+            return with_open_end(spread, course, until, key)
+
         curve = Curve(
             key,
-            slot_time[np.arange(cells) - (offset - low)[key]],
+            time,
             np.arange(cells) - (offset - low)[key],
             np.maximum(total - before[key], 0).astype(np.float64),
             added(self.gain),
@@ -135,9 +185,23 @@ class Curve:
             added(self.byte_gain),
             added(self.sized) > 0,
             added(self.shown) > 0,
+            spread(self.gain),
+            spread(self.byte_gain),
+            np.arange(cells) - (offset - low)[key],
+            (summed(group[self.key], self.open, count) > 0)[key],
         )
         # Between a group's slots there may be some at which none of its keys was seen.
         return curve.where(np.bincount(cell, minlength=cells) > 0)
+
+    def _complete_until(self, group: Ints, count: int, cell_of_slot: Ints, last: Ints) -> Ints:
+        """Per group, the last cell before any of its open keys began what has not appeared yet."""
+        at_end = ends(starts(self.key), len(self.key))
+        at_end = at_end[self.open[at_end]]
+        # What is written after the last step began there, or where the key last rested.
+        began = np.where(self.gain[at_end] > 0, self.slot[at_end], self.since[at_end])
+        until = last.copy()
+        np.minimum.at(until, group[self.key[at_end]], cell_of_slot[at_end] + began)
+        return until
 
     def where(self, chosen: Bools) -> Curve:
         """The chosen points."""
@@ -251,8 +315,13 @@ class FileSamples:
 
     def curve(self) -> Curve:
         """Rows and bytes of each file over time."""
-        rows = self.values("imported_rows")
-        share = self.share()
+        rows, share = self.values("imported_rows"), self.share()
+        done = self.in_state(*DONE_STATES)
+        # Hours after its end a file's rows may fall to 0: they were merged, not lost.
+        later = (count_before(done, starts(self.key)) > 0) & ~self.in_state("failed")
+        if later.any():
+            rows[later] = share[later] = np.nan
+            rows, share = carried(rows, self.key), carried(share, self.key)
         size = self.values("file_size_bytes")
         size = np.where((share == 0) & ~np.isnan(size), 0.0, size * share)
         key, time, slot = self.key, self.time, self.slot
@@ -277,7 +346,13 @@ class FileSamples:
             rows = np.insert(rows, at, 0.0)
             size = np.insert(size, at, size_before)
             shown = np.insert(shown, at, False)
-        return Curve.through(key, time, slot, rows, size, shown)
+        rests = self.in_state(*WAITING_STATES, "retry")
+        done |= (share >= 1) | rests
+        if not known.all():
+            rests, done = rests[known], done[known]
+        if late.any():
+            rests, done = np.insert(rests, at, True), np.insert(done, at, False)
+        return Curve.through(key, time, slot, rows, size, shown, rests, ~done)
 
     def clusters(self) -> Ints:
         """Per job, a number for its server."""

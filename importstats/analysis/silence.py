@@ -24,10 +24,12 @@ _STEPS: Final = np.linspace(-3.0, 1.0, 9)
 _PACES: Final = np.exp(PACE_SD * _STEPS)
 _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 
-# How unlikely a silence must be: a job is looked at many times.
-_CHANCE: Final = 3e-4
+# How unlikely a silence, and a change of pace, must be: a job is looked at many times.
+_CHANCE: Final = 1e-3
+_CHANGE_CHANCE: Final = 1e-6
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
+_LEAST_TOOK_S: Final = 1.0
 # How many tasks must have ended before to know what is usual, and how exactly at best.
 _LEAST_ENDED: Final = 4
 _LEAST_SCATTER: Final = 0.15
@@ -121,7 +123,7 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
         if usual < _LEAST_DUE or seen > factor * usual:
             continue
         chance = float(_WEIGHTS @ _at_most(seen, due))
-        if chance < _CHANCE and (best is None or chance < best.chance):
+        if chance < _CHANGE_CHANCE and (best is None or chance < best.chance):
             best = Slump(since, tasks.now - since, seen / usual, chance)
     return best
 
@@ -157,7 +159,9 @@ class _Tasks:
         ]
         times = np.concatenate(signs)
         times = times[np.isfinite(times)]
-        begin = spans.handed_by[mine]
+        # Tasks shorter than the time between two polls begin and end between the same two.
+        after = np.where(np.isnan(spans.handed_after), spans.handed_by, spans.handed_after)
+        begin = ((after + spans.handed_by) / 2)[mine]
         return cls(
             spans.size_bytes[mine] + ages.durations.fixed_bytes[job],
             begin > begin.min(initial=np.inf),
@@ -174,10 +178,11 @@ class _Tasks:
 
         What is usual is the median of those that had ended by then, and their scatter.
         """
-        before = self.ended & (self.stop <= since) & (self.stop > self.begin)
+        before = self.ended & (self.stop <= since)
         if np.count_nonzero(before) < _LEAST_ENDED:
             return None
-        logs = np.log((self.stop[before] - self.begin[before]) / self.size[before])
+        took = np.maximum(self.stop[before] - self.begin[before], _LEAST_TOOK_S)
+        logs = np.log(took / self.size[before])
         later = self.later[before]
         usual = float(np.median(logs[~later])) if not later.all() else float(np.median(logs))
         waited = usual + _FIRST_WAIT

@@ -47,9 +47,9 @@ def plot_throughput(
 ) -> Axes:
     """Rows (or bytes) per second over time.
 
-    Of one job, file, task or collection: the rate between two snapshots as an area, that over the
-    window as a line. Of up to eight: their windowed rates. Of more: the median and the middle
-    80 % of them.
+    Of one job, file, task or collection: what appeared between two snapshots as an area, what was
+    written over the window as a line, for rows appear when a whole file is written. Of up to
+    eight: their windowed rates. Of more: the median and the middle 80 % of them.
 
     Parameters
     ----------
@@ -110,12 +110,14 @@ def _draw_rate(ax: Axes, rates: pd.DataFrame, instant: str, windowed: str) -> No
     # A sample's rate reaches back to the one before: that at the end of a gap is the gap's own.
     at_end = np.isin(x, days(gaps["end"]))
     between, window = (np.where(at_end, np.nan, values) for values in (between, window))
-    ax.fill_between(x, between, step="pre", color=SKY, alpha=0.45, lw=0, label="between snapshots")
+    ax.fill_between(
+        x, between, step="pre", color=SKY, alpha=0.45, lw=0, label="appeared between snapshots"
+    )
     ax.plot(
         *broken(x, window, gaps),
         color=BLUE,
         lw=1.8 if len(x) < 300 else 1.1,
-        label="over the window",
+        label="written, over the window",
     )
     hatch_gaps(ax, gaps)
 
