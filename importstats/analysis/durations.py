@@ -214,6 +214,25 @@ def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools
     return mean, sd, pooled
 
 
+def median_of_censored(values: Floats, ended: Bools) -> float:
+    """The median of durations of which some have not ended, by Kaplan and Meier (JASA 1958).
+
+    Where fewer than half can be known to have ended it is the largest that was seen; NaN of none.
+
+    Examples
+    --------
+    >>> median_of_censored(np.array([1.0, 2.0, 3.0, 9.0]), np.array([True, True, True, False]))
+    2.0
+    """
+    if not len(values):
+        return float("nan")
+    order = np.lexsort((~ended, values))
+    at_risk = len(values) - np.arange(len(values))
+    survival = np.cumprod(np.where(ended[order], 1 - 1 / at_risk, 1.0))
+    below = np.flatnonzero(survival <= 0.5)
+    return float(values[order[below[0]]] if len(below) else values.max())
+
+
 def grid_log_likelihood(low: Floats, high: Floats, paces: Floats, scatter: float) -> Floats:
     """Per observation and pace, the logarithm of the probability of its interval.
 

@@ -221,8 +221,7 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
         late["started_at"].min(),
         f"{len(late):,} tasks take some {times:.1f} times as long as others of their size, "
         f"{at_work:,} of them at work now; a data node is probably slow",
-        "Compare the load of the data nodes and their disks; tasks stay where they are until they "
-        "end or their node restarts.",
+        None,
         {"tasks": len(late), "tasks_at_work": at_work, "times_usual": times},
     )
 

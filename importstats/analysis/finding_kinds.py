@@ -138,7 +138,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "one_file_holds_up",
         ("info", "warning"),
-        "a straggler at work delays the end of the phase Importing by more than 2 minutes and a "
+        "late tasks at work delay the end of the phase Importing by more than 2 minutes and a "
         "tenth of the time it has taken so far",
         (
             "file",
@@ -150,6 +150,15 @@ FINDING_KINDS: Final = (
             "stragglers",
         ),
         "Look at the data node that imports it; nothing moves a task to another node.",
+    ),
+    FindingKind(
+        "slow_node",
+        ("warning",),
+        "three tasks or more, two of them at work, take 2.5 times as long as others of their size, "
+        "and as many have ended in the usual time",
+        ("tasks", "tasks_at_work", "times_usual"),
+        "Compare the load of the data nodes and their disks; tasks stay where they are until they "
+        "end or their node restarts.",
     ),
     FindingKind(
         "throughput_collapsed",

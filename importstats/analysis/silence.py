@@ -14,30 +14,35 @@ from typing import Final
 import numpy as np
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.durations import SLOW_SCATTER, SLOW_SHARE, SLOW_SHIFT
+from importstats.analysis.durations import (
+    SLOW_SCATTER,
+    SLOW_SHARE,
+    SLOW_SHIFT,
+    median_of_censored,
+)
 from importstats.arrays import Bools, Floats
 
 #: By how much the pace of all tasks may change with the load of a cluster (standard deviation of
 #: the logarithm; ours), and what is made of that: paces, slow ones first, and their weights.
-PACE_SD: Final = 0.35
+PACE_SD: Final = 0.4
 _STEPS: Final = np.linspace(-3.0, 1.0, 9)
 _PACES: Final = np.exp(PACE_SD * _STEPS)
 _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 
 # How unlikely a silence, and a change of pace, must be: a job is looked at many times.
-_CHANCE: Final = 1e-3
-_CHANGE_CHANCE: Final = 1e-6
+_CHANCE: Final = 5e-4
+_CHANGE_CHANCE: Final = 1e-7
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 _LEAST_TOOK_S: Final = 1.0
 # How many tasks must have ended before to know what is usual, and how exactly at best.
 _LEAST_ENDED: Final = 4
 _LEAST_SCATTER: Final = 0.15
-# A task of the second wave waits for one of the first: its time is doubled (as a logarithm).
-_FIRST_WAIT: Final = 0.7
+# A task of the second wave waits for a batch of the first: its time is tripled (as a logarithm).
+_FIRST_WAIT: Final = 1.0
 # At how many times a change of pace is looked for, and how many ends must have been due since.
 _CHANGES: Final = 24
-_LEAST_DUE: Final = 6.0
+_LEAST_DUE: Final = 8.0
 
 
 @dataclass(frozen=True)
@@ -176,19 +181,23 @@ class _Tasks:
     def due_since(self, since: float) -> Floats | None:
         """How many ends were due since then at each pace, ``None`` if nobody knows what is usual.
 
-        What is usual is the median of those that had ended by then, and their scatter.
+        What is usual is the median of those that had ended by then or not, and the scatter of
+        those that had.
         """
-        before = self.ended & (self.stop <= since)
-        if np.count_nonzero(before) < _LEAST_ENDED:
+        begun = self.begin < since
+        ended = (self.ended & (self.stop <= since))[begun]
+        if np.count_nonzero(ended) < _LEAST_ENDED:
             return None
-        took = np.maximum(self.stop[before] - self.begin[before], _LEAST_TOOK_S)
-        logs = np.log(took / self.size[before])
-        later = self.later[before]
-        usual = float(np.median(logs[~later])) if not later.all() else float(np.median(logs))
+        took = np.minimum(self.stop[begun], since) - self.begin[begun]
+        logs = np.log(np.maximum(took, _LEAST_TOOK_S) / self.size[begun])
+        later = self.later[begun]
+        usual = median_of_censored(logs[~later], ended[~later])
         waited = usual + _FIRST_WAIT
-        if np.count_nonzero(later) >= _LEAST_ENDED:
-            waited = float(np.median(logs[later]))
-        spread = float(np.median(np.abs(logs - np.where(later, waited, usual))))
+        if np.count_nonzero(ended & later) >= _LEAST_ENDED:
+            waited = median_of_censored(logs[later], ended[later])
+        if not np.isfinite(usual):
+            usual = waited
+        spread = float(np.median(np.abs(logs - np.where(later, waited, usual))[ended]))
         # 1.4826 MAD is a standard deviation, which is 1.81 times the scale of a logistic error.
         scatter = max(0.82 * spread, _LEAST_SCATTER)
         after = self.stop > since

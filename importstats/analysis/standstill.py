@@ -26,8 +26,7 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
     if job.phase not in ("PreImporting", "Planning", *FILE_PHASES) or job.files.only_deletes:
         return None
     idle_s, longest_s, moves = job.standstill
-    usual = job.phase not in FILE_PHASES or not files_tell
-    limit_s = job.limit_s if usual else math.nan
+    limit_s = job.limit_s
     # Before rows come, progress counts files whatever their size: the last may take any time.
     habit = moves >= _OWN_MOVES and job.phase in FILE_PHASES and not files_tell
     known = not math.isnan(limit_s)
