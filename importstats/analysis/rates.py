@@ -315,7 +315,8 @@ class _Course:
         if not len(self.axis):
             return np.zeros(0)
         grown = np.interp(self.end, self.axis, total) - np.interp(self.begin, self.axis, total)
-        return _per_second(grown, self.lasts_s)
+        rounding = 1e-12 * float(total.max())
+        return _per_second(np.where(grown <= rounding, 0.0, grown), self.lasts_s)
 
 
 def _steps(total: Floats, key: Ints) -> Floats:
