@@ -16,7 +16,9 @@ from importstats.store import datasets
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "data" / "README.md"])
+PAGES = sorted(
+    [*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md"]
+)
 NEEDS_A_SERVER = {"operations", "fleet"}
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
 

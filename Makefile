@@ -1,0 +1,32 @@
+# One command for each wish; CONTRIBUTING.md says more.
+python := .venv/bin/python
+
+.PHONY: install check test docs bench real-server clean
+
+install: .venv/complete
+
+.venv/complete: pyproject.toml
+	python3 -m venv .venv
+	$(python) -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+check: install
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: install
+	.venv/bin/pytest -n auto
+
+real-server: install
+	IMPORTSTATS_REAL_SERVER=1 .venv/bin/pytest tests/real_server
+
+docs: install
+	for page in docs/*.py; do $(python) $$page || exit 1; done
+
+bench: install
+	for benchmark in benchmarks/*.py; do $(python) $$benchmark --smoke || exit 1; done
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
