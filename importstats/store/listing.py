@@ -80,7 +80,7 @@ class Listing:
         return {
             info.base_name.removesuffix(SUFFIX): info.size + details.get(info.base_name, 0)
             for info in self._files.entries(f"jobs/{job.folder}")
-            if Segment.parse(job, info.base_name)
+            if Segment.parse(job, info.base_name) and not self._files.is_not_yet_whole(info)
         }
 
     def retrying(
