@@ -161,7 +161,7 @@ WITH told AS (
         WHEN state != 'Importing' THEN state
         WHEN progress_pct < 40 OR progress_pct = 40 AND detail_count = 0 THEN 'PreImporting'
         WHEN progress_pct < 70 OR progress_pct = 70 AND imported_rows < total_rows THEN 'Importing'
-        WHEN progress_pct < 80 THEN 'Sorting'
+        WHEN progress_pct < 80 THEN 'SortingOrIndexing'
         WHEN progress_pct = 99 THEN 'Committing'
         ELSE 'IndexBuilding' END AS phase
     FROM t
@@ -222,7 +222,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="jobs the details rows are split over")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", action="store_true", help="measure peak memory as well")
+    parser.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
     args = parser.parse_args()
+    if args.smoke:
+        args.rows, args.rounds = 20_000, 1
     files = max(10, int((args.rows / args.jobs * 10) ** 0.5))
     polls = max(10, args.rows // args.jobs // files)
     details, jobs = details_table(args.jobs, files, polls), jobs_table(args.rows // 1000 * 1000)

@@ -15,14 +15,15 @@ from datetime import UTC, datetime
 import orjson
 
 from importstats.simulator import simulate_job
-from importstats.simulator.wire import DIALECTS, describe_answer, encode
+from importstats.simulator.wire import describe_answer, encode
 from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
+from importstats.store.frames import flatten_details
 from importstats.store.schema import details_batch
 
 
-def best_s(work, repeats=15):
+def best_s(work, repeats):
     """The shortest of some runs, in seconds: the one least disturbed by the machine."""
     times = []
     for _ in range(repeats):
@@ -36,7 +37,7 @@ def bodies(files):
     """The same job in the middle of its import, as a plain server and as a newer one sends it."""
     simulation = simulate_job("many_small_files", files=files, seed=1, poll_every_s=30)
     poll = next(p for p in simulation.polls if p.state and (p.state.progress or 0) >= 55)
-    plain = encode(describe_answer(poll.state, DIALECTS["2.6"], simulation.start))
+    plain = encode(describe_answer(poll.state, simulation.dialect))
     newer = json.loads(plain)
     for detail in newer["data"]["details"]:
         detail["shard"] = 3
@@ -46,26 +47,37 @@ def bodies(files):
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--files", type=int, default=10_000)
-    files = options.parse_args().files
+    options.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
+    options = options.parse_args()
+    files, repeats, polls = (200, 2, 3) if options.smoke else (options.files, 15, 30)
     now = datetime.now(UTC)
-    print("| answer | MB | orjson.loads ms | to typed response | to Arrow batch |")
-    print("|---|---|---|---|---|")
+    print(
+        "| answer | MB | orjson.loads ms | to typed response | to Arrow batch "
+        "| flatten_details of bytes | of a dict |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, body in bodies(files).items():
 
         def batch(body=body):
             return details_batch(Snapshot(now, "7", "http://server", parse_response(body)))
 
         assert batch().num_rows == files
-        baseline = best_s(lambda body=body: orjson.loads(body))
-        typed = best_s(lambda body=body: parse_response(body)) / baseline
-        arrow = best_s(batch) / baseline
-        print(
-            f"| {name} | {len(body) / 1e6:.2f} | {baseline * 1e3:.1f} | {typed:.2f} x "
-            f"| {arrow:.2f} x |"
-        )
+        assert len(flatten_details(body)) == len(flatten_details(orjson.loads(body))) == files
+        baseline = best_s(lambda body=body: orjson.loads(body), repeats)
+        answer = orjson.loads(body)
+        ratios = [
+            best_s(work, repeats) / baseline
+            for work in (
+                lambda body=body: parse_response(body),
+                batch,
+                lambda body=body: flatten_details(body),
+                lambda answer=answer: flatten_details(answer),
+            )
+        ]
+        shown = " | ".join(f"{ratio:.2f} x" for ratio in ratios)
+        print(f"| {name} | {len(body) / 1e6:.2f} | {baseline * 1e3:.1f} | {shown} |")
 
     body = bodies(files)["plain"]
-    polls = 30
     with tempfile.TemporaryDirectory() as folder:
         store = SnapshotStore(folder)
         started = time.process_time()

@@ -25,7 +25,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--answers", type=int, default=100_000)
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
     options = options.parse_args()
+    if options.smoke:
+        options.answers = 300
     matplotlib.use("agg")
     warnings.simplefilter("error")
     started, done, tally = time.monotonic(), 0, Tally()

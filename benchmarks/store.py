@@ -81,7 +81,10 @@ def main():
     options.add_argument("--files", type=int, default=10_000)
     options.add_argument("--poll-every", type=float, default=10.0)
     options.add_argument("--folder", help="where the store is to be; its disk is what is measured")
+    options.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
     options = options.parse_args()
+    if options.smoke:
+        options.files, options.poll_every = 50, 120.0
     simulation = simulate_job(
         "many_small_files", files=options.files, seed=1, poll_every_s=options.poll_every
     )
