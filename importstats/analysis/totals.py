@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.phase import job_codes, phases
-from importstats.analysis.rates import throughput
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Floats,
@@ -53,16 +52,22 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         ``progress_pct`` : float64
             As last sent.
         ``started_at``, ``ended_at`` : datetime64[us, UTC]
-            First snapshot; start of Completed or Failed, NaT before.
+            Its creation, where the server says it (Milvus 2.6.5 on), else the first snapshot;
+            start of Completed or Failed, NaT before.
         ``duration_s`` : float64
-            Between them, or to the last snapshot. Of a job the collector found at work it is too
-            short: the recording then does not begin with Pending.
+            Between them, or to the last snapshot. Of a job the collector found at work, and whose
+            creation is not known, it is too short: the recording then does not begin with Pending.
+            NaN of a job that was over when it was first seen.
         ``rows``, ``total_rows``, ``bytes``, ``files`` : Int64
             Rows written (of a failed job: before it failed), rows and bytes of all files, files.
+        ``recorded_rows`` : Int64
+            Those written within ``duration_s``: without the rows that were there when recording
+            began, unless the job's creation is known.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            Rows written over the whole duration, all phases; bytes by the same share of all.
-        ``pending_s``, ``pre_importing_s``, ``importing_s``, ``sorting_s``, ``index_building_s``,
-        ``uncommitted_s``, ``committing_s`` : float64
+            ``recorded_rows`` over ``duration_s``, all phases; bytes by the same share of all.
+        ``pending_s``, ``pre_importing_s``, ``resharding_s``, ``planning_s``, ``importing_s``,
+        ``sorting_s``, ``sorting_or_indexing_s``, ``index_building_s``, ``uncommitted_s``,
+        ``committing_s`` : float64
             Time in each phase, all runs of it; NaN if it was not seen.
         ``failed_files``, ``retries`` : Int64
             Files in state Failed, and how often tasks went back. When a job fails, the server says
@@ -97,29 +102,20 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     first = order[np.append(True, code[order][1:] != code[order][:-1])[: len(order)]]
     runs = phases(seen)
     run_code = _positions(runs, table)
-
-    ended = runs["phase"].isin(list(END_PHASES)).to_numpy()
-    is_last = np.append(run_code[1:] != run_code[:-1], True)[: len(runs)]
-    end, phase = np.full(count, np.nan), np.full(count, PHASES.index("Unknown"))
-    start_us, _ = microseconds(runs, "start")
-    end[run_code[ended & is_last]] = start_us[ended & is_last]
-    phase[run_code[is_last]] = runs["phase"].cat.codes.to_numpy()[is_last]
-    duration_s = (np.where(np.isnan(end), time[last], end) - time[first]) / 1e6
-    # A server clock that is behind must not make a duration negative.
-    duration_s = np.maximum(duration_s, 0.0)
-
-    rows = np.full(count, np.nan)
-    rates = throughput(seen)
-    rate_code = _positions(rates, table)
-    known = np.append(rate_code[1:] != rate_code[:-1], True)[: len(rates)]
-    rows[rate_code[known]] = floats(rates, "imported_rows")[known]
-    total, size = (
-        _greatest(seen, "total_rows", code, count),
-        _greatest(seen, "file_size_bytes", code, count),
-    )
+    when = _lifetimes(seen, runs, run_code, first, last)
+    rows, at_first = _rows_written(seen, code, order, first)
+    total = _greatest_count(seen, "total_rows", code, count)
+    size = _greatest(seen, "file_size_bytes", code, count)
+    # All rows of a completed job are in, whether or not its server counts them.
+    whole = pd.Series(when["phase"] == PHASES.index("Completed"))
+    rows = rows.where(rows.notna() | ~whole, total)
+    # Rows can be lost: a task that goes back writes them again.
+    recorded = rows.where(when["created"], (rows - at_first).clip(lower=0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        rows_per_s = np.where(duration_s > 0, rows / duration_s, np.nan)
-        bytes_per_s = np.where(total > 0, rows_per_s * size / total, np.nan)
+        seconds = np.where(when["duration_s"] > 0, when["duration_s"], np.nan)
+        rows_per_s = recorded.to_numpy(np.float64, na_value=np.nan) / seconds
+        rows_in_all = total.to_numpy(np.float64, na_value=np.nan)
+        bytes_per_s = np.where(rows_in_all > 0, rows_per_s * size / rows_in_all, np.nan)
     spent = {
         column: _time_in(runs, name, run_code, count) for name, column in PHASE_COLUMNS.items()
     }
@@ -127,13 +123,14 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     return table.astype("str").assign(
         collection_name=None if collection is None else _last_known(collection, code, order, count),
         state=seen["state"].iloc[last].astype("str").to_numpy(),
-        phase=pd.Categorical.from_codes(phase, dtype=PHASE_DTYPE),
+        phase=pd.Categorical.from_codes(when["phase"], dtype=PHASE_DTYPE),
         progress_pct=floats(seen, "progress_pct")[last],
-        started_at=timestamps(time[first]),
-        ended_at=_times_or_missing(end),
-        duration_s=duration_s,
-        rows=_counts(rows),
-        total_rows=_counts(total),
+        started_at=timestamps(when["begin"]),
+        ended_at=_times_or_missing(when["end"]),
+        duration_s=when["duration_s"],
+        rows=rows.array,
+        total_rows=total.array,
+        recorded_rows=recorded.array,
         bytes=_counts(size),
         files=_counts(_greatest(seen, "detail_count", code, count)),
         rows_per_s=rows_per_s,
@@ -142,6 +139,73 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         **_of_files(details, table),
         snapshots=np.bincount(code, minlength=count),
     )
+
+
+def _lifetimes(
+    seen: pd.DataFrame, runs: pd.DataFrame, run_code: Ints, first: Ints, last: Ints
+) -> dict[str, Any]:
+    """Of each job its last phase, begin, end and duration, and whether its creation is known."""
+    count = len(first)
+    time, _ = microseconds(seen, "observed_at")
+    begin = time[first].copy()
+    created = np.zeros(count, np.bool_)
+    if "create_time" in seen:
+        said, known = microseconds(seen.iloc[last], "create_time")
+        created = known & (said <= begin)
+        begin = np.where(created, said, begin)
+    ended = runs["phase"].isin(list(END_PHASES)).to_numpy()
+    is_last = np.append(run_code[1:] != run_code[:-1], True)[: len(runs)]
+    end, phase = np.full(count, np.nan), np.full(count, PHASES.index("Unknown"))
+    start_us, _ = microseconds(runs, "start")
+    end[run_code[ended & is_last]] = start_us[ended & is_last]
+    phase[run_code[is_last]] = runs["phase"].cat.codes.to_numpy()[is_last]
+    # Of a job that was seen only when it was over, the server alone knows when.
+    late = np.zeros(count, np.bool_)
+    late[run_code[ended & is_last & (runs["run"] == 0).to_numpy()]] = True
+    if "complete_time" in seen:
+        said, known = microseconds(seen.iloc[first], "complete_time")
+        end = np.where(late & known, said, end)
+    duration_s = (np.where(np.isnan(end), time[last], end) - begin) / 1e6
+    # A server clock that is behind must not make a duration negative.
+    duration_s = np.where(late & ~created, np.nan, np.maximum(duration_s, 0.0))
+    return {
+        "phase": phase,
+        "begin": begin,
+        "end": end,
+        "duration_s": duration_s,
+        "created": created,
+    }
+
+
+def _rows_written(
+    seen: pd.DataFrame, code: Ints, order: Ints, first: Ints
+) -> tuple[pd.Series[int], pd.Series[int]]:
+    """The rows of each job: the last that are known before it failed, and those at first sight."""
+    count = len(first)
+    rows = _whole(seen, "imported_rows")
+    state = seen["state"].astype("str").str.lower()
+    failed = state.eq("failed").fillna(False).to_numpy(np.bool_)
+    known = rows.notna().to_numpy() & ~(failed & rows.eq(0).fillna(False).to_numpy(np.bool_))
+    place = np.full(count, -1)
+    place[code[order[known[order]]]] = order[known[order]]
+    written = rows.iloc[np.maximum(place, 0)].where(place >= 0).reset_index(drop=True)
+    at_first = rows.iloc[first].reset_index(drop=True)
+    # Before a job is at work it has none, said or not.
+    waiting = state.iloc[first].eq("pending").fillna(False).to_numpy(np.bool_)
+    return written, at_first.where(at_first.notna() | ~waiting, 0)
+
+
+def _whole(frame: pd.DataFrame, name: str) -> pd.Series[int]:
+    """A column of counts with all its digits; missing ones if there is no such column."""
+    if name not in frame:
+        return pd.Series(pd.array([pd.NA] * len(frame), "Int64"))
+    return frame[name].astype("Int64").reset_index(drop=True)
+
+
+def _greatest_count(frame: pd.DataFrame, name: str, code: Ints, count: int) -> pd.Series[int]:
+    """The greatest count per job with all its digits, missing if there is none."""
+    found = _whole(frame, name).groupby(code).max()
+    return found.reindex(range(count)).astype("Int64")
 
 
 def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:

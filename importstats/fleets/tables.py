@@ -65,7 +65,7 @@ class Fleet:
         ``median_duration_s`` : float64
             Of its completed jobs.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            All rows (bytes) of its completed jobs by all their time, all phases.
+            The mean of that of its completed jobs (:func:`~importstats.summary`) by their time.
     failures : DataFrame
         Causes of failure, the most frequent first:
 
@@ -198,13 +198,14 @@ def _collections(jobs: pd.DataFrame) -> pd.DataFrame:
             .sum()
         )
     completed = jobs[jobs["status"].eq("completed")].groupby(_COLLECTION_KEY, dropna=False)
-    sums = completed[["rows", "bytes", "duration_s"]].sum(min_count=1)
-    seconds = sums.pop("duration_s").where(lambda total: total > 0)
+    sums = completed[["rows", "bytes"]].sum(min_count=1)
     sums["median_duration_s"] = completed["duration_s"].median()
-    for name in ("rows", "bytes"):
-        sums[f"{name}_per_s"] = (
-            sums[name].astype("Float64").to_numpy(float, na_value=np.nan) / seconds
-        )
+    # One definition for all: the mean of the jobs' rates by their time.
+    for name in ("rows_per_s", "bytes_per_s"):
+        done = jobs[jobs["status"].eq("completed") & jobs[name].notna()]
+        done = done.assign(amount=done[name] * done["duration_s"])
+        both = done.groupby(_COLLECTION_KEY, dropna=False)[["amount", "duration_s"]].sum()
+        sums[name] = both["amount"] / both["duration_s"].where(both["duration_s"] > 0)
     return (
         counts.join(sums)
         .reset_index()

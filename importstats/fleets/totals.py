@@ -63,7 +63,12 @@ _SNAPSHOTS: Final = (
     "total_rows",
     "file_size_bytes",
     "complete_time",
+    "create_time",
     "detail_count",
+    "reason",
+    "server_version",
+    "status",
+    "extra",
     "error",
 )
 _FILES: Final = (

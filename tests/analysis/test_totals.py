@@ -111,6 +111,59 @@ def test_no_jobs_have_no_summary():
     assert len(compare(flatten_jobs([]))) == 0
 
 
+def frame_of(samples, **columns):
+    """A jobs frame of (minute, state, progress, imported rows of 1000)."""
+    frame = pd.DataFrame(samples, columns=["minute", "state", "progress_pct", "imported_rows"])
+    return frame.astype({"imported_rows": "Int64"}).assign(
+        observed_at=(START + pd.to_timedelta(frame["minute"], unit="min")).dt.as_unit("us"),
+        source_uri="u",
+        job_id="7",
+        collection_name="c",
+        detail_count=1,
+        total_rows=pd.array([1000] * len(frame), "Int64"),
+        file_size_bytes=10_000,
+        **columns,
+    )
+
+
+LATE = [(60, "Importing", 55.0, 500), (120, "Completed", 100.0, 1000)]
+
+
+def test_rows_that_were_there_at_first_sight_count_for_no_rate():
+    row = summary(frame_of(LATE)).iloc[0]
+    assert (row["rows"], row["recorded_rows"]) == (1000, 500)
+    assert row["rows_per_s"] == pytest.approx(500 / row["duration_s"])
+    assert row["bytes_per_s"] == pytest.approx(10 * row["rows_per_s"])
+
+
+def test_a_job_whose_creation_is_known_took_the_time_since_then():
+    row = summary(frame_of(LATE, create_time=START, complete_time=START + pd.Timedelta("2h")))
+    assert row["started_at"].item() == START
+    assert row["duration_s"].item() == 7200
+    assert row["recorded_rows"].item() == 1000
+    assert row["rows_per_s"].item() == pytest.approx(1000 / 7200)
+
+
+def test_a_job_seen_only_when_it_was_over_has_no_duration():
+    end = START + pd.Timedelta("30s")
+    row = summary(frame_of(LATE[1:], complete_time=end)).iloc[0]
+    assert np.isnan(row["duration_s"])
+    assert row["ended_at"] == end
+    assert np.isnan(row["rows_per_s"])
+    assert row["rows"] == 1000
+
+
+def test_all_rows_of_a_completed_job_are_in_though_none_was_counted():
+    samples = [(0, "Pending", 0.0, None), (1, "Completed", 100.0, None)]
+    assert summary(frame_of(samples))["rows"].item() == 1000
+
+
+def test_counts_keep_their_digits():
+    samples = [(0, "Importing", 45.0, 2**53 + 1), (1, "Importing", 46.0, 2**53 + 3)]
+    row = summary(frame_of(samples).assign(total_rows=2**53 + 7)).iloc[0]
+    assert (row["rows"], row["total_rows"]) == (2**53 + 3, 2**53 + 7)
+
+
 rows = st.lists(
     st.tuples(
         st.none() | st.integers(0, 50),
@@ -143,5 +196,5 @@ def test_any_frame_gets_one_row_per_job(samples):
     assert len(table) == frame[frame["observed_at"].notna()]["job_id"].nunique()
     assert (table["duration_s"].dropna() >= 0).all()
     spent = table[list(PHASE_COLUMNS.values())].sum(axis=1)
-    assert (spent <= table["duration_s"] + 1e-6).all()
+    assert (spent <= table["duration_s"].fillna(0) + 1e-6).all()
     assert table["rows_per_s_to_best"].dropna().between(0, 1).all()
