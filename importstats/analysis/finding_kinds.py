@@ -256,6 +256,7 @@ FINDING_KINDS: Final = (
         "the job had completed, and was called failed later because its collection was dropped",
         ("completed_at", "reason", "imported_rows"),
         "Nothing is wrong with the import: it completed, and its rows went with the collection.",
+        explains=True,
     ),
     FindingKind(
         "progress_unreadable",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, tzinfo
 from typing import Final
 
 import pandas as pd
 
+from importstats.analysis.finding_kinds import FINDING_KINDS
+from importstats.analysis.findings import diagnose
 from importstats.analysis.phase import with_phase
 from importstats.analysis.ranking import stragglers_text
+from importstats.analysis.reasons import known_reasons
 from importstats.names import END_PHASES
 from importstats.text import excerpt, format_duration, format_percent, printable
 
@@ -21,14 +25,17 @@ def headline(
     jobs: pd.DataFrame,
     eta: pd.DataFrame | None = None,
     stragglers: pd.DataFrame | None = None,
+    findings: pd.DataFrame | None = None,
     *,
     at: datetime | None = None,
     zone: tzinfo | None = None,
 ) -> str:
     """What there is to say of a job in one line.
 
-    The file that matters most is named, see :mod:`importstats.analysis.ranking`. Of a job that has
-    not been heard of for long it says what was, and no ETA.
+    Phase, progress and end; then the one thing that matters most: the first of the findings, unless
+    it only explains what is over or normal and says nothing of what the job is doing; then the file
+    that matters most (:mod:`importstats.analysis.ranking`). Of a job that has not been heard of for
+    long it says what was, and no ETA.
 
     Parameters
     ----------
@@ -36,6 +43,8 @@ def headline(
         A jobs frame of one job.
     eta, stragglers : DataFrame, optional
         Its :func:`~importstats.eta` and :func:`~importstats.stragglers`.
+    findings : DataFrame, optional
+        Its :func:`~importstats.diagnose`. By default what `jobs` alone tells.
     at : datetime, optional
         Now. By default the time of the latest snapshot.
     zone : tzinfo, optional
@@ -55,22 +64,62 @@ def headline(
     told = answered_snapshots(jobs)
     if told.empty:
         return "No snapshots yet"
+    if findings is None:
+        findings = diagnose(jobs, at=at)
     latest = told.iloc[-1]
-    phase = str(latest["phase"])
-    if phase == "Unknown" and pd.notna(latest["state"]):
-        phase = printable(str(latest["state"]), 40)
-    if phase in END_PHASES:
-        return _ending(told, phase, zone)
+    phase = phase_text(str(latest["phase"]), latest["state"])
+    if str(latest["phase"]) in END_PHASES:
+        said = _first_finding(findings, phase)
+        end = _ending(told, phase, findings, zone)
+        return f"{end}. {said}" if said else end
     stale = at is not None and is_stale(told, at)
     text = f"Was {phase}" if stale else phase
-    if pd.notna(latest["progress_pct"]):
+    if pd.notna(latest["progress_pct"]) and (phase != "Unknown" or latest["progress_pct"] > 0):
         text += f", {format_percent(latest['progress_pct'])}"
     if stale and at is not None:
         text += f", when last seen {_since(latest['observed_at'], at, zone)}"
     elif eta is not None and len(eta):
         text += f": {eta_text(eta, zone)}"
     late = "" if stragglers is None or stale else stragglers_text(stragglers)
-    return f"{text}; {late}" if late else text
+    if late:
+        findings = findings[~findings["finding"].isin(_OF_FILES)]
+    said = _first_finding(findings, phase)
+    text = f"{text}. {said}" if said else text
+    return f"{text}{'. ' if said else '; '}{late}" if late else text
+
+
+def phase_text(phase: str, state: object = None) -> str:
+    """A phase in words; of an unknown one the server's own word for the state, if it has one.
+
+    Examples
+    --------
+    >>> phase_text("SortingOrIndexing"), phase_text("Unknown", "Defragmenting")
+    ('Sorting or indexing', 'Defragmenting')
+    """
+    if phase == "SortingOrIndexing":
+        return "Sorting or indexing"
+    known = isinstance(state, str) and state.strip() and state.lower() != "none"
+    return printable(str(state), 40) if phase == "Unknown" and known else phase
+
+
+def _first_finding(findings: pd.DataFrame, phase: str) -> str:
+    """What the first finding says that a headline has room for."""
+    said = findings[~findings["finding"].isin(_SAID if phase in END_PHASES else ())]
+    grave = said["severity"].astype("str").ne("info")
+    waited_s = said["evidence"].map(lambda evidence: json.loads(evidence).get("waited_s"))
+    brief = pd.to_numeric(waited_s) < _BRIEF_S
+    worth = said[grave | (said["finding"].isin(_EXPLAINS) & ~brief)]
+    return printable(str(worth["message"].iloc[0]), _LONGEST_FINDING) if len(worth) else ""
+
+
+# Findings about one file, which is named in a way of its own.
+_OF_FILES: Final = ("one_file_holds_up",)
+# What the end of a job says already.
+_SAID: Final = ("failed",)
+_EXPLAINS: Final = tuple(kind.name for kind in FINDING_KINDS if kind.explains)
+_LONGEST_FINDING: Final = 240
+# A wait that has just begun needs no explanation.
+_BRIEF_S: Final = 120.0
 
 
 def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
@@ -212,7 +261,7 @@ def is_near(time: datetime, near: datetime) -> bool:
     return abs((time - near).total_seconds()) < _NEAR_S
 
 
-def _ending(told: pd.DataFrame, phase: str, zone: tzinfo | None) -> str:
+def _ending(told: pd.DataFrame, phase: str, findings: pd.DataFrame, zone: tzinfo | None) -> str:
     before = told[~told["phase"].isin(END_PHASES)]
     first_end = told[told["phase"].isin(END_PHASES)].iloc[0]
     end = first_end["observed_at"]
@@ -220,9 +269,11 @@ def _ending(told: pd.DataFrame, phase: str, zone: tzinfo | None) -> str:
     if pd.notna(said):
         end = said
     text = f"{phase} at {clock(end, end, zone)}"
-    if before.empty:
-        took = ""
-    else:
+    took = ""
+    created = first_end.get("create_time")
+    if pd.notna(created) and created <= end:
+        took = format_duration((end - created).total_seconds())
+    elif not before.empty:
         begin = before.iloc[0]
         took = format_duration(max((end - begin["observed_at"]).total_seconds(), 0))
         if begin["phase"] != "Pending":
@@ -231,11 +282,24 @@ def _ending(told: pd.DataFrame, phase: str, zone: tzinfo | None) -> str:
         return f"{text} after {took}" if took else text
     if not before.empty:
         last = before.iloc[-1]
-        text += f", in {last['phase']}"
+        text += f", in {phase_text(str(last['phase']), last['state'])}"
         if pd.notna(last["progress_pct"]):
             text += f" at {format_percent(last['progress_pct'])}"
-    reason = told.iloc[-1].get("reason")
-    return f"{text}: {excerpt(str(reason))}" if pd.notna(reason) else text
+    reason = _reason_of(told, findings)
+    return f"{text}: {excerpt(reason) if reason else 'the server gives no reason'}"
+
+
+def _reason_of(told: pd.DataFrame, findings: pd.DataFrame) -> str | None:
+    """The reason of a failed job: its own, else that of its files, as far as findings know it."""
+    if "reason" in told:
+        own = known_reasons(told["reason"].iloc[-1:]).iloc[0]
+        if isinstance(own, str):
+            return own
+    failed = findings[findings["finding"].eq("failed")]
+    if not len(failed):
+        return None
+    reason = json.loads(failed["evidence"].iloc[0]).get("reason")
+    return reason if isinstance(reason, str) else None
 
 
 def answered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:

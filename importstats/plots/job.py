@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from importstats.analysis.cut import until
+from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
@@ -78,7 +79,14 @@ def overview(
     estimates = eta(jobs, details, history=history, at=at)
     judged = None if details is None or details.empty else stragglers(details, at=at)
     return draw_overview(
-        jobs, details, estimates, judged, throughput(jobs, by="job"), at=at, zone=zone
+        jobs,
+        details,
+        estimates,
+        judged,
+        throughput(jobs, by="job"),
+        diagnose(jobs, details, at=at, history=history),
+        at=at,
+        zone=zone,
     )
 
 
@@ -94,6 +102,7 @@ def draw_overview(
     eta: pd.DataFrame,
     stragglers: pd.DataFrame | None,
     rates: pd.DataFrame,
+    findings: pd.DataFrame,
     *,
     at: datetime,
     zone: tzinfo | None = None,
@@ -104,9 +113,9 @@ def draw_overview(
     ----------
     jobs, details : DataFrame
         The job's frames as of `at`, see :func:`~importstats.until`.
-    eta, stragglers, rates : DataFrame
+    eta, stragglers, rates, findings : DataFrame
         Results of :func:`~importstats.eta`, :func:`~importstats.stragglers` (or
-        ``None``) and :func:`~importstats.throughput` by job.
+        ``None``), :func:`~importstats.throughput` by job and :func:`~importstats.diagnose`.
     at : datetime
         Now.
     zone : tzinfo, optional
@@ -144,7 +153,9 @@ def draw_overview(
         panel.set_xlabel("")
     figure.suptitle(
         wrapped(
-            label(headline(jobs, eta, stragglers, at=at, zone=zone), TITLE_CHARACTERS), 10.5, 15
+            label(headline(jobs, eta, stragglers, findings, at=at, zone=zone), TITLE_CHARACTERS),
+            10.5,
+            15,
         ),
         x=0.01,
         ha="left",

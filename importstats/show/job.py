@@ -236,8 +236,8 @@ class ImportJob:
 
     @cached_property
     def diagnosis(self) -> pd.DataFrame:
-        """See :func:`importstats.diagnose`."""
-        return diagnose(self._recorded, self._details, at=self.at)
+        """See :func:`importstats.diagnose`; the history is that of the ETA."""
+        return diagnose(self._recorded, self._details, history=self._history, at=self.at)
 
     @property
     def stale(self) -> bool:
@@ -278,7 +278,14 @@ class ImportJob:
     @property
     def headline(self) -> str:
         """The job in one line: see :func:`importstats.analysis.words.headline`."""
-        return headline(self.jobs, self.eta_frame, self.stragglers, at=self.at, zone=self._zone)
+        return headline(
+            self.jobs,
+            self.eta_frame,
+            self.stragglers,
+            self.diagnosis,
+            at=self.at,
+            zone=self._zone,
+        )
 
     def plot(self) -> Figure:
         """The :func:`importstats.plots.overview` of the job."""
@@ -288,6 +295,7 @@ class ImportJob:
             self.eta_frame,
             None if self.details.empty else self.stragglers,
             self.throughput,
+            self.diagnosis,
             at=self.at,
             zone=self._zone,
         )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.words import clock, headline
 
@@ -83,3 +84,65 @@ def test_the_headline_shows_a_state_that_is_not_known():
 def test_the_headline_of_a_failed_job_masks_secrets_in_its_reason():
     jobs = job(["Pending", "Failed"], [5, 0], reason=[None, "no bucket, token: abc123"])
     assert "abc123" not in headline(jobs, zone=UTC)
+
+
+def stood(progress, minutes, **columns):
+    """A job that has stood at a progress for so long, all rows in."""
+    states, values = ["Importing"] * (minutes + 1), [60.0, *[progress] * minutes]
+    jobs = job(states, values, detail_count=3, total_rows=1000, **columns)
+    jobs["imported_rows"] = pd.array([700, *[1000] * minutes], "Int64")
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("progress", "minutes", "begins", "says"),
+    [
+        (80.0, 90, "IndexBuilding, 80 %. ", "All 1,000 rows are in; the job has been building"),
+        (70.0, 90, "Sorting or indexing, 70 %. ", "All 1,000 rows are in; the job has been sort"),
+        (99.0, 90, "Committing, 99 %. ", "Committing for 1 h 30 min, which takes minutes at most"),
+        (80.0, 1, "IndexBuilding, 80 %", ""),
+    ],
+)
+def test_the_headline_names_the_wait(progress, minutes, begins, says):
+    text = headline(stood(progress, minutes), zone=UTC)
+    assert text.startswith(begins)
+    assert says in text
+    assert bool(says) or text == begins
+
+
+def test_the_headline_shows_the_reason_of_a_running_job():
+    jobs = job(["Importing"] * 3, [20.0] * 3, reason="disk quota exceeded")
+    assert headline(jobs, zone=UTC).endswith("gives a reason: disk quota exceeded")
+
+
+def test_the_headline_of_a_failed_job_takes_the_reason_of_its_files():
+    jobs = job(["Importing", "Failed"], [35.0, 0.0], reason="")
+    details = pd.DataFrame(
+        {
+            **{name: jobs[name].iloc[[1, 1]].to_numpy() for name in ("source_uri", "job_id")},
+            "observed_at": jobs["observed_at"].iloc[[1, 1]].to_numpy(),
+            "file_index": [0, 1],
+            "file_name": ["[a]", "[b]"],
+            "state": "Failed",
+            "progress_pct": 0.0,
+            "imported_rows": 0,
+            "total_rows": 9,
+            "file_size_bytes": 1,
+            "reason": ["no such bucket", None],
+        }
+    )
+    details["observed_at"] = pd.to_datetime(details["observed_at"], utc=True)
+    text = headline(jobs, findings=diagnose(jobs, details), zone=UTC)
+    assert text == "Failed at 08:01:00 UTC, in PreImporting at 35 %: no such bucket"
+    assert headline(jobs, zone=UTC).endswith(": the server gives no reason")
+
+
+def test_a_job_took_the_time_since_its_creation():
+    created = pd.Timestamp("2026-05-18T06:00:00Z").as_unit("us")
+    jobs = job(["Importing", "Completed"], [55.0, 100.0], create_time=created)
+    assert headline(jobs, zone=UTC).startswith("Completed at 08:01:00 UTC after 2 h 1 min")
+
+
+def test_a_job_without_a_state_has_no_progress():
+    text = headline(job(["", ""], [0.0, 0.0]), zone=UTC)
+    assert text.startswith("Unknown. The server gives no state: it does not know the job")

@@ -17,6 +17,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from importstats import plots
+from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import VERDICTS, stragglers
 from importstats.analysis.phase import phases
@@ -608,7 +609,8 @@ def test_the_overview_has_all_panels_on_one_time_axis():
     progress, rates, timeline = figure.axes
     assert progress.get_xlim() == rates.get_xlim() == timeline.get_xlim()
     assert (progress.get_xlabel(), timeline.get_xlabel()) == ("", "time (UTC)")
-    said = headline(jobs, eta(jobs, details, at=at), stragglers(details, at=at), zone=UTC)
+    known = (eta(jobs, details, at=at), stragglers(details, at=at), diagnose(jobs, details, at=at))
+    said = headline(jobs, *known, zone=UTC)
     assert " ".join(figure.get_suptitle().split()) == said
     assert " delays the end by " in said
 

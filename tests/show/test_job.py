@@ -95,7 +95,8 @@ def test_nothing_of_later_snapshots_is_known(frames, half):
 
 def test_the_plain_form_is_the_headline(half):
     job, jobs, details, at = half
-    said = headline(jobs, eta(jobs, details, at=at), stragglers(details, at=at), zone=UTC)
+    known = (eta(jobs, details, at=at), stragglers(details, at=at), diagnose(jobs, details, at=at))
+    said = headline(jobs, *known, zone=UTC)
     assert repr(job) == f"<ImportJob {job.job_id}: {said}>"
     assert job.headline == said
 
