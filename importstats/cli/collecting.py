@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from typing import Annotated
 
 import pandas as pd
@@ -24,13 +25,14 @@ from importstats.cli.options import (
     Quiet,
     Store,
     Verbose,
+    check_job_ids,
     output_console,
     poll_policy,
     positive,
     print_tables,
 )
 from importstats.cli.outcomes import exit_code_of_jobs, stopped_by_signals
-from importstats.collect.collector import Append, Collector
+from importstats.collect.collector import Append, CollectedJob, Collector
 from importstats.collect.notifier import Notifier
 from importstats.show import live, terminal
 from importstats.store import SnapshotStore
@@ -74,6 +76,7 @@ def collect(
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect jobs to a store until they end, or for ever with --follow."""
+    check_job_ids(jobs)
     log_to_stderr(log_format, quiet=quiet, verbose=verbose)
     policy = poll_policy(min_interval, max_interval)
     opened = SnapshotStore(store)
@@ -120,6 +123,7 @@ def snapshot(
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs."""
+    check_job_ids(jobs)
     with contextlib.closing(connection.opened()) as source:
         collector = Collector(
             source, SnapshotStore(store), jobs=jobs, collection=collection, once=True
@@ -128,15 +132,21 @@ def snapshot(
             collected = collector.run()
     for job in collected.values():
         if job.snapshots and not quiet:
-            print(f"saved job={printable(job.job_id)} state={printable(job.state or 'none')}")
+            print(_saved_line(job))
     if stopping.exit_code is not None:
         return stopping.exit_code
     if not collected and not quiet:
         print("nothing to save: the server lists no job whose end is not stored yet")
     for job in collected.values():
         if job.error is not None:
-            raise job.error
+            line = f"importstats: error: job {printable(job.job_id)}: {job.error}"
+            print(line, file=sys.stderr)
     return exit_code_of_jobs(collected.values())
+
+
+def _saved_line(job: CollectedJob) -> str:
+    line = f"saved job={printable(job.job_id)} state={printable(job.state or 'none')}"
+    return line if job.reason is None else f"{line} reason={printable(job.reason, 300)}"
 
 
 def watch(
@@ -149,6 +159,7 @@ def watch(
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
+    check_job_ids([job])
     opened = SnapshotStore(store)
     console = output_console()
     with contextlib.closing(connection.opened()) as source:

@@ -42,7 +42,7 @@ COMMANDS: Final = {
         "collecting:snapshot",
         """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs.
 
-        Exits as `collect` does, but the first error of any job counts, after all the others were
+        Exits as `collect` does, by the worst that came of any job, after all the others were
         stored. A job whose end is in the store is not asked about again unless named.
         """,
     ),

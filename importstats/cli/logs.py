@@ -36,3 +36,15 @@ def log_to_stderr(
     logger = logging.getLogger("importstats")
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+
+
+def log_warnings_of(name: str) -> None:
+    """Send the warnings of a part of the package to standard error, unless its log goes there."""
+    if any(logging.getLogger(each).level for each in ("importstats", name)):
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("importstats: %(levelname)s: %(message)s"))
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -13,9 +13,11 @@ import pandas as pd
 from cyclopts import Parameter
 from rich.console import Console
 
+from importstats.cli.logs import log_warnings_of
 from importstats.collect.collector import PollPolicy
 from importstats.errors import UsageError
 from importstats.show.records import as_csv, as_json
+from importstats.sources.endpoint import parse_endpoint
 from importstats.sources.rest import ImportClient
 from importstats.sources.source import ProgressSource
 
@@ -26,6 +28,12 @@ def positive(_type: object, seconds: float) -> None:
     """Refuse what is no positive, finite number of seconds."""
     if not 0 < seconds < math.inf:
         raise ValueError(f"{seconds:g} is no positive number of seconds")
+
+
+def check_job_ids(jobs: Iterable[str]) -> None:
+    """Refuse a job id that is empty, as of a shell variable that is not set."""
+    if not all(job.strip() for job in jobs):
+        raise UsageError("a job id is empty; leave it out to collect all jobs")
 
 
 def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
@@ -92,40 +100,59 @@ class Connection:
             "There is no --token: anyone could read it off the process list.",
         ),
     ] = None
-    db: Annotated[str | None, Parameter(help="Database.")] = None
+    db: Annotated[
+        tuple[str, ...],
+        Parameter(help="Database. May be repeated: jobs are found in each.", show_default=False),
+    ] = ()
     cluster_id: Annotated[str | None, Parameter(help="Zilliz Cloud cluster.")] = None
     project_id: Annotated[str | None, Parameter(help="Zilliz Cloud project.")] = None
     region_id: Annotated[str | None, Parameter(help="Zilliz Cloud region.")] = None
     ca_file: Annotated[Path | None, Parameter(help="CA bundle to verify the server with.")] = None
     timeout: Annotated[
-        float, Parameter(help="Seconds to wait for an answer.", validator=positive)
+        float,
+        Parameter(help="Seconds to wait for an answer, all tries together.", validator=positive),
     ] = 30.0
-    source: Annotated[Literal["rest", "grpc"], Parameter(help="grpc for Milvus up to 2.3.")] = (
-        "rest"
-    )
+    source: Annotated[
+        Literal["rest", "grpc", "cloud-v1"],
+        Parameter(help="grpc for Milvus up to 2.3, cloud-v1 for Zilliz Cloud's first API."),
+    ] = "rest"
+    server_version: Annotated[
+        str | None,
+        Parameter(help="The server's release, as 2.4.15. Default: what its answers give away."),
+    ] = None
 
     def opened(self) -> ProgressSource:
         """The source that these options name; the caller closes it."""
+        if self.uri is not None and parse_endpoint(self.uri).credentials is not None:
+            raise UsageError(
+                "--uri has a user or password in it, and anyone could read it off the process "
+                "list: set MILVUS_URI or MILVUS_TOKEN instead, or give --token-file"
+            )
+        log_warnings_of("importstats.sources")
         token = read_token(self.token_file) if self.token_file else None
         if self.source == "grpc":
             from importstats.sources.grpc import GrpcImportClient
 
+            if len(self.db) > 1:
+                raise UsageError("--source grpc takes one --db: its tasks are of the whole server")
             return GrpcImportClient(
                 self.uri,
                 token=token,
-                db_name=self.db,
+                db_name=self.db[0] if self.db else None,
                 timeout=self.timeout,
                 ca_file=self.ca_file,
             )
         return ImportClient(
             self.uri,
             token=token,
-            db_name=self.db,
+            db_name=self.db or None,
             cluster_id=self.cluster_id,
             project_id=self.project_id,
             region_id=self.region_id,
             timeout=self.timeout,
             verify=str(self.ca_file) if self.ca_file else True,
+            server_version=self.server_version,
+            api="cloud-v1" if self.source == "cloud-v1" else None,
         )
 
 

@@ -50,12 +50,22 @@ def exit_code_of(error: ImportStatsError) -> int:
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
+#: What calls for a person goes before what may pass, and that before what a job came to.
+_WORST_FIRST: Final = (6, 4, 7, 5, 1, 3, EXIT_JOB_FAILED, EXIT_END_MISSED, 0)
+
+
 def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
     """The exit code of a collection that ended in good order: the worst outcome of its jobs."""
-    jobs = list(collected)
-    if any(job.state == "Failed" for job in jobs):
-        return EXIT_JOB_FAILED
-    return EXIT_END_MISSED if any(job.lost for job in jobs) else 0
+    codes = {_exit_code_of_job(job) for job in collected}
+    return next((code for code in _WORST_FIRST if code in codes), 0)
+
+
+def _exit_code_of_job(job: CollectedJob) -> int:
+    if job.lost:
+        return EXIT_END_MISSED
+    if job.error is not None:
+        return exit_code_of(job.error)
+    return EXIT_JOB_FAILED if job.state == "Failed" else 0
 
 
 @dataclass

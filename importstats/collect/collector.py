@@ -1,12 +1,14 @@
 """The collector: polls jobs, each at a pace that fits it, and stores every answer.
 
-One scheduler decides who is polled when; a few worker threads poll and store. A snapshot is
-logged as ``saved`` only when the store has acknowledged it, so a log line is a promise.
+One scheduler decides who is polled when; worker threads poll and store. A snapshot is logged as
+``saved`` only when the store has acknowledged it, so a log line is a promise. What goes wrong with
+one job is that job's trouble: only a refused token and a store that cannot be written end the run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 import itertools
 import logging
@@ -16,122 +18,29 @@ import random
 import threading
 import time
 from collections.abc import Callable, Collection, Container, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-from importstats.collect.log import log_event
-from importstats.errors import (
-    ImportStatsError,
-    JobNotFoundError,
-    StoreError,
-    UnauthorizedError,
-)
+from importstats.collect.jobs import ENDED, CollectedJob, gap, reason_of
+from importstats.collect.log import log_event, logger
+from importstats.collect.policy import PollPolicy
+from importstats.collect.workers import Workers
+from importstats.errors import ImportStatsError, StoreError, UnauthorizedError, UnreachableError
 from importstats.sources.messages import ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.sources.source import ProgressSource
 from importstats.store import SnapshotStore
+from importstats.text import excerpt, printable
 
-#: Job states after which nothing changes any more.
-ENDED: Final = frozenset({"Completed", "Failed"})
+__all__ = ["Append", "CollectedJob", "Collector", "Observer", "PollPolicy"]
 
-#: Asked about this often without success, a job is given up as forgotten by the server. A server
-#: that restarts may not know its jobs for a moment.
-_NOT_FOUND_LIMIT: Final = 3
 _COMPACT_EVERY: Final = 64
+_BUSY_EVERY_S: Final = 60.0
 
-
-@dataclass(frozen=True)
-class PollPolicy:
-    """How often a job is polled.
-
-    The pause halves when an answer brought something new and grows by half when it did not,
-    between ``min_s`` and the limit of the phase (ours, because a job whose rows move needs dense
-    samples for a rate, and one that waits for its index can be silent for an hour). The limits
-    are shares of ``max_s``: whoever waits in a queue or for rows wants to hear soon, index
-    building moves in few steps.
-
-    Attributes
-    ----------
-    min_s, max_s : float
-        Shortest and longest pause, in seconds.
-    jitter : float
-        Each pause is stretched or shortened at random by up to this share, so that many jobs, or
-        many collectors, do not ask in step.
-    """
-
-    min_s: float = 2.0
-    max_s: float = 60.0
-    jitter: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.min_s <= self.max_s:
-            raise ValueError(f"0 < min_s <= max_s does not hold: {self.min_s=}, {self.max_s=}")
-
-    def pause_s(self, previous_s: float, *, changed: bool, state: str | None, rows: bool) -> float:
-        """The pause after an answer, in seconds and without jitter.
-
-        Parameters
-        ----------
-        previous_s : float
-            The pause before it.
-        changed : bool
-            Whether the answer differs from the one before.
-        state : str, optional
-            The job's state in it.
-        rows : bool
-            Whether rows are still being imported.
-
-        Examples
-        --------
-        >>> policy = PollPolicy(min_s=2.0, max_s=60.0)
-        >>> policy.pause_s(10, changed=True, state="Importing", rows=True)
-        5.0
-        >>> policy.pause_s(50, changed=False, state="Importing", rows=False)
-        60.0
-        >>> policy.pause_s(50, changed=False, state="Importing", rows=True)
-        15.0
-        """
-        limit = self.max_s / 4 if rows or state == "Pending" else self.max_s
-        pause = previous_s / 2 if changed else previous_s * 1.5
-        return max(self.min_s, min(pause, limit))
-
-
-@dataclass
-class CollectedJob:
-    """What a collector knows of one job.
-
-    Attributes
-    ----------
-    job_id : str
-    state : str or None
-        As last heard.
-    snapshots : int
-        Stored by this collector.
-    failures : int
-        Polls without an answer since the last one.
-    lost : bool
-        The server forgot the job before its end was seen. The gap is recorded.
-    error : ImportStatsError or None
-        Why the last poll brought no answer.
-    """
-
-    job_id: str
-    state: str | None = None
-    snapshots: int = 0
-    failures: int = 0
-    lost: bool = False
-    error: ImportStatsError | None = field(default=None, repr=False)
-    pause_s: float = 0.0
-    since_compaction: int = 0
-    latest: Snapshot | None = field(default=None, repr=False)
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is nothing more to hear of it."""
-        return self.lost or self.state in ENDED
-
+#: A process that has no file descriptor left has one again when a connection ends.
+_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_APPEND_TRIES: Final = 30
+_APPEND_PAUSE_S: Final = 1.0
 
 Observer = Callable[[CollectedJob], None]
 Append = Callable[[Snapshot], None]
@@ -163,7 +72,8 @@ class Collector:
     discover_s : float
         Seconds between two looks at the server's list.
     workers : int
-        How many polls run at once.
+        How many polls run at once, at most. A poll is waiting, not work: that it hangs costs a
+        thread.
     on_saved : callable, optional
         Called with the :class:`CollectedJob` after each snapshot that was stored, in a worker
         thread.
@@ -182,29 +92,30 @@ class Collector:
         once: bool = False,
         policy: PollPolicy | None = None,
         discover_s: float = 30.0,
-        workers: int = 8,
+        workers: int = 64,
         on_saved: Observer | None = None,
         append: Append | None = None,
     ) -> None:
         self.source = source
         self.store = store
-        self._append = append or store.append
         self.policy = policy or PollPolicy()
         self.follow = follow
         self.once = once
         self.jobs: dict[str, CollectedJob] = {}
-        self._wanted = list(dict.fromkeys(jobs))
+        self._append = append or store.append
+        self._wanted = dict.fromkeys(jobs)
         self._collection = collection
         self._discover_s = discover_s
-        self._workers = workers
+        self._pollers = Workers(workers, "importstats-poll")
+        self._discoverer = Workers(1, "importstats-discover")
         self._on_saved = on_saved
         self._stop = threading.Event()
         self._due: list[tuple[float, int, str]] = []
         self._order = itertools.count()
-        self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[_Result | BaseException | None] = queue.SimpleQueue()
         self._busy = 0
         self._discovering = False
+        self._next_busy_line = 0.0
 
     def stop(self) -> None:
         """Ask :meth:`run` to return. Safe in a signal handler and from any thread."""
@@ -217,7 +128,8 @@ class Collector:
         Returns
         -------
         dict of str to CollectedJob
-            By job id. Every snapshot that was acknowledged is in the store.
+            By job id. Every snapshot that was acknowledged is in the store. A job of which nothing
+            was heard is ``given_up``.
 
         Raises
         ------
@@ -225,13 +137,10 @@ class Collector:
             The server refuses the token. Trying again would not help.
         StoreError
             A snapshot cannot be stored.
-        JobNotFoundError
-            The server does not know a job that was asked for and never seen.
         ImportStatsError
-            The first look at the server's list failed (unless following).
+            The first look at the server's list failed (unless following), or all jobs were given
+            up: the error of the first.
         """
-        for _ in range(self._workers):
-            threading.Thread(target=self._work, daemon=True, name="importstats-poll").start()
         for job_id in self._wanted:
             self._add(job_id)
         next_discovery = math.inf if self._wanted else time.monotonic()
@@ -239,16 +148,19 @@ class Collector:
             while not self._stop.is_set():
                 if time.monotonic() >= next_discovery and not self._discovering:
                     self._discovering = True
-                    self._start(self._discover)
+                    self._start(self._discoverer, self._discover)
                     next_discovery = time.monotonic() + self._discover_s
                 self._start_due_polls()
                 if not self._due and not self._busy and not self.follow:
                     break
                 self._wait(math.inf if self._discovering else next_discovery)
         finally:
-            for _ in range(self._workers):
-                self._tasks.put(None)
+            self._pollers.close()
+            self._discoverer.close()
             self._finish()
+        given_up = [job.error for job in self.jobs.values() if job.given_up]
+        if given_up and len(given_up) == len(self.jobs) and given_up[0] is not None:
+            raise given_up[0]
         return self.jobs
 
     def _add(self, job_id: str) -> None:
@@ -260,13 +172,29 @@ class Collector:
         due = time.monotonic() + pause_s * spread
         heapq.heappush(self._due, (due, next(self._order), job.job_id))
 
-    def _start(self, task: _Task) -> None:
-        self._tasks.put(task)
+    def _start(self, workers: Workers, task: _Task) -> None:
+        def work() -> None:
+            try:
+                self._done.put(task())
+            except BaseException as error:  # noqa: BLE001 -- handed to run(), which raises it
+                self._done.put(error)
+
         self._busy += 1
+        workers.start(work)
 
     def _start_due_polls(self) -> None:
         while self._due and self._due[0][0] <= time.monotonic():
-            self._start(partial(self._poll, self.jobs[heapq.heappop(self._due)[2]]))
+            job = self.jobs.get(heapq.heappop(self._due)[2])
+            if job is not None:
+                self._start(self._pollers, partial(self._poll, job))
+        if self._pollers.waiting and time.monotonic() >= self._next_busy_line:
+            self._next_busy_line = time.monotonic() + _BUSY_EVERY_S
+            log_event(
+                logging.WARNING,
+                "polls are late: all workers wait for answers",
+                workers=self._pollers.most,
+                waiting=self._pollers.waiting,
+            )
 
     def _wait(self, next_discovery: float) -> None:
         """Sleep until a task is done, a poll is due, or it is time to discover."""
@@ -290,24 +218,19 @@ class Collector:
             with contextlib.suppress(queue.Empty):
                 self._busy -= self._done.get(timeout=left) is not None
 
-    def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            try:
-                self._done.put(task())
-            except BaseException as error:  # noqa: BLE001 -- handed to run(), which raises it
-                self._done.put(error)
-
     def _discover(self) -> _Result:
         try:
             records = list(self.source.list_jobs(self._collection))
-        except UnauthorizedError:
+            new = [record for record in records if self._is_news(record)]
+        except (UnauthorizedError, StoreError):
             raise
-        except ImportStatsError as error:
+        except Exception as error:  # noqa: BLE001 -- a list that makes no sense ends no poll
+            problem = _as_ours("listing jobs", error)
             if not self.jobs and not self.follow:
-                raise  # Nothing was ever heard of this server: more likely a wrong URI.
-            log_event(logging.WARNING, "cannot list jobs", reason=error)
+                # Nothing was ever heard of this server: more likely a wrong URI.
+                raise problem from None
+            log_event(logging.WARNING, "cannot list jobs", reason=problem)
             return self._discovered
-        new = [record for record in records if self._is_news(record)]
         return partial(self._discovered, new, {record.job_id for record in records})
 
     def _discovered(
@@ -316,9 +239,10 @@ class Collector:
         self._discovering = False
         if listed is not None:
             # What the server forgot needs no more remembering here: memory stays bounded.
-            for job_id in [j.job_id for j in self.jobs.values() if j.ended]:
-                if job_id not in listed:
-                    del self.jobs[job_id]
+            for job in list(self.jobs.values()):
+                was_never_seen = job.latest is None and job.failures and not job.snapshots
+                if job.job_id not in listed and (job.ended or was_never_seen):
+                    del self.jobs[job.job_id]
         if not self.jobs and not new:
             log_event(logging.INFO, "no job to collect", source=self.source.uri)
         for record in new:
@@ -328,6 +252,8 @@ class Collector:
     def _is_news(self, record: ImportJobRecord) -> bool:
         """Whether a listed job is to be polled: running, or ended with its end not yet stored."""
         known = self.jobs.get(record.job_id)
+        if known is not None and known.given_up:
+            return False
         if record.state not in ENDED:
             # Ended before: the id is used again. Lost before: the server found it again.
             return known is None or known.ended
@@ -341,17 +267,29 @@ class Collector:
     def _poll(self, job: CollectedJob) -> _Result:
         try:
             snapshot = self.source.snapshot(job.job_id)
+            self._store(snapshot)
+            self._note_saved(job, snapshot)
         except (UnauthorizedError, StoreError):
             raise
-        except ImportStatsError as error:
-            self._note_failure(job, error)
+        except Exception as error:  # noqa: BLE001 -- one job's trouble is not that of the others
+            self._note_failure(job, _as_ours(f"polling job {job.job_id}", error))
             return partial(self._polled, job)
-        self._append(snapshot)
-        self._note_saved(job, snapshot)
         job.since_compaction += 1
         if job.ended or self.once or job.since_compaction >= _COMPACT_EVERY:
             self._compact(job)
         return partial(self._polled, job)
+
+    def _store(self, snapshot: Snapshot) -> None:
+        for attempt in itertools.count(1):
+            try:
+                self._append(snapshot)
+                break
+            except StoreError as error:
+                is_passing = getattr(error.__cause__, "errno", None) in _PASSING
+                if not is_passing or attempt >= _APPEND_TRIES:
+                    raise
+                log_event(logging.WARNING, "cannot store yet", job=snapshot.job_id, reason=error)
+            self._stop.wait(_APPEND_PAUSE_S)
 
     def _compact(self, job: CollectedJob) -> None:
         """Compact; that it fails takes nothing from what is stored, so collecting goes on."""
@@ -383,6 +321,7 @@ class Collector:
         job.failures = 0
         job.error = None
         job.state = data.state
+        job.reason = reason_of(data)
         job.latest = snapshot
         job.snapshots += 1
         log_event(
@@ -397,30 +336,28 @@ class Collector:
             latency_s=None
             if snapshot.request_latency_s is None
             else round(snapshot.request_latency_s, 4),
+            reason=job.reason,
         )
         if self._on_saved is not None:
             self._on_saved(job)
 
     def _note_failure(self, job: CollectedJob, error: ImportStatsError) -> None:
-        job.failures += 1
-        job.error = error
-        job.pause_s = self.policy.pause_s(job.pause_s, changed=False, state=None, rows=False)
-        if isinstance(error, JobNotFoundError) and job.failures >= _NOT_FOUND_LIMIT:
-            if job.latest is None and job.job_id in self._wanted:
-                raise error
-            job.lost = True
+        job.note_failure(error, is_wanted=job.job_id in self._wanted, follow=self.follow)
+        pause = self.policy.pause_s(job.pause_s, changed=False, state=None, rows=False)
+        asked_for = error.retry_after_s if isinstance(error, UnreachableError) else 0.0
+        job.pause_s = max(pause, asked_for)
         # The first failure opens the gap; that the job is lost closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
-            self._append(gap(job.job_id, self.source.uri, error))
+            self._store(gap(job.job_id, self.source.uri, error))
         log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
 
 
-def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
-    """The record of a poll that brought no answer, as of now."""
-    return Snapshot(
-        observed_at=datetime.now(UTC),
-        job_id=job_id,
-        source_uri=source_uri,
-        response=None,
-        error=str(error),
+def _as_ours(doing: str, error: Exception) -> ImportStatsError:
+    """The error if it is one of ours; else one of ours for it, whose traceback is logged."""
+    if isinstance(error, ImportStatsError):
+        return error
+    logger.error("%s failed", printable(doing), exc_info=error)
+    return ImportStatsError(
+        f"{printable(doing)} failed ({type(error).__name__}: {excerpt(str(error))}); "
+        "the log has the traceback; please report it"
     )
