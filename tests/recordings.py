@@ -50,3 +50,13 @@ def recording(polls, sizes, *, ended=None, rows=100):
 def seconds(times):
     """Seconds since the start of a recording."""
     return [round(float(time - START.timestamp()), 3) for time in times]
+
+
+def as_runs(details):
+    """The same as runs of equal values, each with its first and last snapshot."""
+    ordered = details.sort_values(["file_index", "observed_at"], ignore_index=True)
+    values = ordered.drop(columns="observed_at").astype("str")
+    changes = values.ne(values.shift()).any(axis=1)
+    run = changes.cumsum()
+    last = ordered.groupby(run)["observed_at"].transform("max")
+    return ordered.assign(last_observed_at=last)[changes].reset_index(drop=True)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from importstats.analysis.samples import DONE_STATES, WAITING_STATES, FileSamples
-from importstats.arrays import Bools, Floats, Ints, count_before, ends, microseconds, starts
+from importstats.arrays import Bools, Floats, Ints, count_before, microseconds, starts
 
 _US: Final = 1e6
 
@@ -163,6 +163,23 @@ class Steps:
         )
 
 
+def _poll_s(samples: FileSamples) -> Floats:
+    """Per job, the least seconds between two snapshots that differ; 0 if none do.
+
+    Of runs these are the only ones that are sure to be neighbours.
+    """
+    state, _ = samples.states()
+    progress = np.nan_to_num(samples.values("progress_pct"), nan=-1.0)
+    changed = np.zeros(len(samples.key), np.bool_)
+    changed[1:] = np.diff(samples.key) == 0
+    changed[1:] &= (state[1:] != state[:-1]) | (progress[1:] != progress[:-1])
+    at = np.flatnonzero(changed)
+    gap = np.full(len(samples.jobs), np.inf)
+    apart = (samples.time[at] - samples.time[at - 1]) / _US
+    np.minimum.at(gap, samples.job[samples.key[at]], apart)
+    return np.where(np.isfinite(gap), gap, 0.0)
+
+
 def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
     frame, row = samples.frame, samples.row[chosen]
     if "complete_time" not in frame:
@@ -174,16 +191,14 @@ def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
 def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
     """The time of the job's snapshot before, in seconds.
 
-    Before the first it is as long ago as the second is later, if by then no file had moved: the
-    list had just appeared. Else NaN: recording began in the middle.
+    Before the first it is as long ago as two snapshots of the job lie apart at least, if by then no
+    file had moved: the list had just appeared. Else NaN: recording began in the middle.
     """
     before = np.maximum(slot - 1, 0)
     same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
     since = np.where(same, samples.slot_time[before] / _US, np.nan)
     opens = starts(samples.slot_job)
-    gap = np.zeros(len(samples.jobs))
-    more = opens[ends(opens, len(samples.slot_job)) > opens]
-    gap[samples.slot_job[more]] = np.diff(samples.slot_time, append=0)[more] / _US
+    gap = _poll_s(samples)
     at_first = np.zeros(len(samples.slot_job), np.bool_)
     at_first[opens] = True
     seen = np.flatnonzero(at_first[samples.slot])

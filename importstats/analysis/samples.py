@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Final
 
@@ -43,6 +43,8 @@ DONE_STATES: Final = ("completed", "failed")
 # How far rows / total_rows may be from progress, which is a whole percent of the same thing.
 _SAME_SHARE: Final = 0.015
 _LEAST_SHARE: Final = 1e-12
+# From such a share of samples like the one before them on it pays to leave them out.
+_FEW_CHANGES: Final = 0.6
 
 
 @dataclass(frozen=True)
@@ -285,6 +287,30 @@ class FileSamples:
             slot_time,
             row_job[row[starts(key)]],
             jobs,
+        )
+
+    def changes(self) -> FileSamples:
+        """Only the samples at which something is other than before or after, and each file's last.
+
+        They say as much of when things happened; of an expanded frame they are few.
+        """
+        same = np.ones(max(len(self.key) - 1, 0), np.bool_)
+        code = self.frame["state"].astype("category").cat.codes.to_numpy()[self.row]
+        same &= (np.diff(self.key) == 0) & (code[1:] == code[:-1])
+        for name in ("progress_pct", "imported_rows"):
+            values = np.nan_to_num(self.values(name), nan=-1.0)
+            same &= values[1:] == values[:-1]
+        if len(same) and same.mean() < _FEW_CHANGES:
+            return self
+        kept = np.ones(len(self.key), np.bool_)
+        # In the midst of equal ones: like the one before and like the one after.
+        kept[1:-1] = ~(same[1:] & same[:-1])
+        return replace(
+            self,
+            row=self.row[kept],
+            key=self.key[kept],
+            time=self.time[kept],
+            slot=self.slot[kept],
         )
 
     def values(self, name: str) -> Floats:

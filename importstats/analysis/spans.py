@@ -120,6 +120,7 @@ class Spans:
     @classmethod
     def among(cls, samples: FileSamples, *, by: Literal["task", "file"] = "task") -> Spans:
         """The spans in samples."""
+        samples = samples.changes()
         if by == "task":
             of_file, _ = group_files(samples)
         else:

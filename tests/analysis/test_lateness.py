@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import START, recording
+from recordings import START, as_runs, recording
 
 from importstats.analysis.lateness import STRAGGLING, stragglers
 from importstats.analysis.speculation import late_stragglers, spark_speculation
@@ -146,6 +146,15 @@ def test_only_what_was_seen_by_then_counts():
     at = START + pd.Timedelta("301s")
     cut = details[details["observed_at"] <= at]
     pd.testing.assert_frame_equal(stragglers(details, at), stragglers(cut))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("smooth", [False, True])
+def test_runs_and_expanded_frames_say_the_same(method, smooth):
+    details = job([*HEALTHY, (1, 2000)], 600, smooth=smooth, back={3: [(60, 90)]})
+    for at in (150, 300, 600):
+        at = START + pd.Timedelta(at, "s")
+        pd.testing.assert_frame_equal(method(as_runs(details), at), method(details, at))
 
 
 def test_other_jobs_of_the_collection_help_one_that_has_shown_little():

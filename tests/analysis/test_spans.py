@@ -33,7 +33,7 @@ def test_all_rows_are_the_end_of_the_work_and_completed_that_of_the_wait():
 def test_recording_that_begins_in_the_middle_knows_no_start():
     spans = Spans.of(recording({0: [0, "done"], 10: [0, "done"]}, [5, 9]))
     assert np.isnan(spans.handed_after).all()
-    fresh = Spans.of(recording({0: [0, 0], 10: [0, 0]}, [5, 9]))
+    fresh = Spans.of(recording({0: [0, 0], 10: [0, 0], 20: [100, 0]}, [5, 9]))
     assert seconds(fresh.handed_after) == [-10, -10]
 
 
