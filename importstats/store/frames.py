@@ -209,13 +209,50 @@ def details_frame(table: pa.Table) -> pd.DataFrame:
     if "file_name" in frame:
         printed = frame["file_name"].cat
         # Two printed names can share a display name, so renaming the categories is not enough.
-        shown, display = pd.factorize(
-            np.array([parse_file_name(name).display for name in printed.categories], dtype=object)
+        display = display_names(pa.array(printed.categories, pa.string())).dictionary_encode()
+        codes = np.append(display.indices.to_numpy(), np.int32(-1))[printed.codes]
+        file = pd.Categorical.from_codes(
+            codes, pd.Index(display.dictionary.to_pandas(), dtype="str"), validate=False
         )
-        codes = np.append(shown, -1)[printed.codes]
-        file = pd.Categorical.from_codes(codes, pd.Index(display, dtype="str"))
         frame.insert(list(frame).index("file_name") + 1, "file", pd.Series(file, frame.index))
     return frame
+
+
+def display_names(printed: pa.Array) -> pa.Array:
+    """The display name of each printed file name, see :func:`~importstats.parse_file_name`.
+
+    Nearly all are plain paths, bare or in brackets; these are taken apart by Arrow.
+
+    Examples
+    --------
+    >>> display_names(pa.array(["[a/1.parquet]", "b.csv", "[x.npy y.npy]"])).to_pylist()
+    ['a/1.parquet', 'b.csv', 'x.npy +1']
+    """
+    is_word = pc.match_substring_regex(printed, _WORD)
+    starts_list = pc.starts_with(printed, "[")
+    is_list = pc.and_(pc.and_(is_word, starts_list), pc.match_substring_regex(printed, r".\]$"))
+    is_message = pc.or_(pc.starts_with(printed, "id:"), pc.starts_with(printed, "paths:"))
+    is_bare = pc.and_(is_word, pc.invert(pc.or_(starts_list, is_message)))
+    is_plain = pc.or_(is_list, is_bare)
+    display = pc.if_else(is_list, pc.utf8_slice_codeunits(printed, 1, -1), printed)
+    if not pc.all(is_plain, min_count=0).as_py():
+        is_set = pc.match_substring_regex(printed, _FILES)
+        is_plain = pc.or_(is_plain, is_set)
+        first = pc.utf8_slice_codeunits(pc.replace_substring_regex(printed, r" .*$", ""), 1)
+        more = pc.count_substring(printed, " ").cast(pa.string())
+        display = pc.if_else(is_set, pc.binary_join_element_wise(first, more, " +"), display)
+    if pc.all(is_plain, min_count=0).as_py():
+        return display
+    others = printed.filter(pc.invert(is_plain)).to_pylist()
+    parsed = pa.array([parse_file_name(name).display for name in others], pa.string())
+    return pc.replace_with_mask(display, pc.invert(is_plain), parsed)
+
+
+# Printable ASCII without blanks and quotes, which is one path however it is printed.
+_WORD: Final = r"^[!#-~]+$"
+# Several of these, each with an extension at which a path ends, one blank between.
+_FILE: Final = r"[!#-~]+\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)"
+_FILES: Final = rf"(?i)^\[{_FILE}(?: {_FILE})+\]$"
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

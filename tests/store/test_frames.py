@@ -1,15 +1,18 @@
 """Frames: the same rows as the tables, with the dtypes that are promised."""
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from importstats.simulator import simulate_job
 from importstats.sources.answers import parse_response
+from importstats.sources.file_names import parse_file_name
 from importstats.store import SnapshotStore
 from importstats.store.frames import (
     details_frame,
+    display_names,
     flatten_details,
     flatten_jobs,
     jobs_frame,
@@ -115,3 +118,15 @@ def test_empty_frames_keep_their_columns():
     assert list(details_frame(DETAILS_SCHEMA.empty_table())) != []
     assert list(jobs_frame(JOBS_SCHEMA.empty_table())) == JOBS_SCHEMA.names
     assert flatten_details([]).empty
+
+
+PIECES = st.sampled_from(
+    ["[", "]", '"', " ", "\t", "\n", "a", "a/b", ".npy", ".CSV", "id:7", "paths:", '"x"', "\u00e9",
+     "\u00a0", "\x85", "\\", "+1", ":", "insert_log/1"]
+)  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.lists(PIECES, max_size=8).map("".join), st.text(max_size=12))))
+def test_display_names_are_those_of_the_parser(names: list[str]) -> None:
+    expected = [parse_file_name(name).display for name in names]
+    assert display_names(pa.array(names, pa.string())).to_pylist() == expected
