@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+MB = 10**6
 NAMED = {None: "Pending", "done": "Completed", "failed": "Failed"}
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 
@@ -60,3 +61,56 @@ def as_runs(details):
     run = changes.cumsum()
     last = ordered.groupby(run)["observed_at"].transform("max")
     return ordered.assign(last_observed_at=last)[changes].reset_index(drop=True)
+
+
+def scheduled(spans, until, *, sizes=None, every=30, smooth=False, back=None):
+    """Files that are handed over and end at these seconds, polled until a time.
+
+    `back` are pairs of seconds in which a file waits again. With `smooth` rows grow.
+    """
+    polls = {}
+    for second in range(0, until + 1, every):
+        shown = []
+        for place, (begin, end) in enumerate(spans):
+            gone = any(low <= second < high for low, high in (back or {}).get(place, []))
+            if gone or second < begin:
+                shown.append(None)
+            elif second >= end:
+                shown.append("done")
+            elif smooth:
+                shown.append(int(100 * (second - begin) / (end - begin)))
+            else:
+                shown.append(0)
+        polls[second] = shown
+    ended = {place: end for place, (_, end) in enumerate(spans)}
+    # Sizes of their own, so that files that end together are not taken for one task.
+    sizes = sizes or [100 * MB + place for place in range(len(spans))]
+    return recording(polls, sizes, ended=ended)
+
+
+#: Three waves of four files of 120 s or so, each handed over when one before has ended.
+HEALTHY = [
+    (120 * wave + 2 * slot + 1, 120 * (wave + 1) + 2 * slot - 3 * (slot % 2))
+    for wave in range(3)
+    for slot in range(4)
+]
+
+
+def job_of(details):
+    """The jobs frame beside a details frame of :func:`scheduled`."""
+    by_poll = details.groupby("observed_at")
+    rows, total = by_poll["imported_rows"].sum(), by_poll["total_rows"].sum()
+    return pd.DataFrame(
+        {
+            "source_uri": "u",
+            "job_id": "7",
+            "collection_name": "products",
+            "snapshot_id": range(1, len(rows) + 1),
+            "observed_at": rows.index,
+            "state": "Importing",
+            "progress_pct": (40 + 30 * rows / total).astype("float64").to_numpy() // 1,
+            "imported_rows": rows.to_numpy(),
+            "total_rows": total.to_numpy(),
+            "detail_count": by_poll.size().to_numpy(),
+        }
+    )

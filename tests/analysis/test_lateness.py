@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import START, as_runs, recording
+from recordings import HEALTHY, MB, START, as_runs, recording
+from recordings import scheduled as job
 
 from importstats.analysis.lateness import STRAGGLING, stragglers
 from importstats.analysis.speculation import late_stragglers, spark_speculation
@@ -11,45 +12,11 @@ from importstats.arrays import grouped_quantile
 from importstats.store.frames import flatten_details
 
 METHODS = [stragglers, spark_speculation, late_stragglers]
-MB = 10**6
-
-
-def job(spans, until, *, sizes=None, every=30, smooth=False, back=None):
-    """Files that are handed over and end at these seconds, polled until a time.
-
-    `back` are pairs of seconds in which a file waits again. With `smooth` rows grow.
-    """
-    polls = {}
-    for second in range(0, until + 1, every):
-        shown = []
-        for place, (begin, end) in enumerate(spans):
-            gone = any(low <= second < high for low, high in (back or {}).get(place, []))
-            if gone or second < begin:
-                shown.append(None)
-            elif second >= end:
-                shown.append("done")
-            elif smooth:
-                shown.append(int(100 * (second - begin) / (end - begin)))
-            else:
-                shown.append(0)
-        polls[second] = shown
-    ended = {place: end for place, (_, end) in enumerate(spans)}
-    # Sizes of their own, so that files that end together are not taken for one task.
-    sizes = sizes or [100 * MB + place for place in range(len(spans))]
-    return recording(polls, sizes, ended=ended)
 
 
 def found(details, at=None, **options):
     at = None if at is None else START + pd.Timedelta(at, "s")
     return stragglers(details, at, **options).set_index("file_index")
-
-
-#: Three waves of four files of 120 s or so, each handed over when one before has ended.
-HEALTHY = [
-    (120 * wave + 2 * slot + 1, 120 * (wave + 1) + 2 * slot - 3 * (slot % 2))
-    for wave in range(3)
-    for slot in range(4)
-]
 
 
 def test_a_healthy_job_has_no_stragglers_at_any_time():

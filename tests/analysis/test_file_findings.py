@@ -1,0 +1,54 @@
+import json
+
+import pandas as pd
+import pytest
+from recordings import HEALTHY, START, job_of, scheduled
+
+from importstats import diagnose
+
+
+def found(spans, second, **options):
+    details = scheduled(spans, second, **options)
+    findings = diagnose(job_of(details), details, at=START + pd.Timedelta(second, "s"))
+    return findings.set_index(findings["finding"].astype("str"))
+
+
+def warned(findings):
+    return set(findings.index[findings["severity"].ne("info")])
+
+
+def test_a_healthy_job_has_no_warning():
+    for second in range(30, 361, 30):
+        assert not warned(found(HEALTHY, second)), second
+
+
+def test_files_that_wait_while_none_is_at_work_are_a_warning_after_four_minutes():
+    spans = [(2000, 2100)] * 5
+    assert "no_free_slot" not in warned(found(spans, 180))
+    findings = found(spans, 270)
+    assert warned(findings) == {"no_free_slot"}
+    assert json.loads(findings.loc["no_free_slot", "evidence"])["waiting_tasks"] == 5
+
+
+def test_a_file_that_hangs_holds_the_job_up():
+    findings = found([*HEALTHY, (1, 9000)], 1500)
+    assert "one_file_holds_up" in warned(findings)
+    evidence = json.loads(findings.loc["one_file_holds_up", "evidence"])
+    assert evidence["file"] == "12.parquet"
+    assert evidence["verdict"] == "stuck"
+    assert evidence["delay_s"] == pytest.approx(1500 - 363, abs=60)
+    assert "has not moved" not in findings.loc["one_file_holds_up", "message"]
+
+
+def test_tasks_of_a_slow_node_count_together():
+    slow = [(1, 1200 + place) for place in range(4)]
+    findings = found([*HEALTHY, *slow], 600)
+    assert {"slow_node", "one_file_holds_up"} <= warned(findings)
+    assert json.loads(findings.loc["slow_node", "evidence"])["tasks_at_work"] == 4
+    # Each of them ends with the others: only all of them together hold the job up.
+    assert "more tasks are late" in findings.loc["one_file_holds_up", "message"]
+
+
+def test_a_pause_of_all_is_a_standstill():
+    spans = [*HEALTHY[:8], *[(begin, end + 5000) for begin, end in HEALTHY[8:]]]
+    assert "stalled" in warned(found(spans, 2000))

@@ -1,0 +1,67 @@
+import numpy as np
+import pandas as pd
+import pytest
+from recordings import HEALTHY, START, scheduled
+
+from importstats.analysis.ages import Ages
+from importstats.analysis.silence import collapse_since, silence
+
+
+def waves(count, slots=8, usual=120, *, pause=None, slower=None):
+    """So many waves of tasks of some `usual` seconds, with a pause or a slower pace from a time."""
+    rng = np.random.default_rng(7)
+    spans = []
+    free = np.zeros(slots)
+    for _ in range(count * slots):
+        slot = int(free.argmin())
+        begin = free[slot]
+        lasts = usual * float(np.exp(0.15 * rng.normal()))
+        if pause and begin < pause[1] and begin + lasts > pause[0]:
+            lasts += pause[1] - max(begin, pause[0])
+        if slower and begin + lasts > slower[0]:
+            lasts += (begin + lasts - max(begin, slower[0])) * (slower[1] - 1)
+        spans.append((round(begin) + 1, round(begin + lasts)))
+        free[slot] = begin + lasts + 1
+    return spans
+
+
+def at(spans, second, every=30):
+    return Ages.of(scheduled(spans, second, every=every), START + pd.Timedelta(second, "s"))
+
+
+def test_a_healthy_job_is_never_silent_nor_slow():
+    spans = waves(5)
+    for second in range(60, 601, 60):
+        ages = at(spans, second)
+        assert silence(ages, 0) is None, second
+        assert collapse_since(ages, 0, 0.35) is None, second
+
+
+def test_a_pause_is_a_silence_that_chance_does_not_explain():
+    spans = waves(6, pause=(300, 3000))
+    quiet = silence(at(spans, 1200), 0)
+    assert quiet.since == pytest.approx(START.timestamp() + 300, abs=61)
+    assert quiet.lasts_s == pytest.approx(900, abs=61)
+    assert quiet.running == 8
+    assert quiet.chance < 1e-3
+    # Three minutes are no more than a slow wave.
+    assert silence(at(spans, 480), 0) is None
+
+
+def test_tasks_that_end_far_too_slowly_are_a_slump():
+    spans = waves(12, slower=(400, 12.0))
+    slump = collapse_since(at(spans, 2400), 0, 0.35)
+    assert slump.ratio < 0.35
+    assert START.timestamp() + 100 < slump.since < START.timestamp() + 700
+
+
+def test_before_anything_has_ended_nobody_knows():
+    spans = [(1, 9000)] * 8
+    ages = at(spans, 6000, every=300)
+    assert silence(ages, 0) is None
+    assert collapse_since(ages, 0, 0.35) is None
+
+
+def test_one_task_is_no_silence_of_the_job():
+    spans = [*HEALTHY, (1, 9000)]
+    assert silence(at(spans, 3000, every=60), 0) is None
