@@ -24,6 +24,7 @@ from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import with_phase
 from importstats.analysis.rates import throughput
 from importstats.closing import Closing
+from importstats.collect.bounded_http import bounded_server
 from importstats.collect.collector import Append
 from importstats.collect.log import log_event
 from importstats.collect.notifier import Notifier
@@ -53,7 +54,7 @@ try:
         Counter,
         Histogram,
         ProcessCollector,
-        start_http_server,
+        make_wsgi_app,
     )
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
@@ -144,12 +145,16 @@ class MetricsServer(Closing):
         if notifier is not None:
             self._registry.register(_EventCollector(notifier))
         try:
-            self._http, self._thread = start_http_server(port, host, self._registry)
+            self._http = bounded_server(host, port, make_wsgi_app(self._registry))
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(
                 f"cannot serve metrics on {host}:{port} ({reason}); choose another --metrics-port"
             ) from None
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, daemon=True, name="importstats-metrics"
+        )
+        self._thread.start()
         shown = f"[{host}]" if self._http.address_family == socket.AF_INET6 else host
         self.url = f"http://{shown}:{self._http.server_port}/metrics"
         log_event(logging.INFO, "serving metrics", url=self.url)
@@ -252,6 +257,11 @@ class _EventCollector(Collector):
         deliveries.add_metric(["delivered"], self._notifier.delivered)
         deliveries.add_metric(["failed"], self._notifier.failed)
         yield deliveries
+        yield CounterMetricFamily(
+            "importstats_events_set_aside",
+            "Files of the outbox that were no events, and were set aside.",
+            self._notifier.set_aside,
+        )
         yield GaugeMetricFamily(
             "importstats_events_pending",
             "Events written down and not yet delivered.",

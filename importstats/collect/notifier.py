@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
@@ -103,6 +103,11 @@ class Notifier(Closing):
     def failed(self) -> int:
         """Deliveries that did not, each try counted."""
         return sum(courier.failed for courier in self._couriers)
+
+    @property
+    def set_aside(self) -> int:
+        """Files of the outbox that were no events, and were set aside."""
+        return self._outbox.set_aside
 
     @property
     def pending(self) -> int:
@@ -208,6 +213,7 @@ class _Courier:
         self._target = target
         self._outbox = outbox
         self._pause_s = _FIRST_PAUSE_S
+        self._is_over = False
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="importstats-courier")
@@ -225,7 +231,9 @@ class _Courier:
         self._wake.set()
 
     def join(self, timeout_s: float) -> None:
+        """Wait for the end; what is not begun by then is left to the next courier."""
         self._thread.join(timeout_s)
+        self._is_over = True
 
     def _run(self) -> None:
         while True:
@@ -233,19 +241,25 @@ class _Courier:
             is_last = self._closing.is_set()
             try:
                 self.pending = sum(1 for _ in self._outbox.paths())
-                outcomes = [self._deliver(event) for event in self._events()]
+                outcomes = []
+                for event in self._outbox.pending(self._target.name):
+                    if self._is_over:
+                        return
+                    outcomes.append(self._deliver(event))
                 is_all_delivered = all(outcomes)
             except StoreError as error:
                 log_event(logging.WARNING, "cannot read events", reason=error)
+                is_all_delivered = False
+                self._rest()
+            except Exception:  # Whatever one event breaks, the thread goes on for the others.
+                logger.exception("delivering events to %s failed", self._target.name)
+                self.failed += 1
                 is_all_delivered = False
                 self._rest()
             if is_last:
                 return
             if is_all_delivered:
                 self._wake.wait()
-
-    def _events(self) -> Iterator[Payload]:
-        return self._outbox.pending(self._target.name)
 
     def _deliver(self, event: Payload) -> bool:
         fields = {"id": event["id"], "target": self._target.name}

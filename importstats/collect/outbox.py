@@ -5,6 +5,7 @@ Whatever happens is first written down in the store and then delivered::
     STORE/_events/since/cluster=CLUSTER.json    when events of this server were first asked for
     STORE/_events/pending/EVENT_ID.json         not yet delivered to every target
     STORE/_events/delivered/EVENT_ID.json       delivered; kept, so that it is not found again
+    STORE/_events/set_aside/NAME.json           no event that could be delivered; never read again
 
 A process that dies in between leaves the event pending, and the next one delivers it. So an event
 can come twice, never not at all; its id (``Idempotency-Key``) tells the receiver.
@@ -17,10 +18,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+import msgspec
 
 from importstats.collect.log import log_event
 from importstats.collect.targets import Payload
+from importstats.errors import StoreError
 from importstats.store import SnapshotStore, slug
 
 _FOLDER: Final = "_events"
@@ -45,6 +49,8 @@ class Outbox:
         self._asked_at = datetime.now(UTC)
         self._known: set[str] = set()
         self._lock = threading.Lock()
+        #: How many pending files were no events, and were set aside.
+        self.set_aside = 0
 
     def since(self) -> datetime:
         """When events of this server were first asked for: by this outbox, if never before.
@@ -85,10 +91,10 @@ class Outbox:
         """The events still to be delivered to a target, the longest written down first."""
         for path in self.paths():
             entry = self._read(path)
-            if entry is None or entry["event"].get("source_uri") != self._source_uri:
+            if entry is None or entry.event["source_uri"] != self._source_uri:
                 continue
-            if target not in entry["delivered_to"]:
-                yield entry["event"]
+            if target not in entry.delivered_to:
+                yield entry.event
 
     def acknowledge(self, event_id: str, target: str) -> None:
         """Note that an event was delivered to a target."""
@@ -96,24 +102,55 @@ class Outbox:
             entry = self._read(_pending(event_id))
             if entry is None:
                 return
-            entry["delivered_to"] = sorted({*entry["delivered_to"], target})
-            if self._targets <= set(entry["delivered_to"]):
-                self._files.put(_delivered(event_id), _encoded(entry))
+            entry.delivered_to = sorted({*entry.delivered_to, target})
+            if self._targets <= set(entry.delivered_to):
+                self._files.put(_delivered(event_id), msgspec.json.encode(entry))
                 self._files.delete(_pending(event_id))
             else:
-                self._files.put(_pending(event_id), _encoded(entry))
+                self._files.put(_pending(event_id), msgspec.json.encode(entry))
 
-    def _read(self, path: str) -> dict[str, Any] | None:
-        """A pending entry; None if it is delivered by now, or is none."""
+    def _read(self, path: str) -> _Entry | None:
+        """A pending entry; None if it is delivered by now, or is none and was set aside."""
         try:
-            entry = _decoded(self._files.read(path).to_pybytes())
+            content = self._files.read(path).to_pybytes()
         except FileNotFoundError:
             return None
-        except ValueError:
-            log_event(logging.WARNING, "event file is damaged and left out", file=path)
+        try:
+            entry = msgspec.json.decode(content, type=_Entry)
+            event = msgspec.convert(entry.event, _Event)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            self._put_aside(path, str(error))
             return None
-        is_entry = isinstance(entry.get("event"), dict) and "id" in entry["event"]
-        return {"delivered_to": [], **entry} if is_entry else None
+        if path != _pending(event.id):
+            self._put_aside(path, f"the event is {event.id}")
+            return None
+        return entry
+
+    def _put_aside(self, path: str, reason: str) -> None:
+        """Out of the way of what can be delivered, and kept for who wants to look."""
+        name = path.rpartition("/")[2]
+        try:
+            self._files.move(path, f"{_FOLDER}/set_aside/{name}")
+        except StoreError:
+            if self._files.exists(path):
+                raise
+            return  # Another courier was faster.
+        self.set_aside += 1
+        log_event(logging.WARNING, "no event: set aside", file=path, reason=reason)
+
+
+class _Event(msgspec.Struct):
+    """What delivering an event needs of it."""
+
+    id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+    event: str
+    source_uri: str
+    job_id: str
+
+
+class _Entry(msgspec.Struct):
+    event: dict[str, Any]
+    delivered_to: list[str] = []
 
 
 def _pending(event_id: str) -> str:

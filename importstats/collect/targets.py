@@ -233,7 +233,7 @@ def _variables(payload: Payload) -> dict[str, str]:
     return {
         f"IMPORTSTATS_{variable}": printable(str(payload[field]), 1000)
         for variable, field in fields.items()
-        if payload[field] is not None
+        if payload.get(field) is not None
     }
 
 

@@ -480,3 +480,56 @@ def test_the_outbox_is_in_the_bucket_if_the_store_is(server, monkeypatch):
     assert names("delivered") == ["finished", "started"]
     assert names("pending") == []
     s3.stop()
+
+
+ODD_ENTRIES = {
+    "no JSON": "{",
+    "a list": "[]",
+    "no event": '{"delivered_to": []}',
+    "an older event": '{"event": {"id": "old-1", "event": "late", "source_uri": "SERVER"}}',
+    "no number of targets": '{"event": EVENT, "delivered_to": 5}',
+    "no names of targets": '{"event": EVENT, "delivered_to": [5]}',
+    "an id that leads elsewhere": '{"event": {"id": "../x", "event": "e", "job_id": "7"}}',
+    "an id that is none": '{"event": {"id": 7, "event": "late", "source_uri": "SERVER"}}',
+    "another file's event": '{"event": EVENT}',
+    "deep": '{"event": ' + "[" * 5000 + "]" * 5000 + "}",
+    "no text": '{"event": {"id": "\\ud800"}}',
+}
+
+
+@pytest.mark.parametrize("kind", ODD_ENTRIES)
+def test_what_is_no_event_is_set_aside_counted_and_stops_no_delivery(kind, store, server, caplog):
+    event = json.dumps({**EVENT, "source_uri": server.uri})
+    odd = ODD_ENTRIES[kind].replace("EVENT", event).replace("SERVER", server.uri)
+    folder = Path(store.uri, "_events", "pending")
+    folder.mkdir(parents=True)
+    (folder / "odd-1.json").write_text(odd)
+    with Receiver() as receiver:
+        with notifier(store, server.uri, [receiver.url]) as events:
+            collect(server, store, events)
+            wait_until(lambda: len(receiver.accepted()) == 2)
+            wait_until(lambda: events.set_aside == 1)
+        assert sorted(receiver.accepted()) == ["finished", "started"]
+        assert events.pending == 0
+    assert Path(store.uri, "_events", "set_aside", "odd-1.json").read_text() == odd
+    assert entries(store, "pending") == {}
+    assert "no event: set aside" in caplog.text
+
+
+def test_whatever_one_delivery_raises_the_courier_goes_on(store, server, monkeypatch):
+    monkeypatch.setattr("importstats.collect.notifier._FIRST_PAUSE_S", 0.01)
+    sound = Webhook.deliver
+    failures = iter(range(2))
+
+    def deliver(self, payload):
+        if next(failures, None) is not None:
+            raise KeyError("job_id")
+        sound(self, payload)
+
+    monkeypatch.setattr(Webhook, "deliver", deliver)
+    with Receiver() as receiver:
+        with notifier(store, server.uri, [receiver.url]) as events:
+            collect(server, store, events)
+            wait_until(lambda: len(receiver.accepted()) == 2)
+        assert events.failed == 2
+    assert entries(store, "pending") == {}

@@ -1,6 +1,8 @@
 """Metrics: a real scrape of what a real collector has stored."""
 
 import re
+import select
+import socket
 import subprocess
 import sys
 import threading
@@ -8,6 +10,7 @@ import time
 import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 import pytest
@@ -411,3 +414,36 @@ def test_the_command_serves_metrics_and_tells_events_while_it_collects(tmp_path)
         assert process.returncode == 0, rest
     assert '"event": "finished"' in log.read_text()
     assert pd.notna(load_jobs(tmp_path / "store")["state"]).all()
+
+
+def connections(server, count):
+    address = urlsplit(server.url)
+    return [socket.create_connection((address.hostname, address.port), 20) for _ in range(count)]
+
+
+def test_idle_connections_take_a_bounded_number_of_descriptors(store):
+    with served(store) as server:
+        idle = connections(server, 100)
+        try:
+            closed, deadline = 0, time.monotonic() + 60
+            while closed < 68:
+                assert time.monotonic() < deadline
+                readable, _, _ = select.select(idle, [], [], 1)
+                closed = len(readable)
+            assert {each.recv(1) for each in readable} == {b""}, "closed by the server"
+            assert closed == 68, "and those that there is room for are not"
+        finally:
+            for each in idle:
+                each.close()
+
+
+def test_a_connection_that_says_nothing_is_let_go_and_makes_room(store, monkeypatch):
+    monkeypatch.setattr("importstats.collect.bounded_http._Handler.timeout", 0.2)
+    with served(store) as server:
+        idle = connections(server, 40)
+        try:
+            assert all(each.recv(1) == b"" for each in idle), "closed by the server"
+        finally:
+            for each in idle:
+                each.close()
+        assert value(scrape(server), "importstats_store_up") == 1
