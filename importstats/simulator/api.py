@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from importstats.simulator import dialects, requests, wire
+from importstats.simulator import decoding, dialects, wire
 from importstats.simulator.cluster import SimulatedCluster
+from importstats.simulator.decoding import ApiError, Handler, import_failed
 from importstats.simulator.dialects import Dialect
 from importstats.simulator.faults import Faults
-from importstats.simulator.requests import ApiError, Handler, import_failed
 from importstats.simulator.specs import FileSpec, JobSpec
 from importstats.simulator.states import JobState, UnknownJobError, WrongPhaseError
 
@@ -133,16 +133,16 @@ class Api:
             return
         if self._dialect.cloud:
             raise ApiError(self._dialect.illegal_token_code, "The token is illegal.", access.status)
-        raise ApiError(requests.UNAUTHENTICATED, "user hasn't authenticated", access.status)
+        raise ApiError(decoding.UNAUTHENTICATED, "user hasn't authenticated", access.status)
 
     def _check_ready(self) -> None:
         if self._cluster.now_s < self._crashed_until_s:
-            raise ApiError(requests.SERVICE_NOT_READY, "service not ready[datacoord=]: Abnormal")
+            raise ApiError(decoding.SERVICE_NOT_READY, "service not ready[datacoord=]: Abnormal")
 
     def _check_cluster_id(self, body: Mapping[str, Any]) -> None:
         wanted = self._cluster_id
         if self._dialect.cloud and wanted is not None and body.get("clusterId") != wanted:
-            raise ApiError(requests.CLOUD_WRONG_CLUSTER, "The clusterId is missing or unknown.")
+            raise ApiError(decoding.CLOUD_WRONG_CLUSTER, "The clusterId is missing or unknown.")
 
     def _check_privilege(self, db_name: str, state: JobState | None = None) -> None:
         """Refuse who lacks the Import privilege for a database, or the collection of a job."""
@@ -172,7 +172,7 @@ class Api:
         release = self._cluster.release
         if not release.denies_by_collection:
             self._check_privilege(db_name)
-        job_id = self._dialect.known_id(requests.job_id_of(body))
+        job_id = self._dialect.known_id(decoding.job_id_of(body))
         try:
             state = self._cluster.describe(job_id)
         except UnknownJobError as error:
@@ -186,7 +186,7 @@ class Api:
         return state
 
     def _list(self, body: Mapping[str, Any], db_name: str) -> dict[str, Any]:
-        collection = requests.optional_text(body, "ListImportReq", "collectionName")
+        collection = decoding.optional_text(body, "ListImportReq", "collectionName")
         states = self._cluster.list()
         if collection:
             self._check_collection(db_name, collection)
@@ -222,9 +222,9 @@ class Api:
     def _create(self, body: Mapping[str, Any], db_name: str) -> dict[str, Any]:
         options: dict[str, str] = {}
         if self._dialect.cloud:
-            collection, files = requests.cloud_create_request(body)
+            collection, files = decoding.cloud_create_request(body)
         else:
-            collection, files, options = requests.create_request(body)
+            collection, files, options = decoding.create_request(body)
         self._check_privilege(db_name)
         if collection in self._access.denied_collections:
             raise _denied(db_name)
@@ -245,10 +245,10 @@ class Api:
     def _check_collection(self, db_name: str, collection: str) -> None:
         known = self._collections | self._cluster.collections
         if db_name not in {"default", *(name[0] for name in known)}:
-            raise ApiError(requests.DATABASE_NOT_FOUND, f"database not found[database={db_name}]")
+            raise ApiError(decoding.DATABASE_NOT_FOUND, f"database not found[database={db_name}]")
         if (db_name, collection) not in known and not self._dialect.cloud:
             raise ApiError(
-                requests.COLLECTION_NOT_FOUND,
+                decoding.COLLECTION_NOT_FOUND,
                 f"collection not found[database={db_name}][collection={collection}]",
             )
 
@@ -290,13 +290,13 @@ def _page_number(body: Mapping[str, Any], name: str, default: int) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ApiError(requests.MISSING_PARAMETER, f"{name} is a positive integer")
+        raise ApiError(decoding.MISSING_PARAMETER, f"{name} is a positive integer")
     return number
 
 
 def _denied(db_name: str) -> ApiError:
     return ApiError(
-        requests.PERMISSION_DENIED,
+        decoding.PERMISSION_DENIED,
         "rpc error: code = PermissionDenied desc = PrivilegeImport: permission deny to reader "
         f"in the `{db_name}` database",
         HTTPStatus.FORBIDDEN,

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from importstats.simulator import wire
+from importstats.simulator.decoding import ApiError, json_object
 from importstats.simulator.faults import Fault, Faults
-from importstats.simulator.requests import ApiError, json_object
 
 _CHUNK_BYTES: Final = 2**16
 _HTML: Final = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body>%s</body></html>\n"
