@@ -210,7 +210,7 @@ def simulate_job(
     dialect : str, optional
         A name of ``DIALECTS`` or a version of Milvus. The cluster then has the release of the
         dialect, else the dialect is that of the cluster's release.
-    signal : {"whole files", "smooth"}, optional
+    signal : {"whole", "smooth"}, optional
         When rows are seen, if not as the cluster's specification says.
     source_uri : str
         The server the snapshots name.

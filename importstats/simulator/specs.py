@@ -15,7 +15,7 @@ from importstats.simulator.load import Steps
 from importstats.simulator.releases import Release, release_of
 from importstats.simulator.units import GIB, MIB
 
-Signal = Literal["whole files", "smooth"]
+Signal = Literal["whole", "smooth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ class ClusterSpec:
     restarts : tuple of Restart
     other_jobs : tuple of Arrival
         Jobs of others, which take slots.
-    signal : {"whole files", "smooth"}
+    signal : {"whole", "smooth"}
         When rows are seen: once a file has ended, as every Milvus does, or as they are written.
         Nobody outside has read the server of Zilliz Cloud, so the second is there for it.
     release : str
@@ -245,7 +245,7 @@ class ClusterSpec:
     node_load: tuple[tuple[int, Steps], ...] = ()
     restarts: tuple[Restart, ...] = ()
     other_jobs: tuple[Arrival, ...] = ()
-    signal: Signal = "whole files"
+    signal: Signal = "whole"
     release: str = "2.6"
     retention_s: float = RETENTION_S
     dropped_segments_s: float = 3 * 3600.0

@@ -246,7 +246,7 @@ def test_the_smooth_signal_shows_rows_as_they_are_written() -> None:
     job = plain_job(files=files_of(GIB), buffer_bytes=128 * 2**20)
     rows = {s.imported_rows for s in states_of(ClusterSpec(signal="smooth"), job, 0.5)}
     assert len(rows) == 9  # 0, seven buffers and the rest with the last
-    with pytest.raises(ValueError, match="whole files"):
+    with pytest.raises(ValueError, match="whole"):
         ClusterSpec(signal="bumpy")  # type: ignore[arg-type]
 
 
@@ -288,7 +288,7 @@ def test_files_of_a_task_share_its_progress_and_rows_are_its_percent() -> None:
     st.sampled_from([name for name in SHAPES if name not in ("huge", "delete_logs")]),
     st.sampled_from(list(FAMILIES)),
     st.sampled_from(["2.4.12", "2.5", "2.6", "3.0-v3"]),
-    st.sampled_from(["whole files", "smooth"]),
+    st.sampled_from(["whole", "smooth"]),
     st.integers(0, 10**6),
     st.integers(1, 30),
 )
@@ -905,7 +905,7 @@ def test_tables_equal_those_of_the_snapshots(shape: str, dialect: str) -> None:
 @given(
     st.sampled_from([name for name in SHAPES if name != "huge"]),
     st.sampled_from(list(FAMILIES)),
-    st.sampled_from(["whole files", "smooth"]),
+    st.sampled_from(["whole", "smooth"]),
     st.integers(0, 10**6),
     st.integers(1, 30),
 )
