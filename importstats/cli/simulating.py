@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from importstats.cli.options import read_token
 from importstats.cli.outcomes import stopped_by_signals
 from importstats.errors import UsageError
 from importstats.simulator import DIALECTS, SHAPES, SimulatorServer, make_shape
+from importstats.simulator.dialects import dialect_named
+from importstats.simulator.specs import Signal
 
 AtLeastOne = Number(gte=1)
 
@@ -25,8 +28,12 @@ def _known_shape(_type: object, shape: str) -> None:
 
 
 def _known_dialect(_type: object, dialect: str) -> None:
-    if dialect not in DIALECTS:
-        raise ValueError(f"there is no dialect {dialect!r}; one of {', '.join(DIALECTS)}")
+    try:
+        dialect_named(dialect)
+    except ValueError as error:
+        raise ValueError(
+            f"there is no dialect {dialect!r}; one of {', '.join(DIALECTS)}, or a version of Milvus"
+        ) from error
 
 
 def simulate(
@@ -47,8 +54,19 @@ def simulate(
         Parameter(help="How many times faster than real the jobs run.", validator=Number(gte=0)),
     ] = 60.0,
     dialect: Annotated[
-        str, Parameter(help=f"Kind of server: {', '.join(DIALECTS)}.", validator=_known_dialect)
+        str,
+        Parameter(
+            help=f"Kind of server: {', '.join(DIALECTS)}, or a version of Milvus from 2.4.0 on.",
+            validator=_known_dialect,
+        ),
     ] = "2.6",
+    signal: Annotated[
+        Signal, Parameter(help="When rows are seen: once a file has ended, or as they are written.")
+    ] = "whole",
+    collection: Annotated[
+        list[str] | None,
+        Parameter(help="A collection to make jobs for; may be given again.", negative=""),
+    ] = None,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int,
@@ -64,13 +82,14 @@ def simulate(
     cluster, _ = make_shape(shape, files=files, seed=seed)
     specs = [make_shape(shape, files=files, seed=seed + number)[1] for number in range(count)]
     server = SimulatorServer(
-        cluster,
+        replace(cluster, signal=signal),
         specs,
         host=host,
         port=port,
         dialect=dialect,
         token=read_token(token_file) if token_file else None,
         acceleration=acceleration,
+        collections=collection or (),
         seed=seed,
     )
     ended = threading.Event()
