@@ -42,8 +42,14 @@ def _fleet() -> list[Simulation]:
     On the third morning other load takes most of ``milvus-east``; one job of ``milvus-west`` has
     a bad file, and one a slow one.
     """
-    east = ClusterSpec(load=((0.0, 1.0), (48 * HOUR_S, 0.35), (54 * HOUR_S, 1.0)))
-    west = ClusterSpec(node_speeds=(1.0, 1.0, 1.0), index_speeds=(1.0,))
+    east = ClusterSpec(
+        cores_per_node=4,
+        slots_per_node=4,
+        load=((0.0, 1.0), (48 * HOUR_S, 0.35), (54 * HOUR_S, 1.0)),
+    )
+    west = ClusterSpec(
+        node_speeds=(1.0, 1.0, 1.0), cores_per_node=4, slots_per_node=4, index_speeds=(1.0,)
+    )
     products = [Arrival(6 * HOUR_S * turn, _batch("products", 12, turn)) for turn in range(12)]
     documents = [
         Arrival((8 * turn + 1) * HOUR_S, _batch("documents", 20, 100 + turn)) for turn in range(9)
@@ -90,21 +96,31 @@ def _batch(collection_name: str, count: int, seed: int) -> JobSpec:
         sort_rows_per_s=60e3,
         index_rows_per_s={"products": 4e3, "documents": 2e3, "images": 6e3}[collection_name],
         max_task_bytes=round(1e9),
+        noise=0.15,
     )
 
 
 def _with_a_bad_file(job: JobSpec) -> JobSpec:
     *good, last = job.files
-    error = "importing data failed: the dim 768 of the vector field is not equal to schema dim 1024"
+    error = "the dim 768 of the vector field is not equal to schema dim 1024: importing data failed"
     return replace(job, files=(*good, replace(last, error=error)))
 
 
+def _simulated(
+    shape: str, *, seed: int, files: int, poll_every_s: float, dialect: str = "2.6"
+) -> Simulation:
+    return simulate_job(shape, seed=seed, files=files, poll_every_s=poll_every_s, dialect=dialect)
+
+
 SIMULATIONS: Final[Mapping[str, Callable[[], Sequence[Simulation]]]] = {
-    "healthy": lambda: [simulate_job("steady", seed=8, files=80, poll_every_s=30)],
-    "index_bound": lambda: [simulate_job("index_bound", seed=8, files=60, poll_every_s=20)],
-    "stragglers": lambda: [simulate_job("stragglers", seed=9, files=60, poll_every_s=30)],
-    "failed": lambda: [simulate_job("failing", seed=0, files=40, poll_every_s=20)],
-    "node_restart": lambda: [simulate_job("node_restart", seed=11, files=60, poll_every_s=15)],
+    "healthy": lambda: [_simulated("steady", seed=4, files=80, poll_every_s=30)],
+    "index_bound": lambda: [_simulated("index_bound", seed=8, files=60, poll_every_s=20)],
+    "index_2_4": lambda: [
+        _simulated("index_bound", seed=9, files=60, poll_every_s=10, dialect="2.4.12")
+    ],
+    "stragglers": lambda: [_simulated("stragglers", seed=6, files=60, poll_every_s=30)],
+    "failed": lambda: [_simulated("failing", seed=8, files=40, poll_every_s=20)],
+    "node_restart": lambda: [_simulated("node_restart", seed=12, files=60, poll_every_s=5)],
     "many_jobs": _fleet,
 }
 
