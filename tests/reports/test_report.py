@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from html.parser import HTMLParser
@@ -21,7 +22,7 @@ from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
 from importstats.analysis.words import headline
 from importstats.reports import JSON_FORMAT, report
-from importstats.simulator import simulate_job
+from importstats.simulator import make_shape, simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -80,7 +81,7 @@ class Page(HTMLParser):
 
 
 @lru_cache(maxsize=16)
-def simulated(shape="stragglers", files=40, share=0.6, seed=4):
+def simulated(shape="stragglers", files=40, share=0.6, seed=7):
     simulation = simulate_job(shape, files=files, seed=seed, poll_every_s=20)
     tables = simulation.tables(runs=True)
     jobs, details = jobs_frame(tables[0]), details_frame(tables[1])
@@ -96,7 +97,9 @@ def page(shape="stragglers", files=40, share=0.6):
 
 def renamed(names, **texts):
     """A recorded job whose files have these names, and whose other texts are replaced too."""
-    jobs, details, at = simulated("failing", len(names), 1.0, seed=6)
+    cluster, job = make_shape("failing", files=len(names), seed=6)
+    files = tuple(replace(file, error_phase="import") for file in job.files)
+    jobs, details, at = simulated((cluster, replace(job, files=files)), share=1.0, seed=6)
     assert len(details)
     jobs = jobs.assign(**{name: text for name, text in texts.items() if name in jobs})
     own = {name: text for name, text in texts.items() if name in details}

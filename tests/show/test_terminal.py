@@ -126,7 +126,7 @@ def test_no_number_and_no_id_is_cut_however_narrow_the_terminal(width):
     for number in re.findall(r"[\d.,]+", job):
         assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.,])", whole)
     table = text[text.index("needs") :] if "needs" in text else ""
-    assert "…" not in re.sub(r"…\S+\.json", "", table)
+    assert "…" not in re.sub(r"…\S+\.(json|npy)", "", table)
 
 
 def test_before_the_first_snapshot_it_waits(console):
