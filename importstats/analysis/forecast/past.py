@@ -134,14 +134,21 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
 
 
 def ended_at(seen: pd.DataFrame) -> Floats:
-    """When each row's job ended as far as the row says: by the server if that fits."""
+    """When each row's job ended as far as is known by then: by the server if that fits.
+
+    A job that has completed ended when that was first seen, whatever is said of it later.
+    """
     now = seen["now_s"].to_numpy(np.float64)
-    before = now - np.nan_to_num(seen["poll_s"].to_numpy(np.float64), nan=np.inf)
-    if "complete_time" not in seen:
-        return now
-    told = seen["complete_time"].to_numpy(dtype="datetime64[us]")
-    at = np.where(np.isnat(told), np.nan, told.astype(np.int64) / 1e6)
-    return np.where((at >= before) & (at <= now), at, now)
+    end = now
+    if "complete_time" in seen:
+        before = now - np.nan_to_num(seen["poll_s"].to_numpy(np.float64), nan=np.inf)
+        told = seen["complete_time"].to_numpy(dtype="datetime64[us]")
+        at = np.where(np.isnat(told), np.nan, told.astype(np.int64) / 1e6)
+        end = np.where((at >= before) & (at <= now), at, now)
+    over = seen["phase"].eq("Completed").to_numpy()
+    keys = [seen[name].to_numpy() for name in JOB_KEY]
+    first = pd.Series(np.where(over, end, np.nan)).groupby(keys).transform("first").to_numpy()
+    return np.where(over, first, end)
 
 
 def _named(seen: pd.DataFrame) -> pd.DataFrame:
