@@ -98,6 +98,12 @@ def test_the_schema_page_is_current():
     assert made == (DOCS / "schema.md").read_text(encoding="utf-8"), "run: python docs/schema.py"
 
 
+def test_the_diagnosis_page_is_current():
+    made = runpy.run_path(str(DOCS / "diagnosis.py"))["text"]()
+    page = (DOCS / "diagnosis.md").read_text(encoding="utf-8")
+    assert made == page, "run: python docs/diagnosis.py"
+
+
 def test_sql_expands_runs_to_what_was_sent(folder, monkeypatch):
     duckdb = pytest.importorskip("duckdb")
     monkeypatch.chdir(folder)

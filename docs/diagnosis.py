@@ -1,0 +1,121 @@
+"""Write ``diagnosis.md`` beside this file from the tables of findings and of reasons.
+
+    python docs/diagnosis.py
+
+A test compares the file with :func:`text`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from importstats.analysis.finding_kinds import FINDING_KINDS, FindingKind
+from importstats.analysis.reasons import REASON_KINDS, REASON_PATTERNS
+from importstats.analysis.scales import SCALES
+
+TARGET: Final = Path(__file__).with_suffix(".md")
+
+_TEXT: Final = """\
+<!-- Made by `python docs/diagnosis.py`; change that instead. -->
+
+# Diagnosis
+
+`importstats.diagnose(jobs, details)` says what is wrong with a job, or only looks so: one row per
+finding, with the numbers it rests on and what to do. `info` explains what is normal or over,
+`warning` says that the job will take longer or that data is at risk, `critical` that it has failed,
+or will not end unless somebody does something.
+
+The severest finding comes first; of one severity, the one that stands first on this page. Headline,
+report and live view take their words from the first.
+
+No finding advises to abort a job, or to import again what may be there already. Where a job waits,
+`history=` (a jobs frame of the store's other jobs) says how long such jobs took before; without it
+a wait is a warning only after a long time, and the advice names the log or the metric that tells.
+
+```python
+from importstats import datasets, diagnose
+
+jobs, details = datasets.load("stragglers")
+diagnose(jobs, details)[["finding", "severity", "message", "advice"]]
+```
+
+## Findings
+
+{findings}
+
+## Reasons
+
+The reason of a failed job, or of one that runs, is understood by the wording of the servers
+(`importstats.analysis.reasons`). A job without a reason takes the most frequent one of its files.
+What is not known is quoted and not guessed at.
+
+| kind | what it means | advice |
+|---|---|---|
+{reasons}
+
+## What stands still after the last row
+
+While all rows are in and the job goes on, its progress stands still for as long as a whole segment
+takes. What it waits for depends on the release:
+
+| releases from | stands at | for |
+|---|---|---|
+{scales}
+
+The release is known by the recorded version of the server, by the dialect of its answers, or by
+what is impossible on the other scales. Where nothing tells, `phases` says `SortingOrIndexing`. A
+standstill is a warning once it lasts
+
+* with earlier jobs of the collection: 1.5 times the longest of theirs, or 3 times their median if
+  that is less (of one or two jobs: 3 times the longest);
+* without: an hour, and 5 times the longest in this phase, or 5 times what it took to write the
+  rows.
+"""
+
+
+def text() -> str:
+    """The whole page."""
+    return _TEXT.format(
+        findings="\n\n".join(map(_finding, FINDING_KINDS)),
+        reasons="\n".join(
+            f"| `{kind}` | {meaning} | {_advice(kind)} |" for kind, meaning in REASON_KINDS.items()
+        ),
+        scales="\n".join(_waits()),
+    )
+
+
+def _finding(kind: FindingKind) -> str:
+    severities = " or ".join(kind.severities)
+    evidence = ", ".join(f"`{name}`" for name in kind.evidence)
+    return (
+        f"### {kind.name}\n\n*{severities}*: {_plain(kind.when)}.\n\n{_plain(kind.advice)}\n\n"
+        f"Evidence: {evidence}."
+    )
+
+
+def _plain(words: str) -> str:
+    return words.replace("``", "`")
+
+
+def _advice(kind: str) -> str:
+    advice = dict.fromkeys(each.advice for each in REASON_PATTERNS if each.kind == kind)
+    return "<br>".join(advice) or "Where to look: the logs of the coordinator and the data nodes."
+
+
+def _waits() -> list[str]:
+    waits = []
+    for scale in SCALES:
+        for step in scale.steps:
+            if step.phase in ("Sorting", "IndexBuilding"):
+                at = (
+                    f"{step.start:g}"
+                    if step.start == step.end
+                    else f"{step.start:g} to {step.end:g}"
+                )
+                waits.append(f"| {scale.name} | {at} % | {step.phase} |")
+    return waits
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")
