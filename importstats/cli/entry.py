@@ -46,6 +46,14 @@ COMMANDS: Final = {
         stored. A job whose end is in the store is not asked about again unless named.
         """,
     ),
+    "doctor": (
+        "examining:doctor",
+        """Check, in order, what collecting needs, and name the first thing wrong and its fix.
+
+        One line each: address, TLS, server, token, databases, privilege, describe, clock, store,
+        disk and retention. Exits 0 if nothing failed, else as `collect` would.
+        """,
+    ),
     "jobs": ("collecting:list_jobs", "List the import jobs the server knows."),
     "summary": ("analysing:summarise", "Show every job of a store in one table."),
     "report": (

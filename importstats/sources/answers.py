@@ -167,6 +167,24 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     )
 
 
+def parse_names(body: bytes | str | Mapping[str, Any]) -> list[str]:
+    """Parse the body of a call whose data is a list of names.
+
+    Examples
+    --------
+    >>> parse_names('{"code": 0, "data": ["default", "sales"]}')
+    ['default', 'sales']
+    """
+    envelope = decode_object(body)
+    status, message = _status_and_message(envelope)
+    check_status(status, message)
+    names = envelope.get("data")
+    if not isinstance(names, list):
+        check_message(status, message)
+        raise BadResponseError(f"the names are a {type(names).__name__}, not a list")
+    return [_text(name) for name in names]
+
+
 def _record(record: Any) -> ImportJobRecord | None:
     if not isinstance(record, dict):
         return None

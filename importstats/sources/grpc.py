@@ -55,6 +55,7 @@ Needs the extra ``grpc``.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -155,6 +156,13 @@ class GrpcImportClient(Client):
             request_serializer=milvus_pb2.GetImportStateRequest.SerializeToString,
             response_deserializer=milvus_pb2.GetImportStateResponse.FromString,
         )
+        self._get_version = self._channel.unary_unary(
+            f"{_SERVICE}/GetVersion",
+            request_serializer=milvus_pb2.GetVersionRequest.SerializeToString,
+            response_deserializer=milvus_pb2.GetVersionResponse.FromString,
+        )
+        self._version: str | None = None
+        self._has_asked_version = False
         self._list_tasks = self._channel.unary_unary(
             f"{_SERVICE}/ListImportTasks",
             request_serializer=milvus_pb2.ListImportTasksRequest.SerializeToString,
@@ -164,6 +172,16 @@ class GrpcImportClient(Client):
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
+
+    @property
+    def server_version(self) -> str | None:
+        """The server's release as it says it, asked for once; ``None`` if it does not."""
+        if not self._has_asked_version:
+            self._has_asked_version = True
+            with contextlib.suppress(ImportStatsError):
+                [answer] = self._call(self._get_version, [milvus_pb2.GetVersionRequest()])
+                self._version = self._secrets.masked(answer.version) or None
+        return self._version
 
     def describe(self, job_id: str) -> GetImportProgressResponse:
         """The progress of one job, now; its tasks are asked for all at once.

@@ -33,6 +33,7 @@ from importstats.sources.answers import (
     JobPage,
     decode_object,
     parse_job_page,
+    parse_names,
     parse_response,
 )
 from importstats.sources.endpoint import from_environment, is_cloud, is_private, parse_endpoint
@@ -55,6 +56,7 @@ _DESCRIBE_PATHS: Final = {
     "v2": (f"{_JOBS}/describe", f"{_JOBS}/get_progress", f"{_JOBS}/getProgress"),
     "cloud-v1": (f"{_V1_JOBS}/get",),
 }
+_DATABASES_PATH: Final = "/v2/vectordb/databases/list"
 _LIST_PATH: Final = {"v2": f"{_JOBS}/list", "cloud-v1": f"{_V1_JOBS}/list"}
 
 #: For how long a list says which jobs may be asked for; a server forgets a job hours after its end.
@@ -140,6 +142,8 @@ class ImportClient(Client):
         self._transport = Transport(
             self.uri, token, verify=verify, max_response_bytes=max_response_bytes
         )
+        #: How far the server's clock is before ours, as it last said.
+        self.clock_ahead_s: float | None = None
         self._describe_path: str | None = None
         self._ignores_pages = False
         self._listed: tuple[float, frozenset[str]] = (-math.inf, frozenset())
@@ -157,6 +161,11 @@ class ImportClient(Client):
     def server_version(self) -> str | None:
         """The server's release, exact or as bounds, as far as it is known by now."""
         return self._hints.version
+
+    @property
+    def has_token(self) -> bool:
+        """Whether a token is sent."""
+        return self._transport.has_token
 
     def close(self) -> None:
         """Close the connections."""
@@ -220,6 +229,15 @@ class ImportClient(Client):
         if problem is not None and not found_database:
             raise problem
         self._database_of = found
+
+    def list_databases(self) -> list[str]:
+        """The databases that the user may see (Milvus from 2.4.4 on; no cloud).
+
+        Raises
+        ------
+        UnreachableError, UnauthorizedError, PrivilegeError, BadResponseError, ServerError
+        """
+        return self._ask(parse_names, _DATABASES_PATH, {}, None)
 
     def _page(self, collection: str | None, database: str | None, number: int) -> JobPage:
         body = {
@@ -327,6 +345,7 @@ class ImportClient(Client):
             left = max(deadline - time.monotonic(), 0.001)
             try:
                 answer = self._transport.exchange(method, path, payload, headers, left)
+                self.clock_ahead_s = answer.clock_ahead_s
                 self._check_http_status(answer, path)
                 return parse(answer.content)
             except CertificateError:

@@ -8,6 +8,8 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
@@ -44,12 +46,16 @@ class Answer:
         Where a redirect leads, without user, password and query.
     retry_after_s : float
         How long the server asked to be left alone; 0 if it did not.
+    clock_ahead_s : float or None
+        How far the server's clock is before ours, by its ``Date`` of whole seconds; ``None`` if it
+        sends none.
     """
 
     status: int
     content: bytes
     location: str
     retry_after_s: float
+    clock_ahead_s: float | None
 
 
 class Transport:
@@ -71,6 +77,7 @@ class Transport:
         self, uri: str, token: str, *, verify: bool | str, max_response_bytes: int
     ) -> None:
         self.secrets = Secrets(token)
+        self.has_token = bool(token)
         self._uri = uri
         self._verify = verify
         self._max_bytes = max_response_bytes
@@ -135,7 +142,8 @@ class Transport:
                     self.secrets.masked(response.headers.get("Location", "nowhere"))
                 )
                 retry_after_s = _seconds(response.headers.get("Retry-After", ""))
-                return Answer(response.status_code, content, location, retry_after_s)
+                ahead_s = _clock_ahead_s(response.headers.get("Date", ""))
+                return Answer(response.status_code, content, location, retry_after_s, ahead_s)
         except ImportStatsError as error:
             return error
         except requests.exceptions.SSLError as error:
@@ -218,6 +226,14 @@ def _seconds(printed: str) -> float:
     if re.fullmatch(r"[0-9]{1,9}", printed.strip()) is None:
         return 0.0
     return min(float(printed), _LONGEST_RETRY_AFTER_S)
+
+
+def _clock_ahead_s(printed: str) -> float | None:
+    try:
+        told = parsedate_to_datetime(printed)
+        return (told - datetime.now(told.tzinfo)).total_seconds() if told.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _inner(error: BaseException) -> BaseException | None:
