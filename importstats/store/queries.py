@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,11 +14,14 @@ import pyarrow.compute as pc
 from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, STORED_SCHEMAS, VALUE_COLUMNS, result_schema
-from importstats.store.reading import CorruptFile, JobsPart, Reader, union
+from importstats.store.reading import CorruptFile, JobsPart, JobState, Reader, union
 from importstats.store.runs import Runs, Timeline, concat, expand, extend, run_rows, windows
 from importstats.store.schema import RUN_COLUMNS, TIMESTAMP
 from importstats.store.segments import ALWAYS, JobFolder, Period, Segment, TableName
 from importstats.text import excerpt
+
+_S = TypeVar("_S")
+_T = TypeVar("_T")
 
 
 class Choice(NamedTuple):
@@ -25,6 +30,14 @@ class Choice(NamedTuple):
     source_uri: str | None = None
     job_id: str | None = None
     period: Period = ALWAYS
+
+
+class _Known(NamedTuple):
+    """A job whose jobs files were read."""
+
+    key: tuple[str, str]
+    folder: JobFolder
+    state: JobState
 
 
 class Queries:
@@ -40,11 +53,8 @@ class Queries:
         def read(segments: Sequence[Segment]) -> pa.Table:
             return self._reader.read_jobs(segments, needed, choice.period).rows
 
-        found = [
-            self._listing.retrying(job, segments, read)
-            for job, segments in self._listing.of_jobs(*choice).items()
-        ]
-        found = sorted((rows for rows in found if rows.num_rows), key=_key)
+        found = [rows for _, rows in self._each_job(choice, read) if rows.num_rows]
+        found.sort(key=_key)
         schema = result_schema("jobs", wanted)
         tables = [schema.empty_table(), *(rows.select(wanted).cast(schema) for rows in found)]
         return pa.concat_tables(tables).unify_dictionaries()
@@ -64,20 +74,28 @@ class Queries:
 
         def read(segments: Sequence[Segment]) -> tuple[Timeline, Runs]:
             state = self._reader.read_jobs(segments, JOBS_KEY, choice.period)
-            parts, _ = self._reader.read_runs(state, needed, filter_)
-            return state.timeline, concat(parts, result_schema("details", needed))
+            return self._runs_of(state, needed, filter_)
 
-        for _, job, segments in self._with_keys(choice):
-            timeline, found = self._listing.retrying(job, segments, read)
+        def read_tables(job: _Known) -> Iterable[pa.Table]:
+            # Its jobs files were read to know its key. Only if files vanished since, once more.
+            try:
+                timeline, found = self._runs_of(job.state, needed, filter_)
+            except FileNotFoundError:
+                segments = self._listing.of_job(job.folder)
+                timeline, found = self._listing.retrying(job.folder, segments, read)
             if runs:
-                table = run_rows(extend(found), timeline, schema)
-                if table.num_rows:
-                    yield table
-                continue
-            for begin, end in windows(found, len(timeline.ids), max_rows):
-                table = run_rows(expand(found, begin, end), timeline, schema)
-                if table.num_rows:
-                    yield table
+                return [run_rows(extend(found), timeline, schema)]
+            pieces = windows(found, len(timeline.ids), max_rows)
+            return (run_rows(expand(found, *piece), timeline, schema) for piece in pieces)
+
+        for tables in self._ahead(read_tables, self._known_jobs(choice)):
+            yield from (table for table in tables if table.num_rows)
+
+    def _runs_of(
+        self, state: JobState, needed: Sequence[str], filter_: pc.Expression | None
+    ) -> tuple[Timeline, Runs]:
+        parts, _ = self._reader.read_runs(state, needed, filter_)
+        return state.timeline, concat(parts, result_schema("details", needed))
 
     def jobs_with_details(
         self, choice: Choice, wanted: Sequence[str], details_wanted: Sequence[str]
@@ -92,8 +110,7 @@ class Queries:
             runs = extend(concat(parts, result_schema("details", needed)))
             return state.rows.select(wanted), run_rows(runs, state.timeline, schema)
 
-        for job, segments in self._listing.of_jobs(*choice).items():
-            jobs, details = self._listing.retrying(job, segments, read)
+        for _, (jobs, details) in self._each_job(choice, read):
             if jobs.num_rows:
                 yield jobs, details
 
@@ -107,7 +124,7 @@ class Queries:
                 "last_observed_at": _parse_time(max(segment.last for segment in segments)),
                 "segments": len(segments),
             }
-            for key, _, segments in self._with_keys(choice)
+            for key, segments in self._with_keys(choice)
         ]
         return pa.Table.from_pylist(rows, schema=_KEYS_SCHEMA)
 
@@ -119,15 +136,26 @@ class Queries:
 
         return sorted(
             f"{self._files.uri.rstrip('/')}/{part.segment.path(table)}"
-            for job, segments in self._listing.of_jobs(*choice).items()
-            for part in self._listing.retrying(job, segments, read)
+            for _, parts in self._each_job(choice, read)
+            for part in parts
             if part.kept.any() and (table == "jobs" or part.has_details)
         )
 
-    def _with_keys(
-        self, choice: Choice
-    ) -> Iterator[tuple[tuple[str, str], JobFolder, list[Segment]]]:
-        """The jobs chosen with (source_uri, job_id), in that order."""
+    def _known_jobs(self, choice: Choice) -> list[_Known]:
+        """The jobs chosen with their snapshots, by (source_uri, job_id)."""
+
+        def read(segments: Sequence[Segment]) -> JobState:
+            return self._reader.read_jobs(segments, JOBS_KEY, choice.period)
+
+        found = (
+            _Known(_key(state.rows), job, state)
+            for job, state in self._each_job(choice, read)
+            if state.rows.num_rows
+        )
+        return sorted(found, key=lambda job: (job.key, job.folder))
+
+    def _with_keys(self, choice: Choice) -> list[tuple[tuple[str, str], list[Segment]]]:
+        """The segments of the jobs chosen with (source_uri, job_id), in that order."""
         listing = self._listing.of_jobs(*choice)
 
         def read(segments: Sequence[Segment]) -> tuple[str, str] | None:
@@ -141,12 +169,44 @@ class Queries:
                     return _key(rows)
             return None
 
-        keys = {
-            job: self._listing.retrying(job, segments, read) for job, segments in listing.items()
-        }
-        known = [(key, job) for job, key in keys.items() if key is not None]
-        for key, job in sorted(known):
-            yield key, job, listing[job]
+        keys = self._ahead(
+            lambda job: (self._listing.retrying(*job, read), job[1]), list(listing.items())
+        )
+        return sorted(
+            ((key, segments) for key, segments in keys if key is not None),
+            key=lambda found: found[0],
+        )
+
+    def _each_job(
+        self, choice: Choice, read: Callable[[Sequence[Segment]], _T]
+    ) -> Iterator[tuple[JobFolder, _T]]:
+        """What is read of the segments of each job chosen."""
+        jobs = list(self._listing.of_jobs(*choice).items())
+        return self._ahead(lambda job: (job[0], self._listing.retrying(*job, read)), jobs)
+
+    def _ahead(self, work: Callable[[_S], _T], items: Sequence[_S]) -> Iterator[_T]:
+        """The work on each item in their order, on as many threads as serve.
+
+        Only a few results are made ahead of the one that is asked for.
+        """
+        threads = pa.cpu_count() if self._files.is_local else _REMOTE_JOBS_AT_ONCE
+        if len(items) < 2 or threads < 2:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(min(threads, len(items))) as pool:
+            coming = deque(pool.submit(work, item) for item in items[: threads + 1])
+            try:
+                for item in items[threads + 1 :]:
+                    yield coming.popleft().result()
+                    coming.append(pool.submit(work, item))
+                while coming:
+                    yield coming.popleft().result()
+            finally:
+                for future in coming:
+                    future.cancel()
+
+
+_REMOTE_JOBS_AT_ONCE: Final = 8
 
 
 _KEYS_SCHEMA: Final = pa.schema(

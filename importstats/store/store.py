@@ -238,8 +238,8 @@ class SnapshotStore:
         """The rows of :meth:`details` in the same order, in pieces.
 
         A piece holds rows of one job and, unless ``runs``, whole snapshots: as many as fit in
-        ``max_rows`` rows, but at least one. With ``runs`` a piece is a job. So memory holds the
-        runs of one job and one piece, however large the store.
+        ``max_rows`` rows, but at least one. With ``runs`` a piece is a job. So memory holds one
+        piece, the runs of a few jobs (read ahead by other threads) and the times of all snapshots.
         """
         wanted = check_columns("details", columns)
         choice = self._choice(source_uri, job_id, since, until)
