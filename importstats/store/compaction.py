@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Final
 
 import numpy as np
 import pyarrow.fs as pafs
 
+from importstats.store.delta import DataFile, DeltaLog
 from importstats.store.files import TEMPORARY, Files, is_temporary
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, VALUE_COLUMNS, result_schema
@@ -24,6 +26,8 @@ from importstats.store.writing import write_segment
 # A merge holds its inputs in memory: 32 MiB of Parquet are some millions of runs.
 _MAX_MERGE_BYTES: Final = 32 * 2**20
 _STALE_AFTER_S: Final = 6 * 3600
+# How long a query may last that reads a table by its Delta log.
+_GRACE_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ class Compactor:
             Listing(files),
             Reader(files, sets_aside=True),
         )
+        self._logs: dict[TableName, DeltaLog] = {
+            "jobs": DeltaLog(files, "jobs"),
+            "details": DeltaLog(files, "details"),
+        }
 
     def compact(
         self, jobs: Iterable[JobFolder], *, min_segments: int, final: bool
@@ -66,6 +74,49 @@ class Compactor:
             total += [len(before), len(after), sum(before.values()), sum(after.values())]
         self._delete_stale_files(TEMPORARY)
         return CompactionResult(*total.tolist())
+
+    def publish(self, find_jobs: Callable[[], Iterable[JobFolder]]) -> None:
+        """Write into each table's Delta log which files count, of all jobs found."""
+
+        def find(table: TableName) -> dict[str, DataFile]:
+            found: dict[str, DataFile] = {}
+            for job in find_jobs():
+                found |= self._counting(job, table)
+            return found
+
+        for table, log in self._logs.items():
+            log.publish(partial(find, table))
+
+    def _publish_job(self, job: JobFolder) -> None:
+        for table, log in self._logs.items():
+            log.publish(partial(self._counting, job, table), f"{job.folder}/")
+
+    def _has_log(self) -> bool:
+        return any(log.exists() for log in self._logs.values())
+
+    def _counting(self, job: JobFolder, table: TableName) -> dict[str, DataFile]:
+        """The files of a job that count, of which no two have a snapshot in common."""
+
+        def find(segments: Sequence[Segment]) -> list[Segment]:
+            remaining = list(segments)
+            for group in _overlapping(segments):
+                parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
+                covered = [part.segment for part in parts if not part.kept.any()]
+                remaining = [segment for segment in remaining if segment not in covered]
+                batch = [part.segment for part in parts if part.kept.any()]
+                if any(not part.kept.all() for part in parts if part.kept.any()):
+                    merged, _ = self._merge(batch)
+                    if merged:
+                        return find(self._listing.of_job(job))
+            return remaining
+
+        chosen = self._listing.retrying(job, self._listing.of_job(job), find)
+        names = {segment.name for segment in chosen}
+        return {
+            f"{job.folder}/{info.base_name}": DataFile(info.size, (info.mtime_ns or 0) // 10**6)
+            for info in self._files.entries(f"{table}/{job.folder}")
+            if info.base_name.removesuffix(SUFFIX) in names
+        }
 
     def _compact_job(self, job: JobFolder, min_segments: int, *, by_level: bool) -> None:
         unusable: set[Segment] = set()
@@ -83,6 +134,10 @@ class Compactor:
                 unusable |= damaged
             if not by_level:
                 self._verify([segment for segment in usable if segment not in made])
+        if self._has_log():
+            self._publish_job(job)
+            with suppress(FileNotFoundError):
+                self._delete_unread(job)
         if made or unusable or not by_level:
             self._delete_leftovers(job)
 
@@ -105,25 +160,42 @@ class Compactor:
         write_segment(
             self._files, merged, state.rows, run_rows(runs, state.timeline, DETAILS_SCHEMA)
         )
-        self._delete(batch)
+        if not self._has_log():
+            self._delete(batch)
         return {merged}, set()
 
     def _delete(self, segments: Sequence[Segment]) -> None:
-        tables: tuple[TableName, ...] = ("jobs", "details")
-        for table in tables:
+        for table in self._logs:
             for segment in segments:
                 self._files.delete(segment.path(table))
+
+    def _delete_unread(self, job: JobFolder) -> None:
+        """Delete segments that others cover, once no reader of a Delta log can need them.
+
+        Such a reader goes by the log as it was when its query began. Only after a commit without
+        them, which no commit begun earlier can follow, is it certain that no log will name them.
+        """
+        for group in _overlapping(self._listing.of_job(job)):
+            parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
+            covered = [part.segment for part in parts if not part.kept.any()]
+            self._delete([segment for segment in covered if self._is_unread(segment)])
+
+    def _is_unread(self, segment: Segment) -> bool:
+        path = f"{segment.job.folder}/{segment.name}{SUFFIX}"
+        return all(log.is_unread(path, _GRACE_S) for log in self._logs.values())
 
     def _drop_covered(self, segments: Sequence[Segment]) -> list[Segment]:
         """Delete segments whose snapshots are all in preferred ones; the others.
 
-        A killed compactor leaves them. Only segments that overlap in time can be such.
+        A killed compactor leaves them. Only segments that overlap in time can be such. Where there
+        is a Delta log they are deleted later, see `_delete_unread`.
         """
         remaining = list(segments)
         for group in _overlapping(segments):
             parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
             covered = [part.segment for part in parts if not part.kept.any()]
-            self._delete(covered)
+            if not self._has_log():
+                self._delete(covered)
             remaining = [segment for segment in remaining if segment not in covered]
         return remaining
 

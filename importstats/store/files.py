@@ -64,6 +64,19 @@ class Files:
                 with self.filesystem.open_output_stream(self.full(path)) as stream:
                     stream.write(content)
 
+    def put_new(self, path: str, content: bytes) -> bool:
+        """Make a file appear whole and durable unless there is one of its name; whether it did.
+
+        In a bucket somebody else may make one of its name at the same time; the later one stands.
+        """
+        with self.explained("write", path):
+            if self.is_local:
+                return _put_new_durably(Path(self.root) / path, content)
+        if self.exists(path):
+            return False
+        self.put(path, content)
+        return True
+
     def entries(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
         """What is in a folder; nothing if there is no such folder."""
         selector = pafs.FileSelector(self.full(folder), allow_not_found=True, recursive=recursive)
@@ -88,6 +101,12 @@ class Files:
         with self.explained("read", path):
             info = self.filesystem.get_file_info(self.full(path))
         return bool(info.type != pafs.FileType.NotFound)
+
+    def modified_ms(self, path: str) -> int:
+        """When a file was last written, in milliseconds since 1970; 0 if it is not there."""
+        with self.explained("read", path):
+            info = self.filesystem.get_file_info(self.full(path))
+        return (info.mtime_ns or 0) // 10**6
 
     def read(self, path: str) -> pa.Buffer:
         """The bytes of a file. A missing one raises FileNotFoundError."""
@@ -171,6 +190,25 @@ def _write_and_rename(temporary: Path, target: Path, content: pa.Buffer | bytes)
             with suppress(OSError):
                 leftover.unlink()
         raise
+
+
+def _put_new_durably(target: Path, content: bytes) -> bool:
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    _make_folder(target.parent)
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link fails if there is a file of the name.
+        target.hardlink_to(temporary)
+        _sync_folder(target.parent)
+    except FileExistsError:
+        return False
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return True
 
 
 def _make_folder(folder: Path) -> None:

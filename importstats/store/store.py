@@ -315,6 +315,21 @@ class SnapshotStore:
 
     # --- Compaction ---
 
+    def publish(self) -> None:
+        """Write a Delta Lake log, by which other tools read the tables without one wrong row.
+
+        ``jobs`` and ``details`` below :attr:`uri` become Delta tables: metadata only, over the
+        store's own files. From then on each compaction adds to the log, so that it is as new as
+        the last compaction or call, and keeps what it replaced for an hour, for queries that run.
+
+        Raises
+        ------
+        StoreError
+            There is no store, or it cannot be read or written.
+        """
+        choice = self._choice(None, None)
+        Compactor(self._files).publish(lambda: Listing(self._files).of_jobs(*choice))
+
     def compact(
         self,
         job: str | tuple[str, str] | None = None,
