@@ -158,7 +158,7 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
 def stragglers_text(stragglers: pd.DataFrame, limit: int = 60) -> str:
     """The files that matter in a few words: the first by name, the others counted.
 
-    Empty if none does. Files of one task are late together and count as one.
+    Empty if none does, or none costs time. Files of one task are late together and count as one.
 
     Examples
     --------
@@ -171,7 +171,11 @@ def stragglers_text(stragglers: pd.DataFrame, limit: int = 60) -> str:
     if stragglers.empty:
         return ""
     ranked = rank_files(stragglers)
-    own = ranked[ranked["matters"].astype("str").ne("no")]
+    matters = ranked["matters"].astype("str")
+    # What costs no time is no news; what nobody knows may cost all of it.
+    delay = ranked["delay_s"].astype("float64")
+    costs = delay.ge(_LEAST_DELAY_S) | (delay.isna() & matters.eq("now"))
+    own = ranked[matters.eq("failed") | (matters.ne("no") & costs)]
     if own.empty:
         return ""
     if "task" in own:

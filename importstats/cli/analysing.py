@@ -6,6 +6,7 @@ What draws is imported where it is drawn: matplotlib would double the start of a
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,11 @@ from importstats.cli.options import (
     Output,
     Store,
     StoreArgument,
+    in_a_folder,
     output_console,
     print_tables,
 )
+from importstats.cli.outcomes import stopped_by_signals
 from importstats.errors import JobNotFoundError, UsageError
 from importstats.show import terminal
 from importstats.store import SnapshotStore
@@ -40,12 +43,6 @@ def summarise(store: StoreArgument = DEFAULT_STORE, /, *, output: Output = "tabl
         print_tables(output, "importstats.summary/1", {"jobs": summary(jobs)})
 
 
-def _in_a_folder(_type: object, path: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, before the work is done."""
-    if path is not None and not path.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent}")
-
-
 def write_report(
     job: Job,
     /,
@@ -54,7 +51,7 @@ def write_report(
         Path | None,
         Parameter(
             name=("--out", "-o"),
-            validator=_in_a_folder,
+            validator=in_a_folder,
             help="File to write; its ending names the form. Default: the terminal, as md.",
         ),
     ] = None,
@@ -62,11 +59,19 @@ def write_report(
         Literal["html", "md", "json"] | None,
         Parameter(name=("--format", "--output"), help="Form of the report."),
     ] = None,
+    serve: Annotated[
+        bool,
+        Parameter(help="Show the page to browsers on this machine until Ctrl-C, up to date."),
+    ] = False,
+    port: Annotated[int, Parameter(help="Port of --serve; 0 takes a free one.")] = 0,
     store: Store = DEFAULT_STORE,
-) -> None:
+) -> int | None:
     """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
     from importstats.reports import report
+    from importstats.reports.live import write_whole
 
+    if serve:
+        return _served(SnapshotStore(store), job, port)
     form = form or _form_by_ending(out)
     opened = SnapshotStore(store)
     jobs = load_jobs(opened, job_id=job, gaps=True)
@@ -82,8 +87,20 @@ def write_report(
     if out is None:
         print(text)
     else:
-        out.write_text(text, encoding="utf-8")
+        write_whole(out, text)
         print(f"wrote {out}")
+    return None
+
+
+def _served(store: SnapshotStore, job: str, port: int) -> int | None:
+    """Show the page of a job until a signal ends it."""
+    from importstats.reports.live import PageServer
+
+    ended = threading.Event()
+    with PageServer(store, job, port=port) as server, stopped_by_signals(ended.set):
+        print(f"the page of job {printable(job)} is at {server.uri} until Ctrl-C", flush=True)
+        ended.wait()
+    return None
 
 
 _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {
@@ -115,7 +132,7 @@ def _picture(_type: object, path: Path | None) -> None:
     forms = Figure().canvas.get_supported_filetypes()
     if path.suffix[1:].lower() not in forms:
         raise ValueError(f"no figure can be a {path.suffix or 'file without an ending'}; use .png")
-    _in_a_folder(_type, path)
+    in_a_folder(_type, path)
 
 
 Picture = Annotated[Path | None, Parameter(validator=_picture)]

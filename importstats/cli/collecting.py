@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
@@ -26,6 +27,7 @@ from importstats.cli.options import (
     Store,
     Verbose,
     check_job_ids,
+    in_a_folder,
     output_console,
     poll_policy,
     positive,
@@ -156,6 +158,14 @@ def watch(
     store: Store = DEFAULT_STORE,
     min_interval: MinInterval = 1.0,
     max_interval: MaxInterval = 20.0,
+    page: Annotated[
+        Path | None,
+        Parameter(
+            name="--report",
+            validator=in_a_folder,
+            help="Keep the job's page in this file (.html) up to date; an open browser follows.",
+        ),
+    ] = None,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
@@ -164,8 +174,9 @@ def watch(
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
         policy = poll_policy(min_interval, max_interval)
-        collector = Collector(source, opened, jobs=[job], policy=policy)
-        with stopped_by_signals(collector.stop) as stopping:
+        told = None if console.is_terminal else live.headline_printer(opened, console)
+        collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=told)
+        with stopped_by_signals(collector.stop) as stopping, _page_kept(opened, job, page):
             if console.is_terminal:
                 collected = live.watch(collector, job, console)
             else:
@@ -176,6 +187,17 @@ def watch(
     if stopping.exit_code is not None:
         return stopping.exit_code
     return exit_code_of_jobs(collected.values())
+
+
+def _page_kept(
+    store: SnapshotStore, job: str, page: Path | None
+) -> contextlib.AbstractContextManager[object]:
+    """What keeps the page of a job up to date, if there shall be one."""
+    if page is None:
+        return contextlib.nullcontext()
+    from importstats.reports.live import PageWriter
+
+    return PageWriter(store, job, page)
 
 
 def list_jobs(

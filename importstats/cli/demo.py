@@ -16,7 +16,7 @@ from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import StoreError
 from importstats.plots import overview
 from importstats.reports import report
-from importstats.show.live import stored_job_view, watch
+from importstats.show.live import headline_printer, stored_job_view, watch
 from importstats.simulator import (
     ClusterSpec,
     JobSpec,
@@ -31,6 +31,8 @@ from importstats.store.frames import load_details, load_jobs
 from importstats.text import format_duration
 
 _POLLS: Final = 120
+# Where the output is no terminal, a line is printed so often.
+_PIPED_S: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,8 @@ def run_demo(
             f"A simulated server at {server.uri} imports {files:,} files: "
             f"{format_duration(duration_s)} of work, run {acceleration:.0f} times faster.\n"
         )
-        collector = Collector(client, store, jobs=[job_id], policy=policy)
+        told = None if console.is_terminal else headline_printer(store, console, _PIPED_S)
+        collector = Collector(client, store, jobs=[job_id], policy=policy, on_saved=told)
         if console.is_terminal:
             watch(collector, job_id, console)
         else:

@@ -36,6 +36,12 @@ def check_job_ids(jobs: Iterable[str]) -> None:
         raise UsageError("a job id is empty; leave it out to collect all jobs")
 
 
+def in_a_folder(_type: object, path: Path | None) -> None:
+    """Refuse a file in a folder that does not exist, before the work is done."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}")
+
+
 def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
     """The pauses between polls that two options ask for."""
     if min_interval > max_interval:

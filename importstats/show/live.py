@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,10 +13,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.words import headline
 from importstats.collect.collector import CollectedJob, Collector
 from importstats.show.panel import job_view
 from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
+from importstats.text import format_time
 
 _REFRESH_S: Final = 0.5
 
@@ -58,6 +64,39 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
     if outcome:
         raise outcome[0]
     return collector.jobs
+
+
+def headline_printer(
+    store: SnapshotStore, console: Console, least_s: float = 0.0
+) -> Callable[[CollectedJob], None]:
+    """What prints a job's headline after a snapshot, for output that is no terminal.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+        Where the snapshots are.
+    console : Console
+    least_s : float
+        Pause so long between two lines.
+    """
+    lock, printed = threading.Lock(), -math.inf
+
+    def tell(collected: CollectedJob) -> None:
+        nonlocal printed
+        with lock:
+            if time.monotonic() < printed + least_s:
+                return
+            jobs = load_jobs(store, job_id=collected.job_id)
+            details = load_details(store, job_id=collected.job_id, runs=True)
+            now = datetime.now(UTC)
+            estimate = eta(jobs, None if details.empty else details, at=now)
+            files = None if details.empty else stragglers(details, at=now)
+            said = headline(jobs, estimate, files, at=now)
+            console.print(f"{format_time(now)} {said}", soft_wrap=True)
+            console.file.flush()
+            printed = time.monotonic()
+
+    return tell
 
 
 def _view(collector: Collector, job_id: str) -> RenderableType:

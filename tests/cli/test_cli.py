@@ -140,7 +140,9 @@ def test_watch_without_a_terminal_prints_lines(tmp_path):
         done = run("watch", *server.job_ids, "-u", server.uri, "-s", tmp_path / "s", *QUICK)
     assert done.returncode == 0, done.stderr
     assert len(saved_ids(done.stderr)) == len(load_jobs(tmp_path / "s"))
-    assert re.fullmatch(rf"\d+ snapshots? saved in {tmp_path}/s\n", done.stdout)
+    *lines, last = done.stdout.splitlines()
+    assert re.fullmatch(rf"\d+ snapshots? saved in {tmp_path}/s", last)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \w+ Completed at .+", lines[-1])
 
 
 def test_jobs_summary_and_compact(tmp_path):
