@@ -62,9 +62,13 @@ def until(
         return cut
     last, _ = microseconds(cut, "last_observed_at")
     goes_on = last > limit
-    if not goes_on.any():
+    if jobs is None and not goes_on.any():
         return cut
     end, end_id = _last_snapshots(cut, goes_on, limit, jobs)
+    # A run that was cut at a time already may reach beyond the last snapshot before it.
+    goes_on |= (last > end) & (end > np.iinfo(np.int64).min)
+    if not goes_on.any():
+        return cut
     end = np.maximum(end, time[kept])
     columns = {"last_observed_at": _replaced(cut["last_observed_at"], goes_on, timestamps(end))}
     if "last_snapshot_id" in cut:

@@ -24,14 +24,14 @@ from importstats.arrays import Bools, Floats
 
 #: By how much the pace of all tasks may change with the load of a cluster (standard deviation of
 #: the logarithm; ours), and what is made of that: paces, slow ones first, and their weights.
-PACE_SD: Final = 0.4
+PACE_SD: Final = 0.35
 _STEPS: Final = np.linspace(-3.0, 1.0, 9)
 _PACES: Final = np.exp(PACE_SD * _STEPS)
 _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 
 # How unlikely a silence, and a change of pace, must be: a job is looked at many times.
-_CHANCE: Final = 5e-4
-_CHANGE_CHANCE: Final = 1e-7
+_CHANCE: Final = 1e-3
+_CHANGE_CHANCE: Final = 1e-6
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 _LEAST_TOOK_S: Final = 1.0
@@ -39,10 +39,10 @@ _LEAST_TOOK_S: Final = 1.0
 _LEAST_ENDED: Final = 4
 _LEAST_SCATTER: Final = 0.15
 # A task of the second wave waits for a batch of the first: its time is tripled (as a logarithm).
-_FIRST_WAIT: Final = 1.0
+_FIRST_WAIT: Final = 0.9
 # At how many times a change of pace is looked for, and how many ends must have been due since.
 _CHANGES: Final = 24
-_LEAST_DUE: Final = 8.0
+_LEAST_DUE: Final = 7.0
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def silence(ages: Ages, job: int) -> Silence | None:
     running = int(np.count_nonzero(tasks.running))
     if not lasts_s >= _LEAST_S or running < _LEAST_RUNNING:
         return None
-    due = tasks.due_since(tasks.last_sign)
+    due = tasks.due_since(tasks.last_sign, guess=True)
     if due is None:
         return None
     chance = float(_WEIGHTS @ np.exp(-due))
@@ -120,7 +120,7 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
         ended = ended[np.linspace(0, len(ended) - 1, _CHANGES).astype(np.int64)]
     best: Slump | None = None
     for since in ended.tolist():
-        due = tasks.due_since(since)
+        due = tasks.due_since(since, guess=False)
         if due is None:
             continue
         seen = int(np.count_nonzero(tasks.ended & (tasks.stop > since)))
@@ -138,11 +138,13 @@ class _Tasks:
     """The begun tasks of one job: size, when they were handed over and ended (or now).
 
     The wait for a node is part of their time: it is so for those that set what is usual as well.
-    `later` are those that came after the first were handed out, which wait for them.
+    `later` are those that came after the first were handed out, which wait for them; `timed` those
+    whose start was seen.
     """
 
     size: Floats
     later: Bools
+    timed: Bools
     begin: Floats
     stop: Floats
     ended: Bools
@@ -170,6 +172,7 @@ class _Tasks:
         return cls(
             spans.size_bytes[mine] + ages.durations.fixed_bytes[job],
             begin > begin.min(initial=np.inf),
+            ~np.isnan(spans.handed_after[mine]),
             begin,
             stop,
             ended,
@@ -178,13 +181,15 @@ class _Tasks:
             float(times.max()) if len(times) else now,
         )
 
-    def due_since(self, since: float) -> Floats | None:
+    def due_since(self, since: float, *, guess: bool) -> Floats | None:
         """How many ends were due since then at each pace, ``None`` if nobody knows what is usual.
+
+        How long tasks of later waves take may be a `guess` while hardly any of them has ended.
 
         What is usual is the median of those that had ended by then or not, and the scatter of
         those that had.
         """
-        begun = self.begin < since
+        begun = self.timed & (self.begin < since)
         ended = (self.ended & (self.stop <= since))[begun]
         if np.count_nonzero(ended) < _LEAST_ENDED:
             return None
@@ -195,12 +200,14 @@ class _Tasks:
         waited = usual + _FIRST_WAIT
         if np.count_nonzero(ended & later) >= _LEAST_ENDED:
             waited = median_of_censored(logs[later], ended[later])
+        elif not guess and (self.later & (self.stop > since)).any():
+            return None
         if not np.isfinite(usual):
             usual = waited
         spread = float(np.median(np.abs(logs - np.where(later, waited, usual))[ended]))
         # 1.4826 MAD is a standard deviation, which is 1.81 times the scale of a logistic error.
         scatter = max(0.82 * spread, _LEAST_SCATTER)
-        after = self.stop > since
+        after = self.timed & (self.stop > since)
         normal_s = np.exp(np.where(self.later[after], waited, usual)) * self.size[after]
         old = np.maximum(since - self.begin[after], 0.0) / normal_s
         new = np.maximum(self.stop[after] - self.begin[after], 0.0) / normal_s

@@ -90,3 +90,22 @@ def test_no_analysis_with_at_changes_when_later_rows_are_cut_away(analysis, shar
     whole = analysis(jobs, details, at)
     assert len(whole)
     assert_frame_equal(whole, analysis(until(jobs, at), until(details, at, jobs), at))
+
+
+def test_a_run_that_was_cut_in_a_gap_ends_at_the_last_snapshot_before_it():
+    times = pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:10Z", "2026-05-18T10:00Z"])
+    key = {"source_uri": "u", "job_id": "7"}
+    jobs = pd.DataFrame({**key, "observed_at": times, "snapshot_id": [1, 2, 3]})
+    runs = pd.DataFrame(
+        {
+            **key,
+            "observed_at": times[:1],
+            "last_observed_at": times[2:],
+            "snapshot_id": 1,
+            "last_snapshot_id": 3,
+        }
+    )
+    at = pd.Timestamp("2026-05-18T09:00Z")
+    twice = until(until(runs, at), at, until(jobs, at))
+    assert twice["last_observed_at"].tolist() == [times[1]]
+    assert twice["last_snapshot_id"].tolist() == [2]
