@@ -26,6 +26,7 @@ from importstats.analysis.forecast.remaining import (
     observe_pace,
     phase_places,
     rest_by_pace,
+    weighted,
 )
 from importstats.analysis.forecast.silence import Silence
 from importstats.analysis.forecast.spells import Spells
@@ -37,9 +38,11 @@ _IMPORTING: Final = PHASES.index("Importing")
 _BYTES: Final = VARIABLES.index("bytes")
 # How much more uncertain the pace of tasks is than the time of Importing.
 _PACE_SPREAD: Final = 0.5
+# How much the schedule of tasks counts in the rest of Importing; the rest is its pace's.
+_BY_TASKS: Final = 0.6
 # A wait in the queue: half of those that have begun last longer than this (ours).
-_QUEUE_S: Final = 15.0
-_QUEUE_POWER: Final = 1.0
+_QUEUE_S: Final = 4.0
+_QUEUE_POWER: Final = 0.8
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 
@@ -205,11 +208,13 @@ class _Forecast:
         if spells is not None and len(spells):
             by_tasks = _by_tasks(seen, rows, needed, spells, before, log_bytes)
             for at, place, found in by_tasks:
-                rest[at], next_s[at] = found.draws[place], found.next_end[place]
+                by_pace = np.log(np.sort(rest[at], axis=1))
+                by_task = np.log(np.sort(found.draws[place], axis=1))
+                rest[at] = np.exp((1 - _BY_TASKS) * by_pace + _BY_TASKS * by_task)
+                next_s[at] = found.next_end[place]
                 slots[at], age[at] = found.slots[place], found.running_age_s[place]
-                mean[at], covariance[at] = before[0][at], before[1][at]
         later = later_phases(rows, phase, mean, covariance, rest)
-        left = np.sort(rest + later, axis=1)
+        left = weighted(rest + later, floats(rows, "lived_s"))
         return cls(rest, later, left, next_s, log_bytes, slots, age)
 
 

@@ -84,12 +84,17 @@ class Ended:
 
 
 def typical_bytes(size: Floats, files: Ints) -> float:
-    """Bytes of a usual unit by the groups seen so far; 1 where each file is a unit."""
+    """Bytes of a usual unit by the groups seen so far; 1 where each file is a unit.
+
+    A low quantile, each group weighing as many as it has files.
+    """
     if not len(size):
         return _USUAL_BYTES
-    if np.quantile(files, _LOW) < 2:
+    if files[files == 1].sum() > _LOW * files.sum():
         return 1.0
-    return float(np.quantile(size[files > 1], _LOW))
+    order = np.argsort(size)
+    reached = np.cumsum(files[order])
+    return float(size[order][np.searchsorted(reached, _LOW * reached[-1])])
 
 
 @dataclass(frozen=True)

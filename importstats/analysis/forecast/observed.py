@@ -13,7 +13,7 @@ import pandas as pd
 
 from importstats.analysis.forecast.timeline import timeline
 from importstats.analysis.phase import is_bulk_insert, with_phase
-from importstats.arrays import Bools, Floats, Ints, seconds
+from importstats.arrays import Bools, Floats, Ints, floats, seconds
 from importstats.names import PHASE_DTYPE, WORK_PHASES
 
 _MODELLED: Final = {
@@ -70,8 +70,12 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         ``step``
             The largest step of the fraction that was seen, at least what a whole number of
             ``progress`` resolves. 1 until it has moved.
+        ``lived_s``
+            Time since the job was first seen, or created if the server says when.
         ``poll_s``
             Time since the snapshot before.
+        ``doubted`` : bool
+            The fraction is of one of two scales, and it is not known of which.
         ``only_imports``
             As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
     """
@@ -85,10 +89,15 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     start = now - np.where(opens, 0.0, (now - before) / 2)
     start = np.where(opens, _created(rows, now), start)
     columns = _durations(job, place, now - before, opens, start, first)
-    fraction = rows["phase_fraction"].to_numpy(dtype=np.float64)
+    fraction, doubted = _indexed(rows, place, start, first)
     columns |= _pace(job, place, now, fraction, opens, start, first)
+    columns["lived_s"] = now - start[first.min(axis=1, initial=len(rows))[job]] if len(rows) else now
     share = np.clip(np.nan_to_num(columns["reached"]), 0, 0.999)
-    point = np.where(place >= 0, place + share, -1.0)
+    # From Sorting on jobs are compared by their progress, whatever its scale is.
+    finishing = (place == _INDEXES) | (place == _INDEXES - 1)
+    told = np.clip(floats(rows, "progress_pct") / 100, 0, 0.999)
+    share = np.where(finishing, np.nan_to_num(told), share)
+    point = np.where(place >= 0, np.where(finishing, _INDEXES - 1, place) + share, -1.0)
     furthest = pd.Series(point).groupby(job).cummax()
     columns["point"] = np.asarray(furthest.to_numpy(), np.float64)
     return rows.assign(
@@ -96,6 +105,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         place=place,
         poll_s=now - before,
         only_imports=is_bulk_insert(rows),
+        doubted=doubted,
         **columns,
     )
 
@@ -107,6 +117,46 @@ def _modelled(rows: pd.DataFrame) -> pd.Series:
     resharded = phase.isin(["Resharding", "Planning"]).groupby(job).cummax()
     phase = phase.where(~(resharded & phase.eq("Importing")), "Sorting")
     return phase.replace(_MODELLED).astype(PHASE_DTYPE)
+
+
+def _indexed(
+    rows: pd.DataFrame, place: Ints, start: Floats, first: Ints
+) -> tuple[Floats, Bools]:
+    """The fraction of each phase, and where it is in doubt.
+
+    A job that came through SortingOrIndexing was either sorted from 70 to 80 and is indexed from
+    80 to 90, or was indexed all the way from 70 on. If all the way, its progress goes at one pace;
+    so the pace above 80 against that below says which of the two fractions is the likelier, and
+    the answer lies between them on the log scale (ours).
+    """
+    fraction = np.array(rows["phase_fraction"].to_numpy(np.float64))
+    job, now = rows["job"].to_numpy(), seconds(rows)
+    either = rows["shown_phase"].eq("SortingOrIndexing").groupby(job).cummax().to_numpy(np.bool_)
+    doubted = np.asarray(either & (place == _INDEXES), np.bool_)
+    at = np.flatnonzero(doubted)
+    if not len(at):
+        return fraction, doubted
+    told = floats(rows, "progress_pct")[at]
+    sorts, indexes = (start[first[job[at], number]] for number in (_INDEXES - 1, _INDEXES))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before = 10 / np.maximum(indexes - sorts, 1.0)
+        since = np.maximum(told - 80, 0.5) / np.maximum(now[at] - indexes, 1.0)
+        change = np.log(since / before)
+    steady = np.exp(-((change / _STEADY) ** 2) / 2) / _STEADY
+    other = np.exp(-(((change + 0.8) / _UNSTEADY) ** 2) / 2) / _UNSTEADY
+    likely = steady / (steady + other)
+    # As of the snapshot that first showed this progress: between two steps nothing new is known.
+    likely = pd.Series(likely).groupby([job[at], told]).transform("first").to_numpy(np.float64)
+    whole, half = np.clip((told - 70) / 20, 0.02, 1.0), np.clip((told - 80) / 10, 0.02, 1.0)
+    fraction[at] = np.where(
+        np.isnan(told), np.nan, np.exp(likely * np.log(whole) + (1 - likely) * np.log(half))
+    )
+    return fraction, doubted
+
+
+# How much the log of the pace changes at 80 if nothing changes there, and if all does.
+_STEADY: Final = 0.35
+_UNSTEADY: Final = 1.5
 
 
 def _places(phase: pd.Series) -> Ints:

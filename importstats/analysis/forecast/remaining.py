@@ -25,6 +25,8 @@ _POINTS: Final = even_points(DRAWS, 1 + _COUNT)
 _CURRENT: Final = _POINTS[None, :, 0]
 _LATER: Final = normal_quantile(_POINTS[:, 1:]).T
 _LONGEST_LOG: Final = 18.0
+# Variance of the log of a phase's time by a fraction whose scale is in doubt.
+_DOUBT: Final = 0.4
 
 
 def phase_places(seen: pd.DataFrame) -> Ints:
@@ -56,6 +58,7 @@ def observe_pace(
         whole = np.where(moved, np.log1p(took / gained), 0.0)
         part = priors.pace_variance[place] * (1 - gained) / gained + 0.003
         poll = np.nan_to_num(floats(seen, "poll_s"))
+        part = part + np.where(seen["doubted"], _DOUBT * (1 - gained), 0.0)
         part = part + np.minimum((poll / np.maximum(took, 1e-9)) ** 2 / 12, 2.0)
     each = np.arange(len(seen))
     missed = np.where(moved, whole - mean[each, place], 0.0)
@@ -125,6 +128,29 @@ def later_phases(
         took = np.maximum(np.expm1(np.minimum(value, _LONGEST_LOG)), 0.0)
         total += np.where(ahead, took, 0.0)
     return total
+
+
+def weighted(left: Floats, lived_s: Floats) -> Floats:
+    """Draws of what is left as a snapshot sees them: at even levels, ascending.
+
+    Every job counts alike, however long it lasts. A snapshot at a given age is a larger part of a
+    short job's life than of a long one's, so a job is the less likely to be seen at that age the
+    longer it lasts: each draw weighs ``1 / (lived + left)`` (length-biased sampling; Cox, *Some
+    Sampling Problems in Technology*, 1969). Without this, the first minutes of a job whose later
+    phases are not known are predicted too late by a multiple.
+    """
+    order = np.argsort(left, axis=1)
+    ranked = np.take_along_axis(left, order, axis=1)
+    weight = 1 / (np.maximum(lived_s, 0.0)[:, None] + np.maximum(ranked, 1.0))
+    reached = (np.cumsum(weight, axis=1) - weight / 2) / weight.sum(axis=1, keepdims=True)
+    log = np.log(np.maximum(ranked, 1e-3))
+    found = np.empty_like(ranked)
+    for row in range(len(ranked)):
+        found[row] = np.interp(_EVEN, reached[row], log[row])
+    return np.exp(found)
+
+
+_EVEN: Final = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
 def _ahead(seen: pd.DataFrame, phase: Ints, later: int) -> Bools:

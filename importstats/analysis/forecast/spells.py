@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.attempts import Steps
-from importstats.analysis.samples import FileSamples
-from importstats.arrays import Bools, Floats, Ints, ends, floats, seconds, starts
+from importstats.analysis.samples import DONE_STATES, FileSamples
+from importstats.arrays import Bools, Floats, Ints, count_before, ends, floats, seconds, starts
 from importstats.names import JOB_KEY
 
 WAITS: Final = 0
@@ -72,10 +72,15 @@ class Spells:
     def of(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
         """Of a timeline and the details frame of its jobs, as runs or single snapshots."""
         samples = FileSamples.of(details)
-        steps = Steps.of(samples, np.arange(len(samples.key)), samples.key)
+        opens = np.flatnonzero(np.diff(samples.key, prepend=-1) != 0)
+        # What a server says of a file after its end is no news.
+        chosen = np.flatnonzero(count_before(samples.in_state(*DONE_STATES), opens) == 0)
+        steps = Steps.of(samples, chosen, samples.key[chosen])
         over = steps.done | (steps.at_work & (steps.fraction >= 1))
         kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
-        share = np.where(kind == WORKS, steps.fraction, 0.0)
+        # Files of a task share its progress, of which each file's rows are a rounded part.
+        told = np.clip(floats(samples.frame, "progress_pct")[samples.row[chosen]] / 100, 0, 1)
+        share = np.where(kind == WORKS, np.where(np.isnan(told), steps.fraction, told), 0.0)
         opens = steps.first | steps.back
         opens[1:] |= (np.diff(kind) != 0) | (np.diff(share) != 0)
         begin = np.flatnonzero(opens)

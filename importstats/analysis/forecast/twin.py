@@ -17,7 +17,7 @@ from importstats.arrays import Floats
 
 #: How much the twin counts in each phase; the rest is the model's.
 WEIGHT: Final = {
-    "Pending": 0.3,
+    "Pending": 0.5,
     "PreImporting": 0.75,
     "Importing": 0.7,
     "Sorting": 0.88,
