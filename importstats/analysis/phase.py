@@ -279,7 +279,7 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
         hints.append((jobs["create_time"].notna().to_numpy(np.bool_), _WITH_CREATE_TIME))
     if "extra" in jobs:
         # Stores of before the column was.
-        hints.append((_in_extra(jobs, '"createTime":"'), _WITH_CREATE_TIME))
+        hints.append((_in_extra(jobs, r'"createTime":\s*"'), _WITH_CREATE_TIME))
     if "status" in jobs:
         # Zilliz Cloud's first API has that code as well.
         cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)
@@ -288,9 +288,9 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
     return hints
 
 
-def _in_extra(jobs: pd.DataFrame, text: str) -> Bools:
-    """Whether each snapshot's unknown fields hold this text."""
-    found = jobs["extra"].astype("str").str.contains(text, regex=False)
+def _in_extra(jobs: pd.DataFrame, pattern: str) -> Bools:
+    """Whether each snapshot's unknown fields, as JSON with or without spaces, match this."""
+    found = jobs["extra"].astype("str").str.contains(pattern, regex=True)
     return found.fillna(False).to_numpy(np.bool_)
 
 
@@ -298,7 +298,7 @@ def is_bulk_insert(jobs: pd.DataFrame) -> Bools:
     """Whether each snapshot came from the API of Milvus up to 2.3, whose jobs only import."""
     if "extra" not in jobs:
         return np.zeros(len(jobs), np.bool_)
-    return _in_extra(jobs, '"api":"bulk_insert"')
+    return _in_extra(jobs, r'"api":\s*"bulk_insert"')
 
 
 def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.forecast.calibration import stretched
+from importstats.analysis.forecast.calibration import online_stretch, stretched
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.importing import PacePrior, rest_of_importing
 from importstats.analysis.forecast.interruption import (
@@ -41,8 +41,12 @@ _PACE_SPREAD: Final = 0.5
 # How much the schedule of tasks counts in the rest of Importing; the rest is its pace's.
 _BY_TASKS: Final = 0.6
 # A wait in the queue: half of those that have begun last longer than this (ours).
-_QUEUE_S: Final = 4.0
-_QUEUE_POWER: Final = 0.8
+_QUEUE_S: Final = 3.0
+_QUEUE_POWER: Final = 1.3
+#: So many ended jobs of a cluster are replayed, with so many before each, once there are three.
+LEAST_REPLAYED: Final = 3
+MOST_REPLAYED: Final = 10
+MOST_BEFORE: Final = 12
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 
@@ -143,10 +147,7 @@ def outlook(
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
-    quantiles = np.quantile(certain, QUANTILES, axis=1).T.reshape(-1, len(QUANTILES))
-    names = rows["phase"].astype("str").tolist()
-    known = belief.same_collection > 0
-    quantiles = stretched(quantiles, names, known, np.ones(len(rows)))
+    quantiles = _interval(rows, certain, belief, _online(priors, past, stretches, len(rows)))
     reason = silence.reasons(rows, places, chance, belief.any_history)
     silent = np.array([text is not None for text in reason], np.bool_)
     quantiles[silent] = np.nan
@@ -216,6 +217,57 @@ class _Forecast:
         later = later_phases(rows, phase, mean, covariance, rest)
         left = weighted(rest + later, floats(rows, "lived_s"))
         return cls(rest, later, left, next_s, log_bytes, slots, age)
+
+
+def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
+    """The quantiles of the draws, stretched to what they should have been, (rows, 3)."""
+    quantiles = np.quantile(left, QUANTILES, axis=1).T.reshape(-1, len(QUANTILES))
+    names = rows["phase"].astype("str").tolist()
+    return stretched(quantiles, names, belief.same_collection > 0, stretch)
+
+
+def _online(priors: Priors, past: Past, stretches: list[Stretch], rows: int) -> Floats:
+    """How much the intervals of each row are stretched by what earlier jobs of its cluster needed.
+
+    Each of these is replayed, with those before it as its history and without its files.
+    """
+    found = np.ones(rows)
+    known: dict[tuple[int, ...], float] = {}
+    for stretch in stretches:
+        near = np.flatnonzero(stretch.earlier.cluster == stretch.cluster)[-MOST_REPLAYED:]
+        if len(near) < LEAST_REPLAYED:
+            continue
+        keys = tuple(stretch.earlier.key.tolist())
+        if keys not in known:
+            known[keys] = _replayed(priors, past, stretch, near)
+        found[stretch.rows] = known[keys]
+    return found
+
+
+def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float:
+    frames: list[pd.DataFrame] = []
+    replays: list[Stretch] = []
+    begin = 0
+    for place in near[1:].tolist():
+        course = past.courses.get(int(stretch.earlier.key[place]))
+        if course is None or course.replay.empty:
+            continue
+        collection = int(stretch.earlier.collection[place])
+        before = stretch.earlier.take(np.arange(place))
+        before = before.nearest(stretch.cluster, collection, MOST_BEFORE)
+        at = np.arange(begin, begin + len(course.replay))
+        replays.append(Stretch(at, before, stretch.cluster, collection))
+        frames.append(course.replay)
+        begin += len(at)
+    if not frames:
+        return 1.0
+    rows = pd.concat(frames, ignore_index=True)
+    belief = _Belief.of(priors, replays, begin)
+    found = _Forecast.of(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
+    twin = _twins(past, replays, rows, found.log_bytes)
+    left, _ = _mixed(rows, found.left_s, twin)
+    quantiles = _interval(rows, left, belief, np.ones(begin))
+    return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
 
 
 def _first_of_importing(seen: pd.DataFrame, needed: Bools) -> Ints:

@@ -17,20 +17,20 @@ from typing import Final
 
 import numpy as np
 
-from importstats.arrays import Bools, Floats
+from importstats.arrays import Bools, Floats, Ints
 
 #: How much the interval is stretched, below and above the median, without and with history.
 STRETCH: Final = {
-    "Pending": ((1.0, 1.0), (1.0, 1.0)),
-    "PreImporting": ((1.0, 1.0), (1.0, 1.0)),
-    "Importing": ((1.0, 1.0), (1.0, 1.0)),
-    "Sorting": ((1.0, 1.0), (1.0, 1.0)),
-    "IndexBuilding": ((1.0, 1.0), (1.0, 1.0)),
+    "Pending": ((1.0, 1.0), (1.05, 1.0)),
+    "PreImporting": ((1.5, 1.6), (1.1, 1.05)),
+    "Importing": ((1.05, 1.2), (0.9, 1.0)),
+    "Sorting": ((1.0, 1.1), (0.8, 0.9)),
+    "IndexBuilding": ((1.4, 0.95), (1.1, 0.9)),
     "Committing": ((1.0, 1.0), (1.0, 1.0)),
 }
 _MISSES: Final = 0.2
-_STEP: Final = 0.6
-_BOUNDS: Final = (0.5, 3.0)
+_STEP: Final = 0.5
+_BOUNDS: Final = (-0.5, 1.2)
 
 
 def stretched(quantiles: Floats, phase: list[str], history: Bools, stretch: Floats) -> Floats:
@@ -43,12 +43,26 @@ def stretched(quantiles: Floats, phase: list[str], history: Bools, stretch: Floa
     return np.asarray(np.exp(np.column_stack([low, log[:, 1], high])), np.float64)
 
 
-def next_stretch(stretch: float, outside: float) -> float:
-    """The stretch after a job of whose snapshots such a share lay outside of their interval.
+def online_stretch(quantiles: Floats, true_left_s: Floats, jobs: list[Ints]) -> float:
+    """The stretch after these jobs, each of which had its rows outside of intervals or within.
+
+    Whether a row lies outside depends on the stretch as it was then.
 
     Examples
     --------
-    >>> next_stretch(1.0, 0.2), next_stretch(1.0, 1.0) > 1, next_stretch(1.0, 0.0) < 1
-    (1.0, True, True)
+    >>> quantiles = np.array([[1.0, 2.0, 4.0]] * 4)
+    >>> jobs = [np.array([0, 1]), np.array([2, 3])]
+    >>> online_stretch(quantiles, np.array([2.0, 2.0, 2.0, 2.0]), jobs) < 1
+    True
+    >>> online_stretch(quantiles, np.array([2.0, 9.0, 9.0, 0.1]), jobs) > 1
+    True
     """
-    return float(np.clip(stretch * np.exp(_STEP * (outside - _MISSES)), *_BOUNDS))
+    log = np.log(np.maximum(quantiles, 1e-6))
+    away = np.log(np.maximum(true_left_s, 1e-3)) - log[:, 1]
+    side = np.where(away < 0, log[:, 1] - log[:, 0], log[:, 2] - log[:, 1])
+    needed = np.abs(away) / np.maximum(side, 1e-6)
+    stretch = 0.0
+    for rows in jobs:
+        outside = float((needed[rows] > np.exp(stretch)).mean())
+        stretch = float(np.clip(stretch + _STEP * (outside - _MISSES), *_BOUNDS))
+    return float(np.exp(stretch))

@@ -125,13 +125,36 @@ def given_earlier(
     each = np.arange(count)
     matrix[each, each] += priors.job * _age_factor(earlier)[:, None, None]
     matrix = matrix.transpose(0, 2, 1, 3).reshape(count * size, count * size)
-    matrix[np.diag_indices(count * size)] += earlier.noise.ravel()
     known = np.flatnonzero(~np.isnan(earlier.variables.ravel()))
+    matrix = matrix[np.ix_(known, known)]
     cross = cross.reshape(count * size, size)[known]
-    gain = np.linalg.solve(matrix[np.ix_(known, known)], cross).T
+    away = (earlier.variables - priors.mean).ravel()[known]
+    noise = earlier.noise.ravel()[known]
+    noise = noise * _trouble(matrix, noise, away, np.tile(np.diag(priors.job), count)[known])
+    matrix[np.diag_indices(len(known))] += noise
+    gain = np.linalg.solve(matrix, cross).T
     covariance = total - gain @ cross
-    mean = priors.mean + gain @ (earlier.variables - priors.mean).ravel()[known]
-    return mean, (covariance + covariance.T) / 2
+    return priors.mean + gain @ away, (covariance + covariance.T) / 2
+
+
+def _trouble(matrix: Floats, noise: Floats, away: Floats, own: Floats) -> Floats:
+    """By how much the noise of each observation grows because it is far from all others.
+
+    A job that hung for hours says little of the next. Each observation is held against what the
+    others say of it (the leave-one-out residual of a linear model; Rasmussen & Williams, *Gaussian
+    Processes for Machine Learning*, 2006, section 5.4.2); beyond two standard deviations it
+    counts as in Huber's M-estimate (1964).
+    """
+    whole = matrix.copy()
+    whole[np.diag_indices(len(noise))] += noise
+    inverse = np.linalg.inv(whole)
+    spread = np.diag(inverse)
+    score = np.abs(inverse @ away) / np.sqrt(spread)
+    excess = np.maximum(score / _USUAL_SCORE, 1.0) ** 2 - 1
+    return np.asarray(1 + excess * own / np.maximum(noise, 1e-9), np.float64)
+
+
+_USUAL_SCORE: Final = 2.0
 
 
 def condition(mean: Floats, covariance: Floats, values: Floats, noise: Floats) -> None:

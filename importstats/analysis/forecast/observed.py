@@ -91,7 +91,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     columns = _durations(job, place, now - before, opens, start, first)
     fraction, doubted = _indexed(rows, place, start, first)
     columns |= _pace(job, place, now, fraction, opens, start, first)
-    columns["lived_s"] = now - start[first.min(axis=1, initial=len(rows))[job]] if len(rows) else now
+    begin = _run_begins(job)
+    columns["lived_s"] = now - start[begin] if len(rows) else now
     share = np.clip(np.nan_to_num(columns["reached"]), 0, 0.999)
     # From Sorting on jobs are compared by their progress, whatever its scale is.
     finishing = (place == _INDEXES) | (place == _INDEXES - 1)
@@ -167,11 +168,32 @@ def _places(phase: pd.Series) -> Ints:
 
 def _created(rows: pd.DataFrame, now: Floats) -> Floats:
     """When the job began if the server says so, else the time of the snapshot."""
-    if "create_time" not in rows:
-        return now
-    told = rows["create_time"].to_numpy(dtype="datetime64[us]")
-    created = np.where(np.isnat(told), now, told.astype(np.int64) / 1e6)
-    return np.minimum(created, now)
+    told = np.full(len(rows), np.nan)
+    if "extra" in rows and len(rows):
+        text = rows["extra"].drop_duplicates().dropna().astype("str")
+        times = pd.to_datetime(
+            text.str.extract(r'"createTime":\s*"([^"]+)"')[0],
+            utc=True,
+            errors="coerce",
+            format="ISO8601",
+        )
+        by_text = dict(zip(text, times, strict=True))
+        told = _since_1970(rows["extra"].astype("str").map(by_text))
+    if "create_time" in rows:
+        column = _since_1970(rows["create_time"])
+        told = np.where(np.isnan(column), told, column)
+    return np.where(np.isnan(told), now, np.minimum(told, now))
+
+
+def _since_1970(times: pd.Series) -> Floats:
+    value = pd.to_datetime(times, utc=True).to_numpy(dtype="datetime64[us]")
+    return np.where(np.isnat(value), np.nan, value.astype(np.int64) / 1e6)
+
+
+def _run_begins(job: Ints) -> Ints:
+    """Per row, the first row of its job."""
+    opens = np.append(True, np.diff(job) != 0)[: len(job)]
+    return np.maximum.accumulate(np.where(opens, np.arange(len(job)), 0))
 
 
 def _first_rows(job: Ints, place: Ints) -> Ints:

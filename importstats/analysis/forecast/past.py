@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from importstats.analysis.forecast.levels import Earlier, job_variables
 from importstats.analysis.phase import job_codes
 from importstats.arrays import Floats, Ints
 from importstats.names import JOB_KEY
+
+#: At so many snapshots of each earlier job its interval is held against what then happened.
+REPLAYED_ROWS: Final = 8
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,14 @@ class Course:
     left_s : ndarray of float64
         Seconds from then to its end.
     log_bytes : float
+    replay : DataFrame
+        Some of its rows, evenly spread, with ``true_left_s``.
     """
 
     point: Floats
     left_s: Floats
     log_bytes: float
+    replay: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,13 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
             continue
         level, first = np.unique(point[known], return_index=True)
         left = end[over[0]] - reached_at[known[first]]
-        courses[int(codes[mine[0]])] = Course(level, np.maximum(left, 0.5), float(size[over[0]]))
+        true_left = end[over[0]] - seen["now_s"].to_numpy(np.float64)[known]
+        some = np.unique(np.linspace(0, len(known) - 1, REPLAYED_ROWS).astype(np.int64))
+        some = some[true_left[some] > 0]
+        replay = seen.iloc[known[some]].assign(true_left_s=true_left[some])
+        courses[int(codes[mine[0]])] = Course(
+            level, np.maximum(left, 0.5), float(size[over[0]]), replay
+        )
 
 
 def ended_at(seen: pd.DataFrame) -> Floats:

@@ -17,11 +17,11 @@ from importstats.arrays import Floats
 
 #: How much the twin counts in each phase; the rest is the model's.
 WEIGHT: Final = {
-    "Pending": 0.5,
-    "PreImporting": 0.75,
-    "Importing": 0.7,
-    "Sorting": 0.88,
-    "IndexBuilding": 0.15,
+    "Pending": 0.6,
+    "PreImporting": 0.5,
+    "Importing": 0.45,
+    "Sorting": 0.4,
+    "IndexBuilding": 0.2,
 }
 
 # The spread of the logarithm between two jobs of a collection, and how many jobs it weighs as.
@@ -53,20 +53,45 @@ def twin_logs(courses: list[Course], point: Floats, log_bytes: Floats) -> tuple[
         ratio = log_bytes - course.log_bytes
         logs[place] = np.log(left) + _SIZE_POWER * np.where(np.isnan(ratio), 0.0, ratio)
     age = np.arange(len(courses))[::-1]
-    weight = 2.0 ** (-age / _HALF_LIFE_JOBS)
+    weight = 2.0 ** (-age / _HALF_LIFE_JOBS)[:, None] * _still_so(logs)
     middle = _weighted_median(logs, weight)
-    total = weight.sum()
-    square = (weight[:, None] * (logs - middle) ** 2).sum(axis=0)
+    total = weight.sum(axis=0)
+    square = (weight * (logs - middle) ** 2).sum(axis=0)
     square = (square + _SPREAD_WEIGHT * _SPREAD**2) / (total + _SPREAD_WEIGHT)
     return middle, np.sqrt(square * (1 + 1 / total))
+
+
+def _still_so(logs: Floats) -> Floats:
+    """How likely each job, latest last, is of the same kind as the two latest, per column.
+
+    Where these two agree and an earlier one differs from both, something has changed since: the
+    index, or the cluster. One that differs alone had its own trouble, as a change is rarer.
+    """
+    if len(logs) < 3:
+        return np.ones_like(logs)
+    latest = (logs[-1] + logs[-2]) / 2
+    apart = np.abs(logs[-1] - logs[-2]) / _ALIKE
+    away = np.abs(logs - latest) / _ALIKE
+    same = np.exp(-(away**2) / 2)
+    changed = _CHANGES * np.exp(-(apart**2) / 2) / (_WIDER * 1.0)
+    found = (same + 1e-6) / (same + 1e-6 + changed)
+    found[-2:] = 1.0
+    return np.asarray(found, np.float64)
+
+
+# Two jobs of a kind differ by so much on the log scale; of changes there are so few, and these are
+# so many times as wide.
+_ALIKE: Final = 0.35
+_CHANGES: Final = 0.1
+_WIDER: Final = 3.0
 
 
 def _weighted_median(values: Floats, weight: Floats) -> Floats:
     """Per column, the middle of the values by weight, between two values where need be."""
     order = np.argsort(values, axis=0)
     ranked = np.take_along_axis(values, order, axis=0)
-    mass = weight[order]
-    centre = (np.cumsum(mass, axis=0) - mass / 2) / weight.sum()
+    mass = np.take_along_axis(weight, order, axis=0)
+    centre = (np.cumsum(mass, axis=0) - mass / 2) / weight.sum(axis=0)
     below = np.clip((centre < 0.5).sum(axis=0) - 1, 0, len(values) - 1)
     above = np.minimum(below + 1, len(values) - 1)
     each = np.arange(values.shape[1])
