@@ -90,6 +90,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     start = np.where(opens, _created(rows, now), start)
     columns = _durations(job, place, now - before, opens, start, first)
     fraction, doubted = _indexed(rows, place, start, first)
+    _after_resharding(rows, place, start, first, fraction)
     columns |= _pace(job, place, now, fraction, opens, start, first)
     begin = _run_begins(job)
     columns["lived_s"] = now - start[begin] if len(rows) else now
@@ -120,9 +121,7 @@ def _modelled(rows: pd.DataFrame) -> pd.Series:
     return phase.replace(_MODELLED).astype(PHASE_DTYPE)
 
 
-def _indexed(
-    rows: pd.DataFrame, place: Ints, start: Floats, first: Ints
-) -> tuple[Floats, Bools]:
+def _indexed(rows: pd.DataFrame, place: Ints, start: Floats, first: Ints) -> tuple[Floats, Bools]:
     """The fraction of each phase, and where it is in doubt.
 
     A job that came through SortingOrIndexing was either sorted from 70 to 80 and is indexed from
@@ -149,10 +148,33 @@ def _indexed(
     # As of the snapshot that first showed this progress: between two steps nothing new is known.
     likely = pd.Series(likely).groupby([job[at], told]).transform("first").to_numpy(np.float64)
     whole, half = np.clip((told - 70) / 20, 0.02, 1.0), np.clip((told - 80) / 10, 0.02, 1.0)
-    fraction[at] = np.where(
-        np.isnan(told), np.nan, np.exp(likely * np.log(whole) + (1 - likely) * np.log(half))
-    )
+    mixed = np.exp(likely * np.log(whole) + (1 - likely) * np.log(half))
+    # At 80 nothing is indexed yet, or half of it is.
+    fraction[at] = np.where(told > 80, mixed, np.where(np.isnan(told), np.nan, 0.0))
     return fraction, doubted
+
+
+def _after_resharding(
+    rows: pd.DataFrame, place: Ints, start: Floats, first: Ints, fraction: Floats
+) -> None:
+    """Make the fraction of IndexBuilding one of Finishing as a whole, where it comes last.
+
+    Import V3 builds no index before all is imported. So if a part `f` of it was built `t` seconds
+    after it began, which was `s` seconds after the start of Finishing, the share of Finishing that
+    is done is ``(s + t) / (s + t / f)``.
+    """
+    job, now = rows["job"].to_numpy(), seconds(rows)
+    reshards = rows["shown_phase"].isin(["Resharding", "Planning"]).groupby(job).cummax()
+    at = np.flatnonzero(reshards.to_numpy(np.bool_) & (place == _INDEXES) & (fraction > 0))
+    if not len(at):
+        return
+    sorts, indexes = (start[first[job[at], number]] for number in (_INDEXES - 1, _INDEXES))
+    # As of the snapshot that first showed this fraction.
+    part = fraction[at]
+    since = pd.Series(now[at] - indexes).groupby([job[at], part]).transform("first")
+    took = np.maximum(since.to_numpy(np.float64), 1.0)
+    before = np.maximum(indexes - sorts, 0.0)
+    fraction[at] = (before + took) / (before + took / part)
 
 
 # How much the log of the pace changes at 80 if nothing changes there, and if all does.

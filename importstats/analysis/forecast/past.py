@@ -133,12 +133,14 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
             continue
         work = mine[mine < over[0]]
         known = work[(point[work] >= 0)]
-        if len(known) < 2:
+        if len(known) < 2 or not (seen["place"].to_numpy()[known] >= 0).any():
             continue
         level, first = np.unique(point[known], return_index=True)
         left = end[over[0]] - reached_at[known[first]]
         true_left = end[over[0]] - seen["now_s"].to_numpy(np.float64)[known]
-        some = np.unique(np.linspace(0, len(known) - 1, REPLAYED_ROWS).astype(np.int64))
+        at_work = np.flatnonzero(seen["place"].to_numpy()[known] >= 0)
+        some = at_work[np.linspace(0, len(at_work) - 1, REPLAYED_ROWS).astype(np.int64)]
+        some = np.unique(some)
         some = some[true_left[some] > 0]
         replay = seen.iloc[known[some]].assign(true_left_s=true_left[some])
         courses[int(codes[mine[0]])] = Course(

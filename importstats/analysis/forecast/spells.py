@@ -72,9 +72,9 @@ class Spells:
     def of(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
         """Of a timeline and the details frame of its jobs, as runs or single snapshots."""
         samples = FileSamples.of(details)
-        opens = np.flatnonzero(np.diff(samples.key, prepend=-1) != 0)
+        heads = np.flatnonzero(np.diff(samples.key, prepend=-1) != 0)
         # What a server says of a file after its end is no news.
-        chosen = np.flatnonzero(count_before(samples.in_state(*DONE_STATES), opens) == 0)
+        chosen = np.flatnonzero(count_before(samples.in_state(*DONE_STATES), heads) == 0)
         steps = Steps.of(samples, chosen, samples.key[chosen])
         over = steps.done | (steps.at_work & (steps.fraction >= 1))
         kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
