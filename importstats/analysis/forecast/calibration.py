@@ -22,10 +22,10 @@ from importstats.arrays import Bools, Floats, Ints
 #: How much the interval is stretched, below and above the median, without and with history.
 STRETCH: Final = {
     "Pending": ((1.0, 1.0), (1.05, 1.0)),
-    "PreImporting": ((1.5, 1.6), (1.1, 1.05)),
-    "Importing": ((1.05, 1.2), (0.9, 1.0)),
-    "Sorting": ((1.0, 1.1), (0.8, 0.9)),
-    "IndexBuilding": ((1.4, 0.95), (1.1, 0.9)),
+    "PreImporting": ((1.5, 1.9), (1.1, 1.1)),
+    "Importing": ((1.1, 1.3), (0.9, 1.05)),
+    "Sorting": ((0.9, 1.1), (0.8, 0.9)),
+    "IndexBuilding": ((1.45, 0.95), (1.15, 0.9)),
     "Committing": ((1.0, 1.0), (1.0, 1.0)),
 }
 _MISSES: Final = 0.2
