@@ -72,11 +72,11 @@ class Running:
             raise self.error
 
 
-@pytest.mark.parametrize("dialect", ["2.4.0", "2.6", "cloud-v2-no-rows"])
+@pytest.mark.parametrize("dialect", ["2.4.0", "2.6", "cloud-v2-no-rows", "cloud-v1"])
 def test_what_the_server_sent_is_what_the_store_holds_field_by_field(store, dialect):
     with server_of("stragglers", files=40, seconds=3, dialect=dialect) as server:
         [job_id] = server.job_ids
-        with client_of(server) as client:
+        with client_of(server, api="cloud-v1" if dialect == "cloud-v1" else None) as client:
             collected = Collector(client, store, jobs=[job_id], policy=QUICK).run()
     sent = [parse_response(answer.body) for answer in server.sent]
     assert collected[job_id].state == "Completed"
