@@ -93,7 +93,7 @@ def fill(store: SnapshotStore, count: int) -> None:
 
 
 COUNT = 40
-NOW = START + 37.5 * EVERY
+NOW = START + 34.25 * EVERY
 
 
 @pytest.fixture(scope="module")
