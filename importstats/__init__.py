@@ -11,66 +11,52 @@ answers, :mod:`~importstats.store` keeps them and makes DataFrames of them,
 """
 
 import logging
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from importstats.analysis.cut import until
-from importstats.analysis.findings import diagnose
-from importstats.analysis.forecast import eta
-from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import phases, with_phase
-from importstats.analysis.rates import throughput
-from importstats.analysis.row_counts import check_rows
-from importstats.analysis.tasks import infer_tasks
-from importstats.analysis.totals import compare, summary
-from importstats.collect.collector import Collector, PollPolicy
-from importstats.errors import (
-    BadResponseError,
-    ImportStatsError,
-    JobNotFoundError,
-    MissingExtraError,
-    PrivilegeError,
-    ServerError,
-    StoreError,
-    UnauthorizedError,
-    UnreachableError,
-)
-from importstats.sources.answers import parse_response
-from importstats.sources.file_names import parse_file_name
-from importstats.sources.messages import (
-    GetImportProgressResponse,
-    ImportProgressData,
-    ImportProgressDetail,
-)
-from importstats.sources.rest import ImportClient
-from importstats.sources.snapshot import Snapshot
-from importstats.store import SnapshotStore
-from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
-from importstats.store.inputs import at_the_door
-from importstats.store.recorder import Recorder
 from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from importstats.analysis.cut import until
+    from importstats.analysis.findings import diagnose
+    from importstats.analysis.forecast import eta
+    from importstats.analysis.lateness import stragglers
+    from importstats.analysis.phase import phases, with_phase
+    from importstats.analysis.rates import throughput
+    from importstats.analysis.row_counts import check_rows
+    from importstats.analysis.tasks import infer_tasks
+    from importstats.analysis.totals import compare, summary
+    from importstats.collect.collector import Collector, PollPolicy
+    from importstats.errors import (
+        BadResponseError,
+        ImportStatsError,
+        JobNotFoundError,
+        MissingExtraError,
+        PrivilegeError,
+        ServerError,
+        StoreError,
+        UnauthorizedError,
+        UnreachableError,
+    )
     from importstats.fleets import fleet
     from importstats.reports import report
     from importstats.show.job import ImportJob
+    from importstats.sources.answers import parse_response
+    from importstats.sources.file_names import parse_file_name
+    from importstats.sources.messages import (
+        GetImportProgressResponse,
+        ImportProgressData,
+        ImportProgressDetail,
+    )
+    from importstats.sources.rest import ImportClient
+    from importstats.sources.snapshot import Snapshot
+    from importstats.store import SnapshotStore
+    from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
+    from importstats.store.recorder import Recorder
 
 # Silent unless the program that uses us sets logging up.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
-
-# Whatever frames a caller brings are made those that an analysis expects; inside the package the
-# functions are called as they are.
-check_rows = at_the_door(check_rows)
-compare = at_the_door(compare)
-diagnose = at_the_door(diagnose)
-eta = at_the_door(eta)
-infer_tasks = at_the_door(infer_tasks)
-phases = at_the_door(phases)
-stragglers = at_the_door(stragglers)
-summary = at_the_door(summary)
-throughput = at_the_door(throughput)
-until = at_the_door(until)
-with_phase = at_the_door(with_phase)
 
 __all__ = [
     "BadResponseError",
@@ -113,28 +99,90 @@ __all__ = [
     "with_phase",
 ]
 
-
-# What draws or starts workers is imported when it is asked for: matplotlib alone would double the
-# start of a command.
-_LAZY: Final = {
+# Each public name and where it is. It is imported when it is asked for: pandas, pyarrow, requests
+# and matplotlib together would take a second, which `importstats --help` has no use for.
+_PLACES: Final = {
+    "BadResponseError": "importstats.errors",
+    "Collector": "importstats.collect.collector",
+    "GetImportProgressResponse": "importstats.sources.messages",
+    "ImportClient": "importstats.sources.rest",
     "ImportJob": "importstats.show.job",
+    "ImportProgressData": "importstats.sources.messages",
+    "ImportProgressDetail": "importstats.sources.messages",
+    "ImportStatsError": "importstats.errors",
+    "JobNotFoundError": "importstats.errors",
+    "MissingExtraError": "importstats.errors",
+    "PollPolicy": "importstats.collect.collector",
+    "PrivilegeError": "importstats.errors",
+    "Recorder": "importstats.store.recorder",
+    "ServerError": "importstats.errors",
+    "Snapshot": "importstats.sources.snapshot",
+    "SnapshotStore": "importstats.store",
+    "StoreError": "importstats.errors",
+    "UnauthorizedError": "importstats.errors",
+    "UnreachableError": "importstats.errors",
+    "check_rows": "importstats.analysis.row_counts",
+    "compare": "importstats.analysis.totals",
+    "diagnose": "importstats.analysis.findings",
+    "eta": "importstats.analysis.forecast",
+    "flatten_details": "importstats.store.frames",
+    "flatten_jobs": "importstats.store.frames",
     "fleet": "importstats.fleets",
+    "infer_tasks": "importstats.analysis.tasks",
+    "load_details": "importstats.store.frames",
+    "load_jobs": "importstats.store.frames",
+    "parse_file_name": "importstats.sources.file_names",
+    "parse_response": "importstats.sources.answers",
+    "phases": "importstats.analysis.phase",
     "report": "importstats.reports",
+    "stragglers": "importstats.analysis.lateness",
+    "summary": "importstats.analysis.totals",
+    "throughput": "importstats.analysis.rates",
+    "until": "importstats.analysis.cut",
+    "with_phase": "importstats.analysis.phase",
 }
-_LAZY_MODULES: Final = {
-    "datasets": "importstats.store.datasets",
-    "plots": "importstats.plots",
-}
+_MODULES: Final = {"datasets": "importstats.store.datasets", "plots": "importstats.plots"}
+
+# Functions of frames. Whatever frame a caller brings is made what an analysis expects; inside the
+# package they are called as they are.
+_WITH_A_DOOR: Final = frozenset(
+    {
+        "check_rows",
+        "compare",
+        "diagnose",
+        "eta",
+        "infer_tasks",
+        "phases",
+        "report",
+        "stragglers",
+        "summary",
+        "throughput",
+        "until",
+        "with_phase",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        found = getattr(import_module(_LAZY[name]), name)
-        return at_the_door(found) if name == "report" else found
-    if name in _LAZY_MODULES:
-        return import_module(_LAZY_MODULES[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _public(name)
+
+
+@cache
+def _public(name: str) -> Any:
+    """A public name's object, always the same one."""
+    found = getattr(import_module(_PLACES[name]), name)
+    if name in _WITH_A_DOOR:
+        from importstats.store.inputs import at_the_door
+
+        found = at_the_door(found)
+        # pickle looks a function up by module and name, and must find this one.
+        found.__module__ = __name__
+    return found
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_LAZY_MODULES, "__version__"])
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -13,7 +13,6 @@ from cyclopts import App, CycloptsError, Parameter
 
 from importstats.cli.outcomes import EXIT_OTHER, EXIT_USAGE, exit_code_of
 from importstats.errors import ImportStatsError
-from importstats.text import printable
 from importstats.version import __version__
 
 #: Each command, the function behind it, and its help, whose first line ``importstats --help``
@@ -139,6 +138,8 @@ def main() -> None:
 
 def _in_words(error: Exception) -> str:
     """An error as one line."""
+    from importstats.text import printable  # With pandas, which most calls need not wait for here.
+
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""
         return printable(f"{error.strerror}{where}", 400)

@@ -18,7 +18,6 @@ from importstats.collect.collector import PollPolicy
 from importstats.errors import UsageError
 from importstats.show.records import as_csv, as_json
 from importstats.sources.endpoint import parse_endpoint
-from importstats.sources.rest import ImportClient
 from importstats.sources.source import ProgressSource
 
 DEFAULT_STORE: Final = "importstats-store"
@@ -148,6 +147,8 @@ class Connection:
                 timeout=self.timeout,
                 ca_file=self.ca_file,
             )
+        from importstats.sources.rest import ImportClient
+
         return ImportClient(
             self.uri,
             token=token,

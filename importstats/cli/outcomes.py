@@ -6,9 +6,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from importstats.collect.collector import CollectedJob
 from importstats.errors import (
     BadResponseError,
     ImportStatsError,
@@ -20,6 +19,9 @@ from importstats.errors import (
     UnreachableError,
     UsageError,
 )
+
+if TYPE_CHECKING:
+    from importstats.collect.collector import CollectedJob
 
 #: The exit code of each kind of error.
 EXIT_CODES: Final[dict[type[ImportStatsError], int]] = {

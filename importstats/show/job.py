@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
@@ -21,9 +20,7 @@ from importstats.analysis.rates import throughput
 from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
 from importstats.names import END_PHASES, JOB_KEY
-from importstats.plots import draw_overview
 from importstats.show.attention import Look, looks
-from importstats.show.pages import render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.inputs import at_the_door
@@ -33,6 +30,9 @@ from importstats.text import (
     format_rate,
     printable,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SHOWN_STRAGGLERS: Final = 5
 
@@ -289,6 +289,9 @@ class ImportJob:
 
     def plot(self) -> Figure:
         """The :func:`importstats.plots.overview` of the job."""
+        # matplotlib would double the start of a command that draws nothing.
+        from importstats.plots import draw_overview
+
         return draw_overview(
             self.jobs,
             self._details,
@@ -313,6 +316,8 @@ class ImportJob:
 
     def _repr_html_(self) -> str:
         late = self.stragglers[self.stragglers["is_straggler"].astype("bool")]
+        from importstats.show.pages import render
+
         return render(
             "importstats.show",
             "job.html.jinja",
