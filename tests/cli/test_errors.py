@@ -16,7 +16,7 @@ from importstats.cli.entry import COMMANDS
 from importstats.store import datasets
 
 STORE = str(datasets.path("stragglers"))
-JOB = "461183488855581186"
+JOB = str(datasets.load("stragglers").jobs["job_id"].iloc[0])
 
 
 def run(*arguments, cwd=None, stdout=subprocess.PIPE, **environment):
