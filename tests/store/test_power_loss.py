@@ -1,0 +1,299 @@
+"""Power loss: what a disk may hold after a cut at any moment, replayed in thousands of states.
+
+Random histories of appends, compactions and deliveries run on a real folder while every change of
+it is recorded. A crash state is then made as a disk may leave it: what was not synced is there, or
+lost, or torn, in any combination and whatever the order, as in ALICE (Pillai et al., "All file
+systems are not created equal", OSDI 2014). In each, all that was acknowledged must be there once.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from importstats.errors import StoreError
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store import SnapshotStore
+from importstats.store.files import Files
+
+START = datetime(2026, 5, 18, tzinfo=UTC)
+STATES_PER_HISTORY = 100
+HISTORIES = int(os.environ.get("IMPORTSTATS_POWER_LOSS_HISTORIES", "20"))
+GROUPS = 4
+
+
+def snapshot(number: int) -> Snapshot:
+    details = [{"fileName": f"[{i}]", "importedRows": number // (i + 1)} for i in range(3)]
+    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
+    when = START + timedelta(seconds=number)
+    return Snapshot(when, str(number % 2), "u", parse_response(answer), snapshot_id=number)
+
+
+# --- Recording ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Recording:
+    """Every change of a folder, in its order: an operation and what it is about."""
+
+    root: Path
+    operations: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def note(self, *operation: Any) -> None:
+        self.operations.append(operation)
+
+    def name(self, path: object) -> str:
+        return str(Path(str(path)).relative_to(self.root))
+
+
+@contextmanager
+def recorded(root: Path) -> Iterator[Recording]:
+    """Record all that `Files` does below a folder."""
+    recording = Recording(root)
+    real_open, real_fsync, real_delete = Path.open, os.fsync, Files.delete
+
+    def open_(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        opened = real_open(self, mode, *rest, **options)
+        if "x" in mode:
+            recording.note("create", recording.name(self))
+        return opened
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_dir():
+            recording.note("sync folder", recording.name(path))
+        else:
+            recording.note("sync", recording.name(path), path.read_bytes())
+
+    def delete(self: Files, path: str) -> None:
+        if Path(self.full(path)).exists():
+            recording.note("unlink", path)
+        real_delete(self, path)
+
+    def noting(kind: str) -> Any:
+        real = getattr(Path, kind)
+
+        def run(self: Path, *arguments: Any, **options: Any) -> Any:
+            result = real(self, *arguments, **options)
+            recording.note(kind, recording.name(self), *map(recording.name, arguments[:1]))
+            return result
+
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", open_)
+        patch.setattr(os, "fsync", fsync)
+        patch.setattr(Files, "delete", delete)
+        for kind in ("rename", "unlink", "mkdir", "hardlink_to"):
+            patch.setattr(Path, kind, noting(kind))
+        yield recording
+    assert real_fsync is os.fsync
+
+
+def history(root: Path, rng: random.Random) -> Recording:
+    """A random life of a store, with what it acknowledged among the operations."""
+    with recorded(root) as recording:
+        root.mkdir()
+        recording.note("sync folder", ".")
+        store = SnapshotStore(root)
+        numbers = iter(range(1000))
+        for event in range(rng.randint(6, 12)):
+            action = rng.random()
+            if action < 0.6 or event == 0:
+                some = [next(numbers) for _ in range(rng.choice([1, 1, 1, 3]))]
+                for each in some:
+                    # Each job's part is acknowledged by itself only if it is appended by itself.
+                    store.append(snapshot(each))
+                    recording.note("stored", each)
+            elif action < 0.85:
+                store.compact(min_segments=2, final=rng.random() < 0.5)
+            else:
+                files = store.sidecar_files
+                files.put(f"_outbox/pending/{event}", b"pending")
+                recording.note("to deliver", event)
+                if rng.random() < 0.7:
+                    files.put(f"_outbox/pending/{event}", b"tried")
+                    files.put(f"_outbox/delivered/{event}", b"done")
+                    files.delete(f"_outbox/pending/{event}")
+    return recording
+
+
+# --- What a disk may hold -------------------------------------------------------------------------
+
+
+@dataclass
+class Inode:
+    content: bytes = b""
+    is_synced: bool = False
+
+
+class Disk:
+    """A disk that was told some operations and then lost power."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Inode | None] = {}  # As the process sees them; None is a folder.
+        self.durable: dict[str, Inode | None] = {}
+        self.pending: dict[str, list[tuple[str, Inode | None, bool]]] = {}
+        self.stored: list[int] = []
+        self.to_deliver: list[int] = []
+
+    def change(self, path: str, inode: Inode | None, *, is_there: bool) -> None:
+        if is_there:
+            self.entries[path] = inode
+        else:
+            self.entries.pop(path, None)
+        self.pending.setdefault(os.path.dirname(path), []).append((path, inode, is_there))  # noqa: PTH120
+
+    def apply(self, kind: str, *rest: Any) -> None:
+        if kind == "create":
+            self.change(rest[0], Inode(), is_there=True)
+        elif kind == "mkdir":
+            if rest[0] not in self.entries and rest[0] != ".":
+                self.change(rest[0], None, is_there=True)
+        elif kind == "sync":
+            inode = self.entries[rest[0]]
+            assert inode is not None
+            inode.content, inode.is_synced = rest[1], True
+        elif kind == "sync folder":
+            folder = "" if rest[0] == "." else rest[0]
+            for path, inode, is_there in self.pending.pop(folder, []):
+                self.settle(self.durable, path, inode, is_there)
+        elif kind == "rename":
+            inode = self.entries[rest[0]]
+            self.change(rest[1], inode, is_there=True)
+            self.change(rest[0], inode, is_there=False)
+        elif kind == "unlink":
+            self.change(rest[0], None, is_there=False)
+        elif kind == "stored":
+            self.stored.append(rest[0])
+        elif kind == "to deliver":
+            self.to_deliver.append(rest[0])
+
+    @staticmethod
+    def settle(
+        entries: dict[str, Inode | None], path: str, inode: Inode | None, is_there: bool
+    ) -> None:
+        if is_there:
+            entries[path] = inode
+        else:
+            entries.pop(path, None)
+
+    def after_the_cut(self, rng: random.Random) -> dict[str, bytes | None]:
+        """One of the states that are legal: any of what was not synced, whole, torn or lost."""
+        survived = dict(self.durable)
+        likely = rng.choice([0.0, 0.2, 0.5, 0.8, 1.0])
+        for changes in self.pending.values():
+            for path, inode, is_there in changes:
+                if rng.random() < likely:
+                    self.settle(survived, path, inode, is_there)
+        return {
+            path: None if inode is None else self.content(inode, rng)
+            for path, inode in survived.items()
+            if all(str(parent) in survived for parent in Path(path).parents if parent.name)
+        }
+
+    @staticmethod
+    def content(inode: Inode, rng: random.Random) -> bytes:
+        if inode.is_synced:
+            return inode.content
+        torn = inode.content[: rng.randint(0, len(inode.content))]
+        return rng.choice([b"", torn, bytes(len(inode.content))])
+
+
+def write_out(state: dict[str, bytes | None], root: Path) -> None:
+    root.mkdir()
+    for path in sorted(state):
+        content = state[path]
+        if content is None:
+            (root / path).mkdir()
+        else:
+            (root / path).write_bytes(content)
+
+
+def check(root: Path, stored: list[int], to_deliver: list[int], *, goes_on: bool) -> None:
+    """All that was acknowledged is there once and whole, and nothing that was not begun."""
+    store = SnapshotStore(root)
+    try:
+        ids = store.jobs(columns=["snapshot_id"])["snapshot_id"].to_pylist()
+    except StoreError as error:
+        if stored:
+            raise AssertionError("lost") from error
+        return
+    assert len(ids) == len(set(ids)), "twice"
+    assert set(stored) <= set(ids), "lost"
+    assert len(set(ids) - set(stored)) <= 1, "more than the one that was being stored"
+    details = store.details(columns=["snapshot_id", "file_name", "imported_rows"])
+    found = sorted(zip(*(column.to_pylist() for column in details.columns), strict=True))
+    assert found == sorted((n, f"[{i}]", n // (i + 1)) for n in ids for i in range(3))
+    for event in to_deliver:
+        places = [root / "_outbox" / place / str(event) for place in ("pending", "delivered")]
+        assert any(place.exists() and place.read_bytes() for place in places), "undelivered"
+    if goes_on:
+        store.append(snapshot(1000))
+        store.compact(final=True)
+        assert sorted(store.jobs()["snapshot_id"].to_pylist()) == sorted([*ids, 1000])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_nothing_acknowledged_is_lost_in_any_crash_state(group: int) -> None:
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    states = 0
+    with tempfile.TemporaryDirectory(dir=memory) as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(group, HISTORIES, GROUPS):
+            root = Path(folder, "history")
+            recording = history(root, random.Random(seed))
+            shutil.rmtree(root)
+            for crash in range(STATES_PER_HISTORY):
+                rng = random.Random(f"{seed}.{crash}")
+                disk = Disk()
+                for operation in recording.operations[: rng.randint(0, len(recording.operations))]:
+                    disk.apply(*operation)
+                crashed = Path(folder, "crashed")
+                write_out(disk.after_the_cut(rng), crashed)
+                try:
+                    check(crashed, disk.stored, disk.to_deliver, goes_on=crash % 20 == 0)
+                except Exception as error:
+                    raise AssertionError(f"seed {seed}, crash {crash}: {error}") from error
+                shutil.rmtree(crashed)
+                states += 1
+    assert states == len(range(group, HISTORIES, GROUPS)) * STATES_PER_HISTORY
+
+
+@pytest.mark.parametrize("forgotten", ["sync", "sync folder"])
+def test_the_replay_finds_what_is_not_synced(forgotten: str) -> None:
+    """The same with a disk that is never told to sync: the replay must notice."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "history")
+        operations = [
+            each for each in history(root, random.Random(1)).operations if each[0] != forgotten
+        ]
+        lost = 0
+        for crash in range(60):
+            rng = random.Random(crash)
+            disk = Disk()
+            for operation in operations:
+                disk.apply(*operation)
+            crashed = Path(folder, "crashed")
+            write_out(disk.after_the_cut(rng), crashed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    check(crashed, disk.stored, disk.to_deliver, goes_on=False)
+                except Exception:  # noqa: BLE001 - any failure is a finding
+                    lost += 1
+            shutil.rmtree(crashed)
+        assert lost > 0
