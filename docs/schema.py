@@ -84,8 +84,8 @@ SELECT
     jobs.observed_at,
     jobs.snapshot_id,
     details.* EXCLUDE (observed_at, snapshot_id, last_observed_at, last_snapshot_id)
-FROM 'importstats-store/details/**/*.parquet' AS details
-JOIN 'importstats-store/jobs/**/*.parquet' AS jobs
+FROM 'importstats-store/details/*/*/*.parquet' AS details
+JOIN 'importstats-store/jobs/*/*/*.parquet' AS jobs
     ON jobs.source_uri = details.source_uri
     AND jobs.job_id = details.job_id
     AND jobs.snapshot_id BETWEEN details.snapshot_id AND details.last_snapshot_id
@@ -98,16 +98,34 @@ Often that is not needed. The states of each file in their order, with how long 
 ```sql
 SELECT job_id, file_name, state, min(observed_at) AS since,
     max(last_observed_at) - min(observed_at) AS seen_for
-FROM 'importstats-store/details/**/*.parquet'
+FROM 'importstats-store/details/*/*/*.parquet'
 GROUP BY ALL
 ORDER BY job_id, file_name, since;
 ```
 
-### Globs and compaction
+## Other tools and a live store
 
-A collector merges small files into larger ones. A glob never misses a row, but while files are
-swapped, and after a crash until the next compaction, it may see rows twice.
-`SnapshotStore.files("details")` lists exactly the files that count:
+A collector merges small files into larger ones. Three ways to read the tables meanwhile, the best
+first.
+
+**By the Delta Lake log.** Ask for one once, and each compaction adds to it:
+
+```bash
+importstats compact importstats-store --delta
+```
+
+`jobs` and `details` are Delta tables then: metadata only, over the same files. Every reader of
+Delta (DuckDB's `delta_scan`, Polars, Spark, Trino, `deltalake`) sees a state in which each snapshot
+counts once, as new as the last compaction. What a compaction replaced stays for an hour, for
+queries that run.
+
+```python
+import polars as pl
+
+pl.scan_delta("importstats-store/details").select("job_id", "file_name").unique().collect()
+```
+
+**By the files that count now**, which `SnapshotStore.files` lists:
 
 ```python
 import duckdb
@@ -117,6 +135,10 @@ store = SnapshotStore("importstats-store")
 details = duckdb.read_parquet(store.files("details"))
 duckdb.sql("SELECT job_id, count(DISTINCT file_name) AS files FROM details GROUP BY ALL").show()
 ```
+
+**By a glob**, `details/*/*/*.parquet`, for a store at rest. It never misses a row, but while files
+are swapped, after a crash until the next compaction, and in a store with a Delta log for an hour
+after each compaction, it sees rows twice.
 
 ## Versions
 

@@ -170,3 +170,14 @@ def test_readers_of_the_log_beside_writers_and_compactors(tmp_path: Path) -> Non
         100_000,
     ]
     assert store.jobs().num_rows == appends + 1
+
+
+def test_the_command_that_asks_for_a_log(tmp_path: Path) -> None:
+    store = SnapshotStore(tmp_path)
+    for number in range(3):
+        store.append(snapshot(number))
+    command = [sys.executable, "-m", "importstats", "compact", str(tmp_path), "--delta"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert by_polars(tmp_path / "jobs").num_rows == 3
+    assert by_duckdb(tmp_path / "details").num_rows == 3 * FILES
