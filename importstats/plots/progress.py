@@ -238,6 +238,8 @@ def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: 
     # A far end must not press what has happened so far against the axis.
     room = max(now - float(ax.dataLim.x0), 60 / 86_400)
     right = min(p90 if np.isfinite(p90) else p50, now + room)
+    if right < p50 <= now + 2 * room:
+        right = p50 + 0.05 * room
     if np.isfinite(p10) and np.isfinite(p90):
         ends = [p10, p90]
         ax.fill([now, *ends], [level, 100, 100], color=color, alpha=0.14, lw=0, gid="eta-interval")

@@ -1,0 +1,43 @@
+"""Draw the README's picture: a running job with one straggler, on light and on dark paper."""
+
+from datetime import UTC
+from pathlib import Path
+
+import matplotlib
+
+from importstats import until
+from importstats.plots import overview
+from importstats.simulator import make_shape, simulate_job, with_stragglers
+from importstats.store.frames import details_frame, jobs_frame
+
+PAPERS = {"overview.png": ("#ffffff", "#1f2328"), "overview_dark.png": ("#0d1117", "#e6edf3")}
+SHAPE, FILES, SEED, PROGRESS_PCT = "steady", 200, 8, 66
+
+
+def style(paper: str, ink: str) -> dict[str, str]:
+    """Settings of matplotlib for a paper and an ink."""
+    names = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
+    return {
+        **dict.fromkeys(["figure.facecolor", "axes.facecolor", "savefig.facecolor"], paper),
+        **dict.fromkeys(names, ink),
+        "legend.facecolor": paper,
+    }
+
+
+def main() -> None:
+    """Simulate the job, cut it at that progress, and draw it."""
+    cluster, job = make_shape(SHAPE, files=FILES, seed=SEED)
+    job = with_stragglers(job, ["slow"], seed=SEED)
+    tables = simulate_job((cluster, job), seed=SEED, poll_every_s=20).tables(runs=True)
+    jobs, details = jobs_frame(tables[0]), details_frame(tables[1])
+    at = jobs.loc[jobs["progress_pct"] >= PROGRESS_PCT, "observed_at"].iloc[0]
+    jobs, details = until(jobs, at), until(details, at, jobs)
+    for name, (paper, ink) in PAPERS.items():
+        with matplotlib.rc_context(style(paper, ink)):
+            figure = overview(jobs, details, at=at, zone=UTC)
+            figure.set_size_inches(11, 6)
+            figure.savefig(Path(__file__).with_name(name), dpi=100)
+
+
+if __name__ == "__main__":
+    main()
