@@ -6,6 +6,10 @@ end. Each is asked twice: as the first job of a store, and with the recordings o
 of its server. What is said of history is scored on jobs with at least one ended job of their
 collection.
 
+A job is predicted by priors that were fitted on the other families (``benchmarks/priors``, by
+``benchmarks/fit_priors.py``). With ``--source simulator`` the jobs are of the product's own
+simulator (:mod:`simulated`), on which no prior was fitted.
+
 Seeds below 1,000 are for choosing. The published figures are of seed 50,000 and later, which
 nothing was ever chosen on. With ``--signal smooth`` rows grow while a file is at work, as no
 public server is known to report them; the analysis is not told which it is.
@@ -36,12 +40,17 @@ from measures import (
     scores,
     verdicts,
 )
+from simulated import fleet as simulated_fleet
 from worlds import FAMILIES, fleet
 
 from importstats import eta
 from importstats.analysis.baselines import BASELINES, HISTORY_BASELINES
+from importstats.analysis.forecast.priors import Priors, parse_priors, shipped_priors
+from importstats.simulator import FAMILIES as SIMULATED_FAMILIES
 
 OUTPUT = Path(__file__).parent / "results"
+LEFT_OUT = Path(__file__).parent / "priors"
+SOURCES = {"worlds": fleet, "simulator": simulated_fleet}
 PER_JOB = 40
 #: A job counts as queued or paused from so long on.
 PAUSED_S = 18 * 60
@@ -68,17 +77,24 @@ COLORS = {
 }
 
 
-def measured(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
+def priors_without(family: str) -> Priors:
+    """Those fitted on the other families; the shipped ones for a family none was fitted on."""
+    path = LEFT_OUT / f"without_{family}.json"
+    return parse_priors(path.read_text()) if path.exists() else shipped_priors()
+
+
+def measured(family: str, source: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
     """All methods' predictions for the jobs of one family."""
-    made = fleet(seed, [family], jobs, signal=signal)
+    made = SOURCES[source](seed, [family], jobs, signal=signal)
+    priors = priors_without(family)
     scored = scored_snapshots(made.jobs, made.truth, made.phases, PER_JOB)
     parts = []
     for (uri, job_id), rows in scored.groupby(JOB):
         job, details = made.job(uri, job_id)
         history = made.cluster(uri)[0]
         methods = {
-            "eta": eta,
-            "eta_history": partial(eta, history=history),
+            "eta": partial(eta, priors=priors),
+            "eta_history": partial(eta, history=history, priors=priors),
             **BASELINES,
             **{name: partial(find, history=history) for name, find in HISTORY_BASELINES.items()},
         }
@@ -180,13 +196,14 @@ def limits(table: pd.DataFrame, signal: str, lost: pd.DataFrame) -> list[Limit]:
     return found
 
 
-def report(table: pd.DataFrame, signal: str, seed: int) -> str:
+def report(table: pd.DataFrame, source: str, signal: str, seed: int) -> str:
     """Everything as Markdown."""
     jobs = table.drop_duplicates(JOB)
     digits = {"p90": 2, "width": 2, "median_width": 2, "bias": 2}
     lost = beaten(table)
     parts = [
-        f"# ETA on {len(jobs)} jobs of {table['family'].nunique()} families, signal `{signal}`",
+        f"# ETA on {len(jobs)} jobs of {table['family'].nunique()} families ({source}), "
+        f"signal `{signal}`",
         f"Seed {seed:,}, {len(table[table['method'].eq('eta')]):,} snapshots. Errors are "
         "|predicted - true| / true remaining time where a method answers; `log` is the median of "
         "|log(predicted / true)|; `holds` and the widths are of the 80 % interval.",
@@ -266,7 +283,8 @@ def plot(table: pd.DataFrame) -> plt.Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=36, help="how many of each family")
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--source", choices=list(SOURCES), default="worlds")
+    parser.add_argument("--families", nargs="+", choices=[*FAMILIES, *SIMULATED_FAMILIES])
     parser.add_argument("--seed", type=int, default=FRESH)
     parser.add_argument("--signal", choices=list(LIMITS), default="files")
     parser.add_argument("--smoke", action="store_true", help="a few seconds: nothing is written")
@@ -275,14 +293,17 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.jobs, options.families, options.seed = 3, ["tiny", "graphics", "media"], 1
+    if options.families is None:
+        options.families = list(FAMILIES if options.source == "worlds" else SIMULATED_FAMILIES)
     began = time.monotonic()
-    kind = {"seed": options.seed, "jobs": options.jobs, "signal": options.signal}
+    kind = {name: getattr(options, name) for name in ("source", "seed", "jobs", "signal")}
     with ProcessPoolExecutor(options.workers) as pool:
         table = stacked(pool.map(partial(measured, **kind), options.families))
-    text = report(table, options.signal, options.seed)
+    text = report(table, options.source, options.signal, options.seed)
     if not options.smoke:
         options.output.mkdir(parents=True, exist_ok=True)
-        name = "eta" if options.signal == "files" else f"eta_{options.signal}"
+        parts = ["eta", options.source.replace("worlds", ""), options.signal.replace("files", "")]
+        name = "_".join(part for part in parts if part)
         (options.output / f"{name}.md").write_text(text)
         plot(table).savefig(options.output / f"{name}.png", dpi=110)
     print(text)

@@ -22,12 +22,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from measures import FRESH, JOB, Limit, bootstrap, markdown, verdicts
+from simulated import fleet as simulated_fleet
 from worlds import FAMILIES, fleet
 
 from importstats import stragglers, until
 from importstats.analysis.speculation import late_stragglers, spark_speculation
+from importstats.simulator import FAMILIES as SIMULATED_FAMILIES
 
 OUTPUT = Path(__file__).parent / "results"
+SOURCES = {"worlds": fleet, "simulator": simulated_fleet}
 METHODS = {"stragglers": stragglers, "spark": spark_speculation, "late": late_stragglers}
 SHARES = (0.10, 0.25, 0.50, 0.75)
 LIVES = (0.10, 0.25, 0.50, 0.75)
@@ -36,9 +39,9 @@ FOLLOWED = 4
 COLUMNS = [*JOB, "method", "task", "truth", "visible", "flagged", "share", "life"]
 
 
-def measured(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
+def measured(family: str, source: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
     """One row per rule, time and task at work: what it is and whether it was flagged."""
-    made = fleet(seed, [family], jobs, signal=signal)
+    made = SOURCES[source](seed, [family], jobs, signal=signal)
     spans = made.phases[made.phases["phase"].isin(["Importing", "Resharding"])]
     spans = spans.drop_duplicates(JOB).dropna(subset=["start", "end"])
     parts = []
@@ -166,7 +169,8 @@ def report(rows: pd.DataFrame, signal: str, seed: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=24, help="how many of each family")
-    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES))
+    parser.add_argument("--source", choices=list(SOURCES), default="worlds")
+    parser.add_argument("--families", nargs="+", choices=[*FAMILIES, *SIMULATED_FAMILIES])
     parser.add_argument("--seed", type=int, default=FRESH)
     parser.add_argument("--signal", choices=["files", "smooth"], default="files")
     parser.add_argument("--smoke", action="store_true", help="a few seconds: nothing is written")
@@ -175,15 +179,19 @@ def main() -> None:
     options = parser.parse_args()
     if options.smoke:
         options.jobs, options.families, options.seed = 3, ["standalone", "graphics"], 1
+    if options.families is None:
+        options.families = list(FAMILIES if options.source == "worlds" else SIMULATED_FAMILIES)
     began = time.monotonic()
-    kind = {"seed": options.seed, "jobs": options.jobs, "signal": options.signal}
+    kind = {name: getattr(options, name) for name in ("source", "seed", "jobs", "signal")}
     with ProcessPoolExecutor(options.workers) as pool:
         parts = list(pool.map(partial(measured, **kind), options.families))
     rows = pd.concat([part for part in parts if len(part)], ignore_index=True)
     text = report(rows, options.signal, options.seed)
     if not options.smoke:
         options.output.mkdir(parents=True, exist_ok=True)
-        name = "stragglers" if options.signal == "files" else f"stragglers_{options.signal}"
+        named = ["stragglers", options.source.replace("worlds", "")]
+        named.append(options.signal.replace("files", ""))
+        name = "_".join(part for part in named if part)
         (options.output / f"{name}.md").write_text(text)
     print(text)
     print(f"{time.monotonic() - began:.0f} s")
