@@ -17,6 +17,8 @@ from importstats.text import format_duration, format_percent
 
 _LEAST_S: Final = 5 * MINUTE
 _LEAST_POLLS: Final = 3
+# While files are counted nobody knows how large they are, and those before may have been smaller.
+_OF_ANY_SIZE: Final = 3.0
 # Moves after which a job has a habit of its own.
 _OWN_MOVES: Final = 3
 
@@ -30,6 +32,8 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
     # Before rows come, progress counts files whatever their size: the last may take any time.
     habit = moves >= _OWN_MOVES and job.phase in FILE_PHASES and not files_tell
     known = not math.isnan(limit_s)
+    if known and job.phase == "PreImporting":
+        limit_s = max(_OF_ANY_SIZE * limit_s, HOUR)
     if known:
         limit_s = max(limit_s, TIMES_LONGEST * np.nan_to_num(longest_s), _LEAST_S)
     else:
