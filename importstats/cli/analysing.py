@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from importstats.analysis.side_by_side import side_by_side
 from importstats.analysis.totals import summary
 from importstats.cli.options import (
     DEFAULT_STORE,
@@ -101,6 +102,22 @@ def _served(store: SnapshotStore, job: str, port: int) -> int | None:
         print(f"the page of job {printable(job)} is at {server.uri} until Ctrl-C", flush=True)
         ended.wait()
     return None
+
+
+def compare_jobs(first: Job, second: Job, /, *, store: Store = DEFAULT_STORE) -> None:
+    """Compare two jobs of a store: which is slower, by how much, in which phase."""
+    from importstats.reports.versus import versus_markdown
+
+    opened = SnapshotStore(store)
+    jobs, details = [], []
+    for job in (first, second):
+        frame = load_jobs(opened, job_id=job)
+        if frame.empty:
+            raise JobNotFoundError(f"{opened.uri} holds no snapshot of job {printable(job)}")
+        jobs.append(frame)
+        details.append(load_details(opened, job_id=job, runs=True))
+    found = side_by_side(*jobs, *details)
+    print(versus_markdown(found, (f"job {printable(first)}", f"job {printable(second)}")), end="")
 
 
 _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {

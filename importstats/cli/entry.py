@@ -59,6 +59,13 @@ COMMANDS: Final = {
         "analysing:write_report",
         "Write a report of one job out of a store: verdict, ETA, figures, diagnosis.",
     ),
+    "compare": (
+        "analysing:compare_jobs",
+        """Compare two jobs of a store: which is slower, by how much, in which phase.
+
+        Prints Markdown, to read or to paste.
+        """,
+    ),
     "fleet": (
         "analysing:show_fleet",
         "Analyse all jobs of a store: ETAs, slow collections, failure causes, rates, phases.",

@@ -28,20 +28,20 @@ def to_markdown(job: ImportJob, zone: tzinfo) -> str:
     """The job as Markdown."""
     parts = [
         f"# Import job {_md_code(shown(job.job_id, 80))}",
-        f"**{_md_text(job.headline)}**",
-        f"What to look at first: {_md_text(first_look(job))}",
-        "\n".join(f"- {name}: {_md_text(value)}" for name, value in facts_of(job, zone).items()),
+        f"**{md_text(job.headline)}**",
+        f"What to look at first: {md_text(first_look(job))}",
+        "\n".join(f"- {name}: {md_text(value)}" for name, value in facts_of(job, zone).items()),
     ]
     reason = long_reason(job)
     if reason:
         parts += ["## Why it failed", _md_code(reason)]
-    parts += ["## Phases", _md_table(phase_table(job, zone))]
+    parts += ["## Phases", md_table(phase_table(job, zone))]
     for title, table in (
         ("Stragglers", straggler_table(job)),
         ("Failed files by cause", failure_table(job)),
     ):
         if table.rows:
-            parts += [f"## {title}", _md_table(table)]
+            parts += [f"## {title}", md_table(table)]
         if table.note:
             parts.append(table.note)
     if len(job.diagnosis):
@@ -49,7 +49,7 @@ def to_markdown(job: ImportJob, zone: tzinfo) -> str:
         parts += [
             "## Diagnosis",
             "\n".join(
-                f"- **{finding.severity}**: {_md_text(sentences(finding.message, finding.advice))}"
+                f"- **{finding.severity}**: {md_text(sentences(finding.message, finding.advice))}"
                 for finding in findings
             ),
         ]
@@ -57,11 +57,11 @@ def to_markdown(job: ImportJob, zone: tzinfo) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _md_table(table: Table) -> str:
+def md_table(table: Table) -> str:
     """A table whose columns also line up in a terminal."""
     cells = [
         [
-            _md_code(cell) if heading in table.names else _md_text(cell)
+            _md_code(cell) if heading in table.names else md_text(cell)
             for heading, cell in zip(table.headings, row, strict=True)
         ]
         for row in table.rows
@@ -87,7 +87,7 @@ def _md_table(table: Table) -> str:
 _MD_SPECIAL: Final = re.compile(r"([\\`*\[\]<>|~])|(?<!\w)(_)|(_)(?!\w)")
 
 
-def _md_text(text: str) -> str:
+def md_text(text: str) -> str:
     """Text that means nothing but itself in Markdown, on code hosts neither."""
     line = _MD_SPECIAL.sub(r"\\\g<0>", printable(text, MOST_TEXT))
     return line.replace("&", "&amp;").replace("@", "&#64;")

@@ -1,0 +1,165 @@
+"""Two jobs side by side: which took longer, by how much, and in which phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.phase import phases
+from importstats.analysis.totals import summary
+from importstats.arrays import floats
+from importstats.names import END_PHASES
+from importstats.text import (
+    UNKNOWN,
+    format_bytes,
+    format_count,
+    format_duration,
+    format_rate,
+    printable,
+)
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two jobs compared.
+
+    Attributes
+    ----------
+    verdict : str
+        Which is slower, by which factor, and where most of the difference lies, in a sentence.
+    phases : DataFrame
+        ``phase`` : str; ``a_s``, ``b_s`` : float64, the time in it (0: never in it);
+        ``difference_s`` : float64, b less a.
+    facts : DataFrame
+        ``what``, ``a``, ``b`` : str, what else differs or does not, as text.
+    """
+
+    verdict: str
+    phases: pd.DataFrame
+    facts: pd.DataFrame
+
+
+def side_by_side(
+    a: pd.DataFrame,
+    b: pd.DataFrame,
+    a_details: pd.DataFrame | None = None,
+    b_details: pd.DataFrame | None = None,
+) -> SideBySide:
+    """Two jobs compared phase by phase.
+
+    Parameters
+    ----------
+    a, b : DataFrame
+        Jobs frames of one job each.
+    a_details, b_details : DataFrame, optional
+        Their details frames, for the time after the last file.
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({
+    ...     "source_uri": "u", "job_id": "7", "collection_name": "books", "snapshot_id": range(4),
+    ...     "observed_at": pd.date_range("2026-05-18", periods=4, freq="60s", tz="UTC"),
+    ...     "state": ["Pending", "Importing", "Importing", "Completed"],
+    ...     "progress_pct": [5.0, 45.0, 60.0, 100.0], "imported_rows": [0, 90, 500, 900],
+    ...     "total_rows": [0, 900, 900, 900], "detail_count": 3, "file_size_bytes": 9000})
+    >>> start = jobs["observed_at"].iloc[0]
+    >>> slow = jobs.assign(job_id="8", observed_at=start + 2 * (jobs["observed_at"] - start))
+    >>> side_by_side(jobs, slow).verdict
+    'job 8 took 2 times as long as job 7 (5 min instead of 2 min 30 s), 80 % of the difference in \
+Importing'
+    """
+    times = [_phase_times(frame) for frame in (a, b)]
+    names = list(dict.fromkeys([*times[1].index, *times[0].index]))
+    table = pd.DataFrame(
+        {
+            "phase": names,
+            "a_s": times[0].reindex(names).fillna(0.0).to_numpy(),
+            "b_s": times[1].reindex(names).fillna(0.0).to_numpy(),
+        }
+    )
+    table["difference_s"] = table["b_s"] - table["a_s"]
+    facts = [_facts(a, a_details), _facts(b, b_details)]
+    rows = [(what, facts[0][what], facts[1][what]) for what in facts[0]]
+    ids = [printable(str(frame["job_id"].iloc[0]), 40) for frame in (a, b)]
+    return SideBySide(_verdict(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"]))
+
+
+def _phase_times(jobs: pd.DataFrame) -> pd.Series[Any]:
+    runs = phases(jobs)
+    timed = runs[runs["duration_s"].notna() & ~runs["phase"].astype("str").isin(END_PHASES)]
+    return timed.groupby(timed["phase"].astype("str"), sort=False)["duration_s"].sum()
+
+
+def _verdict(table: pd.DataFrame, ids: list[str]) -> str:
+    whole = table["a_s"].sum(), table["b_s"].sum()
+    if not (whole[0] > 0 and whole[1] > 0):
+        return "nothing to compare: a job was seen in no phase for any time"
+    slow = int(whole[1] >= whole[0])
+    factor = whole[slow] / whole[1 - slow]
+    durations = [format_duration(seconds) for seconds in whole]
+    if factor < 1.05:
+        return (
+            f"job {ids[1]} took about as long as job {ids[0]} ({durations[1]} and {durations[0]})"
+        )
+    text = (
+        f"job {ids[slow]} took {factor:.2g} times as long as job {ids[1 - slow]} "
+        f"({durations[slow]} instead of {durations[1 - slow]})"
+    )
+    excess = table["difference_s"].to_numpy() * (1 if slow else -1)
+    share = excess.max() / excess.sum()
+    phase = table["phase"].iloc[int(excess.argmax())]
+    if share <= 1:
+        return f"{text}, {100 * share:.0f} % of the difference in {phase}"
+    return f"{text}, all of the difference in {phase}"
+
+
+def _facts(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[str, str]:
+    """What else there is to compare, as text."""
+    total = summary(jobs, details).iloc[0]
+    latest = jobs.sort_values("observed_at").iloc[-1]
+    version = latest.get("server_version")
+    return {
+        "state": str(total["phase"]),
+        "server": printable(str(latest["source_uri"]), 80),
+        "server version": UNKNOWN if pd.isna(version) else printable(str(version), 40),
+        "collection": UNKNOWN
+        if pd.isna(latest.get("collection_name"))
+        else printable(str(latest["collection_name"]), 80),
+        "files": format_count(total["files"]),
+        "rows": format_count(total["rows"]),
+        "bytes in files": format_bytes(total["bytes"]),
+        "rate": _rate(jobs, total),
+        "after the last file": format_duration(_tail_s(jobs, details)),
+    }
+
+
+def _rate(jobs: pd.DataFrame, total: pd.Series[Any]) -> str:
+    """Rows a second over the time in Importing, as exactly as its ends are known."""
+    runs = phases(jobs)
+    own = runs[runs["phase"].astype("str").eq("Importing")]
+    seconds = float(own["duration_s"].sum())
+    unsure = float(floats(own, "uncertainty_s")[~own["uncertainty_s"].isna()].sum())
+    rows = total["rows"]
+    if pd.isna(rows) or not seconds > 0:
+        return UNKNOWN
+    text = format_rate(rows / seconds, "rows")
+    if not 0 < unsure < 2 * seconds:
+        return text
+    least, most = rows / (seconds + unsure / 2), rows / (seconds - unsure / 2)
+    return f"{text} ({format_rate(least, 'rows')} to {format_rate(most, 'rows')})"
+
+
+def _tail_s(jobs: pd.DataFrame, details: pd.DataFrame | None) -> float:
+    """From the first look at which all files were done to the end of the job."""
+    runs = phases(jobs)
+    ends = runs.loc[runs["phase"].astype("str").isin(END_PHASES), "start"]
+    if details is None or details.empty or ends.empty:
+        return float("nan")
+    done = details[details["state"].astype("str").str.lower().eq("completed")]
+    if done.empty:
+        return float("nan")
+    last = done.groupby("file_index")["observed_at"].min().max()
+    return float(np.maximum((ends.iloc[0] - last).total_seconds(), 0.0))

@@ -1,0 +1,47 @@
+"""Versus: two jobs compared, as Markdown to paste."""
+
+from __future__ import annotations
+
+from importstats.analysis.side_by_side import SideBySide
+from importstats.reports.markdown import md_table, md_text
+from importstats.reports.tables import Table
+from importstats.text import format_duration
+
+
+def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
+    """The comparison of two jobs: the verdict, their phases, and what else there is to compare.
+
+    Parameters
+    ----------
+    found : SideBySide
+    names : tuple of str
+        What the two are called, the first first.
+    """
+    names = md_text(names[0]), md_text(names[1])
+    headings = ["", *names, "difference"]
+    times = [
+        [
+            row["phase"],
+            format_duration(row["a_s"]),
+            format_duration(row["b_s"]),
+            f"{'+' if row['difference_s'] > 0 else ''}{format_duration(row['difference_s'])}",
+        ]
+        for row in found.phases.to_dict("records")
+    ]
+    total = found.phases[["a_s", "b_s", "difference_s"]].sum()
+    sign = "+" if total["difference_s"] > 0 else ""
+    times.append(
+        [
+            "all",
+            format_duration(total["a_s"]),
+            format_duration(total["b_s"]),
+            f"{sign}{format_duration(total['difference_s'])}",
+        ]
+    )
+    facts = [[row["what"], row["a"], row["b"]] for row in found.facts.to_dict("records")]
+    parts = [
+        f"**{md_text(found.verdict[:1].upper() + found.verdict[1:])}**",
+        md_table(Table(["phase", *headings[1:]], times, numbers=headings[1:])),
+        md_table(Table(["", *names], facts, numbers=())),
+    ]
+    return "\n\n".join(parts) + "\n"
