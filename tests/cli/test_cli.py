@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from subprocess import PIPE
 
 import pytest
 from servers import server_of
@@ -182,28 +183,53 @@ def test_simulate_serves_until_told_to_stop(tmp_path):
     assert len(listed.stdout.splitlines()) == 3
 
 
+# Start-up takes seconds, and a life here is shorter: all is imported once, and each life is a copy
+# of that process, which runs the command from its beginning until it is killed.
+LIVES = """
+import os, pkgutil, sys
+from importlib import import_module
+import importstats
+for module in pkgutil.walk_packages(importstats.__path__, "importstats."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
+from importstats.cli import main
+for log in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(log.rstrip(), os.O_WRONLY | os.O_CREAT), 2)
+        try:
+            main()
+        finally:
+            os._exit(1)
+    print(pid, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
 @pytest.mark.timeout(600)
 def test_killed_fifty_times_the_store_holds_every_acknowledged_snapshot(tmp_path):
     dice = random.Random(5)
     acknowledged = set()
     with server_of("stragglers", files=50, seconds=3600) as server:
-        for turn in range(50):
-            log_path = tmp_path / f"log-{turn}"
-            with log_path.open("w") as log:
-                process = start(
-                    *("collect", "-u", server.uri, "-s", tmp_path / "s"),
-                    *("--min-interval", "0.01", "--max-interval", "0.02"),
-                    log=log,
-                )
-                # Start-up takes most of a short life, so the clock starts with the first line.
+        command = [sys.executable, "-c", LIVES, "collect", "-u", server.uri, "-s", tmp_path / "s"]
+        command += ["--min-interval", "0.01", "--max-interval", "0.02"]
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True) as lives:
+            for turn in range(50):
+                log_path = tmp_path / f"log-{turn}"
+                log_path.touch()
+                print(log_path, file=lives.stdin, flush=True)
+                pid = int(lives.stdout.readline())
+                # The clock starts with the first line.
                 deadline = time.monotonic() + 30
                 while not log_path.stat().st_size and time.monotonic() < deadline:
                     time.sleep(0.005)
                 time.sleep(dice.uniform(0, 0.5))
-                process.kill()
-                assert process.wait(20) == -signal.SIGKILL
-            acknowledged.update(saved_ids(log_path.read_text()))
-            stored = load_jobs(tmp_path / "s")["snapshot_id"] if acknowledged else []
-            assert len(set(stored)) == len(stored)
-            assert acknowledged <= set(stored)
+                os.kill(pid, signal.SIGKILL)
+                assert int(lives.stdout.readline()) == -signal.SIGKILL
+                acknowledged.update(saved_ids(log_path.read_text()))
+                stored = load_jobs(tmp_path / "s")["snapshot_id"] if acknowledged else []
+                assert len(set(stored)) == len(stored)
+                assert acknowledged <= set(stored)
+            lives.stdin.close()
+            assert lives.wait(20) == 0
     assert len(acknowledged) > 100
