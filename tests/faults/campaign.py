@@ -37,6 +37,9 @@ PATIENCE_S = 90.0
 PACE = ("--min-interval", "0.05", "--max-interval", "0.2", "--timeout", "1")
 SHAKEN = str(Path(__file__).parent / "shaken.py")
 
+#: The exit code of a collector that was told to stop before its jobs had ended.
+STOPPED = 143
+
 
 @dataclass
 class Outcome:
@@ -260,7 +263,7 @@ def weather(*, requests: int = 2) -> Iterator[Outcome]:
             outcome = here.outcome(fault, recovery_s=recovery_s, message=message)
             outcome.acknowledged = len(collector.saved()) - before
             yield outcome
-        assert collector.stop() == 0
+        assert collector.stop() == STOPPED
 
 
 # --- Everything else, a process or more for each --------------------------------------------------
@@ -271,7 +274,7 @@ def server_restarts(*, down_s: float = 0.5) -> Outcome:
         collector.wait_for_saved(3)
         here.server.restart(down_s)
         recovery_s = collector.wait_for_saved()
-        assert collector.stop() == 0
+        assert collector.stop() == STOPPED
         return here.outcome(
             f"server down for {down_s:g} s", recovery_s=recovery_s, message=collector.message()
         )
@@ -334,7 +337,7 @@ def job_id_reused() -> Outcome:
         recovery_s = collector.wait_for(
             lambda: collector.events("saved")[-1]["state"] != "Completed"
         )
-        assert collector.stop() == 0
+        assert collector.stop() == STOPPED
         return here.outcome("job id used again", recovery_s=recovery_s)
 
 
@@ -348,7 +351,7 @@ def names_do_not_resolve() -> Outcome:
             collector.wait_for(lambda: collector.events("no answer"))
             (here.folder / "no-dns").unlink()
             recovery_s = collector.wait_for_saved()
-            assert collector.stop() == 0
+            assert collector.stop() == STOPPED
         return here.outcome("DNS gone", recovery_s=recovery_s, message=collector.message())
 
 
@@ -361,7 +364,7 @@ def clock_jumps(*, offsets_s: Sequence[float] = (-7200, 7200, -60, 0)) -> Outcom
             fresh.write_text(str(offset_s))
             fresh.rename(here.folder / "clock")
             recovery_s = collector.wait_for_saved(3)
-        assert collector.stop() == 0
+        assert collector.stop() == STOPPED
         furthest_h = max(map(abs, offsets_s)) / 3600
         return here.outcome(
             f"clock jumps {len(offsets_s)} times, back and forth by up to {furthest_h:g} h",

@@ -9,10 +9,10 @@ EXIT_CODES = {
     "disk_full": 6,
     "disk_read_only": 6,
     "permission_lost": 6,
-    "two_collectors": 0,
-    "terminated": 0,
+    "two_collectors": 143,
+    "terminated": 143,
     "killed": -9,
-    "compaction_killed": 0,
+    "compaction_killed": 143,
 }
 SAYS = {
     "token_refused": "refused the token",

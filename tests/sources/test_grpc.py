@@ -272,6 +272,7 @@ def serve(
     requests = {
         "GetImportState": milvus_pb2.GetImportStateRequest,
         "ListImportTasks": milvus_pb2.ListImportTasksRequest,
+        "GetVersion": milvus_pb2.GetVersionRequest,
     }
     server = grpc.server(ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers(
@@ -541,3 +542,39 @@ def test_without_the_extra_the_error_names_it() -> None:
         "importstats.errors.MissingExtraError: reading a Milvus server by gRPC needs grpc; "
         "install importstats with the extra grpc: pip install '.[grpc]' in its source folder"
     )
+
+
+def test_the_release_is_asked_for_once_and_is_in_the_snapshot() -> None:
+    asked = []
+
+    def version(request: object, context: grpc.ServicerContext) -> object:
+        asked.append(request)
+        return milvus_pb2.GetVersionResponse(version="v2.3.5")
+
+    server, uri = serve({"GetImportState": lambda *_: make_task(), "GetVersion": version})
+    with GrpcImportClient(uri, retries=0) as client:
+        assert [client.snapshot("7").server_version for _ in range(2)] == ["v2.3.5", "v2.3.5"]
+    assert len(asked) == 1
+    server.stop(None)
+
+
+def test_a_server_that_does_not_say_its_release_is_read_all_the_same() -> None:
+    server, uri = serve({"GetImportState": lambda *_: make_task()})
+    with GrpcImportClient(uri, retries=0) as client:
+        assert client.snapshot("7").server_version is None
+    server.stop(None)
+
+
+def test_no_text_of_a_task_brings_the_token_back() -> None:
+    task = make_task(failed_reason=f"no key {SECRET}", collection=SECRET, note=f"x{SECRET}y")
+    server, uri = serve(
+        {
+            "GetImportState": lambda *_: task,
+            "ListImportTasks": lambda *_: milvus_pb2.ListImportTasksResponse(tasks=[task]),
+        }
+    )
+    with GrpcImportClient(uri, token=SECRET, retries=0) as client:
+        said = f"{client.snapshot('7')!r} {list(client.list_jobs())!r}"
+    assert SECRET not in said
+    assert "no key ***" in said
+    server.stop(None)
