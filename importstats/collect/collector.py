@@ -163,8 +163,10 @@ class Collector:
             raise given_up[0]
         return self.jobs
 
-    def _add(self, job_id: str) -> None:
-        self.jobs[job_id] = CollectedJob(job_id, pause_s=self.policy.min_s)
+    def _add(self, job_id: str, listed_state: str | None = None) -> None:
+        self.jobs[job_id] = CollectedJob(
+            job_id, listed_state=listed_state, pause_s=self.policy.min_s
+        )
         self._schedule(self.jobs[job_id], 0.0)
 
     def _schedule(self, job: CollectedJob, pause_s: float) -> None:
@@ -247,7 +249,7 @@ class Collector:
             log_event(logging.INFO, "no job to collect", source=self.source.uri)
         for record in new:
             log_event(logging.INFO, "found", job=record.job_id, state=record.state)
-            self._add(record.job_id)
+            self._add(record.job_id, record.state)
 
     def _is_news(self, record: ImportJobRecord) -> bool:
         """Whether a listed job is to be polled: running, or ended with its end not yet stored."""

@@ -34,6 +34,8 @@ class CollectedJob:
         Polls without an answer since the last one.
     lost : bool
         The server forgot the job before its end was seen. The gap is recorded.
+    listed_state : str or None
+        As the server's list had it when the job was found.
     given_up : bool
         Nothing was ever heard of it, and no more is asked; `error` says why.
     reason : str or None
@@ -47,6 +49,7 @@ class CollectedJob:
     snapshots: int = 0
     failures: int = 0
     lost: bool = False
+    listed_state: str | None = None
     given_up: bool = False
     reason: str | None = None
     error: ImportStatsError | None = field(default=None, repr=False)
@@ -71,7 +74,8 @@ class CollectedJob:
         if self.failures < _FAILURES_LIMIT:
             return
         is_unknown = isinstance(error, JobNotFoundError)
-        if self.latest is not None:
+        # Listed as running and yet not known, it may belong to another database: no end was missed.
+        if self.latest is not None or (is_unknown and self.listed_state in ENDED):
             self.lost = is_unknown
         else:
             self.given_up = not follow or (is_unknown and is_wanted)

@@ -120,8 +120,8 @@ def test_the_live_view_waits_for_the_first_snapshot_and_says_why_none_comes(stor
     """There is no store before it, which is no error."""
     shown = io.StringIO()
     console = Console(file=shown, width=100, force_terminal=True)
-    source = Scripted(job=[UnreachableError("no answer yet [red]")] * 90 + ["Completed"])
-    collector = Collector(source, store, jobs=["job"], policy=QUICK)
+    source = Scripted(job=[UnreachableError("no answer yet [red]")] * 2 + ["Completed"])
+    collector = Collector(source, store, jobs=["job"], policy=PollPolicy(1.0, 1.5))
     assert watch(collector, "job", console)["job"].snapshots == 1
     assert "waiting for the first snapshot" in shown.getvalue()
     assert "no answer yet [red]" in shown.getvalue()
