@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from importstats.analysis.finding_kinds import FINDINGS
+from importstats.analysis.finding_kinds import FINDING_KINDS, FINDINGS
 from importstats.analysis.findings import diagnose
 from importstats.simulator import (
     Arrival,
@@ -225,3 +225,62 @@ def test_nothing_is_found_in_nothing():
     found = diagnose(flatten_jobs([]), flatten_details([]))
     assert len(found) == 0
     assert found["since"].dtype == "datetime64[us, UTC]"
+
+
+def stands_at(progress, minutes, **columns):
+    """A job that writes rows for five minutes and then stands at a progress, all rows in."""
+    writing = [("Importing", 43 + 3 * n, 100 * (n + 1)) for n in range(5)]
+    return jobs_of([*writing, *[("Importing", progress, 1000)] * minutes], **columns)
+
+
+@pytest.mark.parametrize("progress", [70, 76, 80, 87, 99])
+@pytest.mark.parametrize("minutes", [5, 50, 700])
+def test_nobody_is_told_to_abort_or_import_again_while_all_rows_are_in(progress, minutes):
+    found = diagnose(stands_at(progress, minutes))
+    assert "stalled" not in found["finding"].tolist()
+    assert not found["advice"].str.contains("abort|and import again", case=False).any()
+    late = minutes > 100 or (progress == 99 and minutes > 10)
+    assert found["severity"].eq("warning").any() == late
+
+
+def test_a_wait_is_judged_by_earlier_jobs_of_the_collection():
+    usual = stands_at(80, 60, collection_name="c").assign(job_id="1")
+    end = usual.iloc[[-1]].assign(state="Completed", progress_pct=100.0)
+    end["observed_at"] += pd.Timedelta("1min")
+    history = pd.concat([usual, end])
+    later = stands_at(80, 200, collection_name="c")
+    later["observed_at"] += pd.Timedelta("1D")
+    at = later["observed_at"].iloc[5]
+    severity = [
+        diagnose(later, at=at + pd.Timedelta(minutes, "min"), history=history)["severity"].item()
+        for minutes in (100, 185)
+    ]
+    assert severity == ["info", "warning"]
+    # Those of another collection say nothing.
+    other = history.assign(collection_name="d")
+    assert "earlier jobs" not in diagnose(later, history=other)["message"].item()
+
+
+def test_an_empty_reason_is_none():
+    jobs = jobs_of([("Importing", 50, 300), ("Failed", 0, 0)])
+    found = diagnose(jobs.assign(reason=" "))
+    assert found["message"].item().endswith("the server gives no reason")
+    assert json.loads(found["evidence"].item())["reason"] is None
+    assert len(diagnose(jobs.head(1).assign(reason=""))) == 0
+
+
+def test_the_first_finding_is_the_one_that_matters_most():
+    jobs = stands_at(80, 700).assign(reason="disk quota exceeded")
+    found = diagnose(jobs, at=jobs["observed_at"].iloc[-1] + pd.Timedelta("1h"))
+    ranks = [FINDINGS.index(name) for name in found["finding"]]
+    assert found["finding"].iloc[0] == "reason_given"
+    assert ranks == sorted(ranks)
+
+
+def test_every_finding_of_the_table_is_complete_and_named_once():
+    assert len(set(FINDINGS)) == len(FINDINGS)
+    for kind in FINDING_KINDS:
+        assert kind.advice.endswith(".")
+        assert kind.severities
+        assert set(kind.severities) <= {"info", "warning", "critical"}
+        assert not kind.when.endswith(".")

@@ -1,5 +1,6 @@
 """What people needed to be told, in cases rebuilt from public reports (see ``data``)."""
 
+import json
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 from replays import Replay, answers_of, time_of
 
+from importstats.analysis.finding_kinds import KIND_OF
 from importstats.errors import (
     BadResponseError,
     JobNotFoundError,
@@ -253,3 +255,11 @@ def test_39_a_job_seen_once_after_its_end():
     assert case.summary["rows"] == 100_000
     assert case.details["file"].iloc[0] == "a6fb/1.parquet"
     assert " after " not in case.headline
+
+
+@pytest.mark.parametrize("name", REPLAYED)
+def test_findings_carry_the_evidence_and_the_severity_of_the_table(name):
+    for finding, row in Replay.of(name).findings.iterrows():
+        kind = KIND_OF[finding]
+        assert set(json.loads(row["evidence"])) <= set(kind.evidence)
+        assert row["severity"] in kind.severities
