@@ -103,13 +103,7 @@ def test_ids_never_change_as_a_history_grows_and_no_fact_is_taken_back(shape, se
     assert per_kind.reindex(LAST).sum() == 1
 
 
-_STUCK = pytest.param(
-    "stuck_file",
-    marks=pytest.mark.xfail(strict=True, reason="the age of a task in runs is not that in rows"),
-)
-
-
-@pytest.mark.parametrize("shape", [_STUCK, "stragglers"])
+@pytest.mark.parametrize("shape", ["stuck_file", "stragglers"])
 def test_runs_and_expanded_details_tell_the_same(shape):
     (jobs, runs), (_, expanded) = simulated(shape), simulated(shape, runs=False)
     for place in np.linspace(2, len(jobs) - 1, 4).astype(int):

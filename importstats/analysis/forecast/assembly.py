@@ -209,8 +209,8 @@ class _Forecast:
         if spells is not None and len(spells):
             by_tasks = _by_tasks(seen, rows, needed, spells, before, log_bytes)
             for at, place, found in by_tasks:
-                by_pace = np.log(np.sort(rest[at], axis=1))
-                by_task = np.log(np.sort(found.draws[place], axis=1))
+                by_pace = np.log(np.maximum(np.sort(rest[at], axis=1), 1e-3))
+                by_task = np.log(np.maximum(np.sort(found.draws[place], axis=1), 1e-3))
                 rest[at] = np.exp((1 - _BY_TASKS) * by_pace + _BY_TASKS * by_task)
                 next_s[at] = found.next_end[place]
                 slots[at], age[at] = found.slots[place], found.running_age_s[place]
