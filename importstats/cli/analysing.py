@@ -207,6 +207,14 @@ def show_fleet(
         datetime | None, Parameter(help="Only jobs seen at or after this time; UTC if no zone.")
     ] = None,
     plot: Annotated[Picture, Parameter(help="Write a figure of the fleet.")] = None,
+    out: Annotated[
+        Path | None,
+        Parameter(
+            name=("--out", "-o"),
+            validator=in_a_folder,
+            help="Write a page (index.html) that links to a page of every job.",
+        ),
+    ] = None,
     output: Output = "table",
 ) -> None:
     """Analyse all jobs of a store: ETAs, slow collections, failure causes, rates, phases."""
@@ -221,6 +229,11 @@ def show_fleet(
         names = ("running", "collections", "failures", "throughput", "phases", "jobs")
         tables = {name: getattr(found, name) for name in names}
         print_tables(output, "importstats.fleet/1", tables)
+    if out is not None:
+        from importstats.reports.fleet_page import write_fleet
+
+        count = write_fleet(found, SnapshotStore(store), out)
+        print(f"wrote {out} and the pages of {count:,} jobs", file=sys.stderr)
     if plot is not None:
         from importstats.plots.fleet import plot_fleet
 
