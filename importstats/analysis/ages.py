@@ -80,18 +80,28 @@ class Ages:
     since: Floats
 
     @classmethod
-    def of(cls, details: pd.DataFrame, at: datetime | pd.Timestamp | None = None) -> Ages:
-        """The ages in a details frame, as known at a time (by default of all of it)."""
-        return cls.among(Spans.of(details, at))
+    def of(
+        cls,
+        details: pd.DataFrame,
+        at: datetime | pd.Timestamp | None = None,
+        *,
+        pooled: bool = True,
+    ) -> Ages:
+        """The ages in a details frame, as known at a time (by default of all of it).
+
+        Unless `pooled`, a job is judged by its own tasks only, so that an answer does not depend on
+        which other jobs are in the frame.
+        """
+        return cls.among(Spans.of(details, at), pooled=pooled)
 
     @classmethod
-    def among(cls, spans: Spans) -> Ages:
-        """The ages of these spans."""
+    def among(cls, spans: Spans, *, pooled: bool = True) -> Ages:
+        """The ages of these spans, see :meth:`of`."""
         job, size = spans.job, spans.size_bytes
         least, most = spans.duration_least(), spans.duration_most()
         wait = _likely_wait(spans, np.full(len(job), np.inf))
         shown, low, high = _observed(spans, least, most, wait)
-        durations = _fitted(spans, shown, low, high)
+        durations = _fitted(spans, shown, low, high, pooled=pooled)
         told = np.bincount(job[shown & np.isfinite(high)], minlength=spans.jobs) > 0
         told |= durations.pooled & (durations.pace_sd < 0.5)
         usual = np.where(told[job], durations.median_s(job, size), np.nan)
@@ -159,15 +169,15 @@ def _observed(
     return spans.begun & ~spans.failed, low, high
 
 
-def _fitted(spans: Spans, shown: Bools, low: Floats, high: Floats) -> Durations:
-    """The durations of each job, with what other jobs of its collection and cluster have shown."""
+def _fitted(spans: Spans, shown: Bools, low: Floats, high: Floats, *, pooled: bool) -> Durations:
+    """The durations of each job, with what others of its collection and cluster have shown."""
     job, size = spans.job[shown], spans.size_bytes[shown]
     alone = fit_durations(job, spans.jobs, size, low[shown], high[shown])
-    if spans.jobs < 2:
+    if spans.jobs < 2 or not pooled:
         return alone
-    mean, sd, pooled = pooled_prior(alone, spans.samples.collections(), spans.samples.clusters())
+    mean, sd, known = pooled_prior(alone, spans.samples.collections(), spans.samples.clusters())
     return fit_durations(
-        job, spans.jobs, size, low[shown], high[shown], prior_mean=mean, prior_sd=sd, pooled=pooled
+        job, spans.jobs, size, low[shown], high[shown], prior_mean=mean, prior_sd=sd, pooled=known
     )
 
 

@@ -47,7 +47,8 @@ def file_findings(
     collapse_factor: float,
 ) -> list[Finding | None]:
     """The findings that need details."""
-    ages = Ages.of(details, at)
+    # A store that is read in parts must say what the whole says.
+    ages = Ages.of(details, at, pooled=False)
     spans = ages.spans
     files = straggler_table(ages, Limits())
     of_file = dict(iter(files.groupby(JOB_KEY, observed=True)))

@@ -128,7 +128,7 @@ def test_jobs_are_those_of_the_whole_store(store: SnapshotStore, alone: Fleet) -
     jobs, details = load_jobs(store, until=NOW), load_details(store, until=NOW, runs=True)
     whole = summary(jobs, details)
     assert_frame_equal(alone.jobs[whole.columns], whole)
-    assert len(whole) == 38
+    assert len(whole) == 35
     found = diagnose(jobs, details, at=NOW)
     assert_frame_equal(alone.findings, found)
 
@@ -436,7 +436,7 @@ def test_no_store(tmp_path: Path) -> None:
 
 def test_without_dask(store: SnapshotStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingExtraError, match=r"importstats\[dask\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[dask\]'"):
         fleet(store, scheduler="processes")
     assert len(fleet(store, at=NOW, since=NOW - timedelta(hours=4)).jobs) > 0
 
