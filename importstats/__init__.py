@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from importstats.analysis.row_counts import check_rows
     from importstats.analysis.tasks import infer_tasks
     from importstats.analysis.totals import compare, summary
+    from importstats.analysis.waiting_line import jobs_ahead
     from importstats.collect.collector import Collector, PollPolicy
     from importstats.errors import (
         BadResponseError,
@@ -86,6 +87,7 @@ __all__ = [
     "flatten_jobs",
     "fleet",
     "infer_tasks",
+    "jobs_ahead",
     "load_details",
     "load_jobs",
     "parse_file_name",
@@ -129,6 +131,7 @@ _PLACES: Final = {
     "flatten_jobs": "importstats.store.frames",
     "fleet": "importstats.fleets",
     "infer_tasks": "importstats.analysis.tasks",
+    "jobs_ahead": "importstats.analysis.waiting_line",
     "load_details": "importstats.store.frames",
     "load_jobs": "importstats.store.frames",
     "parse_file_name": "importstats.sources.file_names",
