@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from importstats import load_details
-from importstats.store import datasets
+from importstats.store import SnapshotStore, datasets
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -56,8 +57,10 @@ def own_pages() -> list[Path]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A working directory with a store where the pages say there is one."""
-    (tmp_path / "importstats-store").symlink_to(datasets.path("many_jobs"))
+    """A working directory with a store, and its Delta log, as the pages say there is one."""
+    store = tmp_path / "importstats-store"
+    shutil.copytree(datasets.path("many_jobs"), store)
+    SnapshotStore(store).publish()
     return tmp_path
 
 
