@@ -668,7 +668,8 @@ from importstats.errors import StoreError
 from importstats.store import SnapshotStore
 store = SnapshotStore(sys.argv[1])
 store.details(columns=["file_index"], job_id="0")
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
 for spare in range(0, 40_000_000, 2_000_000):
     resource.setrlimit(resource.RLIMIT_AS, (used + spare, resource.RLIM_INFINITY))
     try:
@@ -687,7 +688,7 @@ def test_a_process_without_memory_harms_nothing(store: SnapshotStore) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     # A library may end the process when it gets no memory; no file may pay for that.
     assert "Corrupt" not in done.stderr
-    assert "memory" in done.stdout + done.stderr
+    assert "memory" in done.stdout + done.stderr or done.returncode < 0
     assert {path: path.read_bytes() for path in parquet_files(store)} == before
 
 
