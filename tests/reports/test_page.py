@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
@@ -89,9 +90,17 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
+def _answer(question):
+    """The answer; none while the page is being loaded, when there is nothing to ask."""
+    try:
+        return question()
+    except WebDriverException:
+        return None
+
+
 def until_true(question, seconds=20):
     end = time.monotonic() + seconds
-    while not (answer := question()):
+    while not (answer := _answer(question)):
         assert time.monotonic() < end, "it did not come to pass"
         time.sleep(0.05)
     return answer
