@@ -214,7 +214,7 @@ def test_a_failed_job_keeps_the_progress_it_was_last_seen_with():
     assert 0 not in drawn[np.isfinite(drawn)]
     [cross] = [line for line in ax.lines if line.get_marker() == "X"]
     assert cross.get_ydata()[0] == 62
-    assert title(ax) == "Failed at 08:02:00 UTC, in Importing at 62 %"
+    assert title(ax) == "Failed at 08:02:00 UTC, in Importing at 62 %: the server gives no reason"
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
