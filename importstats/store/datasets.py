@@ -40,8 +40,8 @@ def names() -> list[str]:
 
     Examples
     --------
-    >>> names()[:4]
-    ['failed', 'healthy', 'index_bound', 'many_jobs']
+    >>> names()[:5]
+    ['failed', 'healthy', 'index_2_4', 'index_bound', 'many_jobs']
     """
     return sorted(marker.parent.name for marker in _folder().glob("*/_importstats.json"))
 

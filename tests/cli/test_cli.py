@@ -106,7 +106,7 @@ def test_snapshot_is_one_shot(tmp_path, still):
     ("change", "code", "says"),
     [
         ({"uri": "http://127.0.0.1:1"}, 3, "does not answer"),
-        ({"token": "wrong"}, 4, "refused the token"),
+        ({"token": "root:wrong-one"}, 4, "refused the token"),
         ({"job": "404"}, 5, "does not know"),
         ({"store": "/dev/null/store"}, 6, "/dev/null"),
         ({"uri": ""}, 2, "MILVUS_URI"),
