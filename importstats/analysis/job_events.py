@@ -296,7 +296,7 @@ def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timesta
                 message=rows["message"] + ". " + rows["advice"],
                 episode=[
                     "/".join([finding, *map(str, values)])
-                    for values in rows[episode].itertuples(index=False)
+                    for values in rows[episode].astype("object").to_numpy()
                 ],
             )
         )

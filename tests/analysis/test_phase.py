@@ -219,12 +219,12 @@ def test_the_hidden_phase_is_found_in_every_dialect(shape, dialect):
     told = with_phase(jobs, server_version=version)
     told = told[told["error"].isna()]
     truth = simulation.truth.phases
-    seen = told["observed_at"].to_numpy()
-    span = np.searchsorted(truth["start"].to_numpy(), seen, side="right") - 1
+    seen = told["observed_at"].to_numpy("datetime64[us]")
+    span = np.searchsorted(truth["start"].to_numpy("datetime64[us]"), seen, side="right") - 1
     # A phase that is done waits up to 2 s for the server's check and looks like the next.
-    left = truth["end"].to_numpy()[span] - seen
+    left = truth["end"].to_numpy("datetime64[us]")[span] - seen
     at_border = np.abs(left / np.timedelta64(1, "s")) <= 2.5
-    since = seen - truth["start"].to_numpy()[span]
+    since = seen - truth["start"].to_numpy("datetime64[us]")[span]
     at_border |= since / np.timedelta64(1, "s") <= 0.5
     true_phase = truth["phase"].to_numpy()[span]
     right = told["phase"].astype("str").to_numpy() == true_phase

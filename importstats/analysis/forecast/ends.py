@@ -158,13 +158,20 @@ def _answer(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
     now = answer["observed_at"]
     end = timestamps(np.rint(ended_at(seen) * 1e6).astype(np.int64))
     for place, name in enumerate(_NAMES):
-        left = pd.to_timedelta(np.round(remaining[:, place] * 1e6), unit="us")
-        answer[f"eta_{name}"] = (now + left.astype("timedelta64[us]")).where(~over, end)
+        left = pd.Series(_timedeltas(remaining[:, place]), index=now.index)
+        answer[f"eta_{name}"] = (now + left).where(~over, end)
     for place, name in enumerate(_NAMES):
         answer[f"remaining_{name}_s"] = remaining[:, place]
     answer["method"] = pd.Categorical(method, METHODS)
     answer["reason"] = _reasons(answer, found)
     return answer
+
+
+def _timedeltas(seconds: Floats) -> npt.NDArray[np.timedelta64]:
+    """Seconds as time deltas of whole microseconds, NaT for NaN."""
+    missing = np.isnan(seconds)
+    whole = np.round(np.where(missing, 0.0, seconds) * 1e6).astype(np.int64)
+    return np.where(missing, np.timedelta64("NaT", "us"), whole.astype("timedelta64[us]"))
 
 
 def _reasons(answer: pd.DataFrame, found: Outlook) -> npt.NDArray[Any] | pd.Series[str]:
