@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import re
 import ssl
@@ -71,10 +72,18 @@ class Transport:
         Verify the server's TLS certificate, or the path of a CA bundle to verify it with.
     max_response_bytes : int
         A longer answer is refused.
+    basic : bool
+        Send the token, a ``user:password``, as HTTP Basic instead.
     """
 
     def __init__(
-        self, uri: str, token: str, *, verify: bool | str, max_response_bytes: int
+        self,
+        uri: str,
+        token: str,
+        *,
+        verify: bool | str,
+        max_response_bytes: int,
+        basic: bool = False,
     ) -> None:
         self.secrets = Secrets(token)
         self.has_token = bool(token)
@@ -86,7 +95,7 @@ class Transport:
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
         self._session.headers["Accept"] = "application/json"
-        self._session.auth = _BearerToken(token)
+        self._session.auth = _Token(token, basic=basic)
         # A server has no use for them, and could have us carry megabytes about.
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -204,18 +213,22 @@ _SAY_NO_MORE_THAN_NUMBERS: Final = (
 )
 
 
-class _BearerToken(AuthBase):
+class _Token(AuthBase):
     """Sets the Authorization header.
 
     As an ``auth`` object, and present even when empty, it keeps requests from taking other
     credentials out of ``~/.netrc``.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, *, basic: bool) -> None:
         self._token = token
+        self._basic = basic
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
+        if self._token and self._basic:
+            encoded = base64.b64encode(self._token.encode()).decode()
+            request.headers["Authorization"] = f"Basic {encoded}"
+        elif self._token:
             # Header text is taken for Latin-1, and Milvus reads UTF-8.
             request.headers["Authorization"] = f"Bearer {self._token}".encode().decode("latin-1")
         return request

@@ -1,0 +1,249 @@
+"""A client of the management port (9091) of self-hosted Milvus, which can do nothing but read.
+
+The port is an internal interface of the server, without a promise. So whatever it does is an
+*outcome* (not offered, needs credentials, hidden, ...) and never an error: no collection of
+progress may suffer from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from importstats.closing import Closing
+from importstats.errors import BadResponseError, ImportStatsError, UsageError
+from importstats.sources.endpoint import from_environment, parse_endpoint
+from importstats.sources.management_lists import (
+    builds_of,
+    compactions_of,
+    nodes_of,
+    segments_of,
+    settings_of,
+    tasks_of,
+)
+from importstats.sources.management_metrics import MissingParserError, samples_of
+from importstats.sources.transport import Answer, Transport
+from importstats.text import excerpt
+
+Row = dict[str, Any]
+
+#: Every path that a client can ask for, all with GET. Other paths of the port change the server.
+PATHS: Final[Mapping[str, str]] = {
+    "tasks": "/api/v1/_dc/tasks/import",
+    "builds": "/api/v1/_dc/tasks/build_index",
+    "compactions": "/api/v1/_dc/tasks/compaction",
+    "segments": "/api/v1/_dc/segments",
+    "nodes": "/api/v1/_cluster/info",
+    "settings": "/api/v1/_cluster/configs",
+    "gauges": "/metrics",
+}
+
+_MAX_BYTES: Final = 32 * 2**20
+_MAX_ERROR_LENGTH: Final = 200
+
+
+class Outcome(StrEnum):
+    """What came of a question to the management port."""
+
+    ANSWERED = "answered"
+    NOT_OFFERED = "not offered"
+    NEEDS_CREDENTIALS = "needs credentials"
+    HIDDEN = "hidden"
+    NOT_REACHED = "not reached"
+    FAILING = "failing"
+    UNREADABLE = "unreadable"
+    NEEDS_EXTRA = "needs an extra"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer of the management port, or why there is none.
+
+    Attributes
+    ----------
+    outcome : Outcome
+    rows : list of dict
+        What was listed, one entry each, by the columns of
+        :mod:`importstats.sources.management_lists`; empty without an answer.
+    reason : str
+        Why there is no answer, in a sentence; empty with one.
+    unknown : tuple of str
+        Names of fields that are not known to this version, for a report.
+    """
+
+    outcome: Outcome
+    rows: list[Row] = field(default_factory=list)
+    reason: str = ""
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer."""
+        return self.outcome is Outcome.ANSWERED
+
+
+class ManagementClient(Closing):
+    """Reads the management port of one process of Milvus. Thread-safe.
+
+    Parameters
+    ----------
+    uri : str
+        As in ``http://proxy:9091``. The proxy shows the whole cluster; other processes have
+        metrics of their own only.
+    token : str, optional
+        ``user:password`` or an API key. By default that of the environment, as for
+        :class:`~importstats.ImportClient`; empty for none.
+    timeout : float
+        Seconds that one question may take, all of its answer included.
+    verify : bool or str
+        Verify a TLS certificate, or the path of a CA bundle to verify it with.
+    max_response_bytes : int
+        A longer answer is not read to its end.
+
+    Raises
+    ------
+    UsageError
+        The URI is none.
+
+    Examples
+    --------
+    >>> with ManagementClient("http://127.0.0.1:1", timeout=1) as client:
+    ...     reading = client.tasks()
+    >>> reading.outcome.value, reading.rows
+    ('not reached', [])
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        token: str | None = None,
+        timeout: float = 5.0,
+        verify: bool | str = True,
+        max_response_bytes: int = _MAX_BYTES,
+    ) -> None:
+        if not uri.strip():
+            raise UsageError("no management port: give its URI, as http://proxy:9091")
+        endpoint = parse_endpoint(uri)
+        if token is None:
+            token = endpoint.credentials or from_environment("token") or ""
+        self.uri = endpoint.uri
+        self._timeout_s = timeout
+        self._transport = Transport(
+            self.uri,
+            token,
+            verify=verify,
+            max_response_bytes=max_response_bytes,
+            # Old releases take either; those that ask for the administrator take only this.
+            basic=":" in token,
+        )
+
+    def __repr__(self) -> str:
+        return f"ManagementClient({self.uri!r})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def tasks(self) -> Reading:
+        """The import tasks of all jobs, newest 512 of the last 30 minutes."""
+        return self._list("tasks", tasks_of)
+
+    def builds(self) -> Reading:
+        """The index builds that changed their state in the last 30 minutes."""
+        return self._list("builds", builds_of)
+
+    def compactions(self) -> Reading:
+        """The compactions of the last 15 minutes, sorting of imported segments among them."""
+        return self._list("compactions", compactions_of)
+
+    def segments(self, collection_id: str) -> Reading:
+        """The segments of a collection that belong to imports or wait for an index."""
+        # Without `in` the router asks the data nodes, which know only what is inserted.
+        query = {"in": "dc", "collection_id": collection_id}
+        return self._list("segments", segments_of, query)
+
+    def nodes(self) -> Reading:
+        """The processes of the cluster with their load."""
+        return self._list("nodes", nodes_of)
+
+    def settings(self) -> Reading:
+        """The settings that bear on the pace of imports, and no other one."""
+        return self._list("settings", settings_of)
+
+    def gauges(self) -> Reading:
+        """The metrics that say something of imports, of the roles of this process."""
+        answer = self._ask("gauges", {})
+        if isinstance(answer, Reading):
+            return answer
+        try:
+            return Reading(Outcome.ANSWERED, samples_of(answer.content))
+        except MissingParserError as error:
+            return Reading(Outcome.NEEDS_EXTRA, reason=str(error))
+        except (ValueError, KeyError, IndexError, RecursionError) as error:
+            return self._unreadable("gauges", f"metrics that make no sense: {error}")
+
+    def _list(
+        self,
+        name: str,
+        parse: Callable[[Any], tuple[list[Row], tuple[str, ...]]],
+        query: Mapping[str, str] | None = None,
+    ) -> Reading:
+        answer = self._ask(name, query or {})
+        if isinstance(answer, Reading):
+            return answer
+        try:
+            # Go prints a list that was never made as null; a body may be empty altogether.
+            decoded = msgspec.json.decode(answer.content) if answer.content.strip() else None
+            rows, unknown = parse(decoded)
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+            return self._unreadable(name, str(error))
+        return Reading(Outcome.ANSWERED, rows, unknown=unknown)
+
+    def _unreadable(self, name: str, problem: str) -> Reading:
+        text = excerpt(self._transport.secrets.masked(problem), _MAX_ERROR_LENGTH)
+        return Reading(Outcome.UNREADABLE, reason=f"{self.uri}{PATHS[name]}: {text}")
+
+    def _ask(self, name: str, query: Mapping[str, str]) -> Answer | Reading:
+        where = f"{self.uri}{PATHS[name]}"
+        try:
+            answer = self._transport.exchange("GET", PATHS[name], query, _HEADERS, self._timeout_s)
+        except BadResponseError as error:
+            return Reading(Outcome.UNREADABLE, reason=str(error))
+        except ImportStatsError as error:
+            return Reading(Outcome.NOT_REACHED, reason=str(error))
+        if answer.status == 200:
+            return answer
+        # What is said of settings could be one of them, and they hold passwords.
+        said = "" if name == "settings" else _said(answer.content)
+        outcome, reason = _REFUSALS.get(
+            answer.status, (Outcome.FAILING, f"answers HTTP {answer.status}{said}")
+        )
+        return Reading(outcome, reason=f"{where} {reason}")
+
+
+#: Releases with an administrator's login ask for it of whatever is no browser.
+_HEADERS: Final = {"X-Milvus-Admin-Request": "true", "Accept": "*/*"}
+
+_REFUSALS: Final = {
+    401: (Outcome.NEEDS_CREDENTIALS, "asks for a user: set MILVUS_TOKEN or give --token-file"),
+    403: (Outcome.HIDDEN, "is hidden from this user: it is for root alone"),
+    404: (
+        Outcome.NOT_OFFERED,
+        "is not offered: Milvus has it from 2.5 on, at a proxy, unless only metrics are served",
+    ),
+}
+
+
+def _said(content: bytes) -> str:
+    """What an error says, cut to a few words; nothing if it is not in the usual form."""
+    try:
+        message = json.loads(content)["message"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return f": {excerpt(str(message), _MAX_ERROR_LENGTH)}"

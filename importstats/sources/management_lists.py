@@ -1,0 +1,345 @@
+"""The lists of the management port as rows: tasks, index builds, compactions, segments, nodes.
+
+The server leaves a zero or empty field out and sends whole numbers as texts; so a count that is
+not there is 0, while an id, a name or a time that is not there is missing. Fields that are not
+known are kept in ``extra``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+Row = dict[str, Any]
+Rows = tuple[list[Row], tuple[str, ...]]
+
+#: Rows of one list that are read; a longer one is no list of such a server.
+MOST_ROWS: Final = 100_000
+#: Segments of a collection that are kept one by one; of more only how many are like each other.
+MOST_SEGMENTS: Final = 2_000
+_LONGEST_TEXT: Final = 1_000
+
+
+def tasks_of(answer: Any) -> Rows:
+    """The import tasks of ``/_dc/tasks/import``.
+
+    Examples
+    --------
+    >>> rows, unknown = tasks_of([{"job_id": "7", "task_id": "8", "node_id": "-1",
+    ...     "state": "Pending", "task_type": "ImportTask", "slots": 4}])
+    >>> rows[0]["task_id"], rows[0]["node_id"], rows[0]["extra"], unknown
+    ('8', None, {'slots': 4}, ('slots',))
+    """
+    return _rows(answer, _TASK, key="task_id")
+
+
+def builds_of(answer: Any) -> Rows:
+    """The index builds of ``/_dc/tasks/build_index``: one for each segment and index."""
+    return _rows(answer, _BUILD, key="build_id")
+
+
+def compactions_of(answer: Any) -> Rows:
+    """The compactions of ``/_dc/tasks/compaction``."""
+    return _rows(answer, _COMPACTION, key="plan_id")
+
+
+def segments_of(answer: Any) -> Rows:
+    """The segments of ``/_dc/segments`` that an import wrote or that wait for an index.
+
+    Segments that are deleted, or are done with and of no running import, are left out. Of more
+    than :data:`MOST_SEGMENTS` only the kinds are returned, with how many there are of each.
+    """
+    rows, unknown = _rows(answer, _SEGMENT, key="segment_id", tolerated=_SEGMENT_OTHER)
+    kept = [
+        row
+        for row in rows
+        if row["state"] != "Dropped" and (row["is_importing"] or not row["is_indexed"])
+    ]
+    if len(kept) <= MOST_SEGMENTS:
+        return [{**row, "segments": 1} for row in kept], unknown
+    return _alike(kept), unknown
+
+
+def nodes_of(answer: Any) -> Rows:
+    """The processes of ``/_cluster/info`` with their load."""
+    listed = answer.get("nodes_info") if isinstance(answer, Mapping) else answer
+    rows = []
+    for entry in _entries(listed):
+        infos = entry.get("infos")
+        if not isinstance(infos, Mapping) or _identifier(infos.get("id")) is None:
+            continue
+        hardware = infos.get("hardware_infos")
+        system = infos.get("system_info")
+        row = _read(infos, _NODE)
+        row |= _read(hardware if isinstance(hardware, Mapping) else {}, _HARDWARE)
+        row |= _read(system if isinstance(system, Mapping) else {}, _SYSTEM)
+        rows.append(row)
+    return rows, ()
+
+
+def settings_of(answer: Any) -> Rows:
+    """The settings of ``/_cluster/configs`` that bear on the pace of imports; nothing else of it.
+
+    Examples
+    --------
+    >>> rows, _ = settings_of({"datacoordimportwaitforindex": "true[FileSource]",
+    ...     "minio.secretAccessKey": "minioadmin[FileSource]"})
+    >>> rows
+    [{'name': 'dataCoord.import.waitForIndex', 'value': 'true', 'origin': 'FileSource'}]
+    """
+    if not isinstance(answer, Mapping):
+        raise ValueError("settings are no object")
+    found: dict[str, Row] = {}
+    for key, printed in answer.items():
+        name = _SETTINGS.get(re.sub(r"[._/]", "", str(key)).lower())
+        match = _SETTING.fullmatch(str(printed)) if name else None
+        if name and match:
+            found[name] = {"name": name, "value": match["value"], "origin": match["origin"]}
+    return [found[name] for name in sorted(found)], ()
+
+
+#: A value of these settings is a switch or a quantity. Anything else is not passed on.
+_SETTING: Final = re.compile(
+    r"(?P<value>true|false|-?[0-9]+(?:\.[0-9]+)?(?:[a-zA-Z]{0,5}))\[(?P<origin>[A-Za-z]{1,40})\]"
+)
+
+#: Settings that bear on the pace of imports, as the documentation spells them.
+SETTINGS: Final = (
+    "dataCoord.import.waitForIndex",
+    "dataCoord.import.filesPerPreImportTask",
+    "dataCoord.import.maxSizeInMBPerImportTask",
+    "dataCoord.import.scheduleInterval",
+    "dataCoord.import.checkIntervalHigh",
+    "dataCoord.import.checkIntervalLow",
+    "dataCoord.import.taskRetention",
+    "dataCoord.import.maxImportJobNum",
+    "dataCoord.import.maxImportFileNumPerReq",
+    "dataCoord.import.fileNumPerSlot",
+    "dataCoord.import.memoryLimitPerSlot",
+    "dataNode.import.maxConcurrentTaskNum",
+    "dataNode.import.concurrencyPerCPUCore",
+    "dataNode.import.memoryLimitPercentage",
+    "dataNode.import.readBufferSizeInMB",
+    "dataNode.import.maxImportFileSizeInGB",
+    "dataCoord.statsTask.enable",
+    "dataCoord.sortCompaction.enable",
+    "indexNode.scheduler.buildParallel",
+    "indexNode.workerSlotUnit",
+    "dataNode.workerSlotUnit",
+    "indexNode.standaloneSlotFactor",
+    "dataNode.standaloneSlotFactor",
+    "dataCoord.slot.indexTaskSlotUsage",
+    "dataCoord.slot.statsTaskSlotUsage",
+    "dataCoord.slot.mixCompactionUsage",
+    "dataCoord.slot.l0DeleteCompactionUsage",
+    "dataCoord.slot.clusteringCompactionUsage",
+    "dataCoord.segment.maxSize",
+    "dataCoord.segment.diskSegmentMaxSize",
+    "indexCoord.segment.minSegmentNumRowsToEnableIndex",
+    "dataCoord.taskCheckInterval",
+    "quotaAndLimits.limitWriting.diskProtection.diskQuota",
+    "quotaAndLimits.limitWriting.diskProtection.diskQuotaPerDB",
+    "quotaAndLimits.limitWriting.diskProtection.diskQuotaPerCollection",
+    "quotaAndLimits.limitWriting.diskProtection.diskQuotaPerPartition",
+)
+_SETTINGS: Final = {name.replace(".", "").lower(): name for name in SETTINGS}
+
+
+# --- Reading one field ---
+
+
+def _text(value: Any) -> str | None:
+    """A text that is not empty, cut to a length that a reason may have."""
+    is_text = isinstance(value, str | int) and not isinstance(value, bool)
+    return str(value)[:_LONGEST_TEXT] if is_text and str(value) else None
+
+
+def _identifier(value: Any) -> str | None:
+    """An id as text; none for -1 and 0, which stand for nobody."""
+    text = _text(value)
+    return None if text in (None, "-1", "0") else text
+
+
+def _count(value: Any) -> int:
+    """A whole number that does not fall below 0; what is left out is 0."""
+    try:
+        number = int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return number if 0 <= number < 2**63 else 0
+
+
+def _amount(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value < 2**63 else None
+
+
+def _switch(value: Any) -> bool:
+    return value is True
+
+
+def _instant(value: Any) -> datetime | None:
+    """A time with its offset, in UTC."""
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _local(value: Any) -> datetime | None:
+    """A time in the coordinator's zone, which is not said."""
+    try:
+        return datetime.strptime(value, "%Y-%m-%d %H:%M:%S")
+    except (TypeError, ValueError):
+        return None
+
+
+def _identifiers(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else []
+    return [text for each in listed[:MOST_ROWS] if (text := _identifier(each)) is not None]
+
+
+_Fields = Mapping[str, tuple[str, Callable[[Any], Any]]]
+
+_TASK: Final[_Fields] = {
+    "task_id": ("task_id", _identifier),
+    "job_id": ("job_id", _identifier),
+    "collection_id": ("collection_id", _identifier),
+    "node_id": ("node_id", _identifier),
+    "kind": ("task_type", _text),
+    "state": ("state", _text),
+    "reason": ("reason", _text),
+    "create_time": ("created_time", _instant),
+    "complete_time": ("complete_time", _instant),
+}
+_BUILD: Final[_Fields] = {
+    "build_id": ("build_id", _identifier),
+    "segment_id": ("segment_id", _identifier),
+    "index_id": ("index_id", _identifier),
+    "collection_id": ("collection_id", _identifier),
+    "node_id": ("node_id", _identifier),
+    "state": ("index_state", _text),
+    "reason": ("fail_reason", _text),
+    "tries": ("index_version", _count),
+    "index_size_bytes": ("index_size", _count),
+    "create_time_local": ("create_time", _local),
+    "finish_time_local": ("finished_time", _local),
+}
+_COMPACTION: Final[_Fields] = {
+    "plan_id": ("plan_id", _identifier),
+    "collection_id": ("collection_id", _identifier),
+    "node_id": ("node_id", _identifier),
+    "kind": ("type", _text),
+    "state": ("state", _text),
+    "reason": ("fail_reason", _text),
+    "total_rows": ("total_rows", _count),
+    "input_segments": ("input_segments", _identifiers),
+    "result_segments": ("result_segments", _identifiers),
+    "start_time_local": ("start_time", _local),
+    "end_time_local": ("end_time", _local),
+}
+_SEGMENT: Final[_Fields] = {
+    "segment_id": ("segment_id", _identifier),
+    "collection_id": ("collection_id", _identifier),
+    "partition_id": ("partition_id", _identifier),
+    "shard": ("channel", _text),
+    "state": ("state", _text),
+    "rows": ("num_of_rows", _count),
+    "size_bytes": ("mem_size", _count),
+    "is_importing": ("is_importing", _switch),
+    "is_sorted": ("is_sorted", _switch),
+    "is_indexed": ("is_indexed", _switch),
+}
+#: Fields of a segment that are known, and of no use.
+_SEGMENT_OTHER: Final = frozenset({"node_id", "level", "compacted", "index_fields"}) | {
+    f"{name}_num_of_rows" for name in ("delta", "loaded")
+}
+_NODE: Final[_Fields] = {
+    "node_id": ("id", _identifier),
+    "name": ("name", _text),
+    "kind": ("type", _text),
+    "has_error": ("has_error", _switch),
+    "reason": ("error_reason", _text),
+}
+_HARDWARE: Final[_Fields] = {
+    "address": ("ip", _text),
+    "cpu_cores": ("cpu_core_count", _amount),
+    "cpu_pct": ("cpu_core_usage", _amount),
+    "memory_bytes": ("memory", _count),
+    "memory_used_bytes": ("memory_usage", _count),
+    "disk_bytes": ("disk", _count),
+    "disk_used_bytes": ("disk_usage", _count),
+    "io_wait_pct": ("io_wait_percentage", _amount),
+}
+_SYSTEM: Final[_Fields] = {
+    "server_version": ("build_version", _text),
+    "deploy_mode": ("deploy_mode", _text),
+}
+
+
+def _entries(listed: Any) -> Iterable[Mapping[str, Any]]:
+    if listed is None:
+        return
+    if not isinstance(listed, list):
+        raise ValueError("what should be a list is none")
+    if len(listed) > MOST_ROWS:
+        raise ValueError(f"a list of {len(listed):,} entries; refused")
+    for entry in listed:
+        if isinstance(entry, Mapping):
+            yield entry
+
+
+def _read(entry: Mapping[str, Any], fields: _Fields) -> Row:
+    return {name: read(entry.get(sent)) for name, (sent, read) in fields.items()}
+
+
+def _rows(answer: Any, fields: _Fields, *, key: str, tolerated: Iterable[str] = ()) -> Rows:
+    """Each entry with a key by its fields; of two with one key the last."""
+    known = {sent for sent, _ in fields.values()} | set(tolerated)
+    rows: dict[str, Row] = {}
+    unknown: set[str] = set()
+    for entry in _entries(answer):
+        row = _read(entry, fields)
+        if row[key] is None:
+            continue
+        row["extra"] = {name: entry[name] for name in entry if name not in known}
+        unknown.update(row["extra"])
+        rows[row[key]] = row
+    return list(rows.values()), tuple(sorted(unknown))
+
+
+_KIND_OF_SEGMENT: Final = (
+    "collection_id",
+    "shard",
+    "state",
+    "is_importing",
+    "is_sorted",
+    "is_indexed",
+)
+
+
+def _alike(rows: Iterable[Row]) -> list[Row]:
+    """One row for each kind of segment: how many there are, their rows and bytes together."""
+    count: Counter[tuple[Any, ...]] = Counter()
+    total: Counter[tuple[Any, ...]] = Counter()
+    size: Counter[tuple[Any, ...]] = Counter()
+    for row in rows:
+        kind = tuple(row[name] for name in _KIND_OF_SEGMENT)
+        count[kind] += 1
+        total[kind] += row["rows"]
+        size[kind] += row["size_bytes"]
+    return [
+        {
+            "segment_id": None,
+            "partition_id": None,
+            **dict(zip(_KIND_OF_SEGMENT, kind, strict=True)),
+            "rows": total[kind],
+            "size_bytes": size[kind],
+            "segments": count[kind],
+            "extra": {},
+        }
+        for kind in count
+    ]
