@@ -37,7 +37,7 @@ jobs, details = datasets.load("healthy")
 ax = plots.plot_progress(jobs)
 
 # %% [markdown]
-# The bands are the phases, told from state, progress, rows and details of each snapshot. Their
+# The bands are the phases, derived from state, progress, rows and details of each snapshot. Their
 # borders lie between two snapshots, so a duration has an uncertainty:
 
 # %% tags=["check"]

@@ -135,8 +135,8 @@ result.overall.query("support == 'answered'")[["method", "snapshots", "jobs", *s
 # %% [markdown]
 # An error of 0.1 is six minutes in an hour. `coverage_80` is how often the truth lay between p10
 # and p90: 80 % is what they promise. A quarter of the snapshots are of one job, that of the third
-# morning, when other load made the cluster three times slower than it had ever been: no history
-# told of that. The next notebook but one looks for [that morning](05_many_jobs.ipynb).
+# morning, when other load made the cluster three times slower than it had ever been: no earlier
+# job ran like that. The next notebook but one looks for [that morning](05_many_jobs.ipynb).
 
 # %%
 ax = plots.plot_eta_error(result.by_tenth)

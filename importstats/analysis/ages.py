@@ -43,10 +43,10 @@ class Ages:
         What was seen of them.
     durations : Durations
         How long tasks take, per job.
-    told : ndarray of bool
+    has_usual : ndarray of bool
         Per job, whether that rests on an end (or on rows that grow) and not on a prior alone.
     usual_s : ndarray of float64
-        The median seconds at work of tasks of its size in its job; NaN where that is not told.
+        The median seconds at work of tasks of its size in its job; NaN if not known.
     worked_s : ndarray of float64
         Seconds at work of the last attempt so far; NaN while it waits.
     whole_s : ndarray of float64
@@ -55,20 +55,20 @@ class Ages:
     known : ndarray of bool
         Whether `whole_s` is the whole.
     as_long_p : ndarray of float64
-        The probability that a task of its size in its job takes at least so long; NaN if not told.
+        The probability that a task of its size in its job takes at least so long; NaN if not known.
     remaining_s : ndarray of float64
         The median of what is left of a task at work; 0 if it ended; NaN if it waits or nothing is
-        told.
+        known.
     lead_s, lead_share : ndarray of float64
         By how much a task at work will end after all others (below 0: before), and that as a share
-        of the time from the first task's start to its end. NaN where nothing is told.
+        of the time from the first task's start to its end. NaN if nothing is known.
     since : ndarray of float64
         Per job, when its first task went to work, in seconds since 1970.
     """
 
     spans: Spans
     durations: Durations
-    told: Bools
+    has_usual: Bools
     usual_s: Floats
     worked_s: Floats
     whole_s: Floats
@@ -102,9 +102,9 @@ class Ages:
         wait = _likely_wait(spans, np.full(len(job), np.inf))
         shown, low, high = _observed(spans, least, most, wait)
         durations = _fitted(spans, shown, low, high, pooled=pooled)
-        told = np.bincount(job[shown & np.isfinite(high)], minlength=spans.jobs) > 0
-        told |= durations.pooled & (durations.pace_sd < 0.5)
-        usual = np.where(told[job], durations.median_s(job, size), np.nan)
+        has_usual = np.bincount(job[shown & np.isfinite(high)], minlength=spans.jobs) > 0
+        has_usual |= durations.pooled & (durations.pace_sd < 0.5)
+        usual = np.where(has_usual[job], durations.median_s(job, size), np.nan)
         wait = _likely_wait(spans, np.where(np.isnan(usual), np.inf, usual))
         end_s = np.where(np.isfinite(most), (least + most) / 2, least)
         worked = np.where(spans.begun, np.maximum(end_s - wait, 0.0), np.nan)
@@ -120,12 +120,12 @@ class Ages:
         return cls(
             spans,
             durations,
-            told,
+            has_usual,
             usual,
             worked,
             whole,
             (spans.done & np.isfinite(most)) | moving,
-            np.where(told[job] & spans.begun, chance, np.nan),
+            np.where(has_usual[job] & spans.begun, chance, np.nan),
             remaining,
             lead,
             share,
@@ -134,7 +134,7 @@ class Ages:
 
     @property
     def times_usual(self) -> Floats:
-        """How many times its usual time a task takes, or has taken already; NaN if not told."""
+        """How many times its usual time a task takes, or has taken already; NaN if not known."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self.whole_s / self.usual_s, np.float64)
 

@@ -134,8 +134,10 @@ class Steps:
         count = int(begins.sum())
         whole = (self.done | (self.at_work & (self.fraction >= 1))) & (number >= 0)
         ended = whole & (begins | ~whole[before])
-        told = np.where(self.done, self.complete_time, np.nan)
-        by = np.where(np.isnan(told), time, np.clip(told, np.nan_to_num(since, nan=-np.inf), time))
+        reported = np.where(self.done, self.complete_time, np.nan)
+        by = np.where(
+            np.isnan(reported), time, np.clip(reported, np.nan_to_num(since, nan=-np.inf), time)
+        )
 
         def at(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
             found = np.full(count, otherwise)

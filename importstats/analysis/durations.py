@@ -69,7 +69,7 @@ class Durations:
     ended : ndarray of int64
         Per job, how many tasks have ended.
     pooled : ndarray of bool
-        Per job, whether other jobs told what its prior is.
+        Per job, whether its prior comes from other jobs.
     log_typical : ndarray of float64
         Per job, the mean of log(bytes).
     """

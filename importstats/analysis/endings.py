@@ -170,11 +170,11 @@ def completed_empty(job: JobHistory) -> Finding | None:
 def not_known(job: JobHistory) -> Finding | None:
     """The server says that it does not know the job (any more), or nothing at all."""
     last = job.last
-    told = job.phase not in ("Completed", "Failed")
+    is_running = job.phase not in ("Completed", "Failed")
     state = last["state"]
     nameless = not isinstance(state, str) or state.strip().lower() in ("", "none")
     forgotten = isinstance(state, str) and state.lower() == "failed"
-    if not told or str(last["phase"]) != "Unknown" or not (nameless or forgotten):
+    if not is_running or str(last["phase"]) != "Unknown" or not (nameless or forgotten):
         return None
     if nameless and last["progress_pct"] > 0:
         return None

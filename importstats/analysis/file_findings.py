@@ -328,16 +328,16 @@ def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
 def _wrong_totals(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     totals = floats(job.snapshots, "total_rows")
     total = float(np.nanmax(totals)) if np.isfinite(totals).any() else 0.0
-    told = floats(files, "total_rows")
-    if not total > 0 or not np.nansum(told) > 1.5 * total:
+    file_rows = floats(files, "total_rows")
+    if not total > 0 or not np.nansum(file_rows) > 1.5 * total:
         return None
     return Finding(
         job,
         "wrong_totals",
         "info",
         job.snapshots["observed_at"].iloc[0],
-        f"The files' total_rows add up to {format_count(float(np.nansum(told)))}, the job has "
+        f"The files' total_rows add up to {format_count(float(np.nansum(file_rows)))}, the job has "
         f"{format_count(total)}",
         "Do not use total_rows of the files; their progress is right.",
-        {"files_total_rows": float(np.nansum(told)), "job_total_rows": total},
+        {"files_total_rows": float(np.nansum(file_rows)), "job_total_rows": total},
     )

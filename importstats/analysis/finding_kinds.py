@@ -40,7 +40,7 @@ class FindingKind:
 
 
 #: All kinds, in the order in which they matter: of two findings of one severity in one job, the
-#: one that stands first here is told first.
+#: one that stands first here is shown first.
 FINDING_KINDS: Final = (
     FindingKind(
         "failed",
@@ -308,7 +308,7 @@ FINDING_KINDS: Final = (
     ),
 )
 
-#: What can be found, in the order in which it is told.
+#: What can be found, in the order in which it is shown.
 FINDINGS: Final = tuple(kind.name for kind in FINDING_KINDS)
 FINDING_DTYPE: Final = pd.CategoricalDtype(list(FINDINGS), ordered=True)
 SEVERITY_DTYPE: Final = pd.CategoricalDtype(["info", "warning", "critical"], ordered=True)

@@ -95,14 +95,14 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
         seen = seen[seen["error"].isna()]
     if "collection_name" not in seen or seen.empty:
         return pd.DataFrame(columns=_COLUMNS)
-    told = with_phase(seen).sort_values([*JOB_KEY, "observed_at"], kind="stable")
-    job, _ = job_codes(told)
-    phase = told["phase"].astype("str").to_numpy(dtype=object)
-    time, _ = microseconds(told, "observed_at")
-    moved = moved_since(told)
+    phased = with_phase(seen).sort_values([*JOB_KEY, "observed_at"], kind="stable")
+    job, _ = job_codes(phased)
+    phase = phased["phase"].astype("str").to_numpy(dtype=object)
+    time, _ = microseconds(phased, "observed_at")
+    moved = moved_since(phased)
     moved |= np.diff(job, prepend=-1) != 0
     moved[1:] |= phase[1:] != phase[:-1]
-    marks = told[moved]
+    marks = phased[moved]
     at, of = time[moved], job[moved]
     gap = np.diff(at, append=0) / _US
     gap[np.append(of[1:] != of[:-1], True)] = np.nan
@@ -119,7 +119,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     found = table.groupby([*JOB_KEY, "collection_name", "phase", "job"], as_index=False)[
         "longest_s"
     ].max()
-    last = pd.Series(told["observed_at"].to_numpy(), index=job).groupby(level=0).max()
+    last = pd.Series(phased["observed_at"].to_numpy(), index=job).groupby(level=0).max()
     completed = table.loc[table["phase"].eq("Completed"), "job"].unique()
     found = found.assign(ended_at=last.reindex(found["job"]).to_numpy())
     known: pd.DataFrame = found[found["job"].isin(completed) & found["longest_s"].notna()]

@@ -1,4 +1,4 @@
-"""Events: what somebody wants to be told of a job, each under an id that never changes.
+"""Events: what somebody wants to hear about a job, each under an id that never changes.
 
 :func:`events` finds them in frames; :mod:`importstats.collect.notifier` brings them to webhooks and
 commands. An id is made of what happened, not of when it was noticed, so whoever looks at the same
@@ -155,8 +155,8 @@ def events(
     'started-cdafdccf8e67343e'
     """
     at = pd.Timestamp(at)
-    told = _told(jobs, at)
-    snapshots = told[told["error"].isna()]
+    until = _rows_until(jobs, at)
+    snapshots = until[until["error"].isna()]
     if estimates is None:
         estimates = eta(jobs)
     estimates = estimates[estimates["observed_at"] <= at]
@@ -166,7 +166,7 @@ def events(
             _facts(snapshots, diagnosis),
             _conditions(snapshots, diagnosis, at),
             _behind_the_estimate(snapshots, estimates, at),
-            _gaps(told, snapshots, at, gap_s),
+            _gaps(until, snapshots, at, gap_s),
         ]
     )
     return _answer(found, snapshots, estimates)
@@ -233,7 +233,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _told(jobs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+def _rows_until(jobs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """The rows until then by job and time, with phase, and the columns that are used below."""
     rows = with_phase(jobs[jobs["observed_at"] <= at])
     texts = [*JOB_KEY, "collection_name", "reason", "error"]
@@ -333,17 +333,17 @@ def _behind_the_estimate(
 
 
 def _gaps(
-    told: pd.DataFrame, snapshots: pd.DataFrame, at: pd.Timestamp, gap_s: float
+    until: pd.DataFrame, snapshots: pd.DataFrame, at: pd.Timestamp, gap_s: float
 ) -> pd.DataFrame:
     """Jobs that have not ended and are not heard of."""
     silent = _last_of_job(snapshots)
     silent = silent[~silent["phase"].isin(END_PHASES)]
     # A collector records why there is no answer: once when a gap opens, and once more when it
     # gives the job up, because the server does not know it.
-    unanswered = told["error"].notna()
-    is_second = unanswered.groupby([told[name] for name in JOB_KEY]).shift(fill_value=False)
-    is_given_up = unanswered & is_second & told["error"].str.contains("forgotten", na=False)
-    why = _last_of_job(told.assign(is_given_up=is_given_up))
+    unanswered = until["error"].notna()
+    is_second = unanswered.groupby([until[name] for name in JOB_KEY]).shift(fill_value=False)
+    is_given_up = unanswered & is_second & until["error"].str.contains("forgotten", na=False)
+    why = _last_of_job(until.assign(is_given_up=is_given_up))
     why = why[[*JOB_KEY, "observed_at", "error", "is_given_up"]]
     silent = silent.merge(
         why.rename(columns={"observed_at": "told_at", "error": "why"}), on=JOB_KEY
@@ -401,7 +401,7 @@ def _late_words(row: Any) -> str:
 def _forgotten_words(row: Any) -> str:
     return (
         f"The server does not know the job any more. It was in {row.phase} when last seen at "
-        f"{_time(row.observed_at)}; whether it completed is to be seen from the collection"
+        f"{_time(row.observed_at)}; the collection shows whether it completed"
     )
 
 

@@ -182,15 +182,15 @@ def job_histories(
     answered = jobs[jobs["error"].isna()] if "error" in jobs else jobs
     if not len(answered):
         return []
-    told = with_phase(answered).sort_values("observed_at", kind="stable")
+    phased = with_phase(answered).sort_values("observed_at", kind="stable")
     runs = phases(answered)
     runs_of = dict(iter(runs.groupby(JOB_KEY, observed=True)))
     facts = FileFacts.of_jobs(details)
     others = [_until(frame, at) for frame in history or []]
     habits = Habits.of(others)
-    ahead = _jobs_ahead(told, others)
+    ahead = _jobs_ahead(phased, others)
     histories = []
-    for key, snapshots in told.groupby(JOB_KEY, observed=True):
+    for key, snapshots in phased.groupby(JOB_KEY, observed=True):
         seen = snapshots["observed_at"]
         gaps = seen.diff().dt.total_seconds().to_numpy()[1:]
         name = (str(key[0]), str(key[1]))
@@ -215,9 +215,9 @@ def _until(frame: pd.DataFrame, at: pd.Timestamp | None) -> pd.DataFrame:
     return known if at is None else known[known["observed_at"] <= at]
 
 
-def _jobs_ahead(told: pd.DataFrame, others: list[pd.DataFrame]) -> dict[tuple[str, str], int]:
+def _jobs_ahead(phased: pd.DataFrame, others: list[pd.DataFrame]) -> dict[tuple[str, str], int]:
     """How many jobs of its cluster are before each pending job and had not ended lately."""
-    last = told.drop_duplicates(JOB_KEY, keep="last").astype(dict.fromkeys(JOB_KEY, "str"))
+    last = phased.drop_duplicates(JOB_KEY, keep="last").astype(dict.fromkeys(JOB_KEY, "str"))
     pending = last[last["phase"].eq("Pending")]
     if not len(pending) or not others:
         return {}

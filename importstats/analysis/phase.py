@@ -363,17 +363,17 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     1      Importing       120.0          120.0          2          500
     2  IndexBuilding        30.0           60.0          1         1000
     """
-    told = _told(with_phase(jobs, server_version=server_version))
-    codes, keys = job_codes(told)
-    order = np.lexsort((_tie_break(told), _times(told), codes))
-    told, codes = told.iloc[order], codes[order]
-    phase = told["phase"].cat.codes.to_numpy()
-    observed = told["observed_at"].reset_index(drop=True)
+    seen = _with_a_state(with_phase(jobs, server_version=server_version))
+    codes, keys = job_codes(seen)
+    order = np.lexsort((_tie_break(seen), _times(seen), codes))
+    seen, codes = seen.iloc[order], codes[order]
+    phase = seen["phase"].cat.codes.to_numpy()
+    observed = seen["observed_at"].reset_index(drop=True)
 
-    begins = np.ones(len(told), np.bool_)
+    begins = np.ones(len(seen), np.bool_)
     begins[1:] = (codes[1:] != codes[:-1]) | (phase[1:] != phase[:-1])
     first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(told))[: len(first)] - 1
+    last = np.append(first[1:], len(seen))[: len(first)] - 1
     opens = np.ones(len(first), np.bool_)  # the first run of its job
     opens[1:] = codes[first[1:]] != codes[first[:-1]]
     closes = np.append(opens[1:], True)[: len(first)]  # the last run of its job
@@ -383,7 +383,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     earliest = missing.where(opens, _at(observed, np.maximum(first - 1, 0)))
     latest = seen_first
     ends = np.isin(phase[first], [CODE[name] for name in END_PHASES])
-    earliest, latest = _sharpened(told, first, last, ends, earliest, latest)
+    earliest, latest = _sharpened(seen, first, last, ends, earliest, latest)
     start = (earliest + (latest - earliest) / 2).dt.as_unit("us").fillna(latest)
 
     end = start.shift(-1).where(~closes)
@@ -392,12 +392,12 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     width = (latest - earliest).dt.total_seconds()
     end_width = width.shift(-1).where(~closes, 0.0)
     duration = (end.fillna(seen_last) - start).dt.total_seconds()
-    rows = told["imported_rows"].astype("Int64").reset_index(drop=True)
+    rows = seen["imported_rows"].astype("Int64").reset_index(drop=True)
     job = keys.iloc[codes[first]].reset_index(drop=True)
     nth = np.arange(len(first))
     return job.assign(
         run=nth - np.maximum.accumulate(np.where(opens, nth, 0)),
-        phase=_at(told["phase"], first),
+        phase=_at(seen["phase"], first),
         start=start,
         end=end,
         duration_s=duration.where(~ends | ~closes),
@@ -407,13 +407,13 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
         end_latest=end_latest,
         uncertainty_s=width + end_width,
         snapshots=last - first + 1,
-        phase_fraction=_at(told["phase_fraction"], last),
+        phase_fraction=_at(seen["phase_fraction"], last),
         rows_at_start=_at(rows, first),
         rows_at_end=_at(rows, last),
     )
 
 
-def _told(jobs: pd.DataFrame) -> pd.DataFrame:
+def _with_a_state(jobs: pd.DataFrame) -> pd.DataFrame:
     """The snapshots that tell a phase, and those with a state that has no phase here."""
     state = _state_names(jobs)
     named = ~np.isin(state, ["", *_AT_WORK])
@@ -421,14 +421,14 @@ def _told(jobs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _sharpened(
-    told: pd.DataFrame, first: Ints, last: Ints, ends: Bools, earliest: pd.Series, latest: pd.Series
+    seen: pd.DataFrame, first: Ints, last: Ints, ends: Bools, earliest: pd.Series, latest: pd.Series
 ) -> tuple[pd.Series, pd.Series]:
     """The borders, closed in on the server's own time where an end state has a credible one."""
-    if "complete_time" not in told:
+    if "complete_time" not in seen:
         return earliest, latest
     # A later answer may have lost it: a server calls a completed job failed, and gives no time.
     place = np.repeat(np.arange(len(first)), last - first + 1)
-    times = told["complete_time"].reset_index(drop=True)
+    times = seen["complete_time"].reset_index(drop=True)
     completed = times.groupby(place).first().reset_index(drop=True)
     # The server's clock counts whole seconds; one that is further off is another clock.
     fits = ends & ~(completed < earliest - _ONE_SECOND) & (completed <= latest)

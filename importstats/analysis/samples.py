@@ -331,11 +331,11 @@ class FileSamples:
     def share(self) -> Floats:
         """Per sample, the share of the file that is imported, 0 to 1; NaN if not known."""
         share = row_share(self.values("imported_rows"), self.values("total_rows"))
-        told = self.values("progress_pct")
-        told /= 100
+        reported = self.values("progress_pct")
+        reported /= 100
         with np.errstate(invalid="ignore"):
-            wrong = np.isnan(share) | (np.abs(share - told) > _SAME_SHARE)
-        share = np.where(wrong & ~np.isnan(told), told, share)
+            wrong = np.isnan(share) | (np.abs(share - reported) > _SAME_SHARE)
+        share = np.where(wrong & ~np.isnan(reported), reported, share)
         # Less than this is no share of anything, and no number to divide by.
         return np.where(share < _LEAST_SHARE, 0.0, share)
 
@@ -441,7 +441,7 @@ def _slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
-    """Per row a number for its job and file name, or its job and place where so told."""
+    """Per row a number for its job and file name, or for its job and place if asked for."""
     if "file_name" in details:
         names = details["file_name"].astype("category").cat
         code, count = names.codes.to_numpy().astype(np.int64), len(names.categories)

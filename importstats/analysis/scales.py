@@ -53,7 +53,7 @@ class ProgressScale:
     commits : bool
         Whether a job stands at 99 while it is committed.
     general : bool
-        Whether a general release has it without being told to. The others are considered only
+        Whether a general release has it without a setting. The others are considered only
         once a job has shown what no general release does.
     """
 

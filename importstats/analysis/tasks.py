@@ -92,12 +92,12 @@ def group_files(samples: FileSamples) -> tuple[Ints, pd.DataFrame]:
     last = samples.row[ends(first, len(samples.key))]
     place = samples.frame["file_index"].to_numpy(np.int64)[last]
     size = np.nan_to_num(floats(samples.frame, "file_size_bytes")[last])
-    history, told = _histories(samples)
+    history, has_progress = _histories(samples)
     order = np.lexsort((place, size, history, samples.job))
     new = np.ones(len(order), np.bool_)
     new[1:] = (np.diff(samples.job[order]) != 0) | (np.diff(history[order].view(np.int64)) != 0)
     group = np.cumsum(new) - 1
-    part = _parts(group, samples.job[order], size[order], told[order], len(samples.jobs))
+    part = _parts(group, samples.job[order], size[order], has_progress[order], len(samples.jobs))
     new[1:] |= np.diff(part) != 0
     # Numbered by the place of their first file.
     number = np.cumsum(new) - 1
@@ -144,11 +144,11 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
         second = (time[samples.row[ended]] // _US).astype(np.uint64)
         history[samples.key[ended]] += _mixed(second + np.uint64(1))
     shown = finishes | (at_work & (progress > 0))
-    told = np.bincount(samples.key[shown], minlength=len(first)) > 0
-    return history, told
+    has_progress = np.bincount(samples.key[shown], minlength=len(first)) > 0
+    return history, has_progress
 
 
-def _parts(group: Ints, job: Ints, size: Floats, told: Bools, jobs: int) -> Ints:
+def _parts(group: Ints, job: Ints, size: Floats, has_progress: Bools, jobs: int) -> Ints:
     """Per file of groups (ordered by size within), the number of the task within its group."""
     if not len(group):
         return group
@@ -157,7 +157,7 @@ def _parts(group: Ints, job: Ints, size: Floats, told: Bools, jobs: int) -> Ints
     count = np.diff(np.append(first, len(group)))
     total = np.add.reduceat(size, first)
     largest = size[ends(first, len(size))]
-    cap, usual = _caps(first, of, count, total, size, told, jobs)
+    cap, usual = _caps(first, of, count, total, size, has_progress, jobs)
     rank = np.arange(len(group)) - np.repeat(first, count)
     unknown = np.isnan(cap[of])
     limit = np.minimum(np.where(unknown, MOST_BYTES, cap[of]), MOST_BYTES)
@@ -166,7 +166,7 @@ def _parts(group: Ints, job: Ints, size: Floats, told: Bools, jobs: int) -> Ints
     needed = np.where(over, np.maximum(np.rint(total / np.maximum(share, 1.0)), 2), 1)
     needed = np.minimum(needed, count)
     # Of files of which nothing is known each is alone.
-    needed = np.where(unknown & ~told[first], count, needed)
+    needed = np.where(unknown & ~has_progress[first], count, needed)
     needed = np.repeat(needed, count)
     within = np.cumsum(size) - size
     within -= np.repeat(within[first], count)
@@ -178,7 +178,7 @@ def _parts(group: Ints, job: Ints, size: Floats, told: Bools, jobs: int) -> Ints
 
 
 def _caps(
-    first: Ints, job: Ints, count: Ints, total: Floats, size: Floats, told: Bools, jobs: int
+    first: Ints, job: Ints, count: Ints, total: Floats, size: Floats, has_progress: Bools, jobs: int
 ) -> tuple[Floats, Floats]:
     """Per job an upper bound of the bytes in a task, and those of a usual one; NaN where unknown.
 
@@ -187,7 +187,7 @@ def _caps(
     """
     cap, usual = np.full(jobs, np.nan), np.full(jobs, np.nan)
     largest = size[ends(first, len(size))]
-    known = np.flatnonzero(told[first] & (total > 0))
+    known = np.flatnonzero(has_progress[first] & (total > 0))
     if not len(known):
         return cap, usual
     # The next larger file of the job, by one search over all jobs.

@@ -61,18 +61,18 @@ def headline(
     >>> headline(jobs, zone=UTC)
     'Failed at 00:01:00 UTC, in Pending at 5 %: no such bucket'
     """
-    told = answered_snapshots(jobs)
-    if told.empty:
+    snapshots = answered_snapshots(jobs)
+    if snapshots.empty:
         return "No snapshots yet"
     if findings is None:
         findings = diagnose(jobs, at=at)
-    latest = told.iloc[-1]
+    latest = snapshots.iloc[-1]
     phase = phase_text(str(latest["phase"]), latest["state"])
     if str(latest["phase"]) in END_PHASES:
         said = _first_finding(findings, phase)
-        end = _ending(told, phase, findings, zone)
+        end = _ending(snapshots, phase, findings, zone)
         return f"{end}. {said}" if said else end
-    stale = at is not None and is_stale(told, at)
+    stale = at is not None and is_stale(snapshots, at)
     text = f"Was {phase}" if stale else phase
     if pd.notna(latest["progress_pct"]) and (phase != "Unknown" or latest["progress_pct"] > 0):
         text += f", {format_percent(latest['progress_pct'])}"
@@ -261,9 +261,11 @@ def is_near(time: datetime, near: datetime) -> bool:
     return abs((time - near).total_seconds()) < _NEAR_S
 
 
-def _ending(told: pd.DataFrame, phase: str, findings: pd.DataFrame, zone: tzinfo | None) -> str:
-    before = told[~told["phase"].isin(END_PHASES)]
-    first_end = told[told["phase"].isin(END_PHASES)].iloc[0]
+def _ending(
+    snapshots: pd.DataFrame, phase: str, findings: pd.DataFrame, zone: tzinfo | None
+) -> str:
+    before = snapshots[~snapshots["phase"].isin(END_PHASES)]
+    first_end = snapshots[snapshots["phase"].isin(END_PHASES)].iloc[0]
     end = first_end["observed_at"]
     said = first_end.get("complete_time")
     if pd.notna(said):
@@ -285,14 +287,14 @@ def _ending(told: pd.DataFrame, phase: str, findings: pd.DataFrame, zone: tzinfo
         text += f", in {phase_text(str(last['phase']), last['state'])}"
         if pd.notna(last["progress_pct"]):
             text += f" at {format_percent(last['progress_pct'])}"
-    reason = _reason_of(told, findings)
+    reason = _reason_of(snapshots, findings)
     return f"{text}: {excerpt(reason) if reason else 'the server gives no reason'}"
 
 
-def _reason_of(told: pd.DataFrame, findings: pd.DataFrame) -> str | None:
+def _reason_of(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
     """The reason of a failed job: its own, else that of its files, as far as findings know it."""
-    if "reason" in told:
-        own = known_reasons(told["reason"].iloc[-1:]).iloc[0]
+    if "reason" in snapshots:
+        own = known_reasons(snapshots["reason"].iloc[-1:]).iloc[0]
         if isinstance(own, str):
             return own
     failed = findings[findings["finding"].eq("failed")]

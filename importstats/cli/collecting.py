@@ -174,8 +174,8 @@ def watch(
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
         policy = poll_policy(min_interval, max_interval)
-        told = None if console.is_terminal else live.headline_printer(opened, console)
-        collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=told)
+        printer = None if console.is_terminal else live.headline_printer(opened, console)
+        collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=printer)
         with stopped_by_signals(collector.stop) as stopping, _page_kept(opened, job, page):
             if console.is_terminal:
                 collected = live.watch(collector, job, console)

@@ -110,8 +110,8 @@ def run_demo(
             f"A simulated server at {server.uri} imports {files:,} files: "
             f"{format_duration(duration_s)} of work, run {acceleration:.0f} times faster.\n"
         )
-        told = None if console.is_terminal else headline_printer(store, console, _PIPED_S)
-        collector = Collector(client, store, jobs=[job_id], policy=policy, on_saved=told)
+        printer = None if console.is_terminal else headline_printer(store, console, _PIPED_S)
+        collector = Collector(client, store, jobs=[job_id], policy=policy, on_saved=printer)
         if console.is_terminal:
             watch(collector, job_id, console)
         else:

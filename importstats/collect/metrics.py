@@ -1,9 +1,9 @@
 """Metrics: what a store knows of its jobs, and how its collector fares, for Prometheus.
 
-:class:`MetricsServer` serves ``/metrics``. What is told of jobs is computed from the store when
+:class:`MetricsServer` serves ``/metrics``. What it says about jobs is computed from the store when
 somebody asks, at most every few seconds, in the thread of that request: polls do not wait for it.
-How many time series there can be is bounded: only the jobs last heard of are told one by one, and
-those that ended drop out after a while.
+How many time series there can be is bounded: only the most recent jobs have series of their own,
+and those that ended drop out after a while.
 """
 
 from __future__ import annotations
@@ -88,18 +88,18 @@ class MetricsServer(Closing):
     ----------
     store : SnapshotStore
     source_uri : str
-        Only jobs of this server are told.
+        Only jobs of this server have series.
     host, port : str, int
         Where to listen; port 0 takes a free one.
     notifier : Notifier, optional
-        Whose counts of events are told as well.
+        Its counts of events are served as well.
     refresh_s : float
         Shortest time between two readings of the store; more if reading takes long, so that it
         takes no more than a quarter of the time.
     most_jobs : int
-        How many jobs are told one by one: those heard of last.
+        How many jobs have series of their own: the most recent ones.
     keep_ended_s, keep_silent_s : float
-        How long a job is told after the last snapshot of it, if that was its end, and if not.
+        How long a job keeps its series after its last snapshot, if that was its end, and if not.
 
     Raises
     ------
@@ -288,7 +288,7 @@ class _StoreCollector(Collector):
         self._most_jobs = most_jobs
         self._keep_ended, self._keep_silent = keep_ended, keep_silent
         self._lock = threading.Lock()
-        self._told: list[Metric] = []
+        self._latest: list[Metric] = []
         self._failures = 0
         self._next = 0.0
 
@@ -300,10 +300,10 @@ class _StoreCollector(Collector):
         with self._lock:
             started = time.monotonic()
             if started >= self._next:
-                self._told = self._read()
+                self._latest = self._read()
                 spent = time.monotonic() - started
                 self._next = started + spent + max(self._refresh_s, 3 * spent)
-            return self._told
+            return self._latest
 
     def _read(self) -> list[Metric]:
         now = datetime.now(UTC)
@@ -330,14 +330,14 @@ class _StoreCollector(Collector):
         recent = jobs_frame(
             self._store.jobs(source_uri=self._source_uri, since=now - self._keep_silent)
         )
-        told = with_phase(recent[recent["error"].isna()])
-        latest = told.groupby(JOB_KEY, observed=True).tail(1)
+        answered = with_phase(recent[recent["error"].isna()])
+        latest = answered.groupby(JOB_KEY, observed=True).tail(1)
         ended = latest["phase"].isin(END_PHASES)
         shown = latest[~ended | (latest["observed_at"] >= now - self._keep_ended)]
         families.last_snapshot(self._source_uri, latest["observed_at"].max())
         families.counts(self._source_uri, shown["phase"].value_counts())
         shown = shown.nlargest(self._most_jobs, "observed_at", keep="first")
-        # Two names may be equal once they are cleaned: then the one heard of last is told.
+        # Two names may be equal once they are cleaned: then the most recent one is served.
         labels: dict[tuple[str, ...], Any] = {}
         for row in shown.itertuples():
             labels.setdefault(_labels(row), row)

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
-#: How far back the jobs are looked at that an earlier process may have left half told.
+#: How far back to look for jobs whose events an earlier process may have sent only in part.
 _RECOVERED: Final = timedelta(days=7)
 #: After these a job is looked at again only when something is heard of it.
 _LAST: Final = ("finished", "failed", "gap", "forgotten")

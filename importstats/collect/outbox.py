@@ -8,7 +8,7 @@ Whatever happens is first written down in the store and then delivered::
     STORE/_events/set_aside/NAME.json           no event that could be delivered; never read again
 
 A process that dies in between leaves the event pending, and the next one delivers it. So an event
-can come twice, never not at all; its id (``Idempotency-Key``) tells the receiver.
+can come twice but is never lost; its id (``Idempotency-Key``) marks the copies as one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Workers: threads for tasks that mostly wait, as many as are needed up to a bound.
 
 Not a ``ThreadPoolExecutor``: Python waits for its threads at exit, so a poll that hangs would hold
-up a collector that was told to stop.
+up a collector that has to stop.
 """
 
 from __future__ import annotations

@@ -137,59 +137,63 @@ def _keys(store: SnapshotStore, since: datetime | None, at: datetime) -> list[Jo
 def _part(
     store: SnapshotStore, keys: list[JobKey], *, at: datetime, retention_s: float
 ) -> _Answer[Part]:
-    told: list[str] = []
-    read = _read(store, keys, at, told)
+    warnings_seen: list[str] = []
+    read = _read(store, keys, at, warnings_seen)
     pieces = [analyse(jobs, details, at=at, retention_s=retention_s) for jobs, details in read]
-    return _Answer(together(pieces), told)
+    return _Answer(together(pieces), warnings_seen)
 
 
 def _estimates(store: SnapshotStore, batch: EtaBatch, *, at: datetime) -> _Answer[pd.DataFrame]:
-    told: list[str] = []
-    earlier = [_snapshots(store, key, at, told) for key in batch.earlier]
+    warnings_seen: list[str] = []
+    earlier = [_snapshots(store, key, at, warnings_seen) for key in batch.earlier]
     history = jobs_frame(pa.concat_tables([JOBS_RESULT_SCHEMA.empty_table(), *earlier]))
     found: list[pd.DataFrame] = [
         eta(jobs, details, history=history, at=at)
-        for jobs, details in _read(store, batch.running, at, told)
+        for jobs, details in _read(store, batch.running, at, warnings_seen)
     ]
-    return _Answer(concat(found), told)
+    return _Answer(concat(found), warnings_seen)
 
 
 def _read(
-    store: SnapshotStore, keys: Sequence[JobKey], at: datetime, told: list[str]
+    store: SnapshotStore, keys: Sequence[JobKey], at: datetime, warnings_seen: list[str]
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """The jobs and details frames of some jobs, as many at once as have not too many rows."""
     jobs, details, rows = [], [], 0
     for place, key in enumerate(keys, start=1):
-        jobs.append(_snapshots(store, key, at, told))
-        details.append(_runs(store, key, at, told))
+        jobs.append(_snapshots(store, key, at, warnings_seen))
+        details.append(_runs(store, key, at, warnings_seen))
         rows += jobs[-1].num_rows + details[-1].num_rows
         if rows >= parts.ROWS_AT_ONCE or place == len(keys):
             yield jobs_frame(pa.concat_tables(jobs)), details_frame(pa.concat_tables(details))
             jobs, details, rows = [], [], 0
 
 
-def _snapshots(store: SnapshotStore, key: JobKey, at: datetime, told: list[str]) -> pa.Table:
+def _snapshots(
+    store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
+) -> pa.Table:
     """The answered snapshots of a job until a time."""
     source_uri, job_id = key
-    with _recording(told):
+    with _recording(warnings_seen):
         jobs = store.jobs(source_uri=source_uri, job_id=job_id, until=at)
     return jobs.filter(pc.is_null(jobs["error"]))
 
 
-def _runs(store: SnapshotStore, key: JobKey, at: datetime, told: list[str]) -> pa.Table:
+def _runs(store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]) -> pa.Table:
     """The files of a job until a time, a row per run."""
     source_uri, job_id = key
-    with _recording(told):
+    with _recording(warnings_seen):
         return store.details(source_uri=source_uri, job_id=job_id, until=at, runs=True)
 
 
 @contextmanager
-def _recording(told: list[str]) -> Iterator[None]:
+def _recording(warnings_seen: list[str]) -> Iterator[None]:
     """Keep what readers of a store warn of instead of printing it."""
     with _LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CorruptSegmentWarning)
         yield
-    told += [str(each.message) for each in caught if each.category is CorruptSegmentWarning]
+    warnings_seen += [
+        str(each.message) for each in caught if each.category is CorruptSegmentWarning
+    ]
 
 
 # Recording warnings changes the interpreter's state, and a worker may have several threads.

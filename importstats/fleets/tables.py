@@ -216,15 +216,15 @@ def _collections(jobs: pd.DataFrame) -> pd.DataFrame:
 def _failures(jobs: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     failed = findings[findings["finding"].eq("failed")]
     evidence = [json.loads(text) for text in failed["evidence"]]
-    told = failed[[*JOB_KEY, "since"]].assign(
+    causes = failed[[*JOB_KEY, "since"]].assign(
         cause=pd.Series([each["cause"] for each in evidence], failed.index, dtype="str"),
         reason=pd.Series([each["reason"] for each in evidence], failed.index, dtype="str"),
         phase=pd.Series([each["phase"] for each in evidence], failed.index, dtype="str"),
     )
-    told = told.merge(jobs[[*JOB_KEY, "collection_name"]], on=JOB_KEY, how="left")
-    told["collection"] = told.groupby(["source_uri", "collection_name"], dropna=False).ngroup()
-    told = told.sort_values(["since", *JOB_KEY])
-    table = told.groupby("cause", dropna=False, as_index=False).agg(
+    causes = causes.merge(jobs[[*JOB_KEY, "collection_name"]], on=JOB_KEY, how="left")
+    causes["collection"] = causes.groupby(["source_uri", "collection_name"], dropna=False).ngroup()
+    causes = causes.sort_values(["since", *JOB_KEY])
+    table = causes.groupby("cause", dropna=False, as_index=False).agg(
         jobs=("job_id", "size"),
         collections=("collection", "nunique"),
         clusters=("source_uri", "nunique"),

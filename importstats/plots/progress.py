@@ -193,13 +193,13 @@ def draw_progress(
     ax: Axes, jobs: pd.DataFrame, eta: pd.DataFrame | None, zone: tzinfo | None
 ) -> None:
     """Progress as a line on bands of the phases, with the cone of the ETA, and no title."""
-    told = answered_snapshots(jobs)
-    if told.empty:
-        told = with_phase(jobs).sort_values("observed_at")
-    zone = zone_at(zone, told["observed_at"].iloc[-1])
-    x = days(told["observed_at"])
-    failed = told["phase"].eq("Failed").to_numpy()
-    progress = np.where(failed, np.nan, told["progress_pct"].to_numpy(np.float64))
+    answered = answered_snapshots(jobs)
+    if answered.empty:
+        answered = with_phase(jobs).sort_values("observed_at")
+    zone = zone_at(zone, answered["observed_at"].iloc[-1])
+    x = days(answered["observed_at"])
+    failed = answered["phase"].eq("Failed").to_numpy()
+    progress = np.where(failed, np.nan, answered["progress_pct"].to_numpy(np.float64))
     color = matplotlib.rcParams["text.color"]
     gaps = find_gaps(jobs["observed_at"])
     ax.step(*broken(x, progress, gaps), where="post", color=color, lw=2, solid_joinstyle="round")
@@ -213,7 +213,7 @@ def draw_progress(
         ax.plot([x[seen[-1]] if len(seen) else at, at], [level, level], color=color, lw=2)
         ax.plot([at], [level], "X", ms=10, color=PHASE_COLORS["Failed"], zorder=4)
     right = x[-1]
-    if eta is not None and len(eta) and str(told["phase"].iloc[-1]) not in END_PHASES:
+    if eta is not None and len(eta) and str(answered["phase"].iloc[-1]) not in END_PHASES:
         right = _draw_cone(ax, eta, x[-1], progress, zone)
     right = right if right > x[0] else x[0] + 60 / 86_400
     span = right - x[0]

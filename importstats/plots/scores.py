@@ -94,12 +94,12 @@ def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     ax = axes_or_new(ax, (5, 5))
     levels = (0.1, 0.5, 0.9)
     columns = ["remaining_p10_s", "remaining_p50_s", "remaining_p90_s"]
-    told = predictions.dropna(subset=columns)
-    if told.empty:
+    known = predictions.dropna(subset=columns)
+    if known.empty:
         return say_nothing(ax, "No predictions with an interval")
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, label="perfect")
     texts = []
-    for place, (method, own) in enumerate(told.groupby("method", observed=True, sort=False)):
+    for place, (method, own) in enumerate(known.groupby("method", observed=True, sort=False)):
         true = own["true_remaining_s"]
         shares = [float((true <= own[column]).mean()) for column in columns]
         ax.plot(levels, shares, "o-", color=CYCLE[place % len(CYCLE)], label=label(method))

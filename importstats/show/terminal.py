@@ -128,8 +128,8 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
             "90 % sure by": lambda job: format_time(job["eta_p90"], zone, day=True),
         },
     )
-    told = fleet.running[fleet.running["message"].notna()]
-    for job in told.head(_NOTES).to_dict("records"):
+    noted = fleet.running[fleet.running["message"].notna()]
+    for job in noted.head(_NOTES).to_dict("records"):
         note = f"job {printable(job['job_id'], 60)}: {printable(job['message'], 300)}"
         console.print(Text(note, style=SEVERITY_STYLES[str(job["severity"])]))
     _print_table(

@@ -9,7 +9,7 @@ from itertools import count
 
 
 class Clock:
-    """A clock that stands still until it is told to go on, and the events to come.
+    """A clock that stands still until it is moved on, and the events to come.
 
     Nothing here looks at a real clock.
 

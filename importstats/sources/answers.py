@@ -152,9 +152,9 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     data = envelope.get("data")
     if not data:
         check_message(status, message)
-    told = data if isinstance(data, dict) else {}
+    listing = data if isinstance(data, dict) else {}
     # Zilliz Cloud v1 calls them tasks.
-    records = told.get("records", told.get("tasks")) if isinstance(data, dict) else data
+    records = listing.get("records", listing.get("tasks")) if isinstance(data, dict) else data
     if records is None:
         records = []
     if not isinstance(records, list):
@@ -162,8 +162,8 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     return JobPage(
         [job for record in records if (job := _record(record)) is not None],
         len(records),
-        _count(told.get("count")),
-        _count(told.get("pageSize")),
+        _count(listing.get("count")),
+        _count(listing.get("pageSize")),
     )
 
 

@@ -92,19 +92,19 @@ def says_forgotten(reason: str | None) -> bool:
 
 def _raise(status: int, message: str) -> None:
     said = excerpt(message or "no message", _MESSAGE_LIMIT)
-    told = f"code {status}: {said}"
+    quoted = f"code {status}: {said}"
     if status in _PRIVILEGE_CODES or _SAYS_NO_PRIVILEGE.search(message):
         named = _DATABASE.search(message)
         raise PrivilegeError(said, code=status, database=named[1] if named else None)
     if status in _UNAUTHORIZED_CODES or _SAYS_UNAUTHORIZED.search(message):
-        raise UnauthorizedError(f"the server refused the token ({told}); check MILVUS_TOKEN")
+        raise UnauthorizedError(f"the server refused the token ({quoted}); check MILVUS_TOKEN")
     if _SAYS_NO_JOB.search(message):
         raise JobNotFoundError(
-            f"the server does not know this import job ({told}); wrong id, or it ended and was "
+            f"the server does not know this import job ({quoted}); wrong id, or it ended and was "
             "forgotten, or it belongs to another database, see --db",
             code=status,
             server_message=said,
         )
     if status in _TRANSIENT_CODES or _SAYS_TRANSIENT.search(message):
-        raise UnreachableError(f"the server is not ready ({told})")
+        raise UnreachableError(f"the server is not ready ({quoted})")
     raise ServerError(f"server error {status}: {said}", code=status, server_message=said)

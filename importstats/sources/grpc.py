@@ -43,8 +43,8 @@ How the job follows from its tasks
     else Completed; tasks are independent, so the rows of the others stay. ``progress`` is the mean
     of the tasks' (ours: the server knows no job, and no task's size). ``importedRows`` of a job of
     several tasks is the sum over those whose rows are all written, so it never falls; ``totalRows``
-    is missing until every task has told its own. ``extra`` holds ``api`` (``bulk_insert``) and the
-    earliest ``create_ts``.
+    is missing until every task has reported its own. ``extra`` holds ``api`` (``bulk_insert``) and
+    the earliest ``create_ts``.
 
 The server runs one task at a time on each data node, and forgets a task a day after its creation
 (``rootCoord.importTaskRetention``).

@@ -21,7 +21,7 @@ _HAS_TWO_PHASES: Final[Release] = (3, 0, 0)
 
 
 class VersionHints:
-    """The release of one server, as far as its answers have told.
+    """The release of one server, as far as its answers show it.
 
     Parameters
     ----------

@@ -243,8 +243,8 @@ def _seconds(printed: str) -> float:
 
 def _clock_ahead_s(printed: str) -> float | None:
     try:
-        told = parsedate_to_datetime(printed)
-        return (told - datetime.now(told.tzinfo)).total_seconds() if told.tzinfo else None
+        date = parsedate_to_datetime(printed)
+        return (date - datetime.now(date.tzinfo)).total_seconds() if date.tzinfo else None
     except (ValueError, OverflowError):
         return None
 

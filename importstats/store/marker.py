@@ -21,7 +21,7 @@ class Marker:
         self._is_checked = False
 
     def exists(self) -> bool:
-        """Whether there is a marker. Raises StoreError if that cannot be told."""
+        """Whether there is a marker. Raises StoreError if the folder cannot be read."""
         return self._files.exists(_MARKER)
 
     def check(self, *, create: bool = False) -> None:

@@ -66,7 +66,7 @@ class Recorder:
         when = datetime.now(UTC) if observed_at is None else observed_at
         snapshot = as_snapshot(response, when, self._source_uri)
         if not snapshot.job_id:
-            raise ValueError("the answer has no jobId, so it cannot be told from other jobs'")
+            raise ValueError("the answer has no jobId, so nothing says which job it belongs to")
         if self._store is not None:
             self._store.append(snapshot)
         self._snapshots.append(snapshot)

@@ -83,7 +83,7 @@ class SnapshotStore:
         return f"SnapshotStore({self.uri!r})"
 
     def exists(self) -> bool:
-        """Whether anything was ever appended. Raises StoreError if that cannot be told."""
+        """Whether anything was ever appended. Raises StoreError if the folder cannot be read."""
         return self._marker.exists()
 
     # --- Writing ---

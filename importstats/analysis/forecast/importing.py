@@ -172,10 +172,10 @@ def _running_likelihood(backlog: Backlog, pace: Floats, scatter: Floats) -> Floa
     centre = backlog.work[:, None] + pace
     away = (np.log(np.maximum(backlog.age_s, 0.5))[:, None] - centre) / scatter
     survives = _mixture(_survival(away), _survival(away / _OUTLIER_WIDTH))
-    told, variance = share_evidence(backlog)
+    reported, variance = share_evidence(backlog)
     moved = np.isfinite(variance)[:, None]
     width = np.sqrt(scatter**2 + np.where(moved[:, 0], variance, 1.0)[:, None])
-    score = (told[:, None] - centre) / width
+    score = (reported[:, None] - centre) / width
     wide = _OUTLIER_WIDTH * width
     density = _mixture(
         np.exp(-(score**2) / 2) / width, np.exp(-((score / _OUTLIER_WIDTH) ** 2) / 2) / wide

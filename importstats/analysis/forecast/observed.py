@@ -97,8 +97,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     share = np.clip(np.nan_to_num(columns["reached"]), 0, 0.999)
     # From Sorting on jobs are compared by their progress, whatever its scale is.
     finishing = (place == _INDEXES) | (place == _INDEXES - 1)
-    told = np.clip(floats(rows, "progress_pct") / 100, 0, 0.999)
-    share = np.where(finishing, np.nan_to_num(told), share)
+    reported = np.clip(floats(rows, "progress_pct") / 100, 0, 0.999)
+    share = np.where(finishing, np.nan_to_num(reported), share)
     point = np.where(place >= 0, np.where(finishing, _INDEXES - 1, place) + share, -1.0)
     furthest = pd.Series(point).groupby(job).cummax()
     columns["point"] = np.asarray(furthest.to_numpy(), np.float64)
@@ -136,21 +136,21 @@ def _indexed(rows: pd.DataFrame, place: Ints, start: Floats, first: Ints) -> tup
     at = np.flatnonzero(doubted)
     if not len(at):
         return fraction, doubted
-    told = floats(rows, "progress_pct")[at]
+    reported = floats(rows, "progress_pct")[at]
     sorts, indexes = (start[first[job[at], number]] for number in (_INDEXES - 1, _INDEXES))
     with np.errstate(divide="ignore", invalid="ignore"):
         before = 10 / np.maximum(indexes - sorts, 1.0)
-        since = np.maximum(told - 80, 0.5) / np.maximum(now[at] - indexes, 1.0)
+        since = np.maximum(reported - 80, 0.5) / np.maximum(now[at] - indexes, 1.0)
         change = np.log(since / before)
     steady = np.exp(-((change / _STEADY) ** 2) / 2) / _STEADY
     other = np.exp(-(((change + 0.8) / _UNSTEADY) ** 2) / 2) / _UNSTEADY
     likely = steady / (steady + other)
     # As of the snapshot that first showed this progress: between two steps nothing new is known.
-    likely = pd.Series(likely).groupby([job[at], told]).transform("first").to_numpy(np.float64)
-    whole, half = np.clip((told - 70) / 20, 0.02, 1.0), np.clip((told - 80) / 10, 0.02, 1.0)
+    likely = pd.Series(likely).groupby([job[at], reported]).transform("first").to_numpy(np.float64)
+    whole, half = np.clip((reported - 70) / 20, 0.02, 1.0), np.clip((reported - 80) / 10, 0.02, 1.0)
     mixed = np.exp(likely * np.log(whole) + (1 - likely) * np.log(half))
     # At 80 nothing is indexed yet, or half of it is.
-    fraction[at] = np.where(told > 80, mixed, np.where(np.isnan(told), np.nan, 0.0))
+    fraction[at] = np.where(reported > 80, mixed, np.where(np.isnan(reported), np.nan, 0.0))
     return fraction, doubted
 
 
@@ -190,7 +190,7 @@ def _places(phase: pd.Series) -> Ints:
 
 def _created(rows: pd.DataFrame, now: Floats) -> Floats:
     """When the job began if the server says so, else the time of the snapshot."""
-    told = np.full(len(rows), np.nan)
+    reported = np.full(len(rows), np.nan)
     if "extra" in rows and len(rows):
         text = rows["extra"].drop_duplicates().dropna().astype("str")
         times = pd.to_datetime(
@@ -200,11 +200,11 @@ def _created(rows: pd.DataFrame, now: Floats) -> Floats:
             format="ISO8601",
         )
         by_text = dict(zip(text, times, strict=True))
-        told = _since_1970(rows["extra"].astype("str").map(by_text))
+        reported = _since_1970(rows["extra"].astype("str").map(by_text))
     if "create_time" in rows:
         column = _since_1970(rows["create_time"])
-        told = np.where(np.isnan(column), told, column)
-    return np.where(np.isnan(told), now, np.minimum(told, now))
+        reported = np.where(np.isnan(column), reported, column)
+    return np.where(np.isnan(reported), now, np.minimum(reported, now))
 
 
 def _since_1970(times: pd.Series) -> Floats:

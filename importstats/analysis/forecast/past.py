@@ -157,8 +157,8 @@ def ended_at(seen: pd.DataFrame) -> Floats:
     end = now
     if "complete_time" in seen:
         before = now - np.nan_to_num(seen["poll_s"].to_numpy(np.float64), nan=np.inf)
-        told = seen["complete_time"].to_numpy(dtype="datetime64[us]")
-        at = np.where(np.isnat(told), np.nan, told.astype(np.int64) / 1e6)
+        reported = seen["complete_time"].to_numpy(dtype="datetime64[us]")
+        at = np.where(np.isnat(reported), np.nan, reported.astype(np.int64) / 1e6)
         end = np.where((at >= before) & (at <= now), at, now)
     over = seen["phase"].eq("Completed").to_numpy()
     keys = [seen[name].to_numpy() for name in JOB_KEY]

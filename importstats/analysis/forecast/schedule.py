@@ -61,13 +61,13 @@ def running_times(backlog: Backlog, centre: Floats, width: Floats) -> Floats:
     shown = np.maximum(np.round(backlog.count * thinned), 1).astype(np.int64)
     group = np.repeat(np.arange(len(shown)), shown)[: _UNIFORM.shape[1]]
     stands_for = (backlog.count / shown)[group]
-    told, variance = (values[group] for values in share_evidence(backlog))
+    reported, variance = (values[group] for values in share_evidence(backlog))
     age = np.maximum(backlog.age_s[group], 0.5)
     # A unit's own share and the pace of all count by their precision.
     known = np.isfinite(variance)
     own = np.where(known, width[:, None] ** 2 / (width[:, None] ** 2 + variance), 0.0)
     mean = centre[:, None] + backlog.work[group]
-    mean = mean + own * (np.where(known, told, 0.0) - mean)
+    mean = mean + own * (np.where(known, reported, 0.0) - mean)
     sd = width[:, None] * np.sqrt(1 - own)
     away = (np.log(age) - mean) / sd
     uniform = _UNIFORM[:, : len(group)]

@@ -79,8 +79,8 @@ class Spells:
         over = steps.done | (steps.at_work & (steps.fraction >= 1))
         kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
         # Files of a task share its progress, of which each file's rows are a rounded part.
-        told = np.clip(floats(samples.frame, "progress_pct")[samples.row[chosen]] / 100, 0, 1)
-        share = np.where(kind == WORKS, np.where(np.isnan(told), steps.fraction, told), 0.0)
+        reported = np.clip(floats(samples.frame, "progress_pct")[samples.row[chosen]] / 100, 0, 1)
+        share = np.where(kind == WORKS, np.where(np.isnan(reported), steps.fraction, reported), 0.0)
         opens = steps.first | steps.back
         opens[1:] |= (np.diff(kind) != 0) | (np.diff(share) != 0)
         begin = np.flatnonzero(opens)
@@ -95,9 +95,9 @@ class Spells:
         source = np.maximum.accumulate(np.where((kind != WAITS) & idle, np.arange(len(key)), 0))
         handed_after, handed_by = after[source], since[source]
         # A completion is written in whole seconds, and a little after the work is done.
-        told = steps.complete_time[begin]
-        inside = (kind == ENDED) & (told >= after) & (told <= since)
-        after = np.where(inside, np.maximum(after, told - _WRITTEN_LATE_S), after)
+        reported = steps.complete_time[begin]
+        inside = (kind == ENDED) & (reported >= after) & (reported <= since)
+        after = np.where(inside, np.maximum(after, reported - _WRITTEN_LATE_S), after)
         spells = cls(
             job=job,
             kind=kind.astype(np.int64),

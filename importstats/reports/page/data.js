@@ -27,7 +27,7 @@ function byRow(data) {
   return { rows, from, begin, start, end, code: state.codes, names: state.names };
 }
 
-const told = (column, row) => (column.codes[row] < 0 ? "" : column.names[column.codes[row]]);
+const nameAt = (column, row) => (column.codes[row] < 0 ? "" : column.names[column.codes[row]]);
 
 function clock(data, seconds, exact = true) {
   const time = new Date((data.t0 + seconds + data.offset_s) * 1000).toISOString();

@@ -3,7 +3,7 @@ const { files } = data;
 if (files.count) {
   files.isCulprit = new Set(files.culprit);
   files.search = files.name.map((name, row) =>
-    `${name} ${told(files.raw_state, row)} ${told(files.verdict, row)} ${told(files.reason, row)}`.toLowerCase(),
+    `${name} ${nameAt(files.raw_state, row)} ${nameAt(files.verdict, row)} ${nameAt(files.reason, row)}`.toLowerCase(),
   );
 }
 readAddress();

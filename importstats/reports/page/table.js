@@ -1,6 +1,6 @@
 // The table of all files: only the rows in sight are in the page.
 const COLUMNS = [
-  { id: "state", of: (f, row) => told(f.raw_state, row) },
+  { id: "state", of: (f, row) => nameAt(f.raw_state, row) },
   { id: "verdict", of: (f, row) => verdictText(f, row) },
   { id: "delay_s", show: delay },
   { id: "run_s", show: duration },
@@ -10,26 +10,26 @@ const COLUMNS = [
   { id: "file_size_bytes", show: bytes },
   { id: "retries", show: count },
   { id: "idle_s", show: duration },
-  { id: "reason", of: (f, row) => told(f.reason, row) },
+  { id: "reason", of: (f, row) => nameAt(f.reason, row) },
 ];
 const ROW_HEIGHT = 30;
 const SPARE_ROWS = 12;
 const SHARES = [["least", 0], ["25 %", 0.25], ["median", 0.5], ["75 %", 0.75], ["most", 1]];
 
 function verdictText(files, row) {
-  const verdict = told(files.verdict, row);
-  const past = told(files.matters, row) === "was" && verdict !== "goes back";
+  const verdict = nameAt(files.verdict, row);
+  const past = nameAt(files.matters, row) === "was" && verdict !== "goes back";
   if (files.isCulprit.has(row)) return `${verdict}, to blame`;
   return past ? `was ${verdict}` : verdict;
 }
 
 const KINDS = {
   all: () => true,
-  late: (f, row) => ["failed", "now"].includes(told(f.matters, row)),
-  was: (f, row) => told(f.matters, row) === "was",
-  work: (f, row) => !["completed", "failed", "pending", "none", ""].includes(told(f.state, row)),
-  waiting: (f, row) => ["pending", "none", ""].includes(told(f.state, row)),
-  done: (f, row) => told(f.state, row) === "completed",
+  late: (f, row) => ["failed", "now"].includes(nameAt(f.matters, row)),
+  was: (f, row) => nameAt(f.matters, row) === "was",
+  work: (f, row) => !["completed", "failed", "pending", "none", ""].includes(nameAt(f.state, row)),
+  waiting: (f, row) => ["pending", "none", ""].includes(nameAt(f.state, row)),
+  done: (f, row) => nameAt(f.state, row) === "completed",
 };
 
 // The rows that search and filter leave, in the order that is asked for.
@@ -56,7 +56,7 @@ function chosenRows(files, query, only, sort) {
   // An unknown delay of a file that is late now comes first; any other unknown comes last.
   const key = (row) => {
     if (known(values[row])) return down ? -values[row] : values[row];
-    return id === "delay_s" && told(files.matters, row) === "now" ? -Infinity : Infinity;
+    return id === "delay_s" && nameAt(files.matters, row) === "now" ? -Infinity : Infinity;
   };
   const keys = new Float64Array(files.count);
   for (const row of rows) keys[row] = key(row);
@@ -121,7 +121,7 @@ function makeTable(data, rows) {
       const cell = line.children[place + 1];
       const text = column.of ? column.of(files, row) : column.show(files[column.id][row]);
       cell.textContent = text;
-      if (column.id === "verdict") cell.className = `verdict-${told(files.verdict, row).replaceAll(" ", "-")}`;
+      if (column.id === "verdict") cell.className = `verdict-${nameAt(files.verdict, row).replaceAll(" ", "-")}`;
       if (column.id === "reason") cell.title = text;
     });
   }

@@ -154,7 +154,7 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
   ctx.textBaseline = "middle";
   lines.forEach((row, line) => {
     const chosen = files.name[row] === choice.file.value;
-    const matters = told(files.matters, row);
+    const matters = nameAt(files.matters, row);
     const end = pixel(spans.end[spans.from[row + 1] - 1] ?? 0);
     if (chosen) {
       ctx.strokeStyle = ink;
@@ -164,7 +164,7 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
     }
     if (matters === "failed" || matters === "now" || (matters === "was" && tall > 4)) {
       const size = 4 * scale;
-      ctx.fillStyle = colors.verdict[told(files.verdict, row)] ?? colors.other;
+      ctx.fillStyle = colors.verdict[nameAt(files.verdict, row)] ?? colors.other;
       ctx.beginPath();
       ctx.moveTo(end - size, middle(line));
       ctx.lineTo(end, middle(line) - size);
@@ -292,15 +292,15 @@ function fileLines(data, row) {
   const { files } = data;
   const lines = [
     [files.name[row], true],
-    [`${told(files.raw_state, row)}, ${verdictText(files, row)}`],
+    [`${nameAt(files.raw_state, row)}, ${verdictText(files, row)}`],
     [`${count(files.imported_rows[row])} of ${count(files.total_rows[row])} rows, ${bytes(files.file_size_bytes[row])}`],
   ];
   if (known(files.run_s[row])) lines.push([`ran ${duration(files.run_s[row])}${known(files.rows_per_s[row]) ? `, ${rate(files.rows_per_s[row])}` : ""}`]);
   if (known(files.wait_s[row])) lines.push([`waited ${duration(files.wait_s[row])}`]);
   if (files.retries[row] > 0) lines.push([`went back ${count(files.retries[row])} times`]);
   if (known(files.idle_s[row])) lines.push([`idle for ${duration(files.idle_s[row])}`]);
-  if (told(files.matters, row) !== "no") lines.push([`delays the end by ${delay(files.delay_s[row])}`]);
-  if (told(files.reason, row)) lines.push([told(files.reason, row)]);
+  if (nameAt(files.matters, row) !== "no") lines.push([`delays the end by ${delay(files.delay_s[row])}`]);
+  if (nameAt(files.reason, row)) lines.push([nameAt(files.reason, row)]);
   return lines;
 }
 
