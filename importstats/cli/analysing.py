@@ -28,16 +28,20 @@ from importstats.cli.options import (
     print_tables,
 )
 from importstats.cli.outcomes import stopped_by_signals
-from importstats.errors import JobNotFoundError, UsageError
+from importstats.cli.stored import Server, frames_of_job, known_source, source_of_job
+from importstats.errors import UsageError
 from importstats.show import terminal
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
 
-def summarise(store: StoreArgument = DEFAULT_STORE, /, *, output: Output = "table") -> None:
+def summarise(
+    store: StoreArgument = DEFAULT_STORE, /, *, server: Server = None, output: Output = "table"
+) -> None:
     """Show every job of a store in one table."""
-    jobs = load_jobs(store)
+    opened = SnapshotStore(store)
+    jobs = load_jobs(opened, source_uri=known_source(opened, server))
     if output == "table":
         terminal.print_summary(output_console(), jobs)
     else:
@@ -65,26 +69,19 @@ def write_report(
         Parameter(help="Show the page to browsers on this machine until Ctrl-C, up to date."),
     ] = False,
     port: Annotated[int, Parameter(help="Port of --serve; 0 takes a free one.")] = 0,
+    server: Server = None,
     store: Store = DEFAULT_STORE,
 ) -> int | None:
     """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
     from importstats.reports import report
     from importstats.reports.live import write_whole
 
-    if serve:
-        return _served(SnapshotStore(store), job, port)
-    form = form or _form_by_ending(out)
     opened = SnapshotStore(store)
-    jobs = load_jobs(opened, job_id=job, gaps=True)
-    if jobs["error"].notna().all():
-        raise JobNotFoundError(f"{opened.uri} holds no snapshot of job {printable(job)}")
-    text = report(
-        jobs,
-        load_details(opened, job_id=job, runs=True),
-        at=datetime.now(UTC),
-        history=load_jobs(opened),
-        form=form,
-    )
+    if serve:
+        return _served(opened, job, port, source_of_job(opened, job, server))
+    form = form or _form_by_ending(out)
+    jobs, details = frames_of_job(opened, job, server, gaps=True)
+    text = report(jobs, details, at=datetime.now(UTC), history=load_jobs(opened), form=form)
     if out is None:
         print(text)
     else:
@@ -93,29 +90,47 @@ def write_report(
     return None
 
 
-def _served(store: SnapshotStore, job: str, port: int) -> int | None:
+def _served(store: SnapshotStore, job: str, port: int, source_uri: str) -> int | None:
     """Show the page of a job until a signal ends it."""
     from importstats.reports.live import PageServer
 
     ended = threading.Event()
-    with PageServer(store, job, port=port) as server, stopped_by_signals(ended.set):
+    pages = PageServer(store, job, port=port, source_uri=source_uri)
+    with pages as server, stopped_by_signals(ended.set):
         print(f"the page of job {printable(job)} is at {server.uri} until Ctrl-C", flush=True)
         ended.wait()
     return None
 
 
-def compare_jobs(first: Job, second: Job, /, *, store: Store = DEFAULT_STORE) -> None:
+def compare_jobs(
+    first: Job,
+    second: Job,
+    /,
+    *,
+    servers: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name="--source",
+            help="Server of both jobs, by its address; given twice, of the first and the second.",
+            show_default=False,
+        ),
+    ] = (),
+    store: Store = DEFAULT_STORE,
+) -> None:
     """Compare two jobs of a store: which is slower, by how much, in which phase."""
     from importstats.reports.versus import versus_markdown
 
+    if len(servers) > 2:
+        raise UsageError("compare takes --source at most twice: of the first and of the second job")
     opened = SnapshotStore(store)
-    jobs, details = [], []
-    for job in (first, second):
-        frame = load_jobs(opened, job_id=job)
-        if frame.empty:
-            raise JobNotFoundError(f"{opened.uri} holds no snapshot of job {printable(job)}")
-        jobs.append(frame)
-        details.append(load_details(opened, job_id=job, runs=True))
+    of_each = (servers[0], servers[-1]) if servers else (None, None)
+    jobs, details = zip(
+        *(
+            frames_of_job(opened, job, server)
+            for job, server in zip((first, second), of_each, strict=True)
+        ),
+        strict=True,
+    )
     found = side_by_side(*jobs, *details)
     print(versus_markdown(found, (f"job {printable(first)}", f"job {printable(second)}")), end="")
 
@@ -166,6 +181,7 @@ def score_methods(
     plot: Annotated[
         Picture, Parameter(help="Write a figure of the error over the jobs' life.")
     ] = None,
+    server: Server = None,
     output: Output = "table",
 ) -> None:
     """Replay the completed jobs of a store and score the ETA beside the simple methods."""
@@ -173,8 +189,9 @@ def score_methods(
     from importstats.analysis.scoring import backtest
 
     opened = SnapshotStore(store)
-    jobs = load_jobs(opened)
-    details = load_details(opened, runs=True)
+    source = known_source(opened, server)
+    jobs = load_jobs(opened, source_uri=source)
+    details = load_details(opened, source_uri=source, runs=True)
     result = backtest(jobs, details, ["eta", *BASELINES], history=jobs, per_job=per_job)
     if output == "table":
         terminal.print_scores(output_console(), result)
@@ -215,6 +232,7 @@ def show_fleet(
             help="Write a page (index.html) that links to a page of every job.",
         ),
     ] = None,
+    server: Server = None,
     output: Output = "table",
 ) -> None:
     """Analyse all jobs of a store: ETAs, slow collections, failure causes, rates, phases."""
@@ -222,7 +240,9 @@ def show_fleet(
 
     if since is not None and since.tzinfo is None:
         since = since.replace(tzinfo=UTC)
-    found = fleet(store, scheduler=scheduler, since=since)
+    opened = SnapshotStore(store)
+    source = known_source(opened, server)
+    found = fleet(opened, scheduler=scheduler, since=since, source_uri=source)
     if output == "table":
         terminal.print_fleet(output_console(), found)
     else:
@@ -232,7 +252,7 @@ def show_fleet(
     if out is not None:
         from importstats.reports.fleet_page import write_fleet
 
-        count = write_fleet(found, SnapshotStore(store), out)
+        count = write_fleet(found, opened, out)
         print(f"wrote {out} and the pages of {count:,} jobs", file=sys.stderr)
     if plot is not None:
         from importstats.plots.fleet import plot_fleet

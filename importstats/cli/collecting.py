@@ -174,9 +174,14 @@ def watch(
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
         policy = poll_policy(min_interval, max_interval)
-        printer = None if console.is_terminal else live.headline_printer(opened, console)
+        printer = None
+        if not console.is_terminal:
+            printer = live.headline_printer(opened, console, source_uri=source.uri)
         collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=printer)
-        with stopped_by_signals(collector.stop) as stopping, _page_kept(opened, job, page):
+        with (
+            stopped_by_signals(collector.stop) as stopping,
+            _page_kept(opened, job, source.uri, page),
+        ):
             if console.is_terminal:
                 collected = live.watch(collector, job, console)
             else:
@@ -190,14 +195,14 @@ def watch(
 
 
 def _page_kept(
-    store: SnapshotStore, job: str, page: Path | None
+    store: SnapshotStore, job: str, source_uri: str, page: Path | None
 ) -> contextlib.AbstractContextManager[object]:
     """What keeps the page of a job up to date, if there shall be one."""
     if page is None:
         return contextlib.nullcontext()
     from importstats.reports.live import PageWriter
 
-    return PageWriter(store, job, page)
+    return PageWriter(store, job, page, source_uri=source_uri)
 
 
 def list_jobs(

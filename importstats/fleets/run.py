@@ -48,6 +48,7 @@ def fleet(
     *,
     scheduler: str | None = None,
     since: datetime | None = None,
+    source_uri: str | None = None,
     at: datetime | None = None,
     workers: int | None = None,
     retention_s: float = RETENTION_S,
@@ -68,6 +69,8 @@ def fleet(
         on local processes.
     since : datetime, optional
         Only jobs that were last seen at or after this time. Of these, all snapshots count.
+    source_uri : str, optional
+        Only jobs of this server.
     at : datetime, optional
         Now; later snapshots are not used. By default the clock's.
     workers : int, optional
@@ -102,7 +105,7 @@ def fleet(
     """
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
     now = datetime.now(UTC) if at is None else at
-    keys = _keys(opened, since, now)
+    keys = _keys(opened, since, now, source_uri)
     with _mapper(scheduler, len(keys), workers) as run:
         analysed = run(
             partial(_part, opened, at=now, retention_s=retention_s), chunks(keys, _JOBS_PER_TASK)
@@ -124,8 +127,10 @@ class _Answer(NamedTuple, Generic[_T]):
     warnings: list[str]
 
 
-def _keys(store: SnapshotStore, since: datetime | None, at: datetime) -> list[JobKey]:
-    keys = store.job_keys()
+def _keys(
+    store: SnapshotStore, since: datetime | None, at: datetime, source_uri: str | None
+) -> list[JobKey]:
+    keys = store.job_keys(source_uri=source_uri)
     chosen = pc.less_equal(keys["first_observed_at"], pa.scalar(at, TIMESTAMP))
     if since is not None:
         recent = pc.greater_equal(keys["last_observed_at"], pa.scalar(since, TIMESTAMP))

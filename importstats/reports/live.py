@@ -25,7 +25,13 @@ _SHARE: Final = 0.1
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-def stored_page(store: SnapshotStore, job_id: str, refresh_s: float | None = REFRESH_S) -> str:
+def stored_page(
+    store: SnapshotStore,
+    job_id: str,
+    refresh_s: float | None = REFRESH_S,
+    *,
+    source_uri: str | None = None,
+) -> str:
     """The page of a job as a store has it now.
 
     Raises
@@ -35,12 +41,14 @@ def stored_page(store: SnapshotStore, job_id: str, refresh_s: float | None = REF
     StoreError
         The store cannot be read.
     """
-    jobs = load_jobs(store, job_id=job_id, gaps=True) if store.exists() else None
+    jobs = None
+    if store.exists():
+        jobs = load_jobs(store, job_id=job_id, source_uri=source_uri, gaps=True)
     if jobs is None or jobs["error"].notna().all():
         raise JobNotFoundError(f"{store.uri} holds no snapshot of job {printable(job_id)}")
     return report(
         jobs,
-        load_details(store, job_id=job_id, runs=True),
+        load_details(store, job_id=job_id, source_uri=source_uri, runs=True),
         at=datetime.now(UTC),
         history=load_jobs(store),
         refresh_s=refresh_s,
@@ -75,12 +83,21 @@ class PageWriter(Closing):
         The file. Its folder must exist.
     refresh_s : float
         About how often it is written.
+    source_uri : str, optional
+        Its server; needed only where the store has jobs of this id from several.
     """
 
     def __init__(
-        self, store: SnapshotStore, job_id: str, path: Path, refresh_s: float = REFRESH_S
+        self,
+        store: SnapshotStore,
+        job_id: str,
+        path: Path,
+        refresh_s: float = REFRESH_S,
+        *,
+        source_uri: str | None = None,
     ) -> None:
         self._store, self._job_id, self._path = store, job_id, path
+        self._source_uri = source_uri
         self._refresh_s = refresh_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="importstats-page")
@@ -97,7 +114,8 @@ class PageWriter(Closing):
     def _write(self, refresh_s: float | None) -> bool:
         """Whether there was a page to write. What is wrong with it now may be right in a moment."""
         try:
-            write_whole(self._path, stored_page(self._store, self._job_id, refresh_s))
+            page = stored_page(self._store, self._job_id, refresh_s, source_uri=self._source_uri)
+            write_whole(self._path, page)
         except ImportStatsError:
             return False
         return True
@@ -131,11 +149,18 @@ class PageServer(Closing):
     """
 
     def __init__(
-        self, store: SnapshotStore, job_id: str, *, port: int = 0, refresh_s: float = REFRESH_S
+        self,
+        store: SnapshotStore,
+        job_id: str,
+        *,
+        port: int = 0,
+        refresh_s: float = REFRESH_S,
+        source_uri: str | None = None,
     ) -> None:
         self._store, self._job_id, self._refresh_s = store, job_id, refresh_s
+        self._source_uri = source_uri
         self._lock = threading.Lock()
-        self._text, self._until = stored_page(store, job_id, refresh_s), 0.0
+        self._text, self._until = stored_page(store, job_id, refresh_s, source_uri=source_uri), 0.0
         try:
             self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         except OSError as error:
@@ -156,7 +181,9 @@ class PageServer(Closing):
         with self._lock:
             if time.monotonic() >= self._until:
                 started = time.monotonic()
-                self._text = stored_page(self._store, self._job_id, self._refresh_s)
+                self._text = stored_page(
+                    self._store, self._job_id, self._refresh_s, source_uri=self._source_uri
+                )
                 took = time.monotonic() - started
                 self._until = time.monotonic() + max(self._refresh_s / 2, took / _SHARE)
             return self._text

@@ -67,7 +67,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
 
 
 def headline_printer(
-    store: SnapshotStore, console: Console, least_s: float = 0.0
+    store: SnapshotStore, console: Console, least_s: float = 0.0, *, source_uri: str | None = None
 ) -> Callable[[CollectedJob], None]:
     """What prints a job's headline after a snapshot, for output that is no terminal.
 
@@ -78,6 +78,8 @@ def headline_printer(
     console : Console
     least_s : float
         Pause so long between two lines.
+    source_uri : str, optional
+        The server of the job; needed only where the store has jobs of this id from several.
     """
     lock, printed = threading.Lock(), -math.inf
 
@@ -86,8 +88,9 @@ def headline_printer(
         with lock:
             if time.monotonic() < printed + least_s:
                 return
-            jobs = load_jobs(store, job_id=collected.job_id)
-            details = load_details(store, job_id=collected.job_id, runs=True)
+            job_id = collected.job_id
+            jobs = load_jobs(store, job_id=job_id, source_uri=source_uri)
+            details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)
             now = datetime.now(UTC)
             estimate = eta(jobs, None if details.empty else details, at=now)
             files = None if details.empty else stragglers(details, at=now)
@@ -101,7 +104,7 @@ def headline_printer(
 
 def _view(collector: Collector, job_id: str) -> RenderableType:
     """What the store holds of the job, and why nothing new comes if the last poll failed."""
-    view = stored_job_view(collector.store, job_id)
+    view = stored_job_view(collector.store, job_id, source_uri=collector.source.uri)
     job = collector.jobs.get(job_id)
     error = job.error if job else None
     if job is None or error is None:
@@ -109,11 +112,13 @@ def _view(collector: Collector, job_id: str) -> RenderableType:
     return Group(view, Text(f"no answer ({job.failures} in a row): {error}", style="red"))
 
 
-def stored_job_view(store: SnapshotStore, job_id: str) -> RenderableType:
+def stored_job_view(
+    store: SnapshotStore, job_id: str, *, source_uri: str | None = None
+) -> RenderableType:
     """:func:`~importstats.show.panel.job_view` of what a store holds of a job now."""
     if store.exists():
-        jobs = load_jobs(store, job_id=job_id)
-        details = load_details(store, job_id=job_id, runs=True)
+        jobs = load_jobs(store, job_id=job_id, source_uri=source_uri)
+        details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)
     else:  # Before the first snapshot.
         jobs, details = flatten_jobs(()), flatten_details(())
     return job_view(jobs, details, at=datetime.now(UTC))

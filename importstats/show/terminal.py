@@ -34,12 +34,16 @@ Spec = tuple[str, Kind, int, Cell]
 
 
 def print_summary(console: Console, jobs: pd.DataFrame) -> None:
-    """Print one line per job: state, rows, duration, rates."""
-    totals = summary(jobs).to_dict("records")
+    """Print one line per job: state, rows, duration, rates; its server if there are several."""
+    totals = summary(jobs)
+    server: list[Spec] = [("server", "id", 9, lambda job: _name(job["source_uri"]))]
+    if len(set(totals["source_uri"])) <= 1:
+        server = []
     _print(
         console,
-        totals,
+        totals.to_dict("records"),
         [
+            *server,
             ("job", "id", 10, lambda job: _name(job["job_id"])),
             ("collection", "name", 7, lambda job: _name(job["collection_name"])),
             ("phase", "id", 9, _phase),

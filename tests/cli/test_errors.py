@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import warm
 
 from importstats.cli.entry import COMMANDS
 from importstats.store import datasets
@@ -130,7 +131,7 @@ ERRORS = {
 @pytest.mark.parametrize("case", ERRORS)
 def test_an_error_is_one_line_and_its_exit_code(case, tmp_path):
     arguments, code, said = ERRORS[case]
-    ended = run(*arguments, cwd=tmp_path)
+    ended = warm.run(*arguments, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.startswith("importstats: error: " + said.replace("{cwd}", str(tmp_path)))
     assert ended.stderr.count("\n") == 1
@@ -138,7 +139,7 @@ def test_an_error_is_one_line_and_its_exit_code(case, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_refuses_what_it_does_not_know(command, tmp_path):
-    ended = run(command, "--no-such-option", "1", cwd=tmp_path)
+    ended = warm.run(command, "--no-such-option", "1", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--no-such-option" in ended.stderr
     assert ended.stderr.count("\n") == 1
@@ -235,12 +236,12 @@ READING = {
 @pytest.mark.parametrize("command", READING)
 def test_every_reading_command_prints_json_and_csv(command):
     arguments, tables = READING[command]
-    ended = run(*arguments, "--output", "json")
+    ended = warm.run(*arguments, "--output", "json")
     assert (ended.returncode, ended.stderr) == (0, "")
     data = json.loads(ended.stdout)
     assert data.pop("format") == f"importstats.{command}/1"
     assert set(data) == tables
-    ended = run(*arguments, "--output", "csv")
+    ended = warm.run(*arguments, "--output", "csv")
     assert (ended.returncode, ended.stderr) == (0, "")
     header = ended.stdout.splitlines()[0].split(",")
     first = next(iter(data.values()))
@@ -248,5 +249,5 @@ def test_every_reading_command_prints_json_and_csv(command):
 
 
 def test_a_report_prints_json():
-    ended = run("report", JOB, "--store", STORE, "--output", "json")
+    ended = warm.run("report", JOB, "--store", STORE, "--output", "json")
     assert json.loads(ended.stdout)["format"] == "importstats.report/1"
