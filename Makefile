@@ -1,7 +1,7 @@
 # One command for each wish; CONTRIBUTING.md says more.
 python := .venv/bin/python
 
-.PHONY: install check test docs bench real-server clean
+.PHONY: install check test docs site bench real-server clean
 
 install: .venv/complete
 
@@ -25,8 +25,12 @@ real-server: install
 docs: install
 	for page in docs/*.py; do $(python) $$page || exit 1; done
 
+site: install
+	rm -rf build/site docs/api
+	.venv/bin/sphinx-build -q -W --keep-going -c docs/site . build/site
+
 bench: install
 	for benchmark in $(filter-out benchmarks/measures.py benchmarks/simulated.py benchmarks/publish.py,$(wildcard benchmarks/*.py)); do $(python) $$benchmark --smoke || exit 1; done
 
 clean:
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build dist docs/api .mypy_cache .pytest_cache .ruff_cache
