@@ -7,6 +7,7 @@ folder is the top of the checkout. The notebooks are shown as they were executed
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+html_sidebars = {"README": []}
 html_copy_source = False
 html_show_sourcelink = False
 copybutton_prompt_text = "$ "
@@ -93,6 +95,16 @@ def _with_bodies(
                 lines[place + 1 : place + 1] = [f"{column[1]}    ..", ""]
 
 
+def _copy_images(app: Sphinx, error: Exception | None) -> None:
+    """Put the images where the README's HTML, which Sphinx copies as it is, looks for them."""
+    if error is None:
+        images = Path("docs", "images")
+        for image in (Path(app.srcdir) / images).glob("*.png"):
+            (app.outdir / images).mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, app.outdir / images)
+
+
 def setup(app: Sphinx) -> None:
-    """Have docstrings prepared before numpydoc reads them."""
+    """Have docstrings prepared before numpydoc reads them, and images copied at the end."""
     app.connect("autodoc-process-docstring", _with_bodies, priority=100)
+    app.connect("build-finished", _copy_images)
