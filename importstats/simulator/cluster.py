@@ -98,11 +98,24 @@ class SimulatedCluster:
         """A time of the cluster's clock as a UTC timestamp."""
         return self.start + timedelta(seconds=at_s)
 
+    def local(self, at_s: float) -> datetime:
+        """A time of the cluster's clock as the coordinator prints it, in its own zone."""
+        local = timezone(timedelta(hours=self.spec.utc_offset_h))
+        return self.time(at_s / self.pace).astimezone(local)
+
     def _printed_now(self) -> str:
         """The coordinator's local time with its offset, in whole seconds."""
-        local = timezone(timedelta(hours=self.spec.utc_offset_h))
-        printed = self.time(self.now_s / self.pace).astimezone(local).isoformat(timespec="seconds")
-        return printed.replace("+00:00", "Z")
+        return self.local(self.now_s).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    @property
+    def live_jobs(self) -> tuple[LiveJob, ...]:
+        """All jobs as the coordinator holds them, past ones included: for the management port."""
+        return tuple(job for job in self._jobs.values() if job.phases)
+
+    @property
+    def coordinator(self) -> Coordinator:
+        """What moves the jobs: for the management port."""
+        return self._coordinator
 
     @property
     def settled(self) -> bool:

@@ -5,7 +5,7 @@ Nothing of this is sent; :mod:`importstats.simulator.cluster` says what is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -14,16 +14,17 @@ import numpy as np
 from importstats.arrays import Ints
 from importstats.simulator.clock import Clock
 from importstats.simulator.handout import Handout
-from importstats.simulator.indexing import IndexNodes
+from importstats.simulator.indexing import IndexNodes, Work
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.load import product
 from importstats.simulator.nodes import TaskKind, TaskRun
 from importstats.simulator.releases import Phase, Release
-from importstats.simulator.specs import ClusterSpec
+from importstats.simulator.specs import ClusterSpec, Compaction
 from importstats.simulator.states import TaskState
 
 #: Seconds that Import V3 takes to plan segments.
 _PLANNING_S: Final = 3.0
+_OVER_QUOTA: Final = "quota exceeded[reason=disk quota exceeded, please allocate more resources]"
 
 
 class Coordinator:
@@ -58,6 +59,21 @@ class Coordinator:
             product([spec.load, spec.index_load]),
             clock,
         )
+        for compaction in spec.compactions:
+            clock.at(max(clock.now_s, compaction.at_s), partial(self._compact, compaction))
+
+    @property
+    def works(self) -> Sequence[Work]:
+        """All sorts, index builds and compactions so far."""
+        return self._index_nodes.works
+
+    def is_up(self, node: int) -> bool:
+        """Whether a data node is up."""
+        return self._handout.nodes[node].up
+
+    def _compact(self, compaction: Compaction) -> None:
+        for _ in range(compaction.count):
+            self._index_nodes.submit(None, "compact", 0, compaction.seconds, lambda _: None)
 
     @property
     def now_s(self) -> float:
@@ -124,8 +140,10 @@ class Coordinator:
         self._queue(job, "preimport")
 
     def _after_preimporting(self, job: LiveJob) -> None:
-        if job.spec.quota_reason:
-            self.fail(job, job.spec.quota_reason)
+        stored = self.spec.stored_bytes + job.layout.total_bytes
+        reason = job.spec.quota_reason
+        if reason or stored > self.spec.disk_quota_bytes:
+            self.fail(job, reason or _OVER_QUOTA)
         elif job.layout.total_rows == 0 and self.release.empty_job_ends_early:
             self._end(job, Phase.COMPLETED)
         else:
@@ -155,13 +173,13 @@ class Coordinator:
     def _start_sorting(self, job: LiveJob) -> None:
         job.enter(Phase.SORTING, self.now_s)
         for segment, seconds in enumerate(job.sort_s.tolist()):
-            self._index_nodes.submit(job, seconds, partial(self._sorted, job, segment))
+            self._index_nodes.submit(job, "sort", segment, seconds, partial(self._sorted, job))
         self._check_segments(job)
 
-    def _sorted(self, job: LiveJob, segment: int) -> None:
+    def _sorted(self, job: LiveJob, work: Work) -> None:
         job.done["sort"] += 1
         if job.spec.early_index:
-            self._build_indexes(job, [segment])
+            self._build_indexes(job, [work.segment])
         self._check_segments(job)
 
     def _start_index_building(self, job: LiveJob) -> None:
@@ -186,10 +204,23 @@ class Coordinator:
             return
         for segment in segments:
             job.index_began[segment] = True
-            seconds = float(job.index_s[segment])
-            self._index_nodes.submit(job, seconds, partial(self._indexed, job))
+            self._build_index(job, segment)
 
-    def _indexed(self, job: LiveJob) -> None:
+    def _build_index(self, job: LiveJob, segment: int) -> None:
+        seconds = float(job.index_s[segment])
+        self._index_nodes.submit(job, "index", segment, seconds, partial(self._indexed, job))
+
+    def _indexed(self, job: LiveJob, work: Work) -> None:
+        segment, spec = work.segment, job.spec
+        failures = job.build_failures.get(segment, 0)
+        if segment < spec.failing_builds and failures < spec.build_failures:
+            work.failed = True
+            job.build_failures[segment] = failures + 1
+            self._clock.at(
+                self.now_s + self.spec.check_interval_s,
+                partial(self.unless_ended, job, partial(self._build_index, segment=segment)),
+            )
+            return
         job.done["index"] += 1
         self._check_segments(job)
 
@@ -305,6 +336,7 @@ class Coordinator:
 
     def _see_completed(self, run: TaskRun, job: LiveJob) -> None:
         kind = run.kind
+        run.over_s = self.now_s
         job.done[kind] += 1
         if kind == "import":
             self._see_rows(job, run.index, int(job.layout.task_rows[run.index]))
@@ -329,6 +361,7 @@ class Coordinator:
         self._hear(run, lambda run, job: self._see_failed(run, job, reason))
 
     def _see_failed(self, run: TaskRun, job: LiveJob, reason: str) -> None:
+        run.over_s = self.now_s
         if run.kind == "import":
             job.task_state[run.index] = TaskState.FAILED
             job.task_reasons[run.index] = reason
@@ -343,6 +376,7 @@ class Coordinator:
         self._hear(run, self._see_gone_back)
 
     def _see_gone_back(self, run: TaskRun, job: LiveJob) -> None:
+        run.over_s = self.now_s
         if run.kind == "import":
             job.task_state[run.index] = TaskState.PENDING
             if not self.release.keeps_rows:

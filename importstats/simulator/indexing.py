@@ -1,4 +1,4 @@
-"""The index nodes: they sort segments and build indexes, one slot for each."""
+"""The index nodes: they sort segments, build indexes and compact, one slot for each."""
 
 from __future__ import annotations
 
@@ -7,21 +7,36 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from importstats.simulator.clock import Clock
 from importstats.simulator.load import SteppedLoad, Steps
 
+WorkKind = Literal["sort", "index", "compact"]
+
 
 @dataclass(slots=True, eq=False)
-class _Work:
+class Work:
+    """One sort, index build or compaction: what it is for, and when it waited, began and ended."""
+
     job: object
+    kind: WorkKind
+    segment: int
     seconds: float
-    done: Callable[[], None]
+    done: Callable[[Work], None]
+    submitted_s: float
+    number: int
     node: int = -1
+    started_s: float = math.inf
+    ended_s: float = math.inf
+    failed: bool = False
+    cancelled: bool = False
 
 
 class IndexNodes:
-    """Nodes with slots, and the sorts and index builds that run and wait, first come first served.
+    """Nodes with slots, and the works that run and wait, first come first served.
+
+    `works` are all works there ever were, but for those that were dropped before they began.
 
     What is left out: a slot is a slot whatever the segment weighs, and works on one node do not
     slow each other down.
@@ -35,18 +50,32 @@ class IndexNodes:
         self._all_free = slots_per_node * len(speeds)
         self._load = SteppedLoad(load)
         self._clock = clock
-        self._waiting: deque[_Work] = deque()
-        self._running: set[_Work] = set()
+        self._waiting: deque[Work] = deque()
+        self._running: set[Work] = set()
+        self.works: list[Work] = []
+        self.slots_per_node = slots_per_node
 
-    def submit(self, job: object, seconds: float, done: Callable[[], None]) -> None:
+    def submit(
+        self,
+        job: object,
+        kind: WorkKind,
+        segment: int,
+        seconds: float,
+        done: Callable[[Work], None],
+    ) -> None:
         """Let a work of so many seconds on a node of speed 1 wait for a slot."""
-        self._waiting.append(_Work(job, seconds, done))
+        work = Work(job, kind, segment, seconds, done, self._clock.now_s, len(self.works))
+        self.works.append(work)
+        self._waiting.append(work)
         self._start_waiting()
 
     def cancel(self, job: object) -> None:
         """Drop all works of a job."""
+        for work in self._waiting:
+            work.cancelled |= work.job is job
         self._waiting = deque(work for work in self._waiting if work.job is not job)
         for work in [work for work in self._running if work.job is job]:
+            work.cancelled = True
             self._running.discard(work)
             self._give_back(work.node, 1)
         self._start_waiting()
@@ -55,7 +84,7 @@ class IndexNodes:
         while self._waiting and self._all_free:
             node = max(range(len(self._free)), key=self._free.__getitem__)
             work = self._waiting.popleft()
-            work.node = node
+            work.node, work.started_s = node, self._clock.now_s
             self._give_back(node, -1)
             self._running.add(work)
             needed = work.seconds / self._speeds[node]
@@ -67,10 +96,11 @@ class IndexNodes:
         self._free[node] += slots
         self._all_free += slots
 
-    def _end(self, work: _Work) -> None:
+    def _end(self, work: Work) -> None:
         if work not in self._running:
             return
+        work.ended_s = self._clock.now_s
         self._running.discard(work)
         self._give_back(work.node, 1)
         self._start_waiting()
-        work.done()
+        work.done(work)

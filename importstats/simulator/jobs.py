@@ -48,6 +48,7 @@ class LiveJob:
         self.done: dict[TaskKind | str, int] = dict.fromkeys(
             ("preimport", "import", "write", "sort", "index"), 0
         )
+        self.build_failures: dict[int, int] = {}
         self.index_began = np.zeros(len(self.layout.segment_rows), bool)
         self.runs: dict[TaskKind, dict[int, list[TaskRun]]] = {
             "preimport": {},

@@ -78,7 +78,8 @@ class TaskRun:
     """One attempt at a task, handed to a node.
 
     `burst_bytes` is what a file writes at once, `published` are the rows that the node reports, and
-    `gone` is a task that was taken away: it went back, failed, or its job ended.
+    `gone` is a task that was taken away: it went back, failed, or its job ended; `over_s` is when
+    the coordinator heard that the attempt was over.
     """
 
     job: object
@@ -96,6 +97,7 @@ class TaskRun:
     ended_rows: int = 0
     gone: bool = False
     went_back: bool = False
+    over_s: float = math.inf
 
     def __post_init__(self) -> None:
         self.left = len(self.files)

@@ -112,6 +112,12 @@ class Release:
         Whether a job without a row completes straight after PreImporting (from 2.5.14).
     denies_by_collection : bool
         Whether the privilege is checked for each collection (from 2.6.7), not each database.
+    has_management : bool
+        Whether the management port lists tasks (from 2.5).
+    asks_for_user : bool
+        Whether it asks for a user where the server does (from 2.6.10).
+    sorts_by_compaction : bool
+        Whether it lists sorting, as a compaction (from 2.6).
     failure_ends_imports : bool
         Whether a failed file ends the import loop of its node for good (2.4.0).
     """
@@ -135,6 +141,9 @@ class Release:
     empty_job_ends_early: bool = False
     denies_by_collection: bool = False
     failure_ends_imports: bool = False
+    has_management: bool = False
+    asks_for_user: bool = False
+    sorts_by_compaction: bool = False
 
     @property
     def sorts(self) -> bool:
@@ -226,6 +235,9 @@ def release_of(version: str) -> Release:
         empty_job_ends_early=at >= (2, 5, 14),
         denies_by_collection=at >= (2, 6, 7),
         failure_ends_imports=at == (2, 4, 0) and not early,
+        has_management=at >= (2, 5, 0),
+        asks_for_user=at >= (2, 6, 10),
+        sorts_by_compaction=at >= (2, 6, 0),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -15,8 +15,10 @@ from importstats.simulator.api import Access, Api
 from importstats.simulator.cluster import SimulatedCluster
 from importstats.simulator.dialects import dialect_named
 from importstats.simulator.faults import Faults
+from importstats.simulator.management import ManagementPort, ManagementSocket
+from importstats.simulator.management_state import Known
 from importstats.simulator.specs import ClusterSpec, JobSpec
-from importstats.simulator.transport import HttpServer, Received, Sent
+from importstats.simulator.transport import Answering, HttpServer, Received, Sent
 
 
 class SimulatorServer:
@@ -57,12 +59,16 @@ class SimulatorServer:
         ``database.name``.
     seed : int
         Draws the sizes of files of jobs made by `create`, and the cluster if given as a spec.
+    management : bool
+        Whether the management port is there as well, on a free port: `management_uri`.
 
     Attributes
     ----------
     cluster : SimulatedCluster
     access : Access
         Who may do what; may be changed while the server runs.
+    management : ManagementSocket
+        The management port, with faults of its own.
     job_ids : list of str
         Of the jobs that were there at the start, and those made by :meth:`create`.
     sent : list of Sent
@@ -98,6 +104,7 @@ class SimulatorServer:
         unauthorized_status: int | None = None,
         collections: Collection[str] = (),
         seed: int = 0,
+        management: bool = False,
     ) -> None:
         self.dialect = dialect_named(dialect)
         if isinstance(cluster, ClusterSpec):
@@ -127,11 +134,14 @@ class SimulatorServer:
         self._acceleration = acceleration
         self._clock: tuple[float, float] | None = None
         self._lock = threading.RLock()
-        self._http: HttpServer | None = None
-        self._thread: threading.Thread | None = None
+        self._listens_to_management = management
+        port_of = ManagementPort(Known(self.cluster), self.access, {})
+        self.management = ManagementSocket(port_of, Faults(), self._at_present, record)
+        self._management_port = 0
+        self._served: list[tuple[HttpServer, threading.Thread]] = []
 
     def __repr__(self) -> str:
-        where = self.uri if self._http is not None else "stopped"
+        where = self.uri if self._served else "stopped"
         return f"<SimulatorServer {self.dialect.name} {where}>"
 
     def __enter__(self) -> Self:
@@ -151,32 +161,42 @@ class SimulatorServer:
         """Where clients find the server, as in ``http://127.0.0.1:34567``."""
         return f"http://{self._host}:{self._port}"
 
+    @property
+    def management_uri(self) -> str:
+        """Where clients find the management port."""
+        return f"http://{self._host}:{self._management_port}"
+
     def start(self) -> None:
         """Listen, on the port of last time if there was one. The clock goes on."""
-        if self._http is not None:
+        if self._served:
             return
-        self._http = HttpServer((self._host, self._port), self)
-        self._port = self._http.server_port
+        self._port = self._serve(self._port, self)
+        if self._listens_to_management:
+            self._management_port = self._serve(self._management_port, self.management)
         if self._clock is None:
             self._clock = (time.monotonic(), self.cluster.now_s)
-        self._thread = threading.Thread(
-            target=self._http.serve_forever,
+
+    def _serve(self, port: int, answering: Answering) -> int:
+        """Listen on a port in a thread; the port that was taken."""
+        http = HttpServer((self._host, port), answering)
+        thread = threading.Thread(
+            target=http.serve_forever,
             kwargs={"poll_interval": 0.05},
             name="importstats-simulator",
             daemon=True,
         )
-        self._thread.start()
+        thread.start()
+        self._served.append((http, thread))
+        return http.server_port
 
     def stop(self) -> None:
         """Close every connection and listen no more, as a server that goes down."""
-        http, thread = self._http, self._thread
-        if http is None or thread is None:
-            return
-        self._http = self._thread = None
-        http.shutdown()
-        thread.join()
-        http.close_connections()
-        http.server_close()
+        served, self._served = self._served, []
+        for http, thread in served:
+            http.shutdown()
+            thread.join()
+            http.close_connections()
+            http.server_close()
 
     def restart(self, down_s: float = 0.0) -> None:
         """Be down for a time of the real clock, in which connections are refused."""
@@ -221,9 +241,14 @@ class SimulatorServer:
         self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> tuple[HTTPStatus, bytes | None]:
         """HTTP status and body of the answer to a request; no body for an unknown path."""
+        return self._at_present(lambda: self._api.answer(method, path, body, headers))
+
+    def _at_present(
+        self, answer: Callable[[], tuple[HTTPStatus, bytes | None]]
+    ) -> tuple[HTTPStatus, bytes | None]:
         with self._lock:
             self._catch_up()
-            return self._api.answer(method, path, body, headers)
+            return answer()
 
     def describes(self, path: str) -> bool:
         """Whether a path answers with a job's progress."""

@@ -116,6 +116,11 @@ class JobSpec:
         When the collection is dropped, in seconds after the job's creation.
     quota_reason : str
         If not empty: the job fails for this quota between PreImporting and Importing.
+    failing_builds, build_failures : int
+        How many segments have a first index build that fails, and how often it does before it
+        succeeds.
+    build_error : str
+        What such a build fails with.
     delete_logs : bool
         Whether the files are delete logs: they have rows and none is ever counted as imported.
     wrong_totals : bool
@@ -148,6 +153,9 @@ class JobSpec:
     timeout_s: float | None = None
     dropped_after_s: float | None = None
     quota_reason: str = ""
+    failing_builds: int = 0
+    build_failures: int = 0
+    build_error: str = "no space left on device"
     delete_logs: bool = False
     wrong_totals: bool = False
     negative_progress: bool = False
@@ -177,6 +185,24 @@ class Restart:
     at_s: float
     node: int
     down_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """Compactions of collections without an import, which take slots of the index nodes.
+
+    Attributes
+    ----------
+    at_s : float
+        When they are due, in seconds of the cluster's clock.
+    seconds : float
+        How long each takes on a node of speed 1.
+    count : int
+    """
+
+    at_s: float
+    seconds: float
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +236,11 @@ class ClusterSpec:
     restarts : tuple of Restart
     other_jobs : tuple of Arrival
         Jobs of others, which take slots.
+    compactions : tuple of Compaction
+        Compactions that take slots of the index nodes.
+    stored_bytes, disk_quota_bytes : float
+        What is stored already, and how much may be; a job that does not fit fails between
+        PreImporting and Importing.
     signal : {"whole", "smooth"}
         When rows are seen: once a file has ended, as every Milvus does, or as they are written.
         Nobody outside has read the server of Zilliz Cloud, so the second is there for it.
@@ -245,6 +276,9 @@ class ClusterSpec:
     node_load: tuple[tuple[int, Steps], ...] = ()
     restarts: tuple[Restart, ...] = ()
     other_jobs: tuple[Arrival, ...] = ()
+    compactions: tuple[Compaction, ...] = ()
+    stored_bytes: float = 0.0
+    disk_quota_bytes: float = math.inf
     signal: Signal = "whole"
     release: str = "2.6"
     retention_s: float = RETENTION_S

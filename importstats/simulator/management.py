@@ -1,0 +1,397 @@
+"""The management port of a simulated cluster: the lists that Milvus keeps of what it does.
+
+Everything is told as of a time, out of the times at which things happened, so the lists keep what
+they keep in a server (size, time to live, missing renewal) and gauges lag as they do there. What
+is left out: growing data, searches, and whatever else has nothing to do with imports.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+from urllib.parse import unquote
+
+from importstats.simulator.api import Access
+from importstats.simulator.faults import Faults
+from importstats.simulator.indexing import Work
+from importstats.simulator.jobs import LiveJob
+from importstats.simulator.management_gauges import Gauges, metrics_text
+from importstats.simulator.management_state import FIRST_PLAN, OTHER_COLLECTION, ImportTask, Known
+from importstats.simulator.nodes import TaskKind, TaskRun
+from importstats.simulator.releases import Phase
+from importstats.simulator.transport import Received, Sent
+from importstats.simulator.units import GIB
+from importstats.simulator.wire import encode
+
+HttpAnswer = tuple[HTTPStatus, bytes | None]
+
+_LIVES_S: Final = 1800.0
+_COMPACTION_LIVES_S: Final = 900.0
+_MOST_TASKS: Final = 512
+_MOST_BUILDS: Final = 1024
+_FIRST_NODE: Final = 101
+_FIRST_INDEX_NODE: Final = 201
+
+_TASK_TYPES: Final[Mapping[TaskKind, str]] = {
+    "preimport": "PreImportTask",
+    "import": "ImportTask",
+}
+
+
+@dataclass
+class ManagementPort:
+    """The management port of a cluster, as :class:`~importstats.simulator.SimulatorServer` serves.
+
+    Attributes
+    ----------
+    known : Known
+        What the coordinator knows.
+    access : Access
+        Who may ask, from 2.6.10 on.
+    settings : mapping of str
+        Further settings that ``/_cluster/configs`` prints, by their keys.
+    """
+
+    known: Known
+    access: Access
+    settings: Mapping[str, str]
+
+    def answer(self, path: str, query: Mapping[str, Any], headers: Mapping[str, str]) -> HttpAnswer:
+        """HTTP status and body of the answer to a GET; no body for an unknown path."""
+        if path == "/metrics":
+            gauges = Gauges(self.known)
+            return HTTPStatus.OK, metrics_text(gauges.samples()).encode()
+        if path == "/healthz":
+            return HTTPStatus.OK, b"OK"
+        release = self.known.cluster.release
+        listed = self._lists().get(path.removeprefix("/api/v1"))
+        if not release.has_management or listed is None or not path.startswith("/api/v1/"):
+            return HTTPStatus.NOT_FOUND, None
+        if release.asks_for_user and not self._may_ask(headers):
+            return HTTPStatus.UNAUTHORIZED, encode({"code": 1800, "message": "auth check failure"})
+        answer = listed(query)
+        # Go prints a list without entries that was never made as null.
+        return HTTPStatus.OK, b"null" if answer == [] else encode(answer)
+
+    def _may_ask(self, headers: Mapping[str, str]) -> bool:
+        token = self.access.token
+        if token is None:
+            return True
+        sent = {name.lower(): value for name, value in headers.items()}.get("authorization", "")
+        basic = base64.b64encode(token.encode()).decode()
+        return sent in (f"Bearer {token}", f"Basic {basic}")
+
+    def _lists(self) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
+        return {
+            "/_dc/tasks/import": lambda _: self._import_tasks(),
+            "/_dc/tasks/build_index": lambda _: self._index_builds(),
+            "/_dc/tasks/compaction": lambda _: self._compactions(),
+            "/_dc/segments": self._segments,
+            "/_cluster/info": lambda _: self._info(),
+            "/_cluster/configs": lambda _: self._configs(),
+            "/_collection/list": lambda _: self._collections(),
+        }
+
+    # As it is printed.
+
+    def _rfc3339(self, at_s: float) -> str:
+        printed = self.known.cluster.local(at_s).isoformat(timespec="seconds")
+        return printed.replace("+00:00", "Z")
+
+    def _local(self, at_s: float) -> str:
+        return f"{self.known.cluster.local(at_s):%Y-%m-%d %H:%M:%S}"
+
+    def _import_tasks(self) -> list[dict[str, Any]]:
+        now_s = self.known.now_s
+        renews = not self.known.cluster.release.sorts_by_compaction
+
+        def renewed_s(task: ImportTask) -> float:
+            if not renews:
+                return task.created_s
+            asked = task.kind == "preimport" and task.state == "InProgress"
+            return now_s if asked else task.changed_s
+
+        tasks = [
+            task
+            for task in self.known.tasks(now_s)
+            if not task.job.forgotten and now_s - renewed_s(task) <= _LIVES_S
+        ]
+        tasks = sorted(tasks, key=renewed_s)[-_MOST_TASKS:]
+        return [
+            _without_zeros(
+                {
+                    "job_id": task.job.job_id,
+                    "task_id": str(task.task_id),
+                    "collection_id": str(self.known.collection_id(task.job)),
+                    "node_id": str(_FIRST_NODE + task.node) if task.node >= 0 else "-1",
+                    "state": task.state,
+                    "reason": task.job.reason if task.state == "Failed" else "",
+                    "task_type": _TASK_TYPES[task.kind],
+                    "created_time": self._rfc3339(task.created_s),
+                    "complete_time": self._rfc3339(task.over_s)
+                    if task.state == "Completed" and task.kind == "import"
+                    else "",
+                }
+            )
+            for task in tasks
+        ]
+
+    def _index_builds(self) -> list[dict[str, Any]]:
+        now_s = self.known.now_s
+        builds = [
+            build for build in self.known.builds(now_s) if now_s - build.changed_s <= _LIVES_S
+        ]
+        builds = sorted(builds, key=lambda build: build.changed_s)[-_MOST_BUILDS:]
+        return [
+            _without_zeros(
+                {
+                    "index_id": str(self.known.collection_id(build.job) + 1),
+                    "collection_id": str(self.known.collection_id(build.job)),
+                    "segment_id": str(
+                        self.known.segment_id(build.job, build.segment, is_sorted=True)
+                    ),
+                    "build_id": str(build.build_id),
+                    "index_state": build.state,
+                    "fail_reason": build.reason if build.state == "Retry" else "",
+                    "index_size": str(self.known.size_bytes(build.job, build.segment))
+                    if build.state == "Finished"
+                    else "0",
+                    "index_version": str(build.tries),
+                    "create_time": self._local(build.works[0].submitted_s),
+                    "finished_time": self._local(build.works[-1].ended_s)
+                    if build.state == "Finished"
+                    else "",
+                    "node_id": str(_FIRST_INDEX_NODE + build.node) if build.node >= 0 else "0",
+                }
+            )
+            for build in builds
+        ]
+
+    def _compactions(self) -> list[dict[str, Any]]:
+        now_s, listed = self.known.now_s, []
+        if not self.known.cluster.release.sorts_by_compaction:
+            kinds: tuple[str, ...] = ("compact",)
+        else:
+            kinds = ("sort", "compact")
+        for work in (each for kind in kinds for each in self.known.works(kind, now_s)):
+            state, changed_s = "pipelining", work.submitted_s
+            if work.started_s <= now_s:
+                state, changed_s = "executing", work.started_s
+            if work.ended_s <= now_s:
+                state, changed_s = "completed", work.ended_s
+            if now_s - changed_s <= _COMPACTION_LIVES_S:
+                listed.append((changed_s, self._plan(work, state)))
+        listed.sort(key=lambda entry: entry[0])
+        return [plan for _, plan in listed[-_MOST_TASKS:]]
+
+    def _plan(self, work: Work, state: str) -> dict[str, Any]:
+        plan: dict[str, Any] = {
+            "plan_id": str(FIRST_PLAN + work.number),
+            "collection_id": str(OTHER_COLLECTION),
+            "type": "MixCompaction",
+            "state": state,
+            "start_time": self._local(work.started_s) if state != "pipelining" else "",
+            "end_time": self._local(work.ended_s) if state == "completed" else "",
+            "node_id": str(_FIRST_INDEX_NODE + work.node) if work.node >= 0 else "0",
+        }
+        if isinstance(work.job, LiveJob):
+            job, segment = work.job, work.segment
+            done = [str(self.known.segment_id(job, segment, is_sorted=True))]
+            plan |= {
+                "collection_id": str(self.known.collection_id(job)),
+                "type": "SortCompaction",
+                "total_rows": str(job.layout.segment_rows[segment]),
+                "input_segments": [str(self.known.segment_id(job, segment, is_sorted=False))],
+                "result_segments": done if state == "completed" else [],
+            }
+        return _without_zeros(plan)
+
+    def _segments(self, query: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if query.get("in") != "dc":
+            return []
+        wanted = query.get("collection_id")
+        listed: list[dict[str, Any]] = []
+        for job in self.known.cluster.live_jobs:
+            if wanted in (None, "", str(self.known.collection_id(job))) and not job.forgotten:
+                listed += self._segments_of(job)
+        return listed
+
+    def _segments_of(self, job: LiveJob) -> Iterator[dict[str, Any]]:
+        began = {span.phase for span in job.phases}
+        if Phase.IMPORTING not in began or job.phase is Phase.FAILED:
+            return
+        now_s, layout = self.known.now_s, job.layout
+        sorts = self.known.cluster.release.sorts
+        is_sorted = {
+            work.segment
+            for work in self.known.works("sort", now_s)
+            if work.job is job and work.ended_s <= now_s
+        }
+        indexed = {
+            build.segment
+            for build in self.known.builds(now_s)
+            if build.job is job and build.state == "Finished"
+        }
+        for segment, task in enumerate(layout.segment_task.tolist()):
+            if not job.runs["import"].get(task):
+                continue
+            share = job.task_rows[task] / max(1, layout.task_rows[task])
+            rows = int(layout.segment_rows[segment] * share)
+            common = {
+                "collection_id": str(self.known.collection_id(job)),
+                "partition_id": str(self.known.collection_id(job) + 2),
+                "channel": f"by-dev-rootcoord-dml_{segment % job.spec.shards}",
+                "level": "L1",
+                "node_id": 3,
+                "is_importing": not job.ended,
+            }
+            ended = rows >= layout.segment_rows[segment]
+            yield _without_zeros(
+                {
+                    **common,
+                    "segment_id": str(self.known.segment_id(job, segment, is_sorted=False)),
+                    "num_of_rows": str(rows),
+                    "mem_size": str(int(self.known.size_bytes(job, segment) * share)),
+                    "state": "Dropped" if segment in is_sorted else _SEGMENT_STATES[ended],
+                    "compacted": segment in is_sorted,
+                    "is_indexed": segment in indexed and not sorts,
+                }
+            )
+            if segment in is_sorted:
+                yield _without_zeros(
+                    {
+                        **common,
+                        "segment_id": str(self.known.segment_id(job, segment, is_sorted=True)),
+                        "num_of_rows": str(rows),
+                        "mem_size": str(self.known.size_bytes(job, segment)),
+                        "state": "Flushed",
+                        "is_sorted": True,
+                        "is_indexed": segment in indexed,
+                    }
+                )
+
+    def _info(self) -> dict[str, Any]:
+        spec, nodes = self.known.cluster.spec, []
+        busy = [
+            sum(run.node == number for run in self._at_work())
+            for number in range(len(spec.all_speeds))
+        ]
+        for number in range(len(spec.all_speeds)):
+            if self.known.cluster.coordinator.is_up(number):
+                used = min(100.0, 100.0 * busy[number] / spec.cores_per_node)
+                load = self._neighbours(number)
+                nodes.append(
+                    self._node("datanode", _FIRST_NODE + number, max(used, 100 * (1 - load)), load)
+                )
+        kind = "datanode" if self.known.cluster.release.sorts_by_compaction else "indexnode"
+        for number in range(len(spec.index_speeds)):
+            works = [
+                work
+                for work in self.known.cluster.coordinator.works
+                if work.node == number and work.started_s <= self.known.now_s < work.ended_s
+            ]
+            used = 100.0 * min(1.0, len(works) / spec.index_slots_per_node)
+            nodes.append(self._node(kind, _FIRST_INDEX_NODE + number, used, 1.0))
+        nodes.append(self._node("proxy", 1, 3.0, 1.0))
+        return {"nodes_info": nodes}
+
+    def _neighbours(self, node: int) -> float:
+        """The share of a node that noisy neighbours leave."""
+        steps = dict(self.known.cluster.spec.node_load).get(node, ())
+        return min([1.0, *[factor for from_s, factor in steps if from_s <= self.known.now_s][-1:]])
+
+    def _at_work(self) -> Iterator[TaskRun]:
+        for job in self.known.cluster.live_jobs:
+            for runs in (job.runs["preimport"], job.runs["import"]):
+                for attempts in runs.values():
+                    run = attempts[-1]
+                    if not run.gone and run.over_s > self.known.now_s and not job.ended:
+                        yield run
+
+    def _node(self, kind: str, node: int, cpu_pct: float, load: float) -> dict[str, Any]:
+        spec = self.known.cluster.spec
+        return {
+            "identifier": node,
+            "connected": None,
+            "infos": {
+                "has_error": False,
+                "error_reason": "",
+                "name": f"{kind}{node}",
+                "hardware_infos": {
+                    "ip": f"10.0.{node // 250}.{node % 250}:21124",
+                    "cpu_core_count": spec.cores_per_node,
+                    "cpu_core_usage": round(cpu_pct, 1),
+                    "memory": 32 * GIB,
+                    "memory_usage": 4 * GIB,
+                    "disk": 500 * GIB,
+                    "disk_usage": 40 * GIB,
+                    "io_wait_percentage": round(30 * (1 - load), 1),
+                },
+                "system_info": {
+                    "system_version": "0",
+                    "deploy_mode": "DISTRIBUTED",
+                    "build_version": f"v{spec.release}",
+                },
+                "created_time": self._rfc3339(0.0),
+                "type": kind,
+                "id": node,
+            },
+        }
+
+    def _configs(self) -> dict[str, str]:
+        spec = self.known.cluster.spec
+        found = {
+            "datacoordimportwaitforindex": "true[FileSource]",
+            "datanodeworkerslotunit": "16[FileSource]",
+            "minioaccesskeyid": "minioadmin[FileSource]",
+            "miniosecretaccesskey": "simulated-secret-key[FileSource]",
+            "commonsecuritydefaultrootpassword": "simulated-root-password[FileSource]",
+        }
+        if math.isfinite(spec.disk_quota_bytes):
+            megabytes = spec.disk_quota_bytes / 2**20
+            key = "quotaandlimitslimitwritingdiskprotectiondiskquota"
+            found[key] = f"{megabytes:.0f}[EtcdSource]"
+        return {**found, **self.settings}
+
+    def _collections(self) -> dict[str, Any]:
+        of_id = {self.known.collection_id(job): job for job in self.known.cluster.live_jobs}
+        return {
+            "collection_ids": [str(number) for number in of_id],
+            "collection_names": [job.spec.collection_name for job in of_id.values()],
+        }
+
+
+_SEGMENT_STATES: Final = {False: "Importing", True: "Flushed"}
+
+
+def _without_zeros(entry: dict[str, Any]) -> dict[str, Any]:
+    """Without what ``omitempty`` of Go's encoder leaves out."""
+    return {name: value for name, value in entry.items() if value and value != "0"}
+
+
+@dataclass
+class ManagementSocket:
+    """What stands behind the socket of a management port; see ``transport.Answering``."""
+
+    port: ManagementPort
+    faults: Faults
+    at_present: Callable[[Callable[[], HttpAnswer]], HttpAnswer]
+    record: bool
+    sent: list[Sent] = field(default_factory=list)
+    received: list[Received] = field(default_factory=list)
+
+    def answer(
+        self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
+    ) -> HttpAnswer:
+        """The answer of the port at the present of the cluster."""
+        if method != "GET":
+            return HTTPStatus.NOT_FOUND, None
+        return self.at_present(lambda: self.port.answer(unquote(path), body, headers))
+
+    def describes(self, path: str) -> bool:
+        """Whether a path answers with a job's progress, which none does."""
+        return False

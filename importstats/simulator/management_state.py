@@ -1,0 +1,174 @@
+"""What the coordinator of a simulated cluster knew at a time: tasks, index builds, compactions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from importstats.simulator.cluster import SimulatedCluster
+from importstats.simulator.indexing import Work
+from importstats.simulator.jobs import LiveJob
+from importstats.simulator.nodes import TaskKind, TaskRun
+from importstats.simulator.releases import Phase
+
+#: Room for the ids of a job's tasks, segments, builds and compactions.
+_IDS: Final = 10**7
+_FIRST_ID: Final = 470 * 10**15
+#: Ids that are of no job: of collections, and of compactions.
+_FIRST_COLLECTION: Final = _FIRST_ID - 10**12
+FIRST_PLAN: Final = _FIRST_ID - 10**9
+OTHER_COLLECTION: Final = _FIRST_ID - 1
+
+
+class ImportTask(NamedTuple):
+    """A task as the coordinator knows it at a time."""
+
+    task_id: int
+    job: LiveJob
+    kind: TaskKind
+    state: str
+    node: int
+    created_s: float
+    changed_s: float
+    over_s: float
+
+
+class Build(NamedTuple):
+    """An index build as the coordinator knows it at a time; `works` are its tries."""
+
+    build_id: int
+    job: LiveJob
+    segment: int
+    state: str
+    node: int
+    tries: int
+    reason: str
+    works: Sequence[Work]
+
+    @property
+    def changed_s(self) -> float:
+        """When its state changed last, by the times of its last try that are known."""
+        last = self.works[-1]
+        times = (last.submitted_s, last.started_s, last.ended_s)
+        wanted = {"InProgress": 1, "Finished": 2, "Failed": 2}.get(self.state, 0)
+        return times[wanted]
+
+
+_BEGINS_IN: Final[Mapping[TaskKind, tuple[Phase, ...]]] = {
+    "preimport": (Phase.PRE_IMPORTING,),
+    "import": (Phase.RESHARDING, Phase.IMPORTING),
+}
+
+
+class Known:
+    """What the coordinator of a cluster knew, as of any time up to the present.
+
+    Parameters
+    ----------
+    cluster : SimulatedCluster
+    """
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self.cluster = cluster
+
+    @property
+    def now_s(self) -> float:
+        """The time of the cluster's clock."""
+        return self.cluster.now_s
+
+    def tasks(self, at_s: float) -> Iterator[ImportTask]:
+        """All pre-import and import tasks that exist at a time, listed or not."""
+        for job in self.cluster.live_jobs:
+            began = {span.phase: span.start_s for span in job.phases}
+            failed_s = began.get(Phase.FAILED, math.inf)
+            first = _FIRST_ID + job.number * _IDS
+            for kind, phases in _BEGINS_IN.items():
+                created_s = min((began[phase] for phase in phases if phase in began), default=None)
+                if created_s is not None and created_s <= at_s:
+                    for index in range(job.task_count(kind)):
+                        runs = job.runs[kind].get(index, [])
+                        known = _state_of(runs, at_s, failed_s)
+                        yield ImportTask(
+                            first + index,
+                            job,
+                            kind,
+                            *known[:2],
+                            created_s,
+                            max(created_s, known[2]),
+                            known[3],
+                        )
+                first += 10**6
+
+    def builds(self, at_s: float) -> Iterator[Build]:
+        """All index builds that exist at a time, listed or not."""
+        tries: dict[tuple[int, int], list[Work]] = {}
+        for work in self.works("index", at_s):
+            assert isinstance(work.job, LiveJob)  # noqa: S101
+            tries.setdefault((work.job.number, work.segment), []).append(work)
+        for (number, segment), works in tries.items():
+            last = works[-1]
+            assert isinstance(last.job, LiveJob)  # noqa: S101
+            started = [work for work in works if work.started_s <= at_s]
+            reasons = [work for work in works if work.failed and work.ended_s <= at_s]
+            reason = last.job.spec.build_error if reasons else ""
+            if last.started_s > at_s:
+                state = "Retry" if reason else "Unissued"
+            elif last.ended_s > at_s:
+                state = "InProgress"
+            else:
+                state = "Retry" if last.failed else "Finished"
+            yield Build(
+                _FIRST_ID + number * _IDS + 5 * 10**6 + segment,
+                last.job,
+                segment,
+                state,
+                last.node if last.started_s <= at_s else -1,
+                len(started),
+                reason,
+                works,
+            )
+
+    def works(self, kind: str, at_s: float) -> Iterator[Work]:
+        """All works of a kind that were submitted by a time, but for those dropped."""
+        for work in self.cluster.coordinator.works:
+            if work.kind == kind and work.submitted_s <= at_s and not work.cancelled:
+                yield work
+
+    def collection_id(self, job: LiveJob) -> int:
+        """The id of a job's collection, which other jobs may share."""
+        names = [
+            (other.spec.db_name or "default", other.spec.collection_name)
+            for other in self.cluster.live_jobs
+        ]
+        own = (job.spec.db_name or "default", job.spec.collection_name)
+        return _FIRST_COLLECTION + 10 * names.index(own)
+
+    def segment_id(self, job: LiveJob, segment: int, *, is_sorted: bool) -> int:
+        """The id of a segment; sorting makes another of it."""
+        is_new = is_sorted and self.cluster.release.sorts
+        offset = 4 * 10**6 if is_new else 3 * 10**6
+        return _FIRST_ID + job.number * _IDS + offset + segment
+
+    @staticmethod
+    def size_bytes(job: LiveJob, segment: int) -> int:
+        """The size of a whole segment."""
+        layout = job.layout
+        share = layout.segment_rows[segment] / max(1, layout.total_rows)
+        return int(layout.total_bytes * share)
+
+
+def _state_of(
+    runs: Sequence[TaskRun], at_s: float, failed_s: float
+) -> tuple[str, int, float, float]:
+    """State and node of a task, when that changed, and when it was over."""
+    handed = [run for run in runs if run.handed_s <= at_s]
+    if failed_s <= at_s:
+        return "Failed", -1, failed_s, failed_s
+    if not handed:
+        return "Pending", -1, -math.inf, math.inf
+    run = handed[-1]
+    if run.over_s > at_s:
+        return "InProgress", run.node, run.handed_s, math.inf
+    state = "Pending" if run.went_back else "Completed"
+    return state, -1, run.over_s, run.over_s
