@@ -13,21 +13,19 @@ from typing import Final, Literal
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.adding import add_up
 from importstats.analysis.phase import job_codes
 from importstats.analysis.samples import Curve, FileSamples, row_share
-from importstats.analysis.spreading import running_within
+from importstats.analysis.spreading import grown
 from importstats.analysis.tasks import group_files
 from importstats.arrays import (
     Bools,
     Floats,
     Ints,
-    dense,
     ends,
     floats,
     microseconds,
-    running_total,
     starts,
-    summed,
     timestamps,
 )
 
@@ -173,63 +171,7 @@ def _by_collection(
     of_job = np.full(len(jobs), -1)
     of_job[first_job] = number
     curve = curve.where(of_job[curve.key] >= 0)
-
-    # A job's rows grow evenly between its samples: its slope is added at the one and taken off at
-    # the other. Rows without a time to grow in jump.
-    first = starts(curve.key)
-    begin = np.append(0, curve.time[:-1])[: len(curve.time)]
-    begin[first] = curve.time[first]
-    seconds = (curve.time - begin) / _US
-    group = of_job[curve.key]
-    initial = np.zeros(len(group))
-    initial[first] = curve.rows[first]
-    time = np.concatenate([begin, curve.time])
-    key = np.concatenate([group, group])
-    order = np.lexsort((time, key))
-    time, key = time[order], key[order]
-    new = np.ones(len(key), np.bool_)
-    new[1:] = (key[1:] != key[:-1]) | (time[1:] != time[:-1])
-    cell = np.empty(len(key), np.int64)
-    cell[order] = np.cumsum(new) - 1
-    time, key = time[new], key[new]
-    here = cell[len(group) :]
-    step = np.diff(time, prepend=0) / _US
-    step[starts(key)] = 0.0
-
-    def spread(gain: Floats) -> Floats:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            slope = np.where(seconds > 0, gain / seconds, 0.0)
-        jump = np.where(seconds > 0, 0.0, gain)
-        slopes = summed(cell, np.concatenate([slope, -slope]), len(time))
-        running = np.append(0.0, np.cumsum(slopes)[:-1])[: len(time)]
-        grown: Floats = np.maximum(running, 0.0) * step
-        return grown + summed(here, jump, len(time))
-
-    gain = spread(curve.gain)
-    whole = np.diff(np.round(running_total(gain)), prepend=0.0).astype(np.float64)
-    loss = summed(here, curve.loss, len(time))
-    net = running_total(whole - loss + summed(here, initial, len(time)))
-    before = np.append(0.0, net)[starts(key)]
-    return (
-        Curve(
-            key,
-            time,
-            np.zeros(len(time), np.int64),
-            np.maximum(net - before[dense(key)], 0).astype(np.float64),
-            whole,
-            loss,
-            spread(curve.byte_gain),
-            summed(here, curve.sized, len(time)) > 0,
-            summed(here, curve.shown, len(time)) > 0,
-            running_within(key, spread(_steps(curve.spread, curve.key))),
-            running_within(key, spread(_steps(curve.byte_spread, curve.key))),
-            np.zeros(len(time), np.int64),
-            (summed(key, summed(here, curve.open, len(time)), int(key.max(initial=0)) + 1) > 0)[
-                key
-            ],
-        ),
-        collections,
-    )
+    return add_up(curve, of_job[curve.key]), collections
 
 
 def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
@@ -259,10 +201,10 @@ def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
         rows_per_s=_per_second(curve.gain, interval)[shown],
         bytes_per_s=np.where(sized, _per_second(curve.byte_gain, interval), np.nan)[shown],
         rows_per_s_spread=np.where(
-            silent, np.nan, _per_second(_steps(curve.spread, curve.key), interval)
+            silent, np.nan, _per_second(grown(curve.spread, curve.key), interval)
         )[shown],
         bytes_per_s_spread=np.where(
-            silent | ~sized, np.nan, _per_second(_steps(curve.byte_spread, curve.key), interval)
+            silent | ~sized, np.nan, _per_second(grown(curve.byte_spread, curve.key), interval)
         )[shown],
         rows_per_s_window=course.windowed(curve.spread)[shown],
         bytes_per_s_window=np.where(sized, course.windowed(curve.byte_spread), np.nan)[shown],
@@ -317,13 +259,6 @@ class _Course:
         grown = np.interp(self.end, self.axis, total) - np.interp(self.begin, self.axis, total)
         rounding = 1e-12 * float(total.max())
         return _per_second(np.where(grown <= rounding, 0.0, grown), self.lasts_s)
-
-
-def _steps(total: Floats, key: Ints) -> Floats:
-    """What a running sum has grown by at each point, 0 at the first of a key."""
-    grown = np.diff(total, prepend=0.0)
-    grown[starts(key)] = 0.0
-    return np.maximum(grown, 0.0)
 
 
 def _per_second(amount: Floats, seconds: Floats) -> Floats:

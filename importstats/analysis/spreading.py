@@ -112,3 +112,14 @@ def running_within(key: Ints, values: Floats) -> Floats:
     first = starts(key)
     before = total[first] - values[first]
     return total - np.repeat(before, np.diff(np.append(first, len(key))))
+
+
+def grown(total: Floats, key: Ints) -> Floats:
+    """What a running sum has grown by at each point, 0 at the first of a key.
+
+    >>> grown(np.array([2.0, 5.0, 1.0, 4.0]), np.array([0, 0, 1, 1])).tolist()
+    [0.0, 3.0, 0.0, 3.0]
+    """
+    steps = np.diff(total, prepend=0.0)
+    steps[starts(key)] = 0.0
+    return np.maximum(steps, 0.0)
