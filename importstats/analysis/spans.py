@@ -128,12 +128,7 @@ class Spans:
         units = int(of_file.max()) + 1 if len(of_file) else 0
         leader = np.zeros(units, np.int64)
         leader[of_file[::-1]] = np.arange(len(of_file))[::-1]
-        leads = np.zeros(len(of_file), np.bool_)
-        leads[leader] = True
-        chosen = np.flatnonzero(leads[samples.key])
-        unit = of_file[samples.key[chosen]]
-        order = np.argsort(unit, kind="stable")
-        moves = Steps.of(samples, chosen[order], unit[order])
+        moves = _steps_of_leaders(samples, of_file, leader)
         attempts = moves.attempts(samples)
         job, jobs = samples.job[leader], len(samples.jobs)
         now = np.full(jobs, -np.inf)
@@ -149,22 +144,20 @@ class Spans:
 
         first_handed = np.full(units, np.nan)
         first_handed[attempts.unit[::-1]] = attempts.handed_by[::-1]
-        rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
-        inside = rises & (moves.fraction > 0) & (moves.fraction < 1)
-        steps = np.bincount(moves.unit[inside], minlength=units)
-        retries = np.bincount(moves.unit[moves.back], minlength=units)
-        moved = np.full(units, np.nan)
-        moved[moves.unit[rises]] = moves.time[rises] / _US
         handed_after, handed_by = of_last(attempts.handed_after), of_last(attempts.handed_by)
+        shown = _Shown.by(moves, handed_by, units)
         released = of_last(attempts.released_by)
-        rose_after, rose_by = _first_rise(moves, handed_by, units)
         whole = np.isfinite(of_last(attempts.ended_by))
         at_work = moves.at_work[last]
         stop = np.where(np.isfinite(released), released, now[job])
-        smooth = _smooth(job, jobs, steps, files, once=retries == 0)
+        smooth = _smooth(job, jobs, shown.steps, files, once=shown.retries == 0)
         behind_s = _longest_wait(job, handed_after, handed_by, released, now[job])
         wait_least, wait_most = _waits(
-            behind_s, handed_by, rose_after, rose_by, inside=smooth[job] & (steps > 0)
+            behind_s,
+            handed_by,
+            shown.rose_after,
+            shown.rose_by,
+            inside=smooth[job] & (shown.steps > 0),
         )
         return cls(
             samples,
@@ -188,11 +181,11 @@ class Spans:
             whole,
             _failed_at_last(samples, leader),
             moves.fraction[last],
-            moved,
-            rose_after,
-            rose_by,
-            steps,
-            retries,
+            shown.moved,
+            shown.rose_after,
+            shown.rose_by,
+            shown.steps,
+            shown.retries,
             wait_least,
             wait_most,
             attempts,
@@ -222,6 +215,43 @@ class Spans:
         after = np.where(np.isnan(self.handed_after), -np.inf, self.handed_after)
         most = np.where(self.done, self.ended_by - after, np.inf)
         return np.where(self.begun, np.maximum(most, 0.0), np.nan)
+
+
+def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Steps:
+    """The steps of one file of each unit, which stands for all: a task's files move together."""
+    leads = np.zeros(len(of_file), np.bool_)
+    leads[leader] = True
+    chosen = np.flatnonzero(leads[samples.key])
+    unit = of_file[samples.key[chosen]]
+    order = np.argsort(unit, kind="stable")
+    return Steps.of(samples, chosen[order], unit[order])
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What the progress of each unit has shown: see the attributes of these names of `Spans`."""
+
+    steps: Ints
+    retries: Ints
+    moved: Floats
+    rose_after: Floats
+    rose_by: Floats
+
+    @classmethod
+    def by(cls, moves: Steps, handed_by: Floats, units: int) -> _Shown:
+        """What was shown by the steps of the units, whose last attempt was handed over by then."""
+        rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
+        inside = rises & (moves.fraction > 0) & (moves.fraction < 1)
+        moved = np.full(units, np.nan)
+        moved[moves.unit[rises]] = moves.time[rises] / _US
+        rose_after, rose_by = _first_rise(moves, handed_by, units)
+        return cls(
+            np.bincount(moves.unit[inside], minlength=units),
+            np.bincount(moves.unit[moves.back], minlength=units),
+            moved,
+            rose_after,
+            rose_by,
+        )
 
 
 def _failed_at_last(samples: FileSamples, leader: Ints) -> Bools:
