@@ -125,14 +125,12 @@ class Spans:
             of_file, _ = group_files(samples)
         else:
             of_file = np.arange(len(samples.job))
-        units = int(of_file.max()) + 1 if len(of_file) else 0
-        leader = np.zeros(units, np.int64)
-        leader[of_file[::-1]] = np.arange(len(of_file))[::-1]
+        leader = _first_files(of_file)
+        units = len(leader)
         moves = _steps_of_leaders(samples, of_file, leader)
         attempts = moves.attempts(samples)
         job, jobs = samples.job[leader], len(samples.jobs)
-        now = np.full(jobs, -np.inf)
-        np.maximum.at(now, samples.slot_job, samples.slot_time / _US)
+        now = _last_times(samples)
         last = ends(np.flatnonzero(moves.first), len(moves.first))
         files = np.bincount(of_file, minlength=units)
         size, rows = _sizes(samples, of_file, units)
@@ -153,11 +151,7 @@ class Spans:
         smooth = _smooth(job, jobs, shown.steps, files, once=shown.retries == 0)
         behind_s = _longest_wait(job, handed_after, handed_by, released, now[job])
         wait_least, wait_most = _waits(
-            behind_s,
-            handed_by,
-            shown.rose_after,
-            shown.rose_by,
-            inside=smooth[job] & (shown.steps > 0),
+            behind_s, handed_by, shown, inside=smooth[job] & (shown.steps > 0)
         )
         return cls(
             samples,
@@ -215,6 +209,20 @@ class Spans:
         after = np.where(np.isnan(self.handed_after), -np.inf, self.handed_after)
         most = np.where(self.done, self.ended_by - after, np.inf)
         return np.where(self.begun, np.maximum(most, 0.0), np.nan)
+
+
+def _first_files(of_file: Ints) -> Ints:
+    """The first file of each unit."""
+    first = np.zeros(int(of_file.max()) + 1 if len(of_file) else 0, np.int64)
+    first[of_file[::-1]] = np.arange(len(of_file))[::-1]
+    return first
+
+
+def _last_times(samples: FileSamples) -> Floats:
+    """Per job, its last snapshot, in seconds since 1970."""
+    now = np.full(len(samples.jobs), -np.inf)
+    np.maximum.at(now, samples.slot_job, samples.slot_time / _US)
+    return now
 
 
 def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Steps:
@@ -304,15 +312,15 @@ def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Fl
 
 
 def _waits(
-    behind_s: Floats, handed_by: Floats, rose_after: Floats, rose_by: Floats, *, inside: Bools
+    behind_s: Floats, handed_by: Floats, shown: _Shown, *, inside: Bools
 ) -> tuple[Floats, Floats]:
     """How long at least and at most each unit waited for its node.
 
     What has risen has begun before; where rows grow `inside` files, it began just before.
     """
-    most = np.fmin(behind_s, np.maximum(rose_by - handed_by, 0.0))
-    least = np.where(inside, np.nan_to_num(np.maximum(rose_after - handed_by, 0.0)), 0.0)
-    most = np.where(inside, np.fmax(np.maximum(rose_by - handed_by, 0.0), least), most)
+    most = np.fmin(behind_s, np.maximum(shown.rose_by - handed_by, 0.0))
+    least = np.where(inside, np.nan_to_num(np.maximum(shown.rose_after - handed_by, 0.0)), 0.0)
+    most = np.where(inside, np.fmax(np.maximum(shown.rose_by - handed_by, 0.0), least), most)
     return least, np.nan_to_num(most)
 
 
