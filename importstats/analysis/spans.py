@@ -121,10 +121,7 @@ class Spans:
     def among(cls, samples: FileSamples, *, by: Literal["task", "file"] = "task") -> Spans:
         """The spans in samples."""
         samples = samples.changes()
-        if by == "task":
-            of_file, _ = group_files(samples)
-        else:
-            of_file = np.arange(len(samples.job))
+        of_file = group_files(samples)[0] if by == "task" else np.arange(len(samples.job))
         leader = _first_files(of_file)
         units = len(leader)
         moves = _steps_of_leaders(samples, of_file, leader)
@@ -146,8 +143,6 @@ class Spans:
         shown = _Shown.by(moves, handed_by, units)
         released = of_last(attempts.released_by)
         whole = np.isfinite(of_last(attempts.ended_by))
-        at_work = moves.at_work[last]
-        stop = np.where(np.isfinite(released), released, now[job])
         smooth = _smooth(job, jobs, shown.steps, files, once=shown.retries == 0)
         behind_s = _longest_wait(job, handed_after, handed_by, released, now[job])
         wait_least, wait_most = _waits(
@@ -158,7 +153,7 @@ class Spans:
             of_file,
             jobs,
             now,
-            _most_at_once(job, jobs, handed_by, stop),
+            _most_at_once(job, jobs, handed_by, np.fmin(released, now[job])),
             smooth,
             job,
             files,
@@ -171,7 +166,7 @@ class Spans:
             released,
             first_handed,
             moves.waits[last],
-            at_work & ~whole,
+            moves.at_work[last] & ~whole,
             whole,
             _failed_at_last(samples, leader),
             moves.fraction[last],
