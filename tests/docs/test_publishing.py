@@ -1,4 +1,4 @@
-"""What a release is made of: one version, one list of dependencies, workflows that are well-formed."""
+"""A release is of one version and one list of dependencies, by workflows that are well-formed."""
 
 import re
 import subprocess
