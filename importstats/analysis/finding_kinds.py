@@ -45,8 +45,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "failed",
         ("critical",),
-        "the job failed; how far it was is known from earlier snapshots, its reason from the job "
-        "or, where that has none, from most of its files",
+        "the job failed; earlier snapshots show how far it came; the reason is the job's own or, "
+        "if it has none, the one most of its files give",
         ("reason", "kind", "cause", "culprit", "phase", "imported_rows", "total_rows"),
         "By the kind of the reason, see below. A failed job leaves no visible rows, so its files "
         "can be imported again.",
@@ -63,10 +63,10 @@ FINDING_KINDS: Final = (
     FindingKind(
         "rows_differ",
         ("warning",),
-        "a completed job has another number of rows than was expected of it or of a file",
+        "a completed job, or one of its files, has more or fewer rows than expected",
         ("expected_rows", "imported_rows", "files"),
-        "Compare the files with their source. The rows of a completed job are visible: to import "
-        "its files again makes them twice, unless they are deleted first.",
+        "Compare the files with their source. A completed job's rows are visible: importing its "
+        "files again adds each row a second time, unless they are deleted first.",
     ),
     FindingKind(
         "completed_empty",
@@ -80,17 +80,17 @@ FINDING_KINDS: Final = (
     FindingKind(
         "commit_hangs",
         ("warning",),
-        "the job has been Committing (99 %) for over 10 minutes, which takes seconds or minutes",
+        "the job has been Committing (99 %) for over 10 minutes; usually that takes seconds",
         ("waited_s",),
         "Look for the job's id in the data coordinator's log: it waits for a segment or for a "
-        "channel. All rows are in, so do not import them again. Until it ends, changes of the "
-        "collection's schema may wait as well.",
+        "channel. All rows are in, so do not import them again. Until it ends, changes to the "
+        "collection's schema may have to wait.",
         explains=True,
     ),
     FindingKind(
         "reason_given",
         ("info", "warning"),
-        "a job that runs, or a file of it, carries a reason",
+        "a running job, or one of its files, carries a reason",
         ("reason", "kind", "files"),
         "By the kind of the reason, see below.",
         explains=True,
@@ -121,8 +121,8 @@ FINDING_KINDS: Final = (
         ("info", "warning"),
         "the job is Uncommitted; a warning from 5 minutes on",
         ("waited_s",),
-        "Commit the job to make its rows visible. If it was given the option `timeout`, that goes "
-        "on.",
+        "Commit the job to make its rows visible. Its option `timeout`, if it has one, keeps "
+        "counting.",
         explains=True,
     ),
     FindingKind(
@@ -132,7 +132,7 @@ FINDING_KINDS: Final = (
         ("waited_s", "waiting_tasks"),
         "Other jobs hold the data nodes' slots, no data node is up, or a task needs more slots "
         "than a node has: see dataNode.slot.slotCap (2.5: dataNode.import.maxConcurrentTaskNum), "
-        "and add data nodes if it is load.",
+        "and add data nodes if the other jobs need theirs.",
         explains=True,
     ),
     FindingKind(
@@ -163,16 +163,16 @@ FINDING_KINDS: Final = (
     FindingKind(
         "throughput_collapsed",
         ("warning",),
-        "since some time tasks have ended at less than `collapse_factor` of the rate at which they "
-        "should have",
+        "for some time, tasks have ended at less than `collapse_factor` of the rate at which they "
+        "should",
         ("ratio", "lasts_s", "chance"),
         "Look for load on the data nodes and the object store since then.",
     ),
     FindingKind(
         "waiting_for_index",
         ("info", "warning"),
-        "all rows are in and the job is in IndexBuilding; a warning once it has stood still for "
-        "out of the ordinary, see below",
+        "all rows are in and the job is in IndexBuilding; a warning once it stands still for "
+        "longer than usual, see below",
         ("waited_s", "idle_s", "usual_s", "indexed_share", "progress_pct"),
         "No hang: progress stands still until whole segments are indexed. Do not import again: all "
         "rows are in. Indexes wait for a free slot of an index worker (from 2.6 on of a data "
@@ -194,9 +194,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "waits_to_start",
         ("info", "warning"),
-        "the job has been Pending for over 2 minutes; a warning after an hour, or for out of the "
-        "ordinary by earlier jobs of the collection, if no job of the cluster that was seen lately "
-        "is ahead of it",
+        "the job has been Pending for over 2 minutes; a warning after an hour, or once that is "
+        "longer than usual for the collection, if no recent job of the cluster is ahead of it",
         ("waited_s", "usual_s", "jobs_ahead"),
         "Jobs wait for the tasks of those before them, and from 2.6 on until every channel has "
         "answered: see that data nodes are up, and how many jobs are running.",
@@ -232,14 +231,14 @@ FINDING_KINDS: Final = (
         ("info", "warning"),
         "several tasks went back between the same two snapshots",
         ("tasks", "events"),
-        "Look why the data node went down (memory is the usual cause); their work is done again.",
+        "Find out why the data node went down (usually memory); the tasks start again.",
     ),
     FindingKind(
         "retries",
         ("info", "warning"),
         "tasks went back; a warning if it is a tenth of them, and 3",
         ("tasks", "times", "all_tasks"),
-        "Look for the reason in the data nodes' logs; their work is done again.",
+        "Look for the reason in the data nodes' logs; the tasks start again.",
     ),
     FindingKind(
         "unexplained_progress",
@@ -247,8 +246,8 @@ FINDING_KINDS: Final = (
         "rows and progress of a running job fit no known scale of progress, or no single one; its "
         "phase is Unknown",
         ("progress_pct", "imported_rows", "total_rows"),
-        "Do not rely on phases and ETA of this job; tell the server's version, and please report "
-        "it.",
+        "Do not rely on this job's phases and ETA; name the server's version, and please report "
+        "this.",
     ),
     FindingKind(
         "collection_dropped",
@@ -263,7 +262,7 @@ FINDING_KINDS: Final = (
         ("info",),
         "the progress of a running job is no number from 0 to 100",
         ("progress",),
-        "Go by the state and the rows; servers send it where they divide by a total of zero.",
+        "Go by the state and the rows; servers send this if they divide by a total of zero.",
         explains=True,
     ),
     FindingKind(
@@ -281,7 +280,7 @@ FINDING_KINDS: Final = (
         "all files are delete logs",
         ("files",),
         "Its deletes count as total rows and never as imported ones: 0 rows, 40 or 70 % and files "
-        "at 0 % are right, to the end.",
+        "at 0 % are normal until it ends.",
         explains=True,
     ),
     FindingKind(
@@ -297,7 +296,7 @@ FINDING_KINDS: Final = (
         ("info",),
         "a file is listed more than once",
         ("file", "times"),
-        "Its rows are imported as often; if that is not meant, delete the surplus.",
+        "Its rows are imported once for each; delete the surplus if that was not intended.",
     ),
     FindingKind(
         "wrong_totals",
