@@ -43,7 +43,9 @@ PATHS: Final[Mapping[str, str]] = {
     "gauges": "/metrics",
 }
 
-_MAX_BYTES: Final = 32 * 2**20
+_MAX_BYTES: Final = 16 * 2**20
+#: Values and lists in an answer of JSON, which take far more memory than their bytes.
+_MOST_VALUES: Final = 1_000_000
 _MAX_ERROR_LENGTH: Final = 200
 
 
@@ -199,6 +201,8 @@ class ManagementClient(Closing):
             return answer
         try:
             # Go prints a list that was never made as null; a body may be empty altogether.
+            if sum(map(answer.content.count, (b",", b"{", b"["))) > _MOST_VALUES:
+                raise ValueError(f"more than {_MOST_VALUES:,} values; refused")
             decoded = msgspec.json.decode(answer.content) if answer.content.strip() else None
             rows, unknown = parse(decoded)
         except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:

@@ -57,6 +57,7 @@ METRICS: Final = (
 _PREFIX: Final = "milvus_"
 _HISTOGRAMS: Final = ("_latency", "_latency_in_queue", "_max_latency", "_version")
 _WANTED: Final = frozenset(METRICS)
+_LINE: Final = re.compile(rf"^{_PREFIX}[^\n]*".encode(), re.MULTILINE)
 _NAME: Final = re.compile(rf"{_PREFIX}([a-z0-9_]+?)(_sum|_count|_total)?(?=[{{ ])")
 
 
@@ -106,9 +107,8 @@ def samples_of(content: bytes) -> list[Row]:
 
 def _wanted_lines(content: bytes) -> Iterator[str]:
     kept = 0
-    for line in content.decode("utf-8", "replace").split("\n"):
-        if not line.startswith(_PREFIX):
-            continue
+    for found in _LINE.finditer(content):
+        line = found[0].decode("utf-8", "replace")
         match = _NAME.match(line)
         if match is None or not _is_wanted(match[1], match[2] or ""):
             continue

@@ -1,0 +1,149 @@
+"""What a cluster does as pandas frames: tasks, index builds, compactions, segments, nodes, gauges.
+
+Each row is a run of equal values, by the columns of :mod:`importstats.store.cluster_schema`: times
+``datetime64[us, UTC]``, those in the coordinator's zone ``datetime64[us]``, counts ``Int64``,
+shares and amounts ``float64``, kinds and states ``category``, all else ``str``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+
+from importstats.store.cluster_schema import CLUSTER_SCHEMAS, CLUSTER_TABLES, ClusterTable
+from importstats.store.cluster_tables import ClusterTables
+from importstats.store.store import SnapshotStore
+
+_CATEGORIES: Final = ("source_uri", "kind", "state")
+
+
+class ClusterFrames(NamedTuple):
+    """All that is known of clusters besides the progress of jobs; a frame may be empty."""
+
+    tasks: pd.DataFrame
+    builds: pd.DataFrame
+    compactions: pd.DataFrame
+    segments: pd.DataFrame
+    nodes: pd.DataFrame
+    gauges: pd.DataFrame
+    settings: pd.DataFrame
+
+
+def load_tasks(
+    store: SnapshotStore | str | Path,
+    *,
+    job_id: str | None = None,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """The import tasks of jobs with their states and nodes, as runs.
+
+    Parameters
+    ----------
+    store : SnapshotStore, str or Path
+        The store, its folder or its URI. One that was collected without ``--management-uri`` has
+        none, and the frame is empty.
+    job_id, source_uri : str, optional
+        Only those of this job, or of this server.
+    since, until : datetime, optional
+        Only runs that reach into this time.
+
+    Returns
+    -------
+    DataFrame
+        See :mod:`importstats.store.cluster_frames`.
+
+    Raises
+    ------
+    StoreError
+        The store cannot be read.
+    """
+    tasks = load_cluster_table("tasks", store, source_uri=source_uri, since=since, until=until)
+    return tasks if job_id is None else tasks[tasks["job_id"] == job_id].reset_index(drop=True)
+
+
+def load_builds(
+    store: SnapshotStore | str | Path,
+    *,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """The index builds of segments with their states and nodes; see :func:`load_tasks`."""
+    return load_cluster_table("builds", store, source_uri=source_uri, since=since, until=until)
+
+
+def load_segments(
+    store: SnapshotStore | str | Path,
+    *,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """The segments of imports and of those that wait for an index; see :func:`load_tasks`."""
+    return load_cluster_table("segments", store, source_uri=source_uri, since=since, until=until)
+
+
+def load_nodes(
+    store: SnapshotStore | str | Path,
+    *,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """The processes of clusters with their load; see :func:`load_tasks`."""
+    return load_cluster_table("nodes", store, source_uri=source_uri, since=since, until=until)
+
+
+def load_cluster(
+    store: SnapshotStore | str | Path,
+    *,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> ClusterFrames:
+    """All tables of what clusters do; see :func:`load_tasks`."""
+    return ClusterFrames(
+        *(
+            load_cluster_table(table, store, source_uri=source_uri, since=since, until=until)
+            for table in CLUSTER_TABLES
+        )
+    )
+
+
+def load_cluster_table(
+    table: ClusterTable,
+    store: SnapshotStore | str | Path,
+    *,
+    source_uri: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pd.DataFrame:
+    """One of the tables of what clusters do; see :func:`load_tasks`."""
+    opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
+    rows = ClusterTables(opened).read(table, source_uri=source_uri, since=since, until=until)
+    return cluster_frame(rows)
+
+
+def cluster_frame(rows: pa.Table) -> pd.DataFrame:
+    """A table of what clusters do as a frame with the dtypes above."""
+    frame: pd.DataFrame = rows.to_pandas(
+        types_mapper={
+            pa.int64(): pd.Int64Dtype(),
+            pa.string(): pd.StringDtype(na_value=float("nan")),
+        }.get,
+        ignore_metadata=True,
+    )
+    return frame.astype({name: "category" for name in _CATEGORIES if name in frame})
+
+
+def no_cluster() -> ClusterFrames:
+    """Frames without a row, of a store that knows nothing of its clusters."""
+    return ClusterFrames(
+        *(cluster_frame(CLUSTER_SCHEMAS[table].empty_table()) for table in CLUSTER_TABLES)
+    )

@@ -1,0 +1,152 @@
+"""Storing and reading what a cluster does: tables beside ``jobs`` and ``details``.
+
+``STORE/TABLE/cluster=CLUSTER/SEGMENT.parquet``. Files appear whole. Rows are runs, and a row that
+is there twice counts once, so files can be merged while others read and write.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from importstats.errors import StoreError
+from importstats.store.cluster_runs import joined
+from importstats.store.cluster_schema import CLUSTER_SCHEMAS, ClusterTable
+from importstats.store.segments import SUFFIX, slug
+from importstats.store.store import SnapshotStore
+from importstats.text import excerpt
+
+_TRIES: Final = 5
+#: Files of one table and cluster from which on they are merged.
+_MANY_FILES: Final = 64
+
+
+class ClusterTables:
+    """What a store knows of its clusters besides the progress of jobs.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+    """
+
+    def __init__(self, store: SnapshotStore) -> None:
+        self._store = store
+        self._files = store.sidecar_files
+
+    def append(self, table: ClusterTable, source_uri: str, rows: pa.Table) -> None:
+        """Store rows of one cluster durably; none is no file.
+
+        Raises
+        ------
+        StoreError
+            They cannot be written.
+        """
+        if rows.num_rows:
+            self._files.put(_path(table, source_uri, rows), _encoded(rows))
+
+    def read(
+        self,
+        table: ClusterTable,
+        *,
+        source_uri: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> pa.Table:
+        """The runs of a table, joined over files, by (source_uri, key, observed_at).
+
+        Empty if there are none. `since` and `until` leave out runs that lie outside of them.
+
+        Raises
+        ------
+        StoreError
+            A file cannot be read.
+        """
+        found = joined(table, self._read(table, self._folder(table, source_uri)))
+        if source_uri is not None:
+            found = found.filter(pc.field("source_uri") == source_uri)
+        if since is not None:
+            found = found.filter(pc.field("last_observed_at") >= since.astimezone(UTC))
+        if until is not None:
+            found = found.filter(pc.field("observed_at") <= until.astimezone(UTC))
+        return found
+
+    def compact(self, table: ClusterTable, source_uri: str, *, final: bool = False) -> None:
+        """Merge the files of a table and cluster if there are many, or at the end.
+
+        Whoever reads meanwhile, or after a crash in the midst of it, sees some rows twice, and
+        counts them once.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be read or written. Nothing is lost.
+        """
+        paths = self._paths(self._folder(table, source_uri))
+        if len(paths) < (2 if final else _MANY_FILES):
+            return
+        tables = [self._decoded(table, path) for path in paths]
+        merged = joined(table, pa.concat_tables(tables))
+        self._files.put(_path(table, source_uri, merged), _encoded(merged))
+        for path in paths:
+            self._files.delete(path)
+
+    @staticmethod
+    def _folder(table: ClusterTable, source_uri: str | None) -> str:
+        return table if source_uri is None else f"{table}/cluster={slug(source_uri)}"
+
+    def _paths(self, folder: str) -> list[str]:
+        return sorted(
+            self._files.relative(entry)
+            for entry in self._files.entries(folder, recursive=True)
+            if entry.path.endswith(SUFFIX) and not self._files.is_not_yet_whole(entry)
+        )
+
+    def _read(self, table: ClusterTable, folder: str) -> pa.Table:
+        for _ in range(_TRIES):
+            try:
+                tables = [self._decoded(table, path) for path in self._paths(folder)]
+                return pa.concat_tables([CLUSTER_SCHEMAS[table].empty_table(), *tables])
+            except FileNotFoundError:
+                continue  # A merge took it away, and has written what was in it.
+        raise StoreError(
+            f"cannot read {self._store.uri}/{folder}: its files change all the time; try again"
+        )
+
+    def _decoded(self, table: ClusterTable, path: str) -> pa.Table:
+        content = self._files.read(path)
+        try:
+            return _conform(pq.read_table(pa.BufferReader(content)), CLUSTER_SCHEMAS[table])
+        except (OSError, pa.ArrowException) as error:
+            raise StoreError(
+                f"cannot read {self._store.uri}/{path}: {excerpt(str(error))}; move it away, the "
+                "rest can be read without it"
+            ) from error
+
+
+def _path(table: ClusterTable, source_uri: str, rows: pa.Table) -> str:
+    first, last = pc.min(rows["observed_at"]), pc.max(rows["last_observed_at"])
+    times = "-".join(f"{time.as_py():%Y%m%dT%H%M%S.%fZ}" for time in (first, last))
+    return f"{table}/cluster={slug(source_uri)}/{times}-{secrets.token_hex(6)}{SUFFIX}"
+
+
+def _encoded(rows: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd", compression_level=3, store_schema=False)
+    return sink.getvalue()
+
+
+def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """By the schema; a column that came later is null."""
+    columns: Sequence[pa.ChunkedArray] = [
+        rows[field.name].cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
