@@ -13,6 +13,8 @@ from typing import Final
 import pandas as pd
 import pyarrow as pa
 
+from importstats.store.cluster_frames import no_cluster
+from importstats.store.cluster_schema import CLUSTER_SCHEMAS, KEYS
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, SCHEMA_VERSION
 
@@ -23,8 +25,8 @@ _TEXT: Final = """\
 
 # Schema
 
-A store holds two tables as Parquet files, schema version {version}. Any tool that reads Parquet
-reads them.
+A store holds two tables as Parquet files, schema version {version}, and others if [the
+cluster](#the-cluster) was watched. Any tool that reads Parquet reads them.
 
 ```
 STORE/jobs/cluster=CLUSTER/job=JOB/SEGMENT.parquet        one row per snapshot
@@ -103,6 +105,23 @@ GROUP BY ALL
 ORDER BY job_id, file_name, since;
 ```
 
+## The cluster
+
+With `--management-uri` a collector also stores what the cluster does, see [why](why.md). A store
+without these tables is whole.
+
+```
+STORE/TABLE/cluster=CLUSTER/SEGMENT.parquet     one row per run of an entry
+```
+
+Each row is a run: an entry had these values whenever it was listed from `observed_at` to
+`last_observed_at`. That it is not listed later means nothing, because the server forgets. Runs are
+joined over the borders of files by `load_tasks`, `load_builds`, `load_segments` and `load_nodes`;
+in the files of a live store one may be there twice, with the same `observed_at` and the longer one
+to believe. Ids are texts, and null where the server says -1.
+
+{cluster}
+
 ## Other tools and a live store
 
 A collector merges small files into larger ones. Three ways to read the tables meanwhile, the best
@@ -155,6 +174,11 @@ def text() -> str:
         version=SCHEMA_VERSION,
         jobs=_columns(JOBS_SCHEMA, jobs_frame(empty["jobs"])),
         details=_columns(DETAILS_SCHEMA, details_frame(empty["details"])),
+        cluster="\n\n".join(
+            f"### {table}\n\nA run is one of equal {', '.join(f'`{key}`' for key in KEYS[table])}."
+            f"\n\n{_columns(CLUSTER_SCHEMAS[table], frame)}"
+            for table, frame in zip(CLUSTER_SCHEMAS, no_cluster(), strict=True)
+        ),
     )
 
 

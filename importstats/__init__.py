@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from importstats.show.job import ImportJob
     from importstats.sources.answers import parse_response
     from importstats.sources.file_names import parse_file_name
+    from importstats.sources.management import ManagementClient
     from importstats.sources.messages import (
         GetImportProgressResponse,
         ImportProgressData,
@@ -53,6 +54,12 @@ if TYPE_CHECKING:
     from importstats.sources.rest import ImportClient
     from importstats.sources.snapshot import Snapshot
     from importstats.store import SnapshotStore
+    from importstats.store.cluster_frames import (
+        load_builds,
+        load_nodes,
+        load_segments,
+        load_tasks,
+    )
     from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
     from importstats.store.recorder import Recorder
 
@@ -69,6 +76,7 @@ __all__ = [
     "ImportProgressDetail",
     "ImportStatsError",
     "JobNotFoundError",
+    "ManagementClient",
     "MissingExtraError",
     "PollPolicy",
     "PrivilegeError",
@@ -88,8 +96,12 @@ __all__ = [
     "fleet",
     "infer_tasks",
     "jobs_ahead",
+    "load_builds",
     "load_details",
     "load_jobs",
+    "load_nodes",
+    "load_segments",
+    "load_tasks",
     "parse_file_name",
     "parse_response",
     "phases",
@@ -113,6 +125,7 @@ _PLACES: Final = {
     "ImportProgressDetail": "importstats.sources.messages",
     "ImportStatsError": "importstats.errors",
     "JobNotFoundError": "importstats.errors",
+    "ManagementClient": "importstats.sources.management",
     "MissingExtraError": "importstats.errors",
     "PollPolicy": "importstats.collect.collector",
     "PrivilegeError": "importstats.errors",
@@ -134,6 +147,10 @@ _PLACES: Final = {
     "jobs_ahead": "importstats.analysis.waiting_line",
     "load_details": "importstats.store.frames",
     "load_jobs": "importstats.store.frames",
+    "load_builds": "importstats.store.cluster_frames",
+    "load_nodes": "importstats.store.cluster_frames",
+    "load_segments": "importstats.store.cluster_frames",
+    "load_tasks": "importstats.store.cluster_frames",
     "parse_file_name": "importstats.sources.file_names",
     "parse_response": "importstats.sources.answers",
     "phases": "importstats.analysis.phase",

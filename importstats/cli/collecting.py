@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from importstats.cli.logs import log_to_stderr
+from importstats.cli.management import ManagementInterval, ManagementUri, watched
 from importstats.cli.options import (
     DEFAULT_STORE,
     ENVIRONMENT,
@@ -73,6 +74,8 @@ def collect(
     on_event: OnEvent = (),
     metrics_port: MetricsPort = None,
     metrics_host: Annotated[str, Parameter(help="Address to serve metrics on.")] = "127.0.0.1",
+    management_uri: ManagementUri = (),
+    management_interval: ManagementInterval = 10.0,
     quiet: Quiet = False,
     verbose: Verbose = False,
     connection: Connection = ENVIRONMENT,
@@ -108,6 +111,9 @@ def collect(
             discover_s=discover_interval,
             on_saved=notifier.notice if notifier else None,
             append=append,
+        )
+        running.enter_context(
+            watched(management_uri, management_interval, connection, opened, collector)
         )
         with stopped_by_signals(collector.stop) as stopping:
             collected = collector.run()
@@ -166,6 +172,8 @@ def watch(
             help="Keep the job's page in this file (.html) up to date; an open browser follows.",
         ),
     ] = None,
+    management_uri: ManagementUri = (),
+    management_interval: ManagementInterval = 10.0,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""

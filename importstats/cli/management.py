@@ -1,0 +1,63 @@
+"""The options that name management ports, and the watcher of the cluster that they stand for."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from importstats.cli.options import Connection, positive, read_token
+from importstats.collect.collector import Collector
+from importstats.errors import UsageError
+from importstats.sources.endpoint import parse_endpoint
+from importstats.store import SnapshotStore
+
+ManagementUri = Annotated[
+    tuple[str, ...],
+    Parameter(
+        env_var="IMPORTSTATS_MANAGEMENT_URI",
+        help="Management port of self-hosted Milvus, as http://proxy:9091: also collect tasks, "
+        "index builds, segments and nodes, which say why a job waits. May be repeated, for the "
+        "metrics of other processes.",
+        show_default=False,
+        negative="",
+    ),
+]
+ManagementInterval = Annotated[
+    float, Parameter(help="Seconds between two looks at management ports.", validator=positive)
+]
+
+
+def watched(
+    uris: tuple[str, ...],
+    every_s: float,
+    connection: Connection,
+    store: SnapshotStore,
+    collector: Collector,
+) -> contextlib.AbstractContextManager[object]:
+    """What watches the cluster while a collector runs, if management ports are named.
+
+    Raises
+    ------
+    UsageError
+        An address is none, or has a password in it.
+    """
+    if not uris:
+        return contextlib.nullcontext()
+    from importstats.collect.watcher import ClusterWatcher
+    from importstats.sources.management import ManagementClient
+
+    if any(parse_endpoint(uri).credentials is not None for uri in uris):
+        raise UsageError(
+            "--management-uri has a user or password in it, and anyone could read it off the "
+            "process list: set MILVUS_TOKEN instead, or give --token-file"
+        )
+    token = read_token(connection.token_file) if connection.token_file else None
+    verify = str(connection.ca_file) if connection.ca_file else True
+    clients = [ManagementClient(uri, token=token, verify=verify) for uri in uris]
+
+    def running() -> list[str]:
+        return [job.job_id for job in list(collector.jobs.values()) if not job.ended]
+
+    return ClusterWatcher(clients, store, collector.source.uri, running, every_s=every_s)

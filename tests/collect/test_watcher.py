@@ -1,0 +1,239 @@
+"""The watcher of the management port: what it stores, and that it never costs the collection."""
+
+import subprocess
+import sys
+import threading
+import time
+from typing import Final
+
+import pytest
+import warm
+from canned import Canned, says
+
+from importstats import SnapshotStore, load_jobs
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.watcher import ClusterWatcher
+from importstats.simulator import ClusterSpec, FileSpec, JobSpec, SimulatorServer
+from importstats.sources.management import ManagementClient
+from importstats.sources.rest import ImportClient
+from importstats.store.cluster_frames import (
+    load_builds,
+    load_cluster,
+    load_nodes,
+    load_segments,
+    load_tasks,
+)
+from importstats.store.cluster_tables import ClusterTables
+
+FILES = tuple(FileSpec((f"{number}.parquet",), 2**30, 10**6) for number in range(6))
+JOB = JobSpec(collection_name="products", files=FILES, index_rows_per_s=10e3)
+
+
+class Watched:
+    """A simulated server, a store, and a watcher that looks only when it is told to."""
+
+    def __init__(self, folder, job=JOB, **options):
+        self.server = SimulatorServer(
+            ClusterSpec(), [job], acceleration=0, management=True, **options
+        )
+        self.store = SnapshotStore(folder)
+
+    def __enter__(self):
+        self.server.__enter__()
+        [self.job_id] = self.server.job_ids
+        self.client = ImportClient(self.server.uri, token="")
+        self.watcher = self.made(self.server.management_uri)
+        return self
+
+    def made(self, *uris, running=None):
+        clients = [ManagementClient(uri, token="", timeout=1) for uri in uris]
+        return ClusterWatcher(
+            clients, self.store, self.client.uri, lambda: running or [self.job_id]
+        )
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.server.stop()
+
+    def poll(self):
+        self.store.append(self.client.snapshot(self.job_id))
+
+
+def test_states_and_nodes_are_kept_after_the_server_forgot_them(tmp_path):
+    with Watched(tmp_path) as simulated:
+        while True:
+            simulated.server.advance(8)
+            simulated.poll()
+            simulated.watcher.look()
+            if simulated.server.cluster.describe(simulated.job_id).ended:
+                break
+        truth = simulated.server.cluster.truth(simulated.job_id)
+        tasks = load_tasks(simulated.store, job_id=simulated.job_id)
+        builds, segments = load_builds(simulated.store), load_segments(simulated.store)
+        nodes = load_nodes(simulated.store)
+        simulated.watcher._compact(final=True)
+        again = load_cluster(simulated.store)
+    imports = tasks[tasks["kind"].eq("ImportTask")]
+    assert imports["task_id"].nunique() == len(truth.tasks)
+    on_nodes = imports[imports["node_id"].notna()].groupby("task_id")["node_id"].last()
+    assert sorted(on_nodes) == sorted(str(101 + node) for node in truth.tasks["node"])
+    last = imports.sort_values("observed_at").groupby("task_id")["state"].last()
+    assert set(last) == {"Completed"}
+    assert set(builds["state"]) >= {"Unissued", "InProgress", "Finished"}
+    assert (builds["observed_at"] <= builds["last_observed_at"]).all()
+    assert segments["is_importing"].all()
+    assert set(nodes["kind"]) == {"datanode", "proxy"}
+    # Merging files neither loses nor adds a row.
+    assert again.tasks.equals(load_tasks(simulated.store))
+    assert len(again.builds) == len(builds)
+    assert len(list((tmp_path / "tasks").rglob("*.parquet"))) == 1
+
+
+def test_a_merge_that_was_killed_half_way_changes_nothing(tmp_path, monkeypatch):
+    with Watched(tmp_path) as simulated:
+        for _ in range(20):
+            simulated.server.advance(5)
+            simulated.poll()
+            simulated.watcher.look()
+        before = load_cluster(simulated.store)
+        tables = ClusterTables(simulated.store)
+        monkeypatch.setattr(tables._files, "delete", lambda path: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tables.compact("builds", simulated.client.uri, final=True)
+        after = load_cluster(simulated.store)
+    assert all(mine.equals(theirs) for mine, theirs in zip(before, after, strict=True))
+
+
+def test_a_store_without_these_tables_gives_empty_frames(tmp_path):
+    with Watched(tmp_path) as simulated:
+        simulated.server.advance(5)
+        simulated.poll()
+        assert [len(frame) for frame in load_cluster(simulated.store)] == [0] * 7
+        assert load_tasks(str(tmp_path))["observed_at"].dtype == "datetime64[us, UTC]"
+
+
+def hostile(kind):
+    """A management port that does its worst."""
+    waits = threading.Event()
+
+    def answer(path, _):
+        if kind == "slow":
+            waits.wait(5)
+        if kind == "wrong":
+            return says({"nodes_info": [{"infos": 3}], "a": [[]]})
+        if kind == "nested":
+            return says(b"[" * 500_000)
+        if kind == "long":
+            return says(b"[" + b"{}," * 5_000_000 + b"{}]")
+        if kind == "blank":
+            return says(b"\n" * 16_000_000)
+        if kind == "huge":
+            return says(b"x" * 100_000_000)
+        return says(b"", 503)
+
+    return Canned(answer)
+
+
+@pytest.mark.parametrize("kind", ["slow", "wrong", "nested", "long", "huge", "failing", "absent"])
+def test_a_bad_port_costs_the_collection_nothing(tmp_path, kind, caplog):
+    caplog.set_level("INFO")
+    with Watched(tmp_path / "store") as simulated, hostile(kind) as port:
+        simulated.poll()
+        uri = "http://127.0.0.1:1" if kind == "absent" else port.uri
+        collector = Collector(
+            simulated.client,
+            simulated.store,
+            jobs=[simulated.job_id],
+            policy=PollPolicy(0.02, 0.05),
+            on_saved=lambda job: job.snapshots >= 20 and collector.stop(),
+        )
+        watcher = simulated.made(uri)
+        watcher._every_s = 0.05
+        with watcher:
+            collector.run()
+            looked = time.monotonic() + 20
+            while not watcher._said and time.monotonic() < looked:
+                time.sleep(0.01)
+    assert len(load_jobs(simulated.store)) >= 21
+    lines = [record for record in caplog.records if "management port" in record.getMessage()]
+    assert len(lines) == 1
+    assert not [record for record in caplog.records if "no answer" in record.getMessage()]
+
+
+_READ_ALL: Final = """
+import sys
+from pathlib import Path
+from importstats.sources.management import ManagementClient
+
+def most():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+before = most()
+for uri in sys.argv[1:]:
+    with ManagementClient(uri, token="", timeout=20) as client:
+        for ask in (client.tasks, client.gauges, lambda: client.segments("1")):
+            ask()
+print(most() - before)
+"""
+
+
+def test_no_answer_takes_more_than_200_mb_of_memory():
+    with hostile("long") as long, hostile("huge") as huge, hostile("blank") as blank:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ_ALL, long.uri, huge.uri, blank.uri],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert 10_000 < int(done.stdout) < 200_000
+
+
+def test_unknown_fields_are_named_once_and_kept(tmp_path, caplog):
+    caplog.set_level("INFO")
+    listed = [{"task_id": "3", "job_id": "7", "state": "Pending", "slots": 2}]
+
+    def answer(path, _):
+        return says(listed) if path.endswith("import") else says(b"null")
+
+    with Watched(tmp_path) as simulated, Canned(answer) as port:
+        simulated.poll()
+        watcher = simulated.made(port.uri)
+        for _ in range(3):
+            watcher.look()
+        tasks = load_tasks(simulated.store)
+    assert tasks["extra"].tolist() == ['{"slots":2}']
+    named = [record for record in caplog.records if "unknown fields" in record.getMessage()]
+    assert len(named) == 1
+
+
+def test_collect_watches_the_cluster(tmp_path):
+    warm.run("--version")  # Else the job may be over before the command has begun.
+    options = {"token": "root:canary-password", "acceleration": 40}
+    with SimulatorServer(ClusterSpec(), [JOB], management=True, **options) as server:
+        done = warm.run(
+            "collect",
+            *server.job_ids,
+            *("--uri", server.uri, "--store", tmp_path / "store"),
+            *("--management-interval", "0.2", "--min-interval", "0.2"),
+            MILVUS_TOKEN="root:canary-password",
+            IMPORTSTATS_MANAGEMENT_URI=server.management_uri,
+        )
+    assert done.returncode == 0, done.stderr
+    cluster = load_cluster(tmp_path / "store")
+    assert set(cluster.tasks["job_id"]) == set(server.job_ids)
+    assert len(cluster.builds)
+    assert len(cluster.gauges)
+    assert cluster.settings["name"].tolist() == [
+        "dataCoord.import.waitForIndex",
+        "dataNode.workerSlotUnit",
+    ]
+    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in (b"canary-password", b"simulated-secret-key", b"simulated-root-password"):
+        assert secret not in stored + done.stderr.encode() + done.stdout.encode()
+
+
+def test_a_password_in_the_address_is_refused():
+    address = "http://root:x@127.0.0.1:1"
+    done = warm.run("collect", "--uri", "http://127.0.0.1:1", *("--management-uri", address))
+    assert done.returncode == 2
+    assert done.stderr.startswith("importstats: error: --management-uri has a user or password")
