@@ -167,6 +167,28 @@ def completed_empty(job: JobHistory) -> Finding | None:
     )
 
 
+def completed_short(job: JobHistory) -> Finding | None:
+    """The job completed with fewer rows than the server had counted in its files."""
+    if job.phase != "Completed" or job.files.only_deletes:
+        return None
+    last = job.snapshots.iloc[-1:]
+    rows, total = float(floats(last, "imported_rows")[0]), float(floats(last, "total_rows")[0])
+    if not rows < total:
+        return None
+    # The delete logs of a restore take rows away, and that is what they are for.
+    expected = job.files.restore
+    return Finding(
+        job,
+        "completed_short",
+        "info" if expected else "warning",
+        job.phase_since,
+        f"Completed with {format_count(rows)} of the {format_count(total)} rows in its files"
+        + ("; a restore's deletes take rows away" if expected else ""),
+        None,
+        {"imported_rows": rows, "total_rows": total},
+    )
+
+
 def not_known(job: JobHistory) -> Finding | None:
     """The server says that it does not know the job (any more), or nothing at all."""
     last = job.last

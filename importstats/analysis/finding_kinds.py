@@ -78,6 +78,15 @@ FINDING_KINDS: Final = (
         "count the rows of the collection.",
     ),
     FindingKind(
+        "completed_short",
+        ("info", "warning"),
+        "the job completed with fewer rows than the server had counted in its files, delete logs "
+        "apart; a warning unless it is a restore, whose deletes take rows away",
+        ("imported_rows", "total_rows"),
+        "Count the rows of the collection, and find out from which files they are missing "
+        "(`check_rows`) before importing any of them again: the rows that came are visible.",
+    ),
+    FindingKind(
         "commit_hangs",
         ("warning",),
         "the job has been Committing (99 %) for over 10 minutes; usually that takes seconds",

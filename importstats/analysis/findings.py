@@ -20,6 +20,7 @@ from importstats.analysis.cut import until
 from importstats.analysis.endings import (
     changed_after_end,
     completed_empty,
+    completed_short,
     failed,
     not_known,
     reason_given,
@@ -52,6 +53,7 @@ _RULES = (
     failed,
     changed_after_end,
     completed_empty,
+    completed_short,
     commit_hangs,
     reason_given,
     waits_for_commit,
