@@ -27,8 +27,9 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from importstats.sources.bulk_insert import job_record, progress_response
 from importstats.sources.file_names import parse_file_name
-from importstats.sources.grpc import GrpcImportClient, job_record, progress_response
+from importstats.sources.grpc import GrpcImportClient
 from importstats.sources.messages import ImportProgressDetail
 from importstats.store.schema import details_table, jobs_table
 
