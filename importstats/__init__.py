@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from importstats.collect.collector import Collector, PollPolicy
     from importstats.errors import (
         BadResponseError,
+        FinishedWorkError,
         ImportStatsError,
         JobNotFoundError,
         MissingExtraError,
@@ -69,6 +70,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 __all__ = [
     "BadResponseError",
     "Collector",
+    "FinishedWorkError",
     "GetImportProgressResponse",
     "ImportClient",
     "ImportJob",
@@ -118,6 +120,7 @@ __all__ = [
 _PLACES: Final = {
     "BadResponseError": "importstats.errors",
     "Collector": "importstats.collect.collector",
+    "FinishedWorkError": "importstats.errors",
     "GetImportProgressResponse": "importstats.sources.messages",
     "ImportClient": "importstats.sources.rest",
     "ImportJob": "importstats.show.job",

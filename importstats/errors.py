@@ -82,6 +82,10 @@ class UsageError(ImportStatsError):
     """What the caller gave cannot be used: an address, a file, an option. A retry does not help."""
 
 
+class FinishedWorkError(UsageError):
+    """What was asked would destroy work that is done, and nobody confirmed that it shall."""
+
+
 class MissingExtraError(UsageError):
     """A feature needs an optional dependency; the message names the extra to install.
 

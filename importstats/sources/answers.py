@@ -147,7 +147,7 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     ([], 25, 10)
     """
     envelope = decode_object(body)
-    status, message = _status_and_message(envelope)
+    status, message = status_and_message(envelope)
     check_status(status, message)
     data = envelope.get("data")
     if not data:
@@ -176,7 +176,7 @@ def parse_names(body: bytes | str | Mapping[str, Any]) -> list[str]:
     ['default', 'sales']
     """
     envelope = decode_object(body)
-    status, message = _status_and_message(envelope)
+    status, message = status_and_message(envelope)
     check_status(status, message)
     names = envelope.get("data")
     if not isinstance(names, list):
@@ -264,7 +264,8 @@ def _finite_or_text(printed: str) -> float | str:
     return number if math.isfinite(number) else printed
 
 
-def _status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | None]:
+def status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    """The number and the message of an envelope."""
     status = None
     for name in ("code", "status"):
         number = _count_or_negative(envelope.get(name))
@@ -276,7 +277,7 @@ def _status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | 
 
 
 def _parse_tolerantly(envelope: dict[str, Any]) -> GetImportProgressResponse:
-    status, message = _status_and_message(envelope)
+    status, message = status_and_message(envelope)
     check_status(status, message)
     data = envelope.get("data")
     if data is None and status is None and envelope.keys() & {"state", "jobId", "jobID"}:

@@ -24,7 +24,7 @@ import base64
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,7 @@ from importstats.errors import (
     UnreachableError,
     UsageError,
 )
+from importstats.sources.actions import Files, import_files
 from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.messages import (
     INT64_MAX,
@@ -50,7 +51,7 @@ from importstats.text import excerpt
 
 try:
     import grpc
-    from pymilvus.grpc_gen import milvus_pb2
+    from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
     from importstats.sources.bulk_insert import job_record, progress_response
 except ImportError as error:
@@ -61,7 +62,7 @@ _DEFAULT_PORT: Final = {"http": 19530, "https": 443}
 
 
 class GrpcImportClient(Client):
-    """Reads bulk-insert tasks from one server, over one gRPC channel.
+    """Reads bulk-insert tasks from one server, over one gRPC channel, and starts them.
 
     Thread-safe. Has the shape of :class:`importstats.ImportClient`.
 
@@ -126,6 +127,11 @@ class GrpcImportClient(Client):
             request_serializer=milvus_pb2.GetVersionRequest.SerializeToString,
             response_deserializer=milvus_pb2.GetVersionResponse.FromString,
         )
+        self._import = self._channel.unary_unary(
+            f"{_SERVICE}/Import",
+            request_serializer=milvus_pb2.ImportRequest.SerializeToString,
+            response_deserializer=milvus_pb2.ImportResponse.FromString,
+        )
         self._version: str | None = None
         self._has_asked_version = False
         self._list_tasks = self._channel.unary_unary(
@@ -187,6 +193,51 @@ class GrpcImportClient(Client):
             note_database(found, record, database, is_certain=collection is not None)
             yield record
         self._database_of = found
+
+    def submit(
+        self,
+        collection: str,
+        files: Files,
+        *,
+        partition: str | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a bulk insert, and return its job id: one task id, or several joined by commas.
+
+        Every import file is a request of its own, sent once and in order. These servers can
+        neither commit nor abort.
+
+        Parameters
+        ----------
+        collection, files, partition, options
+            As for :meth:`importstats.ImportClient.submit`.
+
+        Raises
+        ------
+        UsageError, UnreachableError, UnauthorizedError, BadResponseError, ServerError
+            If some of the files were taken before, the message names their tasks.
+        """
+        tasks: list[str] = []
+        for paths in import_files(files):
+            request = milvus_pb2.ImportRequest(
+                collection_name=collection,
+                partition_name=partition or "",
+                files=paths,
+                db_name=self.databases[0] if self.databases else "",
+                options=[
+                    common_pb2.KeyValuePair(key=key, value=value)
+                    for key, value in (options or {}).items()
+                ],
+            )
+            try:
+                [answer] = self._call(self._import, [request])
+                self._check_status(answer.status, f"the import of {excerpt(paths[0])}")
+            except ImportStatsError as error:
+                if tasks:
+                    error.args = (f"{error}; tasks {','.join(tasks)} were started before",)
+                raise
+            tasks += map(str, answer.tasks)
+        return ",".join(tasks)
 
     def _task_ids(self, job_id: str) -> list[int]:
         parts = [part.strip() for part in job_id.split(",")]
@@ -278,7 +329,9 @@ def _channel_options(retries: int, max_response_bytes: int) -> list[tuple[str, A
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-        config = {"methodConfig": [{"name": [{}], "retryPolicy": retry}]}
+        # An import that was lost may have begun all the same: a second would import twice.
+        once = {"name": [{"service": _SERVICE.strip("/"), "method": "Import"}]}
+        config = {"methodConfig": [once, {"name": [{}], "retryPolicy": retry}]}
         options.append(("grpc.service_config", json.dumps(config)))
     return options
 

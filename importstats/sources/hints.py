@@ -52,6 +52,11 @@ class VersionHints:
         return bounded_release(self._least, self._end)
 
     @property
+    def is_cloud(self) -> bool:
+        """Whether the server is a managed cluster."""
+        return self._known == CLOUD
+
+    @property
     def survives_unknown_ids(self) -> bool:
         """Whether the server is known to be safe to ask for a job that it may not know."""
         return self._known == CLOUD or self._least >= SURVIVES_UNKNOWN_IDS

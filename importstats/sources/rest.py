@@ -16,7 +16,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -29,6 +29,7 @@ from importstats.errors import (
     UnreachableError,
     UsageError,
 )
+from importstats.sources.actions import RestActions
 from importstats.sources.answers import (
     JobPage,
     decode_object,
@@ -41,7 +42,7 @@ from importstats.sources.envelope import check_status, says_forgotten
 from importstats.sources.hints import VersionHints
 from importstats.sources.messages import GetImportProgressResponse, ImportJobRecord
 from importstats.sources.paging import PAGE_SIZE, all_records
-from importstats.sources.source import Client, note_database
+from importstats.sources.source import note_database
 from importstats.sources.transport import Answer, CertificateError, Transport
 from importstats.text import excerpt
 
@@ -68,8 +69,8 @@ _MESSAGE_LIMIT: Final = 300
 _Parsed = TypeVar("_Parsed")
 
 
-class ImportClient(Client):
-    """Reads import jobs from one server, over one pooled HTTP session.
+class ImportClient(RestActions):
+    """Reads import jobs from one server, over one pooled HTTP session; submits, commits and aborts.
 
     Thread-safe, so one client serves a collector that polls many jobs at once. It cannot be
     pickled, since it holds a token and connections: make one in each process.
@@ -167,6 +168,16 @@ class ImportClient(Client):
         """Whether a token is sent."""
         return self._transport.has_token
 
+    @property
+    def is_cloud(self) -> bool:
+        """Whether the server is Zilliz Cloud."""
+        return self._hints.is_cloud
+
+    @property
+    def api(self) -> Api:
+        """The API that is spoken."""
+        return self._api
+
     def close(self) -> None:
         """Close the connections."""
         self._transport.close()
@@ -260,7 +271,7 @@ class ImportClient(Client):
             raise PrivilegeError(
                 error.server_message, code=error.code, database=database or "default"
             ) from None
-        self._check_answer(job_id, answer)
+        _check_answer(self.uri, job_id, answer)
         self._hints.note_answer(answer)
         return answer
 
@@ -310,35 +321,21 @@ class ImportClient(Client):
                 "and was forgotten. It was not asked further: Milvus before 2.4.5 crashes of that"
             )
 
-    def _check_answer(self, job_id: str, answer: GetImportProgressResponse) -> None:
-        data = answer.data
-        if data.job_id is not None and data.job_id.strip() != job_id.strip():
-            raise BadResponseError(
-                f"{self.uri} answered for import job {excerpt(data.job_id)!r} when asked for "
-                f"{excerpt(job_id)!r}; refused"
-            )
-        has_nothing = not (data.details or data.progress or data.imported_rows or data.total_rows)
-        is_stateless = data.state in (None, "", "None") and data.reason is None
-        if has_nothing and (
-            is_stateless or (data.state == "Failed" and says_forgotten(data.reason))
-        ):
-            raise JobNotFoundError(
-                f"{self.uri} does not know import job {excerpt(job_id)!r}; wrong id, or it ended "
-                "and was forgotten, or it belongs to another database, see --db",
-                server_message=data.reason or "",
-            )
-
     def _ask(
         self,
         parse: Callable[[bytes], _Parsed],
         path: str,
-        body: dict[str, Any],
+        body: Mapping[str, Any],
         database: str | None,
+        *,
+        method: str | None = None,
+        retries: int | None = None,
     ) -> _Parsed:
         """Ask until there is an answer, at most for the timeout."""
         payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
         headers = {"DB-Name": database.encode()} if database else {}
-        method = "GET" if self._api == "cloud-v1" else "POST"
+        method = method or ("GET" if self._api == "cloud-v1" else "POST")
+        retries = self._retries if retries is None else retries
         deadline = time.monotonic() + self.timeout
         attempt = 0
         while True:
@@ -346,50 +343,27 @@ class ImportClient(Client):
             try:
                 answer = self._transport.exchange(method, path, payload, headers, left)
                 self.clock_ahead_s = answer.clock_ahead_s
-                self._check_http_status(answer, path)
+                _check_http_status(self.uri, answer, path)
                 return parse(answer.content)
             except CertificateError:
                 raise
             except UnreachableError as error:
                 pause = max(_backoff(attempt), error.retry_after_s)
-                if attempt >= self._retries or time.monotonic() + pause >= deadline:
+                if attempt >= retries or time.monotonic() + pause >= deadline:
                     raise
             time.sleep(pause)
             attempt += 1
 
-    def _check_http_status(self, answer: Answer, path: str) -> None:
-        status = answer.status
-        if status == 200:
-            return
-        envelope = _envelope(answer.content)
-        number, message = envelope.get("code", envelope.get("status")), envelope.get("message")
-        # Of an envelope only the message is shown: the rest is a frame.
-        said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
-        if status == 401:
-            raise UnauthorizedError(
-                f"{self.uri} refused the token (HTTP {status}: {said}); check MILVUS_TOKEN"
-            )
-        if 300 <= status < 400:
-            raise ServerError(
-                f"{self.uri} redirects to {excerpt(answer.location)}; redirects are not followed, "
-                "give that address as the URI if you trust it",
-                code=status,
-            )
-        if status in (408, 429) or status >= 500:
-            raise UnreachableError(
-                f"{self.uri} answered HTTP {status} to the last try: {said}",
-                retry_after_s=answer.retry_after_s,
-            )
-        if isinstance(number, int):
-            # Some servers wrap their own errors in a 4xx with the usual envelope.
-            check_status(number or status, str(message or ""))
-        if status == 403:
-            raise PrivilegeError(said, code=status)
-        if status == 404 and number is None:
-            raise _NoSuchPathError(f"{self.uri} has no {path}", code=status)
-        raise ServerError(
-            f"{self.uri} answered HTTP {status}: {said}", code=status, server_message=said
-        )
+    def _send_once(
+        self,
+        parse: Callable[[bytes], _Parsed],
+        path: str,
+        body: Mapping[str, Any],
+        database: str | None,
+        secrets: Iterable[str] = (),
+    ) -> _Parsed:
+        self._transport.secrets.add(*secrets)
+        return self._ask(parse, path, body, database, method="POST", retries=0)
 
     def _warnings(self, scheme: str, hostname: str, token: str) -> Iterator[str]:
         if self._transport.secrets.is_too_short:
@@ -407,6 +381,56 @@ class _NotListedError(JobNotFoundError):
 
 class _NoSuchPathError(ServerError):
     """404 from the router, not from the API."""
+
+
+def _check_answer(uri: str, job_id: str, answer: GetImportProgressResponse) -> None:
+    data = answer.data
+    if data.job_id is not None and data.job_id.strip() != job_id.strip():
+        raise BadResponseError(
+            f"{uri} answered for import job {excerpt(data.job_id)!r} when asked for "
+            f"{excerpt(job_id)!r}; refused"
+        )
+    has_nothing = not (data.details or data.progress or data.imported_rows or data.total_rows)
+    is_stateless = data.state in (None, "", "None") and data.reason is None
+    if has_nothing and (is_stateless or (data.state == "Failed" and says_forgotten(data.reason))):
+        raise JobNotFoundError(
+            f"{uri} does not know import job {excerpt(job_id)!r}; wrong id, or it ended "
+            "and was forgotten, or it belongs to another database, see --db",
+            server_message=data.reason or "",
+        )
+
+
+def _check_http_status(uri: str, answer: Answer, path: str) -> None:
+    status = answer.status
+    if status == 200:
+        return
+    envelope = _envelope(answer.content)
+    number, message = envelope.get("code", envelope.get("status")), envelope.get("message")
+    # Of an envelope only the message is shown: the rest is a frame.
+    said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
+    if status == 401:
+        raise UnauthorizedError(
+            f"{uri} refused the token (HTTP {status}: {said}); check MILVUS_TOKEN"
+        )
+    if 300 <= status < 400:
+        raise ServerError(
+            f"{uri} redirects to {excerpt(answer.location)}; redirects are not followed, "
+            "give that address as the URI if you trust it",
+            code=status,
+        )
+    if status in (408, 429) or status >= 500:
+        raise UnreachableError(
+            f"{uri} answered HTTP {status} to the last try: {said}",
+            retry_after_s=answer.retry_after_s,
+        )
+    if isinstance(number, int):
+        # Some servers wrap their own errors in a 4xx with the usual envelope.
+        check_status(number or status, str(message or ""))
+    if status == 403:
+        raise PrivilegeError(said, code=status)
+    if status == 404 and number is None:
+        raise _NoSuchPathError(f"{uri} has no {path}", code=status)
+    raise ServerError(f"{uri} answered HTTP {status}: {said}", code=status, server_message=said)
 
 
 def _envelope(content: bytes) -> dict[str, Any]:

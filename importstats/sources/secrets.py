@@ -56,13 +56,21 @@ class Secrets:
     def __init__(self, token: str) -> None:
         password = token.partition(":")[2]
         known = dict.fromkeys(filter(None, (token, password)))
-        self._secrets = [secret for secret in known if len(secret) >= SHORTEST_MASKED]
-        self._needles = sorted(
-            {needle.lower() for secret in self._secrets for needle in _needles(secret)}, key=len
-        )
+        self._secrets: list[str] = []
+        self._needles: list[str] = []
+        self.add(*known)
         #: Whether a part of the token may be a word, so that it is not masked.
         self.is_too_short = len(self._secrets) < len(known) and password != _DEFAULT_PASSWORD
         _ACTIVE.add(self)
+
+    def add(self, *secrets: str) -> None:
+        """Mask these as well, each as a whole."""
+        new = [secret for secret in secrets if len(secret) >= SHORTEST_MASKED]
+        self._secrets = list(dict.fromkeys([*self._secrets, *new]))
+        self._needles = sorted(
+            {needle.lower() for secret in self._secrets for needle in _needles(secret)}, key=len
+        )
+        self.__dict__.pop("_pattern", None)
 
     def __repr__(self) -> str:
         return f"Secrets({MASK if self._needles else ''})"

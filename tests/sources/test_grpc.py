@@ -274,6 +274,7 @@ def serve(
         "GetImportState": milvus_pb2.GetImportStateRequest,
         "ListImportTasks": milvus_pb2.ListImportTasksRequest,
         "GetVersion": milvus_pb2.GetVersionRequest,
+        "Import": milvus_pb2.ImportRequest,
     }
     server = grpc.server(ThreadPoolExecutor(4))
     server.add_generic_rpc_handlers(
@@ -579,3 +580,43 @@ def test_no_text_of_a_task_brings_the_token_back() -> None:
     assert SECRET not in said
     assert "no key ***" in said
     server.stop(None)
+
+
+# --- starting a bulk insert ------------------------------------------------------------------
+
+
+def test_submit_sends_each_import_file_once_and_joins_the_tasks() -> None:
+    sent: list[milvus_pb2.ImportRequest] = []
+
+    def take(request: Any, _: grpc.ServicerContext) -> milvus_pb2.ImportResponse:
+        sent.append(request)
+        if request.files[0].endswith(".xml"):
+            status = common_pb2.Status(error_code=1, code=2100, reason="unsupported file type")
+            return milvus_pb2.ImportResponse(status=status)
+        return milvus_pb2.ImportResponse(tasks=[450 + len(sent)])
+
+    server, uri = serve({"Import": take})
+    with GrpcImportClient(uri, token=SECRET, db_name="sales") as client:
+        job_id = client.submit("books", ["a.json", ["x.npy", "y.npy"]], options={"backup": "true"})
+        assert job_id == "451,452"
+        assert [list(request.files) for request in sent] == [["a.json"], ["x.npy", "y.npy"]]
+        assert {(r.collection_name, r.db_name, r.options[0].key) for r in sent} == {
+            ("books", "sales", "backup")
+        }
+        with pytest.raises(ServerError, match=r"unsupported.*; tasks 453 were started before"):
+            client.submit("books", ["b.json", "c.xml"])
+    server.stop(None).wait()
+
+
+def test_a_submit_that_is_lost_is_not_sent_again() -> None:
+    sent = []
+
+    def lose(request: Any, context: grpc.ServicerContext) -> None:
+        sent.append(request)
+        context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+    server, uri = serve({"Import": lose})
+    with GrpcImportClient(uri, retries=4) as client, pytest.raises(UnreachableError):
+        client.submit("books", ["a.json"])
+    assert len(sent) == 1
+    server.stop(None).wait()
