@@ -40,8 +40,8 @@ def check_rows(
     details : DataFrame
         A details frame of any number of jobs, see :mod:`importstats.store.frames`.
     expected : int, or mapping or Series of int
-        Rows of the job as a whole, or rows by file. A file is found by its path, or by the end of
-        it from a slash on, where only one file ends so.
+        Rows of the job as a whole, or rows by file, missing where they are not known. A file is
+        found by its path, or by the end of it from a slash on, where only one file ends so.
 
     Returns
     -------
@@ -85,7 +85,8 @@ def check_rows(
     else:
         wanted = pd.Series(dict(expected), dtype="Int64")
         lost = _match(files, wanted)
-        total = pd.array([int(wanted.sum())] * len(whole), "Int64")
+        # Where the rows of one file are not known, those of the job are not.
+        total = pd.array([wanted.sum(skipna=False)] * len(whole), "Int64")
         parts = [whole.assign(expected=total), files, lost]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     rows = rows.sort_values([*JOB_KEY, "file_index"], kind="stable", ignore_index=True)

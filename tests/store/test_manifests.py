@@ -1,0 +1,71 @@
+"""Manifests: the forms in which they come, and rows that are counted from footers."""
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from importstats.errors import UsageError
+from importstats.store.groups import GroupFile, GroupJob, read_group, write_group
+from importstats.store.manifests import read_manifest
+
+FORMS = {
+    "a.csv": "file,rows\nin/1.parquet,500\nin/2.parquet,\n",
+    "b.tsv": "path\trow_count\nin/1.parquet\t500\nin/2.parquet\t\n",
+    "c.json": '{"in/1.parquet": 500, "in/2.parquet": null}',
+    "d.json": '[{"file": "in/1.parquet", "rows": 500}, {"file": "in/2.parquet"}]',
+    "e.jsonl": '{"file_name": "in/1.parquet", "count": 500}\n{"file_name": "in/2.parquet"}\n',
+}
+
+
+@pytest.mark.parametrize("name", [*FORMS, "f.parquet"])
+def test_every_form_says_the_same_and_footers_say_the_rest(name, tmp_path):
+    path = tmp_path / name
+    if name in FORMS:
+        path.write_text(FORMS[name])
+    else:
+        table = {"file": ["in/1.parquet", "in/2.parquet"], "rows": pa.array([500, None], "int64")}
+        pq.write_table(pa.table(table), path)
+    rows = read_manifest(path)
+    assert rows.index.tolist() == ["in/1.parquet", "in/2.parquet"]
+    assert rows.iloc[0] == 500
+    assert rows.iloc[1] is pd.NA
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"id": range(321)}), tmp_path / "in" / "2.parquet")
+    assert read_manifest(path, sources=str(tmp_path)).tolist() == [500, 321]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name,rows\na,1\n", "it has no column for the file"),
+        ("file,rows\na,many\n", "is no manifest"),
+        ("file,rows\na,1.5\n", "is no manifest"),
+        ("file,rows\na,-1\n", "has a count of rows below 0"),
+        ("file,rows\na,1\na,2\n", "names a twice"),
+        ("", "is no manifest"),
+    ],
+)
+def test_what_is_no_manifest(text, says, tmp_path):
+    path = tmp_path / "load.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        read_manifest(path)
+
+
+def test_a_source_that_is_not_there(tmp_path):
+    path = tmp_path / "load.csv"
+    path.write_text("file\nin/1.parquet\n")
+    with pytest.raises(UsageError, match=r"cannot count the rows of .*1.parquet.*check where"):
+        read_manifest(path, sources=str(tmp_path))
+
+
+def test_a_group_is_written_and_read_or_a_list_of_ids(tmp_path):
+    jobs = [GroupJob(job_id="7", files=[GroupFile(file="a.parquet", rows=5)]), GroupJob(job_id="8")]
+    write_group(tmp_path / "load.json", jobs)
+    assert read_group(tmp_path / "load.json").jobs == jobs
+    (tmp_path / "ids.txt").write_text("7\n\n8\n")
+    assert [job.job_id for job in read_group(tmp_path / "ids.txt").jobs] == ["7", "8"]
+    (tmp_path / "bad.json").write_text('{"format": "importstats.group/1", "jobs": [{"id": 7}]}')
+    with pytest.raises(UsageError, match=r"bad.json is no group of jobs: Object missing"):
+        read_group(tmp_path / "bad.json")
