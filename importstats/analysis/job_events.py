@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ EVENTS: Final = (
     "waits_for_commit",
     "gap",
     "forgotten",
+    "rows_differ",
 )
 EVENT_DTYPE: Final = pd.CategoricalDtype(list(EVENTS), ordered=True)
 
@@ -69,6 +70,7 @@ def events(
     *,
     estimates: pd.DataFrame | None = None,
     gap_s: float = 900.0,
+    expected: int | Mapping[str, int] | pd.Series[int] | None = None,
 ) -> pd.DataFrame:
     """The events of jobs, as known at a time.
 
@@ -87,11 +89,12 @@ def events(
     ``gap``               the job had not ended, and no snapshot has come for `gap_s`; again each
                           time
     ``forgotten``         the server does not know the job any more, and its end was never seen
+    ``rows_differ``       it completed with other rows than were `expected`
     ====================  ========================================================================
 
-    ``started``, ``finished``, ``failed`` and ``forgotten`` are facts of the history: they are
-    found however late one looks, so none is missed over a crash. The others are conditions: they
-    are found while they last.
+    ``started``, ``finished``, ``failed``, ``forgotten`` and ``rows_differ`` are facts of the
+    history: they are found however late one looks, so none is missed over a crash. The others are
+    conditions: they are found while they last.
 
     ``late`` measures an estimate against an earlier one. The deadline is ``eta_p90`` of the first
     snapshot in which rows are written: all files have been read then and their rows counted; before
@@ -115,6 +118,8 @@ def events(
         ``eta(jobs)``, if it is at hand.
     gap_s : float
         The default is 15 times the longest pause between polls that the collector makes by itself.
+    expected : int, mapping or Series of int, optional
+        See :func:`~importstats.diagnose`.
 
     Returns
     -------
@@ -160,7 +165,7 @@ def events(
     if estimates is None:
         estimates = eta(jobs)
     estimates = estimates[estimates["observed_at"] <= at]
-    diagnosis = diagnose(jobs, details, at=at)
+    diagnosis = diagnose(jobs, details, at=at, expected=expected)
     found = pd.concat(
         [
             _facts(snapshots, diagnosis),
@@ -217,6 +222,7 @@ _VERBS: Final = {
     "waits_for_commit": "waits for a commit",
     "gap": "is out of sight",
     "forgotten": "was forgotten",
+    "rows_differ": "has other rows than expected",
 }
 
 
@@ -261,7 +267,7 @@ _COLUMNS: Final = [
 
 
 def _facts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
-    """Started, finished and failed."""
+    """Started, finished, failed, and whether the rows are those expected."""
     parts = []
     begun = _first_of_job(snapshots[snapshots["phase"].ne("Pending")])
     begun = begun[~begun["phase"].isin(END_PHASES)]
@@ -271,6 +277,8 @@ def _facts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
     ended = ended.merge(first_seen.reset_index(), on=JOB_KEY)
     finished = ended[ended["phase"].eq("Completed")]
     parts.append(finished.assign(event="finished", message=_messages(finished, _finished_words)))
+    differ = diagnosis.loc[diagnosis["finding"].eq("rows_differ"), [*JOB_KEY, "message"]]
+    parts.append(finished.merge(differ, on=JOB_KEY).assign(event="rows_differ"))
     failed = ended[ended["phase"].eq("Failed")].merge(
         diagnosis.loc[diagnosis["finding"].eq("failed"), [*JOB_KEY, "message"]],
         on=JOB_KEY,

@@ -11,9 +11,11 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final, Self
+
+import pandas as pd
 
 from importstats.analysis.job_events import events, payloads
 from importstats.closing import Closing
@@ -57,6 +59,8 @@ class Notifier(Closing):
         Seconds between two looks at jobs of which nothing is heard.
     grace_s : float
         How long closing may take.
+    expected : int, mapping or Series of int, optional
+        The rows that each job is to have, see :func:`importstats.diagnose`.
 
     Raises
     ------
@@ -73,11 +77,13 @@ class Notifier(Closing):
         look_s: float = 2.0,
         idle_look_s: float = 60.0,
         grace_s: float = 15.0,
+        expected: int | Mapping[str, int] | pd.Series[int] | None = None,
     ) -> None:
         parsed = parse_targets(targets)
         self.found: Counter[str] = Counter()
         self._store = store
         self._source_uri = source_uri
+        self._expected = expected
         self._outbox = Outbox(store, source_uri, [target.name for target in parsed])
         self._couriers = [_Courier(target, self._outbox) for target in parsed]
         self._look_s, self._idle_look_s, self._grace_s = look_s, idle_look_s, grace_s
@@ -186,7 +192,7 @@ class Notifier(Closing):
         here = self._source_uri
         jobs = load_jobs(self._store, job_id=job_id, source_uri=here, gaps=True)
         details = load_details(self._store, job_id=job_id, source_uri=here, runs=True)
-        found = events(jobs, details, datetime.now(UTC))
+        found = events(jobs, details, datetime.now(UTC), expected=self._expected)
         if found["event"].isin(_LAST).any():
             self._open.discard(job_id)
         else:

@@ -27,6 +27,7 @@ def report(
     *,
     at: datetime,
     history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+    expected: int | Mapping[str, int] | pd.Series[int] | None = None,
     form: Form = "html",
     zone: tzinfo = UTC,
     refresh_s: float | None = None,
@@ -41,6 +42,8 @@ def report(
         Now: what came later is left out, and the report says how old the latest snapshot is.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs, for the ETA.
+    expected : int, mapping or Series of int, optional
+        The rows that the job, or each of its files, is to have: whether it has them is a finding.
     form : {"html", "md", "json"}
         ``html``
             One page with figures, for any browser, phone and printer, light and dark.
@@ -109,7 +112,7 @@ def report(
     """
     if form not in _FORMS:
         raise ValueError(f"form is one of {', '.join(_FORMS)}, not {form!r}")
-    job = ImportJob(jobs, details, at, history=history, zone=zone)
+    job = ImportJob(jobs, details, at, history=history, expected=expected, zone=zone)
     if form == "html":
         return to_html(job, zone, refresh_s=refresh_s)
     return _FORMS[form](job, zone)

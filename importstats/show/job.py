@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,8 @@ class ImportJob:
         See the job as of this time. By default as of its latest snapshot.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs, for the ETA.
+    expected : int, mapping or Series of int, optional
+        The rows that the job, or each of its files, is to have, see :func:`importstats.diagnose`.
     zone : tzinfo, optional
         Zone of the times shown, by default the reader's.
 
@@ -93,6 +95,7 @@ class ImportJob:
         at: datetime | None = None,
         *,
         history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
+        expected: int | Mapping[str, int] | pd.Series[int] | None = None,
         zone: tzinfo | None = None,
     ) -> None:
         recorded = jobs[jobs["observed_at"].notna()]
@@ -113,6 +116,7 @@ class ImportJob:
         self.at: datetime = recorded["observed_at"].iloc[-1] if at is None else at
         self.details = pd.DataFrame() if details is None else self._own(details)
         self._history = history
+        self._expected = expected
         self._zone = zone
 
     @classmethod
@@ -237,7 +241,13 @@ class ImportJob:
     @cached_property
     def diagnosis(self) -> pd.DataFrame:
         """See :func:`importstats.diagnose`; the history is that of the ETA."""
-        return diagnose(self._recorded, self._details, history=self._history, at=self.at)
+        return diagnose(
+            self._recorded,
+            self._details,
+            history=self._history,
+            expected=self._expected,
+            at=self.at,
+        )
 
     @property
     def stale(self) -> bool:
