@@ -39,6 +39,10 @@ EXIT_OTHER: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_JOB_FAILED: Final = 8
 EXIT_END_MISSED: Final = 9
+#: All ended well, and the rows that were expected are not all there, or more than these.
+EXIT_ROWS_DIFFER: Final = 10
+#: As the command `timeout` has it.
+EXIT_TIMED_OUT: Final = 124
 
 
 def exit_code_of(error: ImportStatsError) -> int:

@@ -1,0 +1,111 @@
+"""What is expected of a job: options for the rows that it shall have, and whether it has them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from importstats.analysis.row_counts import check_rows
+from importstats.errors import UsageError
+from importstats.store import SnapshotStore
+from importstats.store.frames import load_details
+from importstats.store.manifests import read_manifest
+from importstats.text import format_count, printable
+
+Expected = int | pd.Series
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """How many rows a job, or each of its files, is to have."""
+
+    expect_rows: Annotated[
+        int | None,
+        Parameter(help="Rows that the job is to have in the end.", validator=Number(gte=0)),
+    ] = None
+    manifest: Annotated[
+        Path | None,
+        Parameter(help="CSV, Parquet or JSON of file and rows that the job is to have."),
+    ] = None
+    sources: Annotated[
+        str | None,
+        Parameter(
+            help="Folder or s3:// below which the files are. Rows of Parquet files that the "
+            "manifest does not say are read from their footers.",
+        ),
+    ] = None
+
+    def rows(self) -> Expected | None:
+        """The rows of the job, or by file; ``None`` if nothing is expected.
+
+        Raises
+        ------
+        UsageError
+            The options do not fit, or the manifest cannot be read.
+        """
+        if self.sources is not None and self.manifest is None:
+            raise UsageError("--sources is for the files of a --manifest")
+        if self.manifest is None:
+            return self.expect_rows
+        if self.expect_rows is not None:
+            raise UsageError("give --expect-rows or --manifest: the manifest has a sum")
+        return read_manifest(self.manifest, sources=self.sources).rename(shown_file)
+
+
+NOTHING = Expectation()
+
+
+def shown_file(file: str) -> str:
+    """A file as details show it: of a set of NumPy files the first, and how many more there are.
+
+    Examples
+    --------
+    >>> shown_file("a/x.npy,a/y.npy"), shown_file("a,b.parquet")
+    ('a/x.npy +1', 'a,b.parquet')
+    """
+    parts = file.split(",")
+    if len(parts) == 1 or not all(part.lower().endswith(".npy") for part in parts):
+        return file
+    return f"{parts[0]} +{len(parts) - 1}"
+
+
+def stored_check(
+    store: SnapshotStore, job_id: str, source_uri: str, expected: Expected
+) -> pd.DataFrame:
+    """:func:`~importstats.check_rows` of a stored job."""
+    details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)
+    return check_rows(details, expected)
+
+
+def is_as_expected(checked: pd.DataFrame) -> bool:
+    """Whether all rows that were expected are known to be there, no more and no fewer."""
+    asked = checked[checked["expected_rows"].notna()]
+    return len(checked) > 0 and bool(asked["verdict"].eq("equal").all())
+
+
+def check_lines(checked: pd.DataFrame) -> list[str]:
+    """What a check found, in a line, and a line for each of the first files that differ."""
+    if checked.empty:
+        return ["rows: no file of the job is known, so nothing can be checked"]
+    job, files = checked.iloc[0], checked.iloc[1:]
+    verdict = str(job["verdict"])
+    counts = f"{format_count(job['imported_rows'])} of {format_count(job['expected_rows'])} rows"
+    lines = [f"rows: {counts} ({verdict})"]
+    differ = files[files["expected_rows"].notna() & files["verdict"].ne("equal")]
+    lines += [
+        f"rows: {printable(row['file'])}: {format_count(row['imported_rows'])} of "
+        f"{format_count(row['expected_rows'])} ({row['verdict']})"
+        for row in differ.head(_LINES).to_dict("records")
+    ]
+    if len(differ) > _LINES:
+        lines.append(f"rows: and {len(differ) - _LINES:,} more files")
+    return lines
+
+
+_LINES = 20
