@@ -15,8 +15,10 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from importstats.analysis.row_counts import check_rows
 from importstats.analysis.side_by_side import side_by_side
 from importstats.analysis.totals import summary
+from importstats.cli.expecting import NOTHING, Expectation, is_as_expected
 from importstats.cli.options import (
     DEFAULT_STORE,
     Job,
@@ -27,7 +29,7 @@ from importstats.cli.options import (
     output_console,
     print_tables,
 )
-from importstats.cli.outcomes import stopped_by_signals
+from importstats.cli.outcomes import EXIT_ROWS_DIFFER, stopped_by_signals
 from importstats.cli.stored import Server, frames_of_job, known_source, source_of_job
 from importstats.errors import UsageError
 from importstats.show import terminal
@@ -69,6 +71,7 @@ def write_report(
         Parameter(help="Show the page to browsers on this machine until Ctrl-C, up to date."),
     ] = False,
     port: Annotated[int, Parameter(help="Port of --serve; 0 takes a free one.")] = 0,
+    expectation: Expectation = NOTHING,
     server: Server = None,
     store: Store = DEFAULT_STORE,
 ) -> int | None:
@@ -80,14 +83,24 @@ def write_report(
     if serve:
         return _served(opened, job, port, source_of_job(opened, job, server))
     form = form or _form_by_ending(out)
+    expected = expectation.rows()
     jobs, details = frames_of_job(opened, job, server, gaps=True)
-    text = report(jobs, details, at=datetime.now(UTC), history=load_jobs(opened), form=form)
+    text = report(
+        jobs,
+        details,
+        at=datetime.now(UTC),
+        history=load_jobs(opened),
+        expected=expected,
+        form=form,
+    )
     if out is None:
         print(text)
     else:
         write_whole(out, text)
         print(f"wrote {out}")
-    return None
+    if expected is None or is_as_expected(check_rows(details, expected)):
+        return None
+    return EXIT_ROWS_DIFFER
 
 
 def _served(store: SnapshotStore, job: str, port: int, source_uri: str) -> int | None:

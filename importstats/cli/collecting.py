@@ -11,6 +11,13 @@ import pandas as pd
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from importstats.cli.expecting import (
+    NOTHING,
+    Expectation,
+    check_lines,
+    is_as_expected,
+    stored_check,
+)
 from importstats.cli.logs import log_to_stderr
 from importstats.cli.management import ManagementInterval, ManagementUri, watched
 from importstats.cli.options import (
@@ -34,7 +41,7 @@ from importstats.cli.options import (
     positive,
     print_tables,
 )
-from importstats.cli.outcomes import exit_code_of_jobs, stopped_by_signals
+from importstats.cli.outcomes import EXIT_ROWS_DIFFER, exit_code_of_jobs, stopped_by_signals
 from importstats.collect.collector import Append, CollectedJob, Collector
 from importstats.collect.notifier import Notifier
 from importstats.show import live, terminal
@@ -174,10 +181,12 @@ def watch(
     ] = None,
     management_uri: ManagementUri = (),
     management_interval: ManagementInterval = 10.0,
+    expectation: Expectation = NOTHING,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
     check_job_ids([job])
+    expected = expectation.rows()
     opened = SnapshotStore(store)
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
@@ -199,7 +208,12 @@ def watch(
     console.print(f"{count} snapshot{'' if count == 1 else 's'} saved in {opened.uri}")
     if stopping.exit_code is not None:
         return stopping.exit_code
-    return exit_code_of_jobs(collected.values())
+    code = exit_code_of_jobs(collected.values())
+    if code == 0 and expected is not None:
+        checked = stored_check(opened, job, source.uri, expected)
+        console.print("\n".join(check_lines(checked)))
+        return 0 if is_as_expected(checked) else EXIT_ROWS_DIFFER
+    return code
 
 
 def _page_kept(

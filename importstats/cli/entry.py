@@ -37,6 +37,14 @@ COMMANDS: Final = {
         Stopped by a signal it exits 130 or 143, with --follow 0.
         """,
     ),
+    "wait": (
+        "waiting:wait",
+        """Wait until jobs completed, are at work, or can be committed; collect them meanwhile.
+
+        Exits 0 when all are there, 8 as soon as one failed, 10 if the rows are not those expected,
+        124 if the time is over, 130 or 143 if stopped by a signal; else as `collect` does.
+        """,
+    ),
     "snapshot": (
         "collecting:snapshot",
         """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs.
@@ -51,6 +59,27 @@ COMMANDS: Final = {
 
         One line each: address, TLS, server, token, databases, privilege, describe, clock, store,
         disk and retention. Exits 0 if nothing failed, else as `collect` would.
+        """,
+    ),
+    "submit": (
+        "acting:submit",
+        """Create import jobs on the server, and print their ids.
+
+        Sent once: if no answer comes, it is not known whether there is a job, and the message says
+        so. Zilliz Cloud reads the files with IMPORTSTATS_STORAGE_ACCESS_KEY,
+        IMPORTSTATS_STORAGE_SECRET_KEY and IMPORTSTATS_STORAGE_TOKEN.
+        """,
+    ),
+    "commit": (
+        "acting:commit",
+        "Commit two-phase imports (Milvus 3.0) that wait for it: their rows become visible.",
+    ),
+    "abort": (
+        "acting:abort",
+        """Abort two-phase imports (Milvus 3.0), which discards the rows that they have written.
+
+        Asks before it acts, unless --yes is given. A job whose rows are all written is refused
+        unless --discard is given too.
         """,
     ),
     "jobs": ("collecting:list_jobs", "List the import jobs the server knows."),
