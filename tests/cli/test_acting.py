@@ -223,7 +223,11 @@ def job_of(*rows):
         (
             ["--manifest", "wrong.csv"],
             10,
-            ["rows: 700 of 700 rows (equal)", "rows: in/1.parquet: 400 of 500 (fewer)"],
+            [
+                "rows: 700 of 700 rows (equal)",
+                "rows: in/0.parquet: 300 of 200 (more)",
+                "rows: in/1.parquet: 400 of 500 (fewer)",
+            ],
         ),
     ],
 )
