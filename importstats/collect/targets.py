@@ -1,4 +1,4 @@
-"""Targets: where events go. A webhook gets each as JSON, a command on its standard input.
+"""Targets: where events go, as a webhook, a command or a notification of the desktop.
 
 They are named in logs and in the store without anything that may be a secret.
 """
@@ -12,13 +12,14 @@ import shlex
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
+from importstats.collect.presets import PRESETS, SEVERITIES, pagerduty
 from importstats.errors import UsageError
 from importstats.sources.endpoint import ENVIRONMENT
 from importstats.text import excerpt, printable
@@ -59,9 +60,12 @@ class Target(Protocol):
 def parse_targets(texts: Iterable[str]) -> list[Target]:
     """The targets that texts name, each once.
 
-    A target is ``https://...`` or ``http://...`` (a webhook), ``exec:COMMAND ...``, or
-    ``file:PATH``: a file with one target a line, which is where a webhook belongs whose address is
-    a secret. Empty lines and lines that start with ``#`` are left out there.
+    A target is ``https://...`` or ``http://...`` (a webhook), the same after ``slack+``,
+    ``teams+``, ``pagerduty+`` or ``openlineage+`` (in the form which that service wants),
+    ``exec:COMMAND ...``, ``desktop:`` (a notification on this machine), or ``file:PATH``: a file
+    with one target a line, which is where a webhook belongs whose address is a secret. Empty lines
+    and lines that start with ``#`` are left out there. PagerDuty's routing key stands before an
+    ``@``, as ``pagerduty+https://KEY@events.pagerduty.com/v2/enqueue``.
 
     Raises
     ------
@@ -95,9 +99,37 @@ def _lines(path: str) -> list[str]:
 def _parse_target(text: str) -> Target:
     if text.startswith("exec:"):
         return Command(text.removeprefix("exec:"))
-    if text.startswith(("https://", "http://")):
-        return Webhook(text)
-    raise UsageError("an event target is https://..., http://..., exec:COMMAND or file:PATH")
+    if text == "desktop:":
+        return Desktop()
+    service, _, address = text.partition("+") if "+" in text.partition(":")[0] else ("", "", text)
+    if address.startswith(("https://", "http://")):
+        if service == "":
+            return Webhook(address)
+        if service in PRESETS:
+            return Webhook(address, service=service, form=PRESETS[service])
+        if service == "pagerduty":
+            return _pagerduty(address)
+    raise UsageError(
+        "an event target is https://..., http://..., either after slack+, teams+, pagerduty+ or "
+        "openlineage+, exec:COMMAND, desktop: or file:PATH"
+    )
+
+
+def _pagerduty(address: str) -> Webhook:
+    """The webhook of PagerDuty. The key belongs into the body, and not into a header."""
+    scheme, _, rest = address.partition("://")
+    key, at, public = rest.partition("@")
+    if not at or not key:
+        raise UsageError(
+            "an event target of PagerDuty has its routing key before the host: "
+            "pagerduty+https://KEY@events.pagerduty.com/v2/enqueue"
+        )
+    # Two services of one host are told apart by their keys, which nobody can guess from a hash.
+    return Webhook(
+        f"{scheme}://{public}",
+        service=f"pagerduty-{_digest(key)}",
+        form=lambda payload: pagerduty(payload, key),
+    )
 
 
 class Webhook:
@@ -109,9 +141,21 @@ class Webhook:
         May hold secrets, in the user part (sent as Basic authentication), the path or the query.
     timeout : float
         Seconds to wait for a connection, and between two bytes of the answer.
+    service : str
+        Tells targets of one address apart that differ in form.
+    form : callable, optional
+        Makes the body of an event, or ``None`` of one that the service has no use for. By default
+        the event is the body.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 10.0,
+        service: str = "",
+        form: Callable[[Payload], Payload | None] = dict,
+    ) -> None:
         try:
             parts = urlsplit(url)
             host = parts.hostname if parts.port != 0 else None
@@ -123,8 +167,10 @@ class Webhook:
         # A user, password or query can be guessed from a hash; the path of a webhook, if it is
         # secret, is too long for that.
         public = urlunsplit((parts.scheme, authority, parts.path, "", ""))
-        self.name = f"{parts.scheme}://{authority}#{_digest(public)}"
+        prefix = f"{service}+" if service else ""
+        self.name = f"{prefix}{parts.scheme}://{authority}#{_digest(public)}"
         self._url = url
+        self._form = form
         self._timeout = timeout
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"importstats/{__version__}"
@@ -133,10 +179,13 @@ class Webhook:
 
     def deliver(self, payload: Payload) -> None:
         """Post the event; any answer but 2xx is a failure."""
+        body = self._form(payload)
+        if body is None:
+            return
         try:
             with self._session.post(
                 self._url,
-                json=dict(payload),
+                json=body,
                 headers={"Idempotency-Key": payload["id"]},
                 timeout=self._timeout,
                 allow_redirects=False,
@@ -177,13 +226,17 @@ class Command:
         self.name = f"exec:{printable(self._arguments[0], 80)}#{_digest(command)}"
         self._timeout = timeout
 
+    def arguments(self, _payload: Payload) -> list[str]:
+        """The program to run and its arguments."""
+        return self._arguments
+
     def deliver(self, payload: Payload) -> None:
         """Run the command; an exit code other than 0 is a failure."""
         # A file, not a pipe: what the command leaves running in the background may keep it open.
         with tempfile.TemporaryFile() as complaint:
             try:
                 process = subprocess.Popen(  # noqa: S603 -- running the user's command is the point
-                    self._arguments,
+                    self.arguments(payload),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=complaint,
@@ -205,6 +258,27 @@ class Command:
                 raise DeliveryError(
                     f"exit code {process.returncode}" + (f": {said}" if said else "")
                 )
+
+
+class Desktop(Command):
+    """Shows events as notifications of this desktop, by ``notify-send`` of libnotify."""
+
+    def __init__(self) -> None:
+        super().__init__("notify-send")
+        self.name = "desktop:"
+
+    def arguments(self, payload: Payload) -> list[str]:
+        """The command line; what a server wrote is an argument of its own, and never an option."""
+        urgent = SEVERITIES.get(payload["event"]) in ("critical", "error")
+        return [
+            "notify-send",
+            "--app-name=importstats",
+            f"--urgency={'critical' if urgent else 'normal'}",
+            "--",
+            f"Import {payload['event'].replace('_', ' ')}",
+            # Escaped, as it is for Slack: a desktop may read markup in it.
+            payload["text"],
+        ]
 
 
 def _no_auth(request: requests.PreparedRequest) -> requests.PreparedRequest:

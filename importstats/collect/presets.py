@@ -1,0 +1,164 @@
+"""The form in which a service wants an event: Slack, Teams, PagerDuty, OpenLineage.
+
+Each function makes the body of one request of an event, or ``None`` if the service has no use for
+it. What a server wrote (a reason, a file name) goes nowhere that the service reads as markup.
+"""
+
+from __future__ import annotations
+
+import html
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from importstats.version import __version__
+
+Event = Mapping[str, Any]
+Body = Mapping[str, Any]
+
+#: What an event is to somebody on call. The rest is no incident.
+SEVERITIES: Final = {
+    "failed": "critical",
+    "stalled": "error",
+    "forgotten": "error",
+    "late": "warning",
+    "waits_for_commit": "warning",
+    "gap": "warning",
+}
+_SUMMARY_CHARACTERS: Final = 1024  # PagerDuty refuses more.
+_SECTION_CHARACTERS: Final = 3000  # Slack refuses more.
+_PRODUCER: Final = f"https://github.com/importstats/importstats/tree/v{__version__}"
+_LINEAGE: Final = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
+_FACETS: Final = "https://openlineage.io/spec/facets/1-0-1"
+_LINEAGE_TYPES: Final = {"started": "START", "finished": "COMPLETE", "failed": "FAIL"}
+
+
+def slack(event: Event) -> Body:
+    """A message for an incoming webhook of Slack: the sentence, and beside it where the job is.
+
+    Examples
+    --------
+    >>> slack({"text": "importstats: job 7 failed. no such file", "phase": None})
+    {'text': 'importstats: job 7 failed. no such file'}
+    """
+    text = event["text"][:_SECTION_CHARACTERS]
+    facts = [f"*{name}*\n{_escaped(value)}" for name, value in _facts(event)]
+    if not facts:
+        return {"text": text}
+    blocks = [
+        # Plain text: escaped, and yet no asterisk or underscore of a file name means anything.
+        {"type": "section", "text": {"type": "plain_text", "text": plain(event)}},
+        {"type": "section", "fields": [{"type": "mrkdwn", "text": fact} for fact in facts]},
+    ]
+    return {"text": text, "blocks": blocks}
+
+
+def teams(event: Event) -> Body:
+    """An Adaptive Card for a workflow of Teams that starts with a webhook request."""
+    # A run of rich text is shown as it is, while a TextBlock would read Markdown in it.
+    sentence = {"type": "TextRun", "text": plain(event), "weight": "Bolder"}
+    facts = [{"title": name, "value": _unmarked(value)} for name, value in _facts(event)]
+    card = {
+        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+        "type": "AdaptiveCard",
+        "version": "1.4",
+        "body": [
+            {"type": "RichTextBlock", "inlines": [sentence]},
+            *([{"type": "FactSet", "facts": facts}] if facts else []),
+        ],
+    }
+    content_type = "application/vnd.microsoft.card.adaptive"
+    attachment = {"contentType": content_type, "contentUrl": None, "content": card}
+    return {"type": "message", "attachments": [attachment]}
+
+
+def pagerduty(event: Event, routing_key: str) -> Body | None:
+    """An event of PagerDuty's Events API v2: one incident a job, resolved when it has finished."""
+    key = {"routing_key": routing_key, "dedup_key": str(_run_id(event))}
+    if event["event"] == "finished":
+        return {**key, "event_action": "resolve"}
+    if event["event"] not in SEVERITIES:
+        return None
+    payload = {
+        "summary": plain(event)[:_SUMMARY_CHARACTERS],
+        "source": event["source_uri"],
+        "severity": SEVERITIES[event["event"]],
+        "timestamp": event["occurred_at"],
+        "component": event["collection_name"],
+        "group": event["job_id"],
+        "class": event["event"],
+        "custom_details": dict(event),
+    }
+    known = {name: value for name, value in payload.items() if value is not None}
+    return {**key, "event_action": "trigger", "payload": known}
+
+
+def openlineage(event: Event) -> Body:
+    """A run event of OpenLineage: the job is the import into a collection, a run is one of it."""
+    host = urlsplit(event["source_uri"])
+    collection = event["collection_name"] or "unknown"
+    # https://openlineage.io/docs/spec/naming: the scheme of the system, its host, its object.
+    namespace = f"milvus://{host.netloc}{host.path}"
+    facets = {}
+    if event["event"] == "failed":
+        facets["errorMessage"] = {
+            "_producer": _PRODUCER,
+            "_schemaURL": f"{_FACETS}/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet",
+            "message": event["message"],
+            "programmingLanguage": "unknown",
+        }
+    return {
+        "eventType": _LINEAGE_TYPES.get(event["event"], "OTHER"),
+        "eventTime": event["occurred_at"],
+        "run": {"runId": str(_run_id(event)), "facets": facets},
+        "job": {"namespace": namespace, "name": f"import.{collection}"},
+        "inputs": [],
+        "outputs": [{"namespace": namespace, "name": collection}],
+        "producer": _PRODUCER,
+        "schemaURL": _LINEAGE,
+    }
+
+
+#: The presets that need no more than the event. PagerDuty wants a key beside it.
+PRESETS: Final[Mapping[str, Callable[[Event], Body | None]]] = {
+    "slack": slack,
+    "teams": teams,
+    "openlineage": openlineage,
+}
+
+
+def plain(event: Event) -> str:
+    """The sentence of an event, without the escapes that it has for Slack.
+
+    Examples
+    --------
+    >>> plain({"text": "importstats: job 7 (a&lt;b) finished."})
+    'importstats: job 7 (a<b) finished.'
+    """
+    return html.unescape(event["text"])
+
+
+def _facts(event: Event) -> list[tuple[str, str]]:
+    """What is known beside the sentence, as names and values."""
+    names = {"phase": "Phase", "progress_pct": "Progress", "eta_p50": "Ends about"}
+    units = {"progress_pct": " %"}
+    return [
+        (name, f"{event[field]:g}{units[field]}" if field in units else str(event[field]))
+        for field, name in names.items()
+        if event.get(field) is not None
+    ]
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text, quote=False)
+
+
+def _unmarked(text: str) -> str:
+    """Text without the marks that a fact of an Adaptive Card would read as Markdown."""
+    return text.translate({ord(mark): f"\\{mark}" for mark in r"\`*_[]()#!"})
+
+
+def _run_id(event: Event) -> uuid.UUID:
+    """The same for all events of a job, whoever sends them."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{event['source_uri']} {event['job_id']}")
