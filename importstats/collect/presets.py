@@ -22,6 +22,7 @@ SEVERITIES: Final = {
     "failed": "critical",
     "stalled": "error",
     "forgotten": "error",
+    "rows_differ": "error",
     "late": "warning",
     "waits_for_commit": "warning",
     "gap": "warning",

@@ -9,6 +9,7 @@ import pytest
 from test_delivery import EVENT, Receiver
 
 from importstats.analysis.job_events import EVENTS
+from importstats.collect.presets import SEVERITIES
 from importstats.collect.targets import DeliveryError, parse_targets
 from importstats.errors import UsageError
 
@@ -163,6 +164,10 @@ def test_every_event_has_the_form_that_the_service_documents(service, event):
         checker = jsonschema.FormatChecker()
         jsonschema.validate(body, SCHEMAS[service], format_checker=checker)
         assert "Authorization" not in headers
+
+
+def test_every_event_but_the_ordinary_ones_is_an_incident():
+    assert set(SEVERITIES) == set(EVENTS) - {"started", "finished"}
 
 
 def test_slack_shows_what_a_server_wrote_and_obeys_none_of_it():
