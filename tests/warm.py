@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 _SERVER = """
-import json, os, pkgutil, sys
+import json, os, pkgutil, sys, time
 from importlib import import_module
 import importstats
 for module in pkgutil.walk_packages(importstats.__path__, "importstats."):
@@ -29,6 +29,7 @@ for line in sys.stdin:
             os.chdir(asked["cwd"])
             os.environ.clear()
             os.environ.update(asked["environment"])
+            time.tzset()
             for number, path in enumerate(asked["files"]):
                 os.dup2(os.open(path, (os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)[number]), number)
             sys.argv = ["importstats", *asked["arguments"]]

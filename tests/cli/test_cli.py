@@ -11,6 +11,7 @@ import time
 from subprocess import PIPE
 
 import pytest
+import warm
 from servers import server_of
 
 import importstats
@@ -22,14 +23,7 @@ TOKEN = "root:canary-7f3a"
 QUICK = ("--min-interval", "0.02", "--max-interval", "0.2")
 
 
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "importstats", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "COLUMNS": "120", **environment},
-    )
+run = warm.run
 
 
 def start(*arguments, log, **environment):

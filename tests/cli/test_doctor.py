@@ -1,12 +1,10 @@
 """The doctor names the first thing wrong, over a real socket, and shows no secret."""
 
 import json
-import os
-import subprocess
-import sys
 from email.utils import formatdate
 
 import pytest
+import warm
 from canned import Canned, says
 
 from importstats.collect.doctor import examine
@@ -28,13 +26,7 @@ def healthy(path, body):
 
 
 def run(uri, store, *options):
-    return subprocess.run(
-        [sys.executable, "-m", "importstats", "doctor", "-u", uri, "-s", store, *options],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        env={**os.environ, "MILVUS_TOKEN": TOKEN},
-    )
+    return warm.run("doctor", "-u", uri, "-s", store, *options, MILVUS_TOKEN=TOKEN)
 
 
 def outcomes(done):

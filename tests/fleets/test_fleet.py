@@ -7,7 +7,6 @@ import logging
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import boto3
 import numpy as np
 import pandas as pd
 import pytest
+import warm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -486,9 +486,8 @@ def cluster_of_one(bucket: str) -> Iterator[str]:
 
 def test_command_line(store: SnapshotStore, tmp_path: Path) -> None:
     figure = tmp_path / "fleet.png"
-    command = [sys.executable, "-m", "importstats", "fleet", store.uri]
-    options = ["--scheduler", "synchronous", "--plot", str(figure), "--since", "2026-05-19"]
-    done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    options = ["--scheduler", "synchronous", "--plot", figure, "--since", "2026-05-19"]
+    done = warm.run("fleet", store.uri, *options)
     assert done.returncode == 0, done.stderr
     for title in ("running", "slowest collections", "failure causes", "throughput", "phases"):
         assert title in done.stdout
@@ -554,9 +553,7 @@ https://milvus-eu:19530  Importing     1  15 min  100 %"""  # noqa: E501
 def test_the_command_prints_a_healthy_job(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path)
     append_healthy_job(store, datetime.now(UTC))
-    command = [sys.executable, "-m", "importstats", "fleet", store.uri]
-    environment = os.environ | {"COLUMNS": "140", "TZ": "UTC"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = warm.run("fleet", store.uri, COLUMNS="140", TZ="UTC")
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert "\n".join(lines) == printed(fleet(store), 140)

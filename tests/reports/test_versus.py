@@ -1,11 +1,10 @@
 """Two jobs compared: the verdict is what the numbers say, and the Markdown is safe to paste."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
+import warm
 
 from importstats.analysis.side_by_side import side_by_side
 from importstats.reports.versus import versus_markdown
@@ -75,16 +74,13 @@ def test_the_command_compares_two_jobs_of_a_store(tmp_path):
         snapshots = list(simulate_job("steady", files=5, seed=seed, poll_every_s=60).snapshots())
         store.append(snapshots)
         ids.append(snapshots[0].job_id)
-    run = [sys.executable, "-m", "importstats", "compare"]
-    done = subprocess.run([*run, *ids, "-s", store.uri], capture_output=True, text=True, timeout=90)
+    done = warm.run("compare", *ids, "-s", store.uri)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("**Job ")
     assert lines[2].split("|")[1].strip() == "phase"
     assert any("Importing" in line for line in lines)
     assert any(line.startswith("| after the last file") for line in lines)
-    missing = subprocess.run(
-        [*run, ids[0], "nine", "-s", store.uri], capture_output=True, text=True, timeout=90
-    )
+    missing = warm.run("compare", ids[0], "nine", "-s", store.uri)
     assert missing.returncode == 5
     assert missing.stderr == f"importstats: error: {store.uri} holds no snapshot of job nine\n"
