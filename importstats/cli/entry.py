@@ -107,6 +107,14 @@ COMMANDS: Final = {
         "storing:compact",
         "Merge a store's many small files into few, with no reader disturbed.",
     ),
+    "mcp": (
+        "agents:serve_agents",
+        """Let an agent read a store by the Model Context Protocol, and change nothing.
+
+        It speaks on standard input and output, and is started by the agent's program. Needs the
+        extra mcp.
+        """,
+    ),
     "simulate": (
         "simulating:simulate",
         """Run a server of simulated import jobs, to try the other commands on.
