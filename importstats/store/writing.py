@@ -74,10 +74,11 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
     """Write a segment; the jobs file last, since it makes both count."""
     note = {**JOBS_SCHEMA.metadata, DETAIL_ROWS: str(details.num_rows).encode()}
     jobs = jobs.cast(JOBS_SCHEMA).replace_schema_metadata(note)
+    is_fresh = segment.level == 0
     if details.num_rows:
-        files.put(segment.path("details"), encode(details))
+        files.put(segment.path("details"), encode(details, is_fresh=is_fresh))
     try:
-        files.put(segment.path("jobs"), encode(jobs))
+        files.put(segment.path("jobs"), encode(jobs, is_fresh=is_fresh))
     except StoreError:
         # A failed put to a bucket may have succeeded after all, and then needs its details.
         if files.is_local and details.num_rows:
@@ -87,7 +88,7 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
     # A writer that was suspended for hours between the two files looks dead to a compaction, which
     # deletes details without a jobs file. From now on they have one.
     while details.num_rows and not files.exists(segment.path("details")):
-        files.put(segment.path("details"), encode(details))
+        files.put(segment.path("details"), encode(details, is_fresh=is_fresh))
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
