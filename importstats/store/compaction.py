@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.fs as pafs
 
 from importstats.store.delta import DataFile, DeltaLog
-from importstats.store.files import TEMPORARY, Files, is_temporary
+from importstats.store.disk import TEMPORARY, is_temporary
+from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, VALUE_COLUMNS, result_schema
 from importstats.store.reading import Reader

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,9 +14,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from importstats.errors import StoreError
+from importstats.store.disk import Disk
 from importstats.text import excerpt, without_secrets
-
-TEMPORARY: Final = "_tmp"
 
 
 class Files:
@@ -35,6 +33,7 @@ class Files:
             self.root = str(Path(text).expanduser().absolute())
             self.filesystem, self.uri = pafs.LocalFileSystem(), self.root
         self.is_local = isinstance(self.filesystem, pafs.LocalFileSystem)
+        self._disk = Disk(self.root)
 
     def full(self, path: str) -> str:
         """The path as the file system has it."""
@@ -59,7 +58,7 @@ class Files:
         """Make a file appear whole and durable, or not at all."""
         with self.explained("write", path):
             if self.is_local:
-                _put_durably(Path(self.root), path, content)
+                self._disk.put(path, content)
             else:
                 with self.filesystem.open_output_stream(self.full(path)) as stream:
                     stream.write(content)
@@ -71,7 +70,7 @@ class Files:
         """
         with self.explained("write", path):
             if self.is_local:
-                return _put_new_durably(Path(self.root) / path, content)
+                return self._disk.put_new(path, content)
         if self.exists(path):
             return False
         self.put(path, content)
@@ -134,7 +133,7 @@ class Files:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                _put_durably(Path(self.root), target, source.read_bytes())
+                self._disk.put(target, source.read_bytes())
                 source.unlink()
 
 
@@ -148,84 +147,6 @@ _REASONS: Final = {
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another store",
     errno.ENAMETOOLONG: "the path is too long; choose a shorter one",
 }
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file beside the store's own is one that was being written."""
-    return _BESIDE.fullmatch(name) is not None
-
-
-_BESIDE: Final = re.compile(r"\..+\.[0-9a-f]{12}")
-
-
-def _put_durably(root: Path, path: str, content: pa.Buffer | bytes) -> None:
-    target = root / path
-    unique = f"{target.name}.{secrets.token_hex(6)}"
-    _make_folder(root / TEMPORARY)
-    _make_folder(target.parent)
-    try:
-        # Not beside the target: some tools read every file of a folder, whatever its name.
-        _write_and_rename(root / TEMPORARY / unique, target, content)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        # The folder is a link to another file system, to which nothing can be renamed.
-        _write_and_rename(target.parent / f".{unique}", target, content)
-
-
-def _write_and_rename(temporary: Path, target: Path, content: pa.Buffer | bytes) -> None:
-    made = [temporary]
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # What was there before stays, whatever happens.
-        if not target.exists():
-            made.append(target)
-        temporary.rename(target)
-        _sync_folder(target.parent)
-    except BaseException:
-        for leftover in made:
-            with suppress(OSError):
-                leftover.unlink()
-        raise
-
-
-def _put_new_durably(target: Path, content: bytes) -> bool:
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
-    _make_folder(target.parent)
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # Unlike a rename, a link fails if there is a file of the name.
-        target.hardlink_to(temporary)
-        _sync_folder(target.parent)
-    except FileExistsError:
-        return False
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return True
-
-
-def _make_folder(folder: Path) -> None:
-    """Create a folder and its parents so that they survive a crash."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _tuned(uri: str) -> str:

@@ -62,18 +62,19 @@ class Recording:
 def recorded(root: Path) -> Iterator[Recording]:
     """Record all that `Files` does below a folder."""
     recording = Recording(root)
-    real_open, real_fsync, real_delete = Path.open, os.fsync, Files.delete
+    real_open, real_fsync, real_delete = os.open, os.fsync, Files.delete
 
-    def open_(self: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
-        opened = real_open(self, mode, *rest, **options)
-        if "x" in mode:
-            recording.note("create", recording.name(self))
+    def open_(path: Any, flags: int, *rest: Any, **options: Any) -> int:
+        opened = real_open(path, flags, *rest, **options)
+        if flags & os.O_EXCL:
+            recording.note("create", recording.name(path))
         return opened
 
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.is_dir():
-            recording.note("sync folder", recording.name(path))
+            if path.is_relative_to(root):
+                recording.note("sync folder", recording.name(path))
         else:
             recording.note("sync", recording.name(path), path.read_bytes())
 
@@ -82,22 +83,22 @@ def recorded(root: Path) -> Iterator[Recording]:
             recording.note("unlink", path)
         real_delete(self, path)
 
-    def noting(kind: str) -> Any:
-        real = getattr(Path, kind)
+    def noting(kind: str, paths: int) -> Any:
+        real = getattr(os, kind)
 
-        def run(self: Path, *arguments: Any, **options: Any) -> Any:
-            result = real(self, *arguments, **options)
-            recording.note(kind, recording.name(self), *map(recording.name, arguments[:1]))
+        def run(*arguments: Any, **options: Any) -> Any:
+            result = real(*arguments, **options)
+            recording.note(kind, *map(recording.name, arguments[:paths]))
             return result
 
         return run
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "open", open_)
+        patch.setattr(os, "open", open_)
         patch.setattr(os, "fsync", fsync)
         patch.setattr(Files, "delete", delete)
-        for kind in ("rename", "unlink", "mkdir", "hardlink_to"):
-            patch.setattr(Path, kind, noting(kind))
+        for kind, paths in {"rename": 2, "unlink": 1, "mkdir": 1, "link": 2}.items():
+            patch.setattr(os, kind, noting(kind, paths))
         yield recording
     assert real_fsync is os.fsync
 
@@ -297,3 +298,19 @@ def test_the_replay_finds_what_is_not_synced(forgotten: str) -> None:
                     lost += 1
             shutil.rmtree(crashed)
         assert lost > 0
+
+
+def test_a_folder_that_another_writer_has_just_made_is_synced_before_an_append_counts(
+    tmp_path: Path,
+) -> None:
+    """It may not have come to that yet, and what is in a lost folder is lost."""
+    root = tmp_path / "store"
+    SnapshotStore(root).append(snapshot(0))
+    with recorded(root) as recording:
+        SnapshotStore(root).append(snapshot(2))
+    cluster = "cluster=u"
+    synced = {operation[1] for operation in recording.operations if operation[0] == "sync folder"}
+    assert {
+        ".",
+        *(f"{table}{part}" for table in ("jobs", "details") for part in ("", f"/{cluster}")),
+    } <= synced
