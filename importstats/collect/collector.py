@@ -108,6 +108,7 @@ class Collector:
         self._discover_s = discover_s
         self._pollers = Workers(workers, "importstats-poll")
         self._discoverer = Workers(1, "importstats-discover")
+        self._compactor = Workers(1, "importstats-compact")
         self._on_saved = on_saved
         self._stop = threading.Event()
         self._due: list[tuple[float, int, str]] = []
@@ -157,6 +158,7 @@ class Collector:
         finally:
             self._pollers.close()
             self._discoverer.close()
+            self._compactor.close()
             self._finish()
         given_up = [job.error for job in self.jobs.values() if job.given_up]
         if given_up and len(given_up) == len(self.jobs) and given_up[0] is not None:
@@ -165,7 +167,11 @@ class Collector:
 
     def _add(self, job_id: str, listed_state: str | None = None) -> None:
         self.jobs[job_id] = CollectedJob(
-            job_id, listed_state=listed_state, pause_s=self.policy.min_s
+            job_id,
+            listed_state=listed_state,
+            pause_s=self.policy.min_s,
+            # Jobs that begin together are not all to be compacted at the same time.
+            since_compaction=random.randrange(_COMPACT_EVERY),  # noqa: S311
         )
         self._schedule(self.jobs[job_id], 0.0)
 
@@ -277,8 +283,6 @@ class Collector:
             self._note_failure(job, _as_ours(f"polling job {job.job_id}", error))
             return partial(self._polled, job)
         job.since_compaction += 1
-        if job.ended or self.once or job.since_compaction >= _COMPACT_EVERY:
-            self._compact(job)
         return partial(self._polled, job)
 
     def _store(self, snapshot: Snapshot) -> None:
@@ -293,15 +297,20 @@ class Collector:
                 log_event(logging.WARNING, "cannot store yet", job=snapshot.job_id, reason=error)
             self._stop.wait(_APPEND_PAUSE_S)
 
-    def _compact(self, job: CollectedJob) -> None:
+    def _compact(self, job: CollectedJob) -> _Result:
         """Compact; that it fails takes nothing from what is stored, so collecting goes on."""
-        job.since_compaction = 0
         try:
             self.store.compact(job.job_id, final=job.ended)
         except StoreError as error:
             log_event(logging.WARNING, "cannot compact", job=job.job_id, reason=error)
+        return lambda: None
 
     def _polled(self, job: CollectedJob) -> None:
+        is_due = job.ended or self.once or job.since_compaction >= _COMPACT_EVERY
+        if is_due and job.snapshots:
+            # One after the other, so that polls do not wait for many at once.
+            job.since_compaction = 0
+            self._start(self._compactor, partial(self._compact, job))
         if job.ended:
             job.latest = None  # May be megabytes, and nothing is compared with it any more.
         elif not self.once:

@@ -62,18 +62,32 @@ def new_segment(
         raise ValueError("jobs rows have no snapshot_id or observed_at")
     if np.any(ids[1:] == ids[:-1]):
         raise ValueError(f"two snapshots of job {key[1]} have the same snapshot_id")
+    segment = Segment.create(JobFolder(slug(key[0]), slug(key[1])), 0, jobs["observed_at"])
     timeline = Timeline(ids, ints(jobs["observed_at"]))
+    if len(ids) == 1 and _is_of_one(details, timeline):
+        return segment, jobs, details
     runs = transfer(details, ids, np.arange(len(ids)))
     if len(ids) > 1:
         runs = extend(concat([runs], result_schema("details", VALUE_COLUMNS)))
-    segment = Segment.create(JobFolder(slug(key[0]), slug(key[1])), 0, jobs["observed_at"])
     return segment, jobs, run_rows(runs, timeline, DETAILS_SCHEMA)
+
+
+def _is_of_one(details: pa.Table, timeline: Timeline) -> bool:
+    """Whether all rows are of the one snapshot, as they are to be stored already."""
+    moments = {"snapshot_id": timeline.ids, "observed_at": timeline.times}
+    return details.schema.equals(DETAILS_SCHEMA) and all(
+        np.all(ints(details[f"{end}{name}"]) == moment[0])
+        for name, moment in moments.items()
+        for end in ("", "last_")
+    )
 
 
 def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Table) -> None:
     """Write a segment; the jobs file last, since it makes both count."""
     note = {**JOBS_SCHEMA.metadata, DETAIL_ROWS: str(details.num_rows).encode()}
-    jobs = jobs.cast(JOBS_SCHEMA).replace_schema_metadata(note)
+    if not jobs.schema.equals(JOBS_SCHEMA):
+        jobs = jobs.cast(JOBS_SCHEMA)
+    jobs = jobs.replace_schema_metadata(note)
     is_fresh = segment.level == 0
     if details.num_rows:
         files.put(segment.path("details"), encode(details, is_fresh=is_fresh))
