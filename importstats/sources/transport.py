@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 
 import requests
@@ -94,8 +93,7 @@ class Transport:
         self._max_bytes = max_response_bytes
         self._session = requests.Session()
         # Looked up once: that takes a quarter of the work of a request.
-        self._session.proxies = get_environ_proxies(uri)
-        self._session.trust_env = False
+        self._proxies = get_environ_proxies(uri)
         if verify is True:
             # What requests takes from the environment.
             bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
@@ -103,10 +101,8 @@ class Transport:
         adapter = DeadlineAdapter(_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
-        self._session.headers["Accept"] = "application/json"
-        self._session.auth = _Token(token, basic=basic)
-        # A server has no use for them, and could have us carry megabytes about.
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self._headers = {**self._session.headers, "Accept": "application/json"}
+        self._auth = _Token(token, basic=basic)
 
     def close(self) -> None:
         """Close the connections."""
@@ -144,17 +140,25 @@ class Transport:
         timeout_s: float,
     ) -> Answer | ImportStatsError:
         deadline = time.monotonic() + timeout_s
-        options: dict[str, Any] = {
-            "params" if method == "GET" else "json": dict(payload),
-            "headers": headers,
-            "timeout": Timeout(total=timeout_s),
-            "verify": self._verify,
-            "stream": True,
-            # A redirect would turn a POST into a GET, and could carry the token elsewhere.
-            "allow_redirects": False,
-        }
+        options: dict[str, Any] = {"params" if method == "GET" else "json": dict(payload)}
         try:
-            with self._session.request(method, self._uri + path, **options) as response:
+            # Not by the session: it would keep cookies, of which a server could have us carry
+            # megabytes about, and follow redirects, which turn a POST into a GET and could carry
+            # the token elsewhere.
+            request = requests.Request(
+                method,
+                self._uri + path,
+                headers={**self._headers, **headers},
+                auth=self._auth,
+                **options,
+            ).prepare()
+            with self._session.get_adapter(self._uri).send(
+                request,
+                stream=True,
+                timeout=Timeout(total=timeout_s),  # type: ignore[arg-type]
+                verify=self._verify,
+                proxies=self._proxies,
+            ) as response:
                 content = self.secrets.masked_body(self._read(response, deadline, timeout_s))
                 location = without_secrets(
                     self.secrets.masked(response.headers.get("Location", "nowhere"))

@@ -93,9 +93,8 @@ RUN_COLUMNS: Final = ("snapshot_id", "last_snapshot_id", "observed_at", "last_ob
 
 def jobs_table(snapshots: Iterable[Snapshot]) -> pa.Table:
     """One row per snapshot, in their order, by :data:`JOBS_SCHEMA`."""
-    rows = [_job_row(snapshot) for snapshot in snapshots]
-    columns = {name: [row[name] for row in rows] for name in JOBS_SCHEMA.names}
-    return pa.table(columns, schema=JOBS_SCHEMA)
+    rows = pa.array(map(_job_row, snapshots), pa.struct(list(JOBS_SCHEMA)))
+    return pa.table(rows.flatten(), schema=JOBS_SCHEMA)
 
 
 def details_table(snapshots: Iterable[Snapshot]) -> pa.Table:

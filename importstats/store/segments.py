@@ -75,8 +75,8 @@ class Segment(NamedTuple):
     @classmethod
     def create(cls, job: JobFolder, level: int, observed_at: pa.ChunkedArray) -> Segment:
         """A new segment with a name of its own."""
-        span = pc.min_max(observed_at)
-        first, last = (_time_text(span[end].cast(pa.int64()).as_py()) for end in ("min", "max"))
+        span = pc.min_max(observed_at.cast(pa.int64())).as_py()
+        first, last = _time_text(span["min"]), _time_text(span["max"])
         name = f"{first}-{last}-L{level}-{secrets.token_hex(6)}"
         if not _SEGMENT_NAME.fullmatch(name):
             raise ValueError("observed_at lies outside the years 1 to 9999")
