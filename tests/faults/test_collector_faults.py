@@ -113,7 +113,7 @@ def test_a_compaction_that_fails_is_told_and_ends_nothing(tmp_path, caplog):
             Scripted(job=["Importing"] * 70 + ["Completed"]), store, jobs=["job"], policy=QUICK
         ).run()
     assert len(load_jobs(store)) == 71
-    assert caplog.text.count("cannot compact job=job reason=cannot delete: permission denied") == 2
+    assert caplog.text.count("cannot compact job=job reason=cannot delete: permission denied") >= 2
 
 
 def test_the_live_view_waits_for_the_first_snapshot_and_says_why_none_comes(store):
