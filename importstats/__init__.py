@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from importstats.fleets import fleet
     from importstats.reports import report
     from importstats.show.job import ImportJob
+    from importstats.show.notebook import live
     from importstats.sources.answers import parse_response
     from importstats.sources.file_names import parse_file_name
     from importstats.sources.management import ManagementClient
@@ -98,6 +99,7 @@ __all__ = [
     "fleet",
     "infer_tasks",
     "jobs_ahead",
+    "live",
     "load_builds",
     "load_details",
     "load_jobs",
@@ -148,6 +150,7 @@ _PLACES: Final = {
     "fleet": "importstats.fleets",
     "infer_tasks": "importstats.analysis.tasks",
     "jobs_ahead": "importstats.analysis.waiting_line",
+    "live": "importstats.show.notebook",
     "load_details": "importstats.store.frames",
     "load_jobs": "importstats.store.frames",
     "load_builds": "importstats.store.cluster_frames",

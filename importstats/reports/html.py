@@ -5,38 +5,40 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import tzinfo
-from functools import lru_cache
-from importlib import resources
 from typing import Any, Final
-from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
 from importstats.analysis.ranking import delay_text, verdict_text
-from importstats.analysis.words import eta_text, left_text
-from importstats.names import END_PHASES
-from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
-from importstats.reports.page_data import file_columns, packed, page_data
+from importstats.plots.style import PHASE_COLORS
 from importstats.reports.tables import (
     facts_of,
     failure_table,
-    first_look,
     long_reason,
     phase_table,
     shown,
     spent_sentence,
     spent_table,
 )
+from importstats.show.assets import page_script, page_style
 from importstats.show.attention import sentences
+from importstats.show.first_screen import (
+    first_line,
+    looks_of,
+    phase_strip,
+    second_line,
+    state_colors,
+    tab_title,
+)
 from importstats.show.job import ImportJob
+from importstats.show.page_data import file_columns, packed, page_data
 from importstats.show.pages import render
 from importstats.text import (
     format_bytes,
     format_count,
     format_duration,
-    format_percent,
     format_rate,
     printable,
 )
@@ -44,16 +46,6 @@ from importstats.version import __version__
 
 #: So many files are in the page for readers without JavaScript.
 TOP_FILES: Final = 50
-_MORE_LOOKS: Final = 3
-_SCRIPTS: Final = (
-    "format.js",
-    "data.js",
-    "state.js",
-    "table.js",
-    "timeline.js",
-    "live.js",
-    "main.js",
-)
 # Column of the table, its heading, whether it is a number.
 _COLUMNS: Final = (
     ("name", "file", False),
@@ -78,8 +70,6 @@ _KINDS: Final = (
     ("done", "Done"),
 )
 _QUANTILES: Final = (("least", 0.0), ("25 %", 0.25), ("median", 0.5), ("75 %", 0.75), ("most", 1.0))
-_STATES: Final = {"": "waiting", "none": "waiting", "pending": "waiting", "inprogress": "importing"}
-_STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "done"}
 
 
 def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> str:
@@ -95,30 +85,26 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
     """
     files = file_columns(job)
     data = page_data(job, files, zone)
-    strip = _strip(job)
-    states = _states(data)
-    style = Markup(_style() + _own_style(strip, states))  # noqa: S704 -- ours, without a value
-    script = Markup(_script())  # noqa: S704 -- ours, without a value
-    severity = str(job.diagnosis["severity"].iloc[0]) if len(job.diagnosis) else "info"
-    if job.looks:
-        severity = job.looks[0].severity
-    looks = [_look(job, look) for look in job.looks[: _MORE_LOOKS + 1]]
+    strip = phase_strip(job)
+    states = state_colors(data)
+    style = Markup(page_style() + _own_style(strip, states))  # noqa: S704 -- ours, without a value
+    script = Markup(page_script())  # noqa: S704 -- ours, without a value
+    looks = looks_of(job)
     return render(
         "importstats.reports",
         "report.html.jinja",
         job=job,
         version=__version__,
         policy=_policy(style, script, refresh_s),
-        title=_title(job),
+        title=tab_title(job),
         style=style,
         script=script,
-        data=packed(data),
+        data=base64.b64encode(packed(data)).decode(),
         refresh_s=0 if refresh_s is None else refresh_s,
-        headline=_headline(job),
-        sub=_sub(job, zone),
+        headline=first_line(job),
+        sub=second_line(job, zone),
         strip=strip,
-        severity="critical" if job.phase == "Failed" else severity,
-        look=looks[0] if looks else {"text": first_look(job), "link": None},
+        look=looks[0],
         more_looks=looks[1:],
         alt=f"Progress and phases over time: {printable(job.headline, 200)}",
         cone=data["eta"] is not None,
@@ -143,67 +129,6 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
     )
 
 
-def _headline(job: ImportJob) -> str:
-    if job.phase in END_PHASES or job.stale:
-        return job.headline
-    return left_text(job.eta_frame, job.at)
-
-
-def _sub(job: ImportJob, zone: tzinfo) -> str:
-    """Phase, progress and the time of the end, said once on the page."""
-    if job.phase in END_PHASES or job.stale:
-        return ""
-    text = f"{job.phase}, {format_percent(job.progress_pct)}"
-    if pd.notna(job.eta["eta_p50"]):
-        text += f": {eta_text(job.eta_frame, zone)}"
-    return f"{text},"
-
-
-def _title(job: ImportJob) -> str:
-    """What is to be seen in a row of tabs: the time left first."""
-    name = printable(job.collection_name or job.job_id, 60)
-    if job.phase in END_PHASES or job.stale or pd.isna(job.eta["eta_p50"]):
-        state = f"Was {job.phase}" if job.stale else job.phase
-        return f"{state} · {name} · import job {printable(job.job_id, 60)}"
-    left = left_text(job.eta_frame, job.at).split(" (")[0]
-    progress = f"{job.phase} {format_percent(job.progress_pct)}"
-    return f"{left} · {progress} · {name} · import job {printable(job.job_id, 60)}"
-
-
-def _look(job: ImportJob, look: Any) -> dict[str, Any]:
-    link = None
-    if look.file_index is not None:
-        own = job.stragglers[job.stragglers["file_index"].eq(look.file_index)]
-        if len(own):
-            link = "#" + urlencode({"file": printable(str(own["file"].iloc[0]), 300)})
-    return {"text": look.text, "link": link}
-
-
-def _strip(job: ImportJob) -> list[dict[str, Any]]:
-    """The phases as parts of a strip as wide as they were long; what is to come is dotted."""
-    runs = job.phases
-    parts = []
-    last = job.jobs["observed_at"].iloc[-1]
-    for run in runs.to_dict("records"):
-        phase = str(run["phase"])
-        if phase in END_PHASES:
-            continue
-        current = pd.isna(run["end"])
-        seconds = (last - run["start"]).total_seconds() if current else run["duration_s"]
-        text = format_duration(seconds)
-        if current and job.phase == phase:
-            text = f"{format_percent(job.progress_pct)}, {'' if job.stale else 'for '}{text}"
-        parts.append({"name": phase, "seconds": seconds, "text": text, "to_come": False})
-    if job.phase not in END_PHASES and not job.stale and pd.notna(job.eta["eta_p50"]):
-        seconds = max((job.eta["eta_p50"] - job.at).total_seconds(), 0.0)
-        left = f"about {left_text(job.eta_frame, job.at).split(' left')[0]}"
-        left = left if " left" in left_text(job.eta_frame, job.at) else "overdue"
-        parts.append({"name": "to come", "seconds": seconds, "text": left, "to_come": True})
-    if job.phase in END_PHASES:
-        parts.append({"name": job.phase, "seconds": 0.0, "text": "", "to_come": False})
-    return parts
-
-
 def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
     """The rules that depend on the job: widths and colours, by place and never by name."""
     whole = sum(part["seconds"] for part in strip) or 1.0
@@ -215,15 +140,6 @@ def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
     for place, color in enumerate(states.values(), 1):
         rules.append(f".legend li:nth-child({place}) i{{background:{color}}}")
     return "\n".join(rules)
-
-
-def _states(data: dict[str, Any]) -> dict[str, str]:
-    """The states that the files' timeline shows, in words, with their colours."""
-    words = {**_STATES, **_STATES_MORE}
-    return {
-        words.get(name, name): FILE_STATE_COLORS.get(name, OTHER_COLOR)
-        for name in data["spans"]["state"]["names"]
-    }
 
 
 def _files(files: pd.DataFrame) -> dict[str, Any]:
@@ -278,22 +194,3 @@ def _policy(style: str, script: str, refresh_s: float | None) -> str:
 
 def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-@lru_cache(maxsize=1)
-def _style() -> str:
-    folder = resources.files("importstats.reports")
-    texts = [(folder / "vendor" / "uPlot.min.css"), (folder / "page" / "style.css")]
-    return "\n".join(text.read_text(encoding="utf-8") for text in texts)
-
-
-@lru_cache(maxsize=1)
-def _script() -> str:
-    """The page's script, closed in itself, after the libraries it uses."""
-    folder = resources.files("importstats.reports")
-    libraries = [
-        (folder / "vendor" / name).read_text(encoding="utf-8")
-        for name in ("uPlot.iife.min.js", "signals-core.min.js")
-    ]
-    own = [(folder / "page" / name).read_text(encoding="utf-8") for name in _SCRIPTS]
-    return "\n".join([*libraries, "(async () => {", '"use strict";', *own, "})();"])

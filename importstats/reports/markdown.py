@@ -12,13 +12,13 @@ from importstats.reports.tables import (
     Table,
     facts_of,
     failure_table,
-    first_look,
     long_reason,
     phase_table,
     shown,
     straggler_table,
 )
 from importstats.show.attention import sentences
+from importstats.show.first_screen import first_look
 from importstats.show.job import ImportJob
 from importstats.text import format_time, printable
 from importstats.version import __version__

@@ -77,15 +77,6 @@ def shown(text: object, limit: int = 160) -> str:
     return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]
 
 
-def first_look(job: ImportJob) -> str:
-    """What to look at first, in one sentence or two."""
-    if job.looks:
-        return job.looks[0].text
-    if job.phase == "Completed":
-        return "Nothing: the job has completed."
-    return "Nothing in particular: no warning was found."
-
-
 def long_reason(job: ImportJob) -> str:
     """Why the job failed, where that is more than the headline has room for."""
     reason = excerpt(job.reason or "", MOST_TEXT)

@@ -21,6 +21,7 @@ from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.show.attention import Look, looks
+from importstats.show.notebook import REFRESH_S, live
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.inputs import at_the_door
@@ -34,7 +35,12 @@ from importstats.text import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from importstats.collect.policy import PollPolicy
+    from importstats.show.widget import LiveJob
+    from importstats.sources.source import ProgressSource
+
 _SHOWN_STRAGGLERS: Final = 5
+_Store = SnapshotStore | str | Path
 
 
 class ImportJob:
@@ -118,6 +124,7 @@ class ImportJob:
         self._history = history
         self._expected = expected
         self._zone = zone
+        self._store: _Store | None = None
 
     @classmethod
     def load(
@@ -150,13 +157,12 @@ class ImportJob:
             The store does not have this job, or has several that fit.
         """
         every = load_jobs(store, until=at)
-        own = every
-        if job_id is not None:
-            own = own[own["job_id"] == job_id]
-        if source_uri is not None:
-            own = own[own["source_uri"] == source_uri]
+        own = every if job_id is None else every[every["job_id"] == job_id]
+        own = own if source_uri is None else own[own["source_uri"] == source_uri]
         details = load_details(store, job_id=job_id, source_uri=source_uri, until=at, runs=True)
-        return cls(own, details, at, history=every, zone=zone)
+        job = cls(own, details, at, history=every, zone=zone)
+        job._store = store
+        return job
 
     def _own(self, details: pd.DataFrame) -> pd.DataFrame:
         own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
@@ -257,18 +263,7 @@ class ImportJob:
     @property
     def rate_text(self) -> str:
         """How fast rows are written, or were, in words."""
-        rates = self.throughput
-        if rates.empty or not rates["rows_per_s_window"].gt(0).any():
-            return UNKNOWN
-        latest = rates.iloc[-1]
-        mean = format_rate(latest["rows_per_s_mean"], "rows")
-        if self.stale or self.phase in END_PHASES:
-            return f"{mean} on average while rows were written"
-        if not latest["rows_per_s_window"] > 0:
-            return f"{mean} on average while rows were written; none in the last minute"
-        now = format_rate(latest["rows_per_s_window"], "rows")
-        size = format_rate(latest["bytes_per_s_window"], "B")
-        return f"{now} · {size} in the last minute, {mean} since the first row"
+        return _rate_text(self.throughput, over=self.stale or self.phase in END_PHASES)
 
     @cached_property
     def looks(self) -> list[Look]:
@@ -276,13 +271,7 @@ class ImportJob:
         running = self.phase not in END_PHASES and not self.stale
         found = looks(self.stragglers, self.diagnosis, running=running)
         if self.stale and not self.diagnosis["finding"].astype("str").eq("forgotten_soon").any():
-            seen = self.jobs["observed_at"].iloc[-1]
-            age = format_duration((self.at - seen).total_seconds())
-            text = (
-                f"Nothing has been heard of the job for {age}. See whether its collector runs; "
-                f"importstats watch {printable(self.job_id, 60)} asks the server."
-            )
-            found.insert(0, Look(text, "warning"))
+            found.insert(0, _unheard(self))
         return found
 
     @property
@@ -313,6 +302,34 @@ class ImportJob:
             zone=self._zone,
         )
 
+    def watch(
+        self,
+        source: ProgressSource | None = None,
+        *,
+        policy: PollPolicy | None = None,
+        refresh_s: float = REFRESH_S,
+    ) -> LiveJob:
+        """The job from now on, shown live in a notebook; see :func:`importstats.live`.
+
+        Parameters
+        ----------
+        source : ProgressSource, optional
+            A client of the job's server: it is asked, and the answers are stored where this job was
+            loaded from. Without it the view follows the store, which someone else fills.
+        policy, refresh_s
+            As for :func:`importstats.live`, which also says what is raised; and ``ValueError`` if
+            the job was not loaded from a store, but made of frames.
+        """
+        return live(
+            source,
+            self.job_id,
+            store=_grown(self._store),
+            source_uri=self.source_uri,
+            policy=policy,
+            refresh_s=refresh_s,
+            zone=self._zone,
+        )
+
     @property
     def _details(self) -> pd.DataFrame | None:
         return None if self.details.empty else self.details
@@ -325,18 +342,55 @@ class ImportJob:
         return f"<ImportJob {printable(self.job_id, 60)}: {self.headline}>"
 
     def _repr_html_(self) -> str:
-        late = self.stragglers[self.stragglers["is_straggler"].astype("bool")]
-        from importstats.show.pages import render
+        return _as_html(self, self._zone)
 
-        return render(
-            "importstats.show",
-            "job.html.jinja",
-            job=self,
-            known=self.last_at_work,
-            observed_at=self.jobs["observed_at"].iloc[-1].to_pydatetime(),
-            rows_per_s=self.throughput["rows_per_s_window"].iloc[-1:].max(),
-            late=late.head(_SHOWN_STRAGGLERS).to_dict("records"),
-            more=max(len(late) - _SHOWN_STRAGGLERS, 0),
-            findings=self.diagnosis.head(1).to_dict("records"),
-            zone=self._zone,
+
+def _grown(store: _Store | None) -> _Store:
+    """The store of a job that grows."""
+    if store is None:
+        raise ValueError(
+            "this job was made of frames and does not grow: load it with ImportJob.load, or use "
+            "importstats.live(client, job_id)"
         )
+    return store
+
+
+def _rate_text(rates: pd.DataFrame, *, over: bool) -> str:
+    if rates.empty or not rates["rows_per_s_window"].gt(0).any():
+        return UNKNOWN
+    latest = rates.iloc[-1]
+    mean = format_rate(latest["rows_per_s_mean"], "rows")
+    if over:
+        return f"{mean} on average while rows were written"
+    if not latest["rows_per_s_window"] > 0:
+        return f"{mean} on average while rows were written; none in the last minute"
+    now = format_rate(latest["rows_per_s_window"], "rows")
+    size = format_rate(latest["bytes_per_s_window"], "B")
+    return f"{now} · {size} in the last minute, {mean} since the first row"
+
+
+def _unheard(job: ImportJob) -> Look:
+    age = format_duration((job.at - job.jobs["observed_at"].iloc[-1]).total_seconds())
+    text = (
+        f"Nothing has been heard of the job for {age}. See whether its collector runs; "
+        f"importstats watch {printable(job.job_id, 60)} asks the server."
+    )
+    return Look(text, "warning")
+
+
+def _as_html(job: ImportJob, zone: tzinfo | None) -> str:
+    late = job.stragglers[job.stragglers["is_straggler"].astype("bool")]
+    from importstats.show.pages import render  # jinja2 is slow to import.
+
+    return render(
+        "importstats.show",
+        "job.html.jinja",
+        job=job,
+        known=job.last_at_work,
+        observed_at=job.jobs["observed_at"].iloc[-1].to_pydatetime(),
+        rows_per_s=job.throughput["rows_per_s_window"].iloc[-1:].max(),
+        late=late.head(_SHOWN_STRAGGLERS).to_dict("records"),
+        more=max(len(late) - _SHOWN_STRAGGLERS, 0),
+        findings=job.diagnosis.head(1).to_dict("records"),
+        zone=zone,
+    )

@@ -3,11 +3,8 @@
 import functools
 import http.server
 import json
-import os
 import re
-import shutil
 import threading
-import time
 from datetime import UTC, timedelta
 from functools import lru_cache
 from urllib.parse import urlencode
@@ -15,34 +12,20 @@ from urllib.parse import urlencode
 import numpy as np
 import pandas as pd
 import pytest
-from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
+from browsers import need_browser, open_browser, until_true
 from selenium.webdriver.common.by import By
 
 from importstats import report
 from importstats.analysis.ranking import delay_text
 from importstats.reports.html import TOP_FILES, to_html
-from importstats.reports.page_data import file_columns
 from importstats.show.attention import Look
 from importstats.show.job import ImportJob
+from importstats.show.page_data import file_columns
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.text import format_count, format_duration
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1200,1100",
-]  # fmt: skip
-
-# In CI a browser that is missing is a failure: nothing else looks at the page.
-if not (CHROMIUM and DRIVER):
-    if os.environ.get("CI") == "true":
-        raise RuntimeError("tests of the page need Debian's chromium and chromium-driver")
-    pytest.skip("needs chromium and chromium-driver", allow_module_level=True)
+need_browser()
 
 
 @lru_cache(maxsize=8)
@@ -85,30 +68,9 @@ def served(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver = open_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
-
-
-def _answer(question):
-    """The answer; none while the page is being loaded, when there is nothing to ask."""
-    try:
-        return question()
-    except WebDriverException:
-        return None
-
-
-def until_true(question, seconds=20):
-    end = time.monotonic() + seconds
-    while not (answer := _answer(question)):
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.05)
-    return answer
 
 
 class Page:

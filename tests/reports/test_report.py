@@ -174,7 +174,7 @@ def test_only_the_style_and_the_script_of_the_page_itself_are_allowed():
 
 
 def test_the_libraries_in_the_page_are_the_released_files_with_their_licences():
-    folder = resources.files("importstats.reports") / "vendor"
+    folder = resources.files("importstats.show") / "vendor"
     sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
             for path in folder.iterdir() if path.name.endswith((".js", ".css"))}  # fmt: skip
     assert sums == SUMS

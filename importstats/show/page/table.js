@@ -16,13 +16,6 @@ const ROW_HEIGHT = 30;
 const SPARE_ROWS = 12;
 const SHARES = [["least", 0], ["25 %", 0.25], ["median", 0.5], ["75 %", 0.75], ["most", 1]];
 
-function verdictText(files, row) {
-  const verdict = nameAt(files.verdict, row);
-  const past = nameAt(files.matters, row) === "was" && verdict !== "goes back";
-  if (files.isCulprit.has(row)) return `${verdict}, to blame`;
-  return past ? `was ${verdict}` : verdict;
-}
-
 const KINDS = {
   all: () => true,
   late: (f, row) => ["failed", "now"].includes(nameAt(f.matters, row)),
@@ -80,9 +73,9 @@ function quantiles(files, rows) {
 
 function makeTable(data, rows) {
   const { files } = data;
-  const scroll = document.getElementById("files-scroll");
-  const body = document.getElementById("files-rows");
-  const head = document.getElementById("files-quantiles");
+  const scroll = root.getElementById("files-scroll");
+  const body = root.getElementById("files-rows");
+  const head = root.getElementById("files-quantiles");
   body.replaceChildren();
   const above = document.createElement("tr");
   const below = document.createElement("tr");
@@ -162,7 +155,7 @@ function makeTable(data, rows) {
   effect(() => {
     const view = rows.value;
     scroll.querySelector("table").setAttribute("aria-rowcount", view.length + 1);
-    document.getElementById("files-count").textContent =
+    root.getElementById("files-count").textContent =
       view.length === files.count
         ? `${count(files.count)} files`
         : `${count(view.length)} of ${count(files.count)} files`;
@@ -204,7 +197,7 @@ function makeTable(data, rows) {
 }
 
 function bindControls(data) {
-  const search = document.getElementById("files-search");
+  const search = root.getElementById("files-search");
   search.addEventListener("input", () => {
     choice.query.value = search.value;
   });

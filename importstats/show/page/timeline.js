@@ -1,9 +1,11 @@
 // Phases, throughput and files on one time axis.
-const CHARTS = [];
+let charts = [];
+// The crosshair is shared by the charts of one job.
+const TOGETHER = `importstats-${Math.random()}`;
 const AXIS_WIDTH = 64;
 
 function paper() {
-  const style = getComputedStyle(document.documentElement);
+  const style = getComputedStyle(host);
   const of = (name) => style.getPropertyValue(name).trim();
   return { ink: of("--ink"), soft: of("--soft"), line: of("--line"), paper: of("--paper"), blue: of("--blue") };
 }
@@ -180,11 +182,13 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
   });
 }
 
+const wide = (holder) => Math.max(holder.clientWidth, 200);
+
 function chart(id, data, options) {
-  const holder = document.getElementById(id);
+  const holder = root.getElementById(id);
   const u = new uPlot(
     {
-      width: holder.clientWidth,
+      width: wide(holder),
       height: options.height,
       legend: { show: false },
       scales: { x: { time: true, auto: false }, y: options.y },
@@ -192,7 +196,7 @@ function chart(id, data, options) {
         y: false,
         points: { show: false },
         drag: { x: true, y: false, setScale: false },
-        sync: { key: "importstats", filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+        sync: { key: TOGETHER, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
         bind: { dblclick: () => () => { choice.zoom.value = null; } },
       },
       axes: [
@@ -230,7 +234,7 @@ function chart(id, data, options) {
   );
   u.over.addEventListener("mousemove", (event) => options.hover(u, event));
   u.over.addEventListener("mouseleave", hideTip);
-  CHARTS.push({ u, holder, height: options.height });
+  charts.push({ u, holder, height: options.height });
   return u;
 }
 
@@ -245,7 +249,7 @@ function timeSplits(u, axis, min, max) {
 }
 
 function showTip(event, lines) {
-  const tip = document.getElementById("tip");
+  const tip = root.getElementById("tip");
   tip.replaceChildren(
     ...lines.map(([text, strong]) => {
       const line = document.createElement(strong ? "strong" : "span");
@@ -254,13 +258,15 @@ function showTip(event, lines) {
     }),
   );
   tip.hidden = false;
-  const right = event.clientX + tip.offsetWidth + 24 > innerWidth;
-  tip.style.left = `${right ? event.clientX - tip.offsetWidth - 14 : event.clientX + 14}px`;
-  tip.style.top = `${Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 8)}px`;
+  const { left, top, right, bottom } = tipRoom();
+  const [x, y] = [event.clientX - left, event.clientY - top];
+  const turned = x + tip.offsetWidth + 24 > right - left;
+  tip.style.left = `${Math.max(0, turned ? x - tip.offsetWidth - 14 : x + 14)}px`;
+  tip.style.top = `${Math.min(y + 14, bottom - top - tip.offsetHeight - 8)}px`;
 }
 
 function hideTip() {
-  document.getElementById("tip").hidden = true;
+  root.getElementById("tip").hidden = true;
 }
 
 // The last value at or before a time.
@@ -304,7 +310,9 @@ function fileLines(data, row) {
   return lines;
 }
 
+// Draws the charts; gives what takes them away again.
 function makeTimeline(data, spans, rows) {
+  const undo = [];
   const full = fullRange(data);
   const broken = (times, values) => {
     const joined = times.map((time, place) => [time, values[place]]);
@@ -324,7 +332,8 @@ function makeTimeline(data, spans, rows) {
     after: [drawCone],
     hover,
   });
-  if (data.rates.rows.some((value) => value > 0)) {
+  root.getElementById("rates").hidden = !data.rates.rows.some((value) => value > 0);
+  if (!root.getElementById("rates").hidden) {
     chart("chart-rates", data, {
       height: 150,
       y: { range: (_, low, high) => [0, high * 1.08 || 1] },
@@ -334,21 +343,34 @@ function makeTimeline(data, spans, rows) {
       hover,
     });
   }
-  if (data.files.count) makeFileChart(data, spans, rows);
-  effect(() => {
+  if (data.files.count) undo.push(makeFileChart(data, spans, rows));
+  undo.push(effect(() => {
     const [min, max] = choice.zoom.value ?? full;
-    for (const { u } of CHARTS) u.setScale("x", { min, max });
-    document.getElementById("zoom-out").hidden = !choice.zoom.value;
-  });
-  document.getElementById("zoom-out").addEventListener("click", () => {
+    for (const { u } of charts) u.setScale("x", { min, max });
+    root.getElementById("zoom-out").hidden = !choice.zoom.value;
+  }));
+  root.getElementById("zoom-out").onclick = () => {
     choice.zoom.value = null;
-  });
-  const redraw = () => CHARTS.forEach(({ u }) => u.redraw(false, true));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  const fit = () => CHARTS.forEach(({ u, holder, height }) => u.setSize({ width: holder.clientWidth, height }));
-  addEventListener("resize", fit);
+  };
+  const fit = () => {
+    for (const { u, holder, height } of charts) {
+      if (u.width !== wide(holder)) u.setSize({ width: wide(holder), height });
+    }
+  };
+  const watched = new ResizeObserver(fit);
+  for (const { holder } of charts) watched.observe(holder);
   for (const name of ["beforeprint", "afterprint"]) addEventListener(name, fit);
+  return () => {
+    watched.disconnect();
+    for (const name of ["beforeprint", "afterprint"]) removeEventListener(name, fit);
+    for (const end of undo) end();
+    for (const { u } of charts) u.destroy();
+    charts = [];
+    hideTip();
+  };
 }
+
+const redraw = () => charts.forEach(({ u }) => u.redraw(false, true));
 
 function makeFileChart(data, spans, rows) {
   const shown = computed(() =>
@@ -377,9 +399,9 @@ function makeFileChart(data, spans, rows) {
     const row = lineAt(u, event);
     if (!pressed || row === undefined || Math.abs(event.offsetX - pressed[0]) > 3) return;
     choice.file.value = data.files.name[row];
-    document.dispatchEvent(new CustomEvent("reveal", { detail: data.files.name[row] }));
+    root.dispatchEvent(new CustomEvent("reveal", { detail: data.files.name[row] }));
   });
-  effect(() => {
+  return effect(() => {
     shown.value;
     choice.file.value;
     u.redraw(false, false);

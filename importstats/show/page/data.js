@@ -1,9 +1,9 @@
 // The page's data, unpacked, and what is derived of it once.
-async function unpack(id) {
-  const text = document.getElementById(id).textContent.trim();
-  const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return JSON.parse(await new Response(stream).text());
+async function unpack(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = JSON.parse(await new Response(stream).text());
+  data.files.isCulprit = new Set(data.files.culprit);
+  return data;
 }
 
 // The spans of each file: where they begin in the columns, and when its work began.
@@ -32,4 +32,11 @@ const nameAt = (column, row) => (column.codes[row] < 0 ? "" : column.names[colum
 function clock(data, seconds, exact = true) {
   const time = new Date((data.t0 + seconds + data.offset_s) * 1000).toISOString();
   return `${time.slice(11, exact ? 19 : 16)} ${data.zone}`;
+}
+
+function verdictText(files, row) {
+  const verdict = nameAt(files.verdict, row);
+  const past = nameAt(files.matters, row) === "was" && verdict !== "goes back";
+  if (files.isCulprit.has(row)) return `${verdict}, to blame`;
+  return past ? `was ${verdict}` : verdict;
 }

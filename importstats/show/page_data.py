@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import zlib
 from datetime import tzinfo
@@ -24,7 +23,8 @@ from importstats.text import printable
 
 # A curve of more points than a screen has is thinned.
 _MOST_POINTS: Final = 2000
-_MOST_NAME: Final = 300
+#: A file's name in a page has so many characters at most.
+MOST_NAME: Final = 300
 _MOST_REASON: Final = 200
 #: Columns of a file that the page shows as numbers, see :func:`file_columns`.
 NUMBERS: Final = (
@@ -41,10 +41,10 @@ NUMBERS: Final = (
 )
 
 
-def packed(data: dict[str, Any]) -> str:
-    """Data as JSON, deflated, in base 64: a fifth of the JSON for thousands of files."""
+def packed(data: dict[str, Any]) -> bytes:
+    """Data as JSON, deflated: a seventh of the JSON for thousands of files."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+    return zlib.compress(text.encode(), 9)
 
 
 def page_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _files(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
     }
     return {
         "count": len(files),
-        "name": [printable(name, _MOST_NAME) for name in files["file"].tolist()],
+        "name": [printable(name, MOST_NAME) for name in files["file"].tolist()],
         "raw_state": _coded(files["state"]),
         **text,
         "culprit": np.flatnonzero(files["culprit"]).tolist(),

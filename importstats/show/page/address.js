@@ -1,13 +1,4 @@
-// What the reader chose. It lives in the address, so that a link and a reload keep it.
-const { signal, computed, effect, batch } = preactSignalsCore;
-const choice = {
-  file: signal(""),
-  sort: signal("matters"),
-  query: signal(""),
-  only: signal("all"),
-  zoom: signal(null),
-};
-
+// What the reader chose lives in the address, so that a link and a reload keep it.
 function readAddress() {
   const asked = new URLSearchParams(location.hash.slice(1));
   const from = Number.parseFloat(asked.get("from"));

@@ -12,13 +12,13 @@ function keepPlace(table) {
 function makeLive(data, remember) {
   const refresh = Number(document.body.dataset.refresh);
   const made = data.t0 + data.at;
-  const age = document.getElementById("age");
+  const age = root.getElementById("age");
   const asOf = age.textContent;
-  const left = document.getElementById("left");
+  const left = root.getElementById("left");
   const about = document.title.split(" · ").slice(1).join(" · ");
   let unanswered = false;
 
-  function tell() {
+  function showAge() {
     const seconds = Math.max(0, Date.now() / 1000 - made);
     const live = refresh > 0 && !data.ended;
     const stale = live && (unanswered || seconds > 3 * refresh + 15);
@@ -31,8 +31,8 @@ function makeLive(data, remember) {
       document.title = `${stale ? "stale: " : ""}${text.replace(/ \(.*/, "")} · ${about}`;
     }
   }
-  tell();
-  setInterval(tell, 1000);
+  showAge();
+  setInterval(showAge, 1000);
   if (!(refresh > 0) || data.ended) return;
 
   async function again() {

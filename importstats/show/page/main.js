@@ -1,7 +1,8 @@
-const data = await unpack("data");
+// The page: its table, its timeline and its address show one choice.
+const packed = atob(root.getElementById("data").textContent.trim());
+const data = await unpack(Uint8Array.from(packed, (character) => character.charCodeAt(0)));
 const { files } = data;
 if (files.count) {
-  files.isCulprit = new Set(files.culprit);
   files.search = files.name.map((name, row) =>
     `${name} ${nameAt(files.raw_state, row)} ${nameAt(files.verdict, row)} ${nameAt(files.reason, row)}`.toLowerCase(),
   );
@@ -14,16 +15,17 @@ const rows = computed(() =>
 );
 const spans = byRow(data);
 makeTimeline(data, spans, rows);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let remember = () => {};
 if (files.count) {
   bindControls(data);
   const table = makeTable(data, rows);
-  document.addEventListener("reveal", (event) => table.reveal(event.detail));
+  root.addEventListener("reveal", (event) => table.reveal(event.detail));
   remember = keepPlace(table);
   const follow = () => {
     if (!choice.file.value) return;
     table.reveal(choice.file.value);
-    document.getElementById("files").scrollIntoView({ block: "start" });
+    root.getElementById("files").scrollIntoView({ block: "start" });
   };
   addEventListener("hashchange", follow);
   if (choice.file.value) table.reveal(choice.file.value);

@@ -1,0 +1,68 @@
+"""Assets: the script and the style of a page and of a widget, each one text that needs no other."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+_ROOT: Final = resources.files("importstats.show")
+# What a page and a widget share, in the order in which it is read.
+_SHARED: Final = ("format.js", "data.js", "state.js", "timeline.js")
+
+
+@lru_cache(maxsize=1)
+def page_style() -> str:
+    """The style of a page, light and dark by the reader's system."""
+    colors = f":root {{ color-scheme: light dark; {_own('light.css')} }}"
+    dark = f"@media (prefers-color-scheme: dark) {{ :root {{ {_own('dark.css')} }} }}"
+    return "\n".join([_vendored("uPlot.min.css"), colors, dark, _own("style.css")])
+
+
+@lru_cache(maxsize=1)
+def page_script() -> str:
+    """The script of a page, closed in itself, after the libraries it uses."""
+    own = [_own(name) for name in (*_SHARED, "table.js", "address.js", "live.js", "main.js")]
+    within = """"use strict";
+const [root, host] = [document, document.documentElement];
+const tipRoom = () => ({ left: 0, top: 0, right: innerWidth, bottom: innerHeight });"""
+    libraries = [_vendored("uPlot.iife.min.js"), _vendored("signals-core.min.js")]
+    return "\n".join([*libraries, "(async () => {", within, *own, "})();"])
+
+
+@lru_cache(maxsize=1)
+def widget_module() -> str:
+    """The ECMAScript module of a widget, as anywidget takes it: it exports a ``render``.
+
+    Each view is closed in itself, as a notebook may show several jobs. The libraries see no loader
+    of modules, which some notebooks have and which would take them away.
+    """
+    light, dark = _own("light.css"), _own("dark.css")
+    colors = f":host {{ {light} }} :host(.dark) {{ {dark} }}"
+    names = ("uPlot.min.css", "style.css", "widget.css")
+    style = "\n".join([_vendored(names[0]), colors, *(_own(name) for name in names[1:])])
+    return "\n".join(
+        [
+            _vendored("uPlot.iife.min.js"),
+            "const preactSignalsCore = {};",
+            "((exports, module) => {",
+            _vendored("signals-core.min.js"),
+            "})(preactSignalsCore, {});",
+            f"const STYLE = {json.dumps(style)};",
+            f"const SKELETON = {json.dumps(_own('widget.html'))};",
+            "function makeView(model, host, root, tipRoom) {",
+            '"use strict";',
+            *(_own(name) for name in (*_SHARED, "widget.js")),
+            "}",
+            _own("widget_entry.js"),
+        ]
+    )
+
+
+def _own(name: str) -> str:
+    return (_ROOT / "page" / name).read_text(encoding="utf-8")
+
+
+def _vendored(name: str) -> str:
+    return (_ROOT / "vendor" / name).read_text(encoding="utf-8")

@@ -1,0 +1,115 @@
+"""First screen: what a page and a widget say of a job before anything is scrolled."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any, Final
+
+import pandas as pd
+
+from importstats.analysis.words import eta_text, left_text
+from importstats.names import END_PHASES
+from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR
+from importstats.show.attention import Look
+from importstats.show.job import ImportJob
+from importstats.show.page_data import MOST_NAME
+from importstats.text import format_duration, format_percent, printable
+
+_MOST_LOOKS: Final = 4
+_STATES: Final = {"": "waiting", "none": "waiting", "pending": "waiting", "inprogress": "importing"}
+_STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "done"}
+
+
+def first_line(job: ImportJob) -> str:
+    """How much time is left; of a job that has ended, or is not heard of, how it stands."""
+    if job.phase in END_PHASES or job.stale:
+        return job.headline
+    return left_text(job.eta_frame, job.at)
+
+
+def second_line(job: ImportJob, zone: tzinfo) -> str:
+    """Phase, progress and the time of the end, said once on the page."""
+    if job.phase in END_PHASES or job.stale:
+        return ""
+    text = f"{job.phase}, {format_percent(job.progress_pct)}"
+    if pd.notna(job.eta["eta_p50"]):
+        text += f": {eta_text(job.eta_frame, zone)}"
+    return f"{text},"
+
+
+def tab_title(job: ImportJob) -> str:
+    """What is to be seen in a row of tabs: the time left first."""
+    name = printable(job.collection_name or job.job_id, 60)
+    if job.phase in END_PHASES or job.stale or pd.isna(job.eta["eta_p50"]):
+        state = f"Was {job.phase}" if job.stale else job.phase
+        return f"{state} · {name} · import job {printable(job.job_id, 60)}"
+    left = left_text(job.eta_frame, job.at).split(" (")[0]
+    progress = f"{job.phase} {format_percent(job.progress_pct)}"
+    return f"{left} · {progress} · {name} · import job {printable(job.job_id, 60)}"
+
+
+def first_look(job: ImportJob) -> str:
+    """What to look at first, in one sentence or two."""
+    if job.looks:
+        return job.looks[0].text
+    if job.phase == "Completed":
+        return "Nothing: the job has completed."
+    return "Nothing in particular: no warning was found."
+
+
+def looks_of(job: ImportJob) -> list[dict[str, Any]]:
+    """What to look at, the first first: ``text``, ``severity`` and the name of a ``file``, if any.
+
+    There is always one: where nothing needs to be looked at, it says so.
+    """
+    if not job.looks:
+        severity = "critical" if job.phase == "Failed" else "info"
+        return [{"text": first_look(job), "severity": severity, "file": None}]
+    found = [
+        {"text": look.text, "severity": look.severity, "file": _file_of(job, look)}
+        for look in job.looks[:_MOST_LOOKS]
+    ]
+    if job.phase == "Failed":
+        found[0]["severity"] = "critical"
+    return found
+
+
+def _file_of(job: ImportJob, look: Look) -> str | None:
+    if look.file_index is None:
+        return None
+    own = job.stragglers[job.stragglers["file_index"].eq(look.file_index)]
+    return printable(str(own["file"].iloc[0]), MOST_NAME) if len(own) else None
+
+
+def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
+    """The phases as parts of a strip as wide as they were long; what is to come is dotted."""
+    runs = job.phases
+    parts = []
+    last = job.jobs["observed_at"].iloc[-1]
+    for run in runs.to_dict("records"):
+        phase = str(run["phase"])
+        if phase in END_PHASES:
+            continue
+        current = pd.isna(run["end"])
+        seconds = (last - run["start"]).total_seconds() if current else run["duration_s"]
+        text = format_duration(seconds)
+        if current and job.phase == phase:
+            text = f"{format_percent(job.progress_pct)}, {'' if job.stale else 'for '}{text}"
+        parts.append({"name": phase, "seconds": seconds, "text": text, "to_come": False})
+    if job.phase not in END_PHASES and not job.stale and pd.notna(job.eta["eta_p50"]):
+        seconds = max((job.eta["eta_p50"] - job.at).total_seconds(), 0.0)
+        left = f"about {left_text(job.eta_frame, job.at).split(' left')[0]}"
+        left = left if " left" in left_text(job.eta_frame, job.at) else "overdue"
+        parts.append({"name": "to come", "seconds": seconds, "text": left, "to_come": True})
+    if job.phase in END_PHASES:
+        parts.append({"name": job.phase, "seconds": 0.0, "text": "", "to_come": False})
+    return parts
+
+
+def state_colors(data: dict[str, Any]) -> dict[str, str]:
+    """The states that the files' timeline shows, in words, with their colours."""
+    words = {**_STATES, **_STATES_MORE}
+    return {
+        words.get(name, name): FILE_STATE_COLORS.get(name, OTHER_COLOR)
+        for name in data["spans"]["state"]["names"]
+    }

@@ -1,0 +1,34 @@
+// A notebook's paper is dark if what is written on it is light, whichever notebook it is.
+function isDark(element) {
+  const [red, green, blue] = getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 128;
+}
+
+function render({ model, el }) {
+  const host = document.createElement("div");
+  host.className = "importstats-live";
+  el.append(host);
+  const root = host.attachShadow({ mode: "open" });
+  const style = document.createElement("style");
+  style.textContent = STYLE;
+  const skeleton = document.createElement("template");
+  skeleton.innerHTML = SKELETON;
+  root.append(style, skeleton.content);
+  const tipRoom = () => host.getBoundingClientRect();
+  const view = makeView(model, host, root, tipRoom);
+  const dress = () => {
+    host.classList.toggle("dark", isDark(el));
+    view.redraw();
+  };
+  dress();
+  const themes = new MutationObserver(() => requestAnimationFrame(dress));
+  for (const element of [document.documentElement, document.body]) {
+    themes.observe(element, { attributes: true });
+  }
+  return () => {
+    themes.disconnect();
+    view.close();
+  };
+}
+
+export default { render };
