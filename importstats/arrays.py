@@ -39,13 +39,14 @@ def dense(code: Ints) -> Ints:
 
 def order_by(code: Ints, then: Ints) -> Ints:
     """The stable order by a code of 0 and above, and within a code by `then`."""
-    order = _stable_order(code)
+    order = order_of(code)
     falls = np.diff(then[order]) < 0
     falls &= np.diff(code[order]) == 0
     return np.lexsort((then, code)) if falls.any() else order
 
 
-def _stable_order(code: Ints) -> Ints:
+def order_of(code: Ints) -> Ints:
+    """The stable order by a code of 0 and above."""
     if len(code) < 2 or (np.diff(code) >= 0).all():
         return np.arange(len(code))
     if code.max() >= _RADIX**2:

@@ -230,22 +230,26 @@ def display_names(printed: pa.Array) -> pa.Array:
     """
     is_word = pc.match_substring_regex(printed, _WORD)
     starts_list = pc.starts_with(printed, "[")
-    is_list = pc.and_(pc.and_(is_word, starts_list), pc.match_substring_regex(printed, r".\]$"))
+    is_list = pc.and_(pc.and_(is_word, starts_list), pc.ends_with(printed, "]"))
     is_message = pc.or_(pc.starts_with(printed, "id:"), pc.starts_with(printed, "paths:"))
     is_bare = pc.and_(is_word, pc.invert(pc.or_(starts_list, is_message)))
     is_plain = pc.or_(is_list, is_bare)
     display = pc.if_else(is_list, pc.utf8_slice_codeunits(printed, 1, -1), printed)
-    if not pc.all(is_plain, min_count=0).as_py():
-        is_set = pc.match_substring_regex(printed, _FILES)
-        is_plain = pc.or_(is_plain, is_set)
-        first = pc.utf8_slice_codeunits(pc.replace_substring_regex(printed, r" .*$", ""), 1)
-        more = pc.count_substring(printed, " ").cast(pa.string())
-        display = pc.if_else(is_set, pc.binary_join_element_wise(first, more, " +"), display)
     if pc.all(is_plain, min_count=0).as_py():
         return display
-    others = printed.filter(pc.invert(is_plain)).to_pylist()
+    is_other = pc.invert(is_plain)
+    return pc.replace_with_mask(display, is_other, _display_of_several(printed.filter(is_other)))
+
+
+def _display_of_several(printed: pa.Array) -> pa.Array:
+    """The display name of what is no plain path: most often a list of some."""
+    first = pc.utf8_slice_codeunits(pc.replace_substring_regex(printed, r" .*$", ""), 1)
+    more = pc.count_substring(printed, " ").cast(pa.string())
+    display = pc.binary_join_element_wise(first, more, " +")
+    is_other = pc.invert(pc.match_substring_regex(printed, _FILES))
+    others = printed.filter(is_other).to_pylist()
     parsed = pa.array([parse_file_name(name).display for name in others], pa.string())
-    return pc.replace_with_mask(display, pc.invert(is_plain), parsed)
+    return pc.replace_with_mask(display, is_other, parsed)
 
 
 # Printable ASCII without blanks and quotes, which is one path however it is printed.
@@ -256,28 +260,67 @@ _FILES: Final = rf"(?i)^\[{_FILE}(?: {_FILE})+\]$"
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
-    for index, name in enumerate(table.column_names):
-        column = table.column(index)
+    """The table as a frame, each column made by itself: ``to_pandas`` takes several times as long.
+
+    A categorical has one dictionary, but each chunk of a column can bring its own.
+    """
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
         encoded = pa.types.is_dictionary(column.type)
         if name in _NAMES:
-            # Each chunk can bring a dictionary of its own; a categorical has one.
-            column = _unified(column if encoded else column.dictionary_encode())
-        elif encoded:
-            column = column.cast(pa.string())
-        table = table.set_column(index, name, column)
-    frame: pd.DataFrame = table.to_pandas(
-        types_mapper={pa.int64(): pd.Int64Dtype()}.get, ignore_metadata=True
+            columns[name] = _categories(column if encoded else column.dictionary_encode())
+        elif encoded or pa.types.is_string(column.type):
+            columns[name] = _texts(column)
+        elif pa.types.is_int64(column.type):
+            columns[name] = _integers(column, name)
+        else:
+            columns[name] = column.to_pandas()
+    return pd.DataFrame(columns, index=range(table.num_rows), copy=False)
+
+
+def _categories(column: pa.ChunkedArray) -> pd.Categorical:
+    if _dictionaries(column) > 1:
+        column = column.unify_dictionaries()
+    codes = np.concatenate(
+        [np.empty(0, np.int32)]
+        + [
+            (chunk.indices.fill_null(-1) if chunk.null_count else chunk.indices).to_numpy()
+            for chunk in column.chunks
+        ]
     )
-    return frame.astype({name: "int64" for name in _NEVER_MISSING if name in frame})
+    nothing = pa.array([], column.type.value_type)
+    dictionary = column.chunk(0).dictionary if column.num_chunks else nothing
+    # As pandas has it where there is nothing to tell the type by.
+    names = pd.Index(dictionary.to_pandas(), dtype="str" if len(dictionary) else "object")
+    return pd.Categorical.from_codes(codes, names, validate=False)
 
 
-def _unified(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """With one dictionary. To unify compares whole dictionaries, also where there is but one."""
-    places = {
-        tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)
-        for chunk in column.chunks
-    }
-    return column if len(places) == 1 else column.unify_dictionaries()
+def _dictionaries(column: pa.ChunkedArray) -> int:
+    """How many dictionaries it has. To unify compares them whole, also where there is but one."""
+    return len(
+        {
+            tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)
+            for chunk in column.chunks
+        }
+    )
+
+
+def _texts(column: pa.ChunkedArray) -> pd.Series[str]:
+    if column.null_count == len(column):
+        column = pa.chunked_array([pa.nulls(len(column), pa.string())])
+    texts: pd.Series[str] = column.cast(pa.string()).to_pandas()
+    return texts.astype("str")
+
+
+def _integers(column: pa.ChunkedArray, name: str) -> Any:
+    missing = column.null_count
+    values = (column.fill_null(0) if missing else column).to_numpy()
+    # What is Arrow's own memory cannot be written to.
+    values = values if values.flags.writeable else values.copy()
+    if name in _NEVER_MISSING and not missing:
+        return values
+    mask = column.is_null().to_numpy() if missing else np.zeros(len(values), np.bool_)
+    return pd.arrays.IntegerArray(values, mask)
 
 
 def _snapshots(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> list[Snapshot]:

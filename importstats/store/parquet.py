@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -50,10 +52,15 @@ _NEVER_NULL: Final = frozenset({*JOBS_KEY, *RUN_COLUMNS})
 
 # Measured by benchmarks/store.py: counts differ by little from row to row, which deltas use; file
 # names do not repeat in a fresh segment and stand together in a compacted one, where zstd needs no
-# dictionary; all else has few values. BYTE_STREAM_SPLIT would take a third off compacted counts,
-# but is too new for integers to be read everywhere; zstd 9 would take 5 percent off them.
+# dictionary; all else has few values. BYTE_STREAM_SPLIT takes a third off the counts of one large
+# job and adds a twentieth to a fleet of them, so it is not used. zstd 9 would take off 5 percent.
 _DELTA_COLUMNS: Final = ("file_index", "file_size_bytes", "imported_rows", "total_rows")
 _PLAIN_COLUMNS: Final = ("file_name",)
+# What zstd makes much smaller. On all other columns it saves less than a tenth of a file, and to
+# read a file of a few thousand rows takes 1.6 times as long: each page sets up a decoder of zstd.
+_DENSE_COLUMNS: Final = frozenset(
+    {*("file_name", "file_size_bytes", "total_rows"), *("reason", "message", "error", "extra")}
+)
 
 # To begin with zstd or a dictionary takes longer, for each column, than so few rows are worth: a
 # file of one row takes a third of the time, read or written, and is smaller, too.
@@ -76,8 +83,8 @@ def _dense(names: Sequence[str]) -> dict[str, Any]:
     other = {*_DELTA_COLUMNS, *_PLAIN_COLUMNS}
     delta = [name for name in _DELTA_COLUMNS if name in names]
     return {
-        "compression": "zstd",
-        "compression_level": 3,
+        "compression": {name: "zstd" if name in _DENSE_COLUMNS else "snappy" for name in names},
+        "compression_level": {name: 3 for name in names if name in _DENSE_COLUMNS},
         "use_dictionary": [name for name in names if name not in other],
         "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
     }
@@ -89,32 +96,89 @@ def decode(
     table: TableName,
     columns: Sequence[str],
     filter_: pc.Expression | None = None,
+    every_byte: bool = False,
 ) -> pa.Table:
-    """The columns of a Parquet file as reads return them, or ArrowInvalid for another schema."""
+    """The columns of a Parquet file as reads return them, or ArrowInvalid for another schema.
+
+    A text that is the same in all rows stands in the file's footer, as does that a column is all
+    null. Such a column is not read, unless ``every_byte`` is to be looked at.
+    """
     text = [name for name in _TEXT_COLUMNS[table] if name in columns]
+    schema = result_schema(table, columns)
     if filter_ is None:
         with _opened(source, filesystem, text) as file:
+            known = {} if every_byte else _told_by_footer(file, schema)
             # One row group is read faster by one thread than by waking more.
             several = file.num_row_groups > 1
-            found = file.read(list(columns), use_threads=several)
+            found = file.read([name for name in columns if name not in known], use_threads=several)
+            rows = file.metadata.num_rows
     else:
         options = ds.ParquetReadOptions(dictionary_columns=set(_TEXT_COLUMNS[table]))
         fragment = ds.ParquetFileFormat(options).make_fragment(source, filesystem)
         found = fragment.to_table(columns=list(columns), filter=filter_)
-    schema = result_schema(table, columns)
+        known, rows = {}, found.num_rows
+    made = {name: found.column(place) for place, name in enumerate(found.column_names)}
     for name in columns:
-        if name not in found.column_names:
+        if name in known:
+            made[name] = known[name]
+        elif name not in made:
             if name not in ADDED_COLUMNS:
                 raise pa.ArrowInvalid(f"column {name} is missing")
-            field = schema.field(name)
-            found = found.append_column(field, pa.nulls(found.num_rows, field.type))
-    found = found.select(schema.names)
-    nulls = [name for name in columns if name in _NEVER_NULL and found[name].null_count]
-    if nulls:
-        raise pa.ArrowInvalid(f"column {nulls[0]} has nulls")
-    if found.schema.types != schema.types:
-        raise pa.ArrowInvalid("columns have other types than the store's")
-    return found
+            made[name] = _nulls(rows, schema.field(name).type)
+        elif name in _NEVER_NULL and made[name].null_count:
+            raise pa.ArrowInvalid(f"column {name} has nulls")
+        if made[name].type != schema.field(name).type:
+            raise pa.ArrowInvalid("columns have other types than the store's")
+    return pa.table([made[name] for name in columns], list(columns), metadata=found.schema.metadata)
+
+
+def _told_by_footer(file: pq.ParquetFile, schema: pa.Schema) -> dict[str, pa.Array]:
+    """The columns that are null, or one and the same text, in all rows, as its statistics say."""
+    metadata = file.metadata
+    known: dict[str, pa.Array] = {}
+    if not 0 < metadata.num_row_groups <= _FEW_GROUPS:
+        return known
+    places = {name: place for place, name in enumerate(file.schema_arrow.names)}
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    for field in schema:
+        if field.name not in _OFTEN_THE_SAME or field.name not in places:
+            continue
+        chunks = [group.column(places[field.name]).statistics for group in groups]
+        if any(chunk is None or not chunk.has_null_count for chunk in chunks):
+            continue
+        pairs = zip(chunks, groups, strict=True)
+        if all(chunk.null_count == group.num_rows for chunk, group in pairs):
+            known[field.name] = _nulls(metadata.num_rows, field.type)
+            continue
+        # A bound that was cut short is rounded away from the values, so two equal ones are exact.
+        bounds = {
+            bound
+            for chunk in chunks
+            for bound in ((chunk.min, chunk.max) if chunk.has_min_max else (None,))
+        }
+        if len(bounds) == 1 and not any(chunk.null_count for chunk in chunks):
+            (text,) = bounds
+            if isinstance(text, str):
+                codes = pa.array(np.zeros(metadata.num_rows, np.int32))
+                known[field.name] = pa.DictionaryArray.from_arrays(codes, pa.array([text]))
+    return known
+
+
+def _nulls(rows: int, type_: pa.DataType) -> pa.Array:
+    if not pa.types.is_dictionary(type_):
+        return pa.nulls(rows, type_)
+    nothing = pa.array([], type_.value_type)
+    return pa.DictionaryArray.from_arrays(pa.nulls(rows, type_.index_type), nothing)
+
+
+# Worth a look at the footer; and not worth it if there are many row groups to look at.
+_OFTEN_THE_SAME: Final = frozenset(
+    {
+        *("source_uri", "job_id", "db_name", "collection_name", "reason", "extra", "message"),
+        *("error", "create_time", "complete_time", "server_version"),
+    }
+)
+_FEW_GROUPS: Final = 8
 
 
 def _opened(
@@ -133,5 +197,10 @@ def _opened(
 
 def result_schema(table: TableName, columns: Sequence[str]) -> pa.Schema:
     """The schema of these columns as reads return them."""
+    return _result_schema(table, tuple(columns))
+
+
+@lru_cache(maxsize=64)
+def _result_schema(table: TableName, columns: tuple[str, ...]) -> pa.Schema:
     schema = _RESULT_SCHEMAS[table]
     return pa.schema([schema.field(name) for name in columns], metadata=schema.metadata)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import chain, islice
 from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -15,7 +16,16 @@ from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, STORED_SCHEMAS, VALUE_COLUMNS, result_schema
 from importstats.store.reading import CorruptFile, JobsPart, JobState, Reader, union
-from importstats.store.runs import Runs, Timeline, concat, expand, extend, run_rows, windows
+from importstats.store.runs import (
+    Runs,
+    Timeline,
+    concat,
+    expand,
+    extend,
+    run_rows,
+    windows,
+    with_schema,
+)
 from importstats.store.schema import RUN_COLUMNS, TIMESTAMP
 from importstats.store.segments import ALWAYS, JobFolder, Period, Segment, TableName
 from importstats.text import excerpt
@@ -56,7 +66,7 @@ class Queries:
         found = [rows for _, rows in self._each_job(choice, read) if rows.num_rows]
         found.sort(key=_key)
         schema = result_schema("jobs", wanted)
-        tables = [schema.empty_table(), *(rows.select(wanted).cast(schema) for rows in found)]
+        tables = [schema.empty_table(), *(with_schema(rows, schema) for rows in found)]
         return pa.concat_tables(tables).unify_dictionaries()
 
     def details(
@@ -72,24 +82,46 @@ class Queries:
         needed = _value_columns(wanted)
         schema = result_schema("details", wanted)
 
+        def read(lot: Sequence[_Known]) -> list[tuple[Timeline, Runs]]:
+            return [self._timed_runs(job, needed, filter_, choice) for job in lot]
+
+        def read_runs(lot: Sequence[_Known]) -> list[pa.Table]:
+            return [run_rows(extend(found), timeline, schema) for timeline, found in read(lot)]
+
+        def pieces(
+            lots: Iterable[list[tuple[Timeline, Runs]]],
+        ) -> Iterator[tuple[Timeline, Runs, int, int]]:
+            for timeline, found in chain.from_iterable(lots):
+                for piece in windows(found, len(timeline.ids), max_rows):
+                    yield timeline, found, *piece
+
+        def expanded(piece: tuple[Timeline, Runs, int, int]) -> list[pa.Table]:
+            timeline, found, begin, end = piece
+            return [run_rows(expand(found, begin, end), timeline, schema)]
+
+        lots = list(_lots(self._known_jobs(choice), self._most_rows()))
+        if runs:
+            tables = self._ahead(read_runs, lots)
+        else:
+            tables = self._ahead(expanded, pieces(self._ahead(read, lots)))
+        for table in chain.from_iterable(tables):
+            if table.num_rows:
+                yield table
+
+    def _timed_runs(
+        self, job: _Known, needed: Sequence[str], filter_: pc.Expression | None, choice: Choice
+    ) -> tuple[Timeline, Runs]:
+        """The runs of a job whose jobs files were read. Only if files vanished since, once more."""
+
         def read(segments: Sequence[Segment]) -> tuple[Timeline, Runs]:
             state = self._reader.read_jobs(segments, JOBS_KEY, choice.period)
             return self._runs_of(state, needed, filter_)
 
-        def read_tables(job: _Known) -> Iterable[pa.Table]:
-            # Its jobs files were read to know its key. Only if files vanished since, once more.
-            try:
-                timeline, found = self._runs_of(job.state, needed, filter_)
-            except FileNotFoundError:
-                segments = self._listing.of_job(job.folder)
-                timeline, found = self._listing.retrying(job.folder, segments, read)
-            if runs:
-                return [run_rows(extend(found), timeline, schema)]
-            pieces = windows(found, len(timeline.ids), max_rows)
-            return (run_rows(expand(found, *piece), timeline, schema) for piece in pieces)
-
-        for tables in self._ahead(read_tables, self._known_jobs(choice)):
-            yield from (table for table in tables if table.num_rows)
+        try:
+            return self._runs_of(job.state, needed, filter_)
+        except FileNotFoundError:
+            segments = self._listing.of_job(job.folder)
+            return self._listing.retrying(job.folder, segments, read)
 
     def _runs_of(
         self, state: JobState, needed: Sequence[str], filter_: pc.Expression | None
@@ -97,22 +129,45 @@ class Queries:
         parts, _ = self._reader.read_runs(state, needed, filter_)
         return state.timeline, concat(parts, result_schema("details", needed))
 
+    def _most_rows(self) -> int:
+        """Of a lot. Whole jobs of a bucket are waited for side by side, not one after another."""
+        return _ROWS_OF_A_LOT if self._files.is_local else 0
+
     def jobs_with_details(
         self, choice: Choice, wanted: Sequence[str], details_wanted: Sequence[str]
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
         """See :meth:`importstats.store.SnapshotStore.iter_jobs`."""
-        needed = _value_columns(details_wanted)
+        needed, columns = _value_columns(details_wanted), union(JOBS_KEY, wanted)
         schema = result_schema("details", details_wanted)
 
-        def read(segments: Sequence[Segment]) -> tuple[pa.Table, pa.Table]:
-            state = self._reader.read_jobs(segments, union(JOBS_KEY, wanted), choice.period)
-            parts, _ = self._reader.read_runs(state, needed, None)
-            runs = extend(concat(parts, result_schema("details", needed)))
-            return state.rows.select(wanted), run_rows(runs, state.timeline, schema)
+        def read(segments: Sequence[Segment]) -> JobState:
+            return self._reader.read_jobs(segments, columns, choice.period)
 
-        for _, (jobs, details) in self._each_job(choice, read):
-            if jobs.num_rows:
-                yield jobs, details
+        def read_both(segments: Sequence[Segment]) -> tuple[JobState, tuple[Timeline, Runs]]:
+            state = read(segments)
+            return state, self._runs_of(state, needed, None)
+
+        def read_lot(lot: Sequence[_Known]) -> list[tuple[pa.Table, pa.Table]]:
+            found = []
+            for job in lot:
+                try:
+                    state, (timeline, runs) = job.state, self._runs_of(job.state, needed, None)
+                except FileNotFoundError:
+                    segments = self._listing.of_job(job.folder)
+                    state, (timeline, runs) = self._listing.retrying(
+                        job.folder, segments, read_both
+                    )
+                details = run_rows(extend(runs), timeline, schema)
+                found.append((state.rows.select(wanted), details))
+            return found
+
+        known = (
+            _Known(_key(state.rows), folder, state)
+            for folder, state in self._each_job(choice, read)
+            if state.rows.num_rows
+        )
+        for lot in self._ahead(read_lot, _lots(known, self._most_rows())):
+            yield from ((jobs, details) for jobs, details in lot if jobs.num_rows)
 
     def keys(self, choice: Choice) -> pa.Table:
         """See :meth:`importstats.store.SnapshotStore.job_keys`."""
@@ -138,7 +193,7 @@ class Queries:
             f"{self._files.uri.rstrip('/')}/{part.segment.path(table)}"
             for _, parts in self._each_job(choice, read)
             for part in parts
-            if part.kept.any() and (table == "jobs" or part.has_details)
+            if part.kept.any() and (table == "jobs" or part.detail_rows != 0)
         )
 
     def _known_jobs(self, choice: Choice) -> list[_Known]:
@@ -184,21 +239,24 @@ class Queries:
         jobs = list(self._listing.of_jobs(*choice).items())
         return self._ahead(lambda job: (job[0], self._listing.retrying(*job, read)), jobs)
 
-    def _ahead(self, work: Callable[[_S], _T], items: Sequence[_S]) -> Iterator[_T]:
+    def _ahead(self, work: Callable[[_S], _T], items: Iterable[_S]) -> Iterator[_T]:
         """The work on each item in their order, on as many threads as serve.
 
         Only a few results are made ahead of the one that is asked for.
         """
         threads = pa.cpu_count() if self._files.is_local else _REMOTE_JOBS_AT_ONCE
-        if len(items) < 2 or threads < 2:
-            yield from map(work, items)
+        rest = iter(items)
+        first = list(islice(rest, 2))
+        if len(first) < 2 or threads < 2:
+            yield from map(work, chain(first, rest))
             return
-        with ThreadPoolExecutor(min(threads, len(items))) as pool:
-            coming = deque(pool.submit(work, item) for item in items[: threads + 1])
+        with ThreadPoolExecutor(threads) as pool:
+            coming: deque[Future[_T]] = deque()
             try:
-                for item in items[threads + 1 :]:
-                    yield coming.popleft().result()
+                for item in chain(first, rest):
                     coming.append(pool.submit(work, item))
+                    if len(coming) > threads:
+                        yield coming.popleft().result()
                 while coming:
                     yield coming.popleft().result()
             finally:
@@ -206,6 +264,23 @@ class Queries:
                     future.cancel()
 
 
+def _lots(jobs: Iterable[_Known], most_rows: int) -> Iterator[list[_Known]]:
+    """The jobs in lots of about so many rows of details."""
+    lot: list[_Known] = []
+    rows = 0
+    for job in jobs:
+        lot.append(job)
+        for part in job.state.parts:
+            rows += len(part.ids) if part.detail_rows is None else part.detail_rows
+        if rows >= most_rows:
+            yield lot
+            lot, rows = [], 0
+    if lot:
+        yield lot
+
+
+# Enough for a thread to be worth waking, and few enough for each to get some.
+_ROWS_OF_A_LOT: Final = 2**12
 _REMOTE_JOBS_AT_ONCE: Final = 8
 
 

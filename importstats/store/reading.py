@@ -34,10 +34,13 @@ class CorruptFile(Exception):  # noqa: N818 - an outcome that the caller handles
 
 
 class JobsPart(NamedTuple):
-    """The snapshots of one segment, and which of them count (not those another one has, too)."""
+    """The snapshots of one segment, and which of them count (not those another one has, too).
+
+    ``detail_rows`` is how many rows its details file has, if the jobs file says so.
+    """
 
     segment: Segment
-    has_details: bool
+    detail_rows: int | None
     ids: Ints
     kept: Bools
 
@@ -76,13 +79,13 @@ class Reader:
                 self.leave_out(segment, "jobs", rows)
             else:
                 tables[segment] = _in_order(rows)
-        schema = result_schema("jobs", columns)
         if len(tables) == 1:
-            (together,) = tables.values()
-        else:
-            together = pa.concat_tables(
-                [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
-            ).unify_dictionaries()
+            ((segment, rows),) = tables.items()
+            return _alone(segment, rows, period)
+        schema = result_schema("jobs", columns)
+        together = pa.concat_tables(
+            [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
+        ).unify_dictionaries()
         all_ids, all_times = ints(together["snapshot_id"]), ints(together["observed_at"])
         # The first occurrence is that in the preferred segment.
         _, index = np.unique(all_ids, return_index=True)
@@ -92,20 +95,16 @@ class Reader:
         parts, begin = [], 0
         for segment, rows in tables.items():
             here = slice(begin, begin + rows.num_rows)
-            has_details = (rows.schema.metadata or {}).get(DETAIL_ROWS) != b"0"
-            parts.append(JobsPart(segment, has_details, all_ids[here], kept[here]))
+            parts.append(JobsPart(segment, _detail_rows(rows), all_ids[here], kept[here]))
             begin += rows.num_rows
         timeline = Timeline(all_ids[index], all_times[index])
-        # The snapshots of a compacted job are all there, in order, once: nothing to pick.
-        is_whole = len(tables) == 1 and len(index) == len(all_ids)
-        rows = together if is_whole else together.combine_chunks().take(index)
-        return JobState(parts, timeline, rows)
+        return JobState(parts, timeline, together.combine_chunks().take(index))
 
     def read_runs(
         self, state: JobState, columns: Sequence[str], filter_: pc.Expression | None
     ) -> tuple[list[Runs], set[Segment]]:
         """The details of the snapshots that count, and the segments whose details are damaged."""
-        parts = [part for part in state.parts if part.has_details and part.kept.any()]
+        parts = [part for part in state.parts if part.detail_rows != 0 and part.kept.any()]
         needed = union(["snapshot_id", "last_snapshot_id"], columns)
         segments = [part.segment for part in parts]
         found, damaged = [], set()
@@ -153,9 +152,11 @@ class Reader:
         """The columns of a file. Raises FileNotFoundError if a compaction took it away."""
         path = segment.path(table)
         where = f"{self._files.uri}/{path}"
+        # Who sets aside what is damaged looks at every byte.
+        wanted = (table, columns, filter_, self._sets_aside)
         try:
             full = self._files.full(path)
-            return decode(full, self._files.filesystem, table, columns, filter_)
+            return decode(full, self._files.filesystem, *wanted)
         except FileNotFoundError:
             # Compaction deletes the jobs file first. If that stands, the details are lost.
             if table == "details" and self._files.exists(segment.path("jobs")):
@@ -169,7 +170,7 @@ class Reader:
             # Some object stores show a file before its first byte is written.
             raise FileNotFoundError(path)
         try:
-            return decode(pa.BufferReader(content), None, table, columns, filter_)
+            return decode(pa.BufferReader(content), None, *wanted)
         except (OSError, pa.ArrowInvalid) as error:
             _raise_if_short_of_memory(error, where)
             raise CorruptFile(excerpt(str(error))) from error
@@ -210,6 +211,23 @@ def _raise_if_short_of_memory(error: BaseException, where: str) -> None:
         raise StoreError(
             f"not enough memory to read {where}: {excerpt(text)}; read fewer jobs or columns"
         ) from error
+
+
+def _alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
+    """The snapshots of a segment beside which there is no other, each once unless it is damaged."""
+    ids, times = ints(rows["snapshot_id"]), ints(rows["observed_at"])
+    kept = period.mask(times)
+    if len(ids) and not np.all(ids[1:] > ids[:-1]):
+        kept &= np.append(True, ids[1:] != ids[:-1])
+    part = JobsPart(segment, _detail_rows(rows), ids, kept)
+    if not kept.all():
+        ids, times, rows = ids[kept], times[kept], rows.filter(pa.array(kept))
+    return JobState([part], Timeline(ids, times), rows)
+
+
+def _detail_rows(rows: pa.Table) -> int | None:
+    told = (rows.schema.metadata or {}).get(DETAIL_ROWS)
+    return None if told is None else int(told)
 
 
 def _in_order(rows: pa.Table) -> pa.Table:

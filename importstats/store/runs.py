@@ -13,10 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.arrays import Ints
-from importstats.store.schema import (
-    RUN_COLUMNS,
-)
+from importstats.arrays import Ints, order_of
+from importstats.store.schema import RUN_COLUMNS
 
 
 class Timeline(NamedTuple):
@@ -91,7 +89,7 @@ def repeat(counts: Ints) -> tuple[Ints, Ints]:
 def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
     """Runs of several segments in terms of one timeline, one after the other."""
     if len(parts) == 1 and parts[0].values.num_rows:
-        values = parts[0].values.select(schema.names).cast(schema)
+        values = with_schema(parts[0].values, schema)
         if all(column.num_chunks == 1 for column in values.columns):
             return Runs(values, parts[0].first, parts[0].last)
     tables = [schema.empty_table(), *(part.values.select(schema.names) for part in parts)]
@@ -101,6 +99,14 @@ def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
         np.concatenate([np.empty(0, np.int64), *(part.first for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.last for part in parts)]),
     )
+
+
+def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a schema, cast if there is need."""
+    columns = [table[name] for name in schema.names]
+    if all(column.type == field.type for column, field in zip(columns, schema, strict=True)):
+        return pa.table(columns, schema=schema)
+    return pa.table(columns, schema.names).cast(schema)
 
 
 def extend(runs: Runs) -> Runs:
@@ -113,15 +119,20 @@ def extend(runs: Runs) -> Runs:
         order = np.lexsort((runs.first, file_index))
         runs = Runs(runs.values.take(order), runs.first[order], runs.last[order])
     first, last = runs.first, runs.last
-    goes_on = first[1:] == last[:-1] + 1
-    for column in runs.values.columns:
-        for codes in _codes(column):
-            goes_on &= codes[1:] == codes[:-1]
-    if not goes_on.any():
+    # Rows that go on the one before: fewer with each column, none in most files as they are stored.
+    joined = np.flatnonzero(first[1:] == last[:-1] + 1) + 1
+    for name in sorted(runs.values.column_names, key=_seldom_changes):
+        for codes in _codes(runs.values[name]) if len(joined) else ():
+            joined = joined[codes[joined] == codes[joined - 1]]
+    if not len(joined):
         return runs
-    heads = np.flatnonzero(np.append(True, ~goes_on))
+    heads = np.delete(np.arange(len(first)), joined)
     tails = np.append(heads[1:], len(first)) - 1
     return Runs(runs.values.take(heads), first[heads], last[tails])
+
+
+def _seldom_changes(column: str) -> bool:
+    return column not in ("progress_pct", "imported_rows", "state")
 
 
 def _in_order(file_index: Ints, first: Ints) -> bool:
@@ -132,13 +143,16 @@ def _in_order(file_index: Ints, first: Ints) -> bool:
 def expand(runs: Runs, begin: int, end: int) -> Runs:
     """One row per file and position in ``begin <= position < end``, by (position, file_index)."""
     inside = np.flatnonzero((runs.first < end) & (runs.last >= begin))
+    file_index = _file_index(runs.values)[inside]
+    if np.any(np.diff(file_index) < 0):
+        inside = inside[np.argsort(file_index, kind="stable")]
     first = np.maximum(runs.first[inside], begin)
     rows, offset = repeat(np.minimum(runs.last[inside], end - 1) - first + 1)
     positions = first[rows] + offset
-    rows = inside[rows]
-    order = np.lexsort((_file_index(runs.values)[rows], positions))
+    # The files stand in their order, so to sort by position alone will do.
+    order = order_of(positions - begin)
     positions = positions[order]
-    return Runs(runs.values.take(rows[order]), positions, positions)
+    return Runs(runs.values.take(inside[rows[order]]), positions, positions)
 
 
 def windows(runs: Runs, snapshots: int, max_rows: int | None) -> Iterator[tuple[int, int]]:
@@ -189,11 +203,19 @@ def run_rows(runs: Runs, timeline: Timeline, schema: pa.Schema) -> pa.Table:
         "observed_at": (timeline.times, runs.first),
         "last_observed_at": (timeline.times, runs.last),
     }
-    columns = []
+    columns: dict[str, pa.Array] = {}
     for field in schema:
-        if field.name in made:
-            values, positions = made[field.name]
-            columns.append(pa.array(values[positions]).cast(field.type))
+        if field.name not in made:
+            column = runs.values[field.name]
+            columns[field.name] = column if column.type == field.type else column.cast(field.type)
+            continue
+        values, positions = made[field.name]
+        twin = columns.get(_FIRST_OF.get(field.name, ""))
+        if twin is not None and runs.first is runs.last:
+            columns[field.name] = twin
         else:
-            columns.append(runs.values[field.name].cast(field.type))
-    return pa.table(columns, schema=schema)
+            columns[field.name] = pa.array(values[positions]).cast(field.type)
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+_FIRST_OF: Final = {"last_snapshot_id": "snapshot_id", "last_observed_at": "observed_at"}

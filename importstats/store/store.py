@@ -210,17 +210,11 @@ class SnapshotStore:
         StoreError, ValueError
             As :meth:`jobs`; ``ValueError`` also for a filter on other columns.
         """
-        schema = result_schema("details", check_columns("details", columns))
-        tables = self.iter_details(
-            job_id=job_id,
-            source_uri=source_uri,
-            since=since,
-            until=until,
-            columns=columns,
-            runs=runs,
-            filter=filter,
-            max_rows=None,
-        )
+        wanted = check_columns("details", columns)
+        schema = result_schema("details", wanted)
+        choice = self._choice(source_uri, job_id, since, until)
+        check_filter(filter)
+        tables = self._queries.details(choice, wanted, filter, runs=runs, max_rows=None)
         return pa.concat_tables([schema.empty_table(), *tables]).unify_dictionaries()
 
     def iter_details(
@@ -233,7 +227,7 @@ class SnapshotStore:
         columns: Sequence[str] | None = None,
         runs: bool = False,
         filter: pc.Expression | None = None,  # noqa: A002 - as in pyarrow
-        max_rows: int | None = 1_000_000,
+        max_rows: int | None = 250_000,
     ) -> Iterator[pa.Table]:
         """The rows of :meth:`details` in the same order, in pieces.
 
