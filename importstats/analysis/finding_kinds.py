@@ -135,6 +135,117 @@ FINDING_KINDS: Final = (
         explains=True,
     ),
     FindingKind(
+        "no_data_node",
+        ("critical",),
+        "no data node is up, by the management port",
+        ("data_nodes",),
+        "Start data nodes, or look why they went down (memory is the usual cause); the tasks of "
+        "the job go on by themselves.",
+        explains=True,
+    ),
+    FindingKind(
+        "quota_near",
+        ("warning", "critical"),
+        "before the rows are imported: the disk quota of the cluster denies writing or is too "
+        "small for the job's files; a warning if nine tenths of it are used",
+        ("quota_bytes", "stored_bytes", "file_size_bytes"),
+        "The quota is checked once all files are read, and the job then fails: raise "
+        "quotaAndLimits.limitWriting.diskProtection.diskQuota, or drop data.",
+        explains=True,
+    ),
+    FindingKind(
+        "index_build_fails",
+        ("warning", "critical"),
+        "an index build of the job was given to a node more than once, or carries a reason, and is "
+        "not done; critical from 10 times on",
+        ("builds", "segment_id", "node_id", "tries", "reason"),
+        "Look at the node's log for the build; it is tried again for ever. What has to be mended "
+        "is in the reason: disk, memory, or the parameters of the index.",
+        explains=True,
+    ),
+    FindingKind(
+        "no_slot",
+        ("info", "warning"),
+        "tasks of the job have waited for 20 seconds while other jobs, compactions or index builds "
+        "hold the data nodes' slots; a warning if none of its own is at work for 2 minutes",
+        (
+            "waiting_tasks",
+            "tasks_at_work",
+            "waited_s",
+            "held_by_jobs",
+            "held_by_compactions",
+            "held_by_index_builds",
+            "free_slots",
+            "data_nodes",
+        ),
+        "The tasks go on by themselves once others have ended. More data nodes, or more slots for "
+        "each by dataNode.workerSlotUnit (2.5: dataNode.import.maxConcurrentTaskNum), help.",
+        explains=True,
+    ),
+    FindingKind(
+        "sort_queued",
+        ("info", "warning"),
+        "segments of the job have waited for 20 seconds to be sorted (from 2.6 on); a warning if "
+        "none of its own is at work for 2 minutes",
+        (
+            "waiting_segments",
+            "segments_at_work",
+            "waited_s",
+            "other_compactions",
+            "index_builds",
+        ),
+        "Sorting is a compaction and takes slots of a data node as others do. More data nodes, or "
+        "a larger dataNode.workerSlotUnit, bring more slots.",
+        explains=True,
+    ),
+    FindingKind(
+        "long_index_build",
+        ("warning",),
+        "an index build of the job has run for a minute and 3 times the mean of at least 3 others",
+        ("segment_id", "node_id", "took_s", "mean_s", "builds_done", "rows"),
+        "Look at the load of that node, and at the rows of the segment: a larger one takes longer. "
+        "The job waits for it, and nothing moves it to another node.",
+        explains=True,
+    ),
+    FindingKind(
+        "index_queue",
+        ("info", "warning"),
+        "index builds of the job have waited for 20 seconds for a worker; a warning after 2 "
+        "minutes if builds of others or compactions are before them or at work",
+        (
+            "waiting_builds",
+            "builds_before",
+            "builds_at_work",
+            "builds_of_others_at_work",
+            "compactions_at_work",
+            "nodes",
+            "mean_build_s",
+            "waited_s",
+            "work_left_s",
+        ),
+        "No hang, and nothing to import again: more index workers (from 2.6 on data nodes), or "
+        "more slots for each, build more at once.",
+        explains=True,
+    ),
+    FindingKind(
+        "node_slower",
+        ("warning",),
+        "a node takes twice as long for its tasks of the job as the median of its peers, and a "
+        "minute",
+        ("node_id", "address", "times_peers", "tasks", "cpu_pct", "io_wait_pct"),
+        "Look at the load of that node and at its disks. Tasks stay where they are until they end "
+        "or their node restarts, which hands them to others.",
+        explains=True,
+    ),
+    FindingKind(
+        "task_repeated",
+        ("info", "warning"),
+        "tasks of the job went back and began again, maybe on other nodes; a warning from 3 on "
+        "until all are done",
+        ("tasks", "nodes", "times"),
+        "Look for the tasks in the logs of these nodes; their work is done again.",
+    ),
+    FindingKind(
         "no_free_slot",
         ("info", "warning"),
         "files wait and none is at work, for a minute; a warning from 4 minutes on",

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.cluster_findings import cluster_findings
+from importstats.analysis.cluster_state import Cluster, ClusterState
 from importstats.analysis.cut import until
 from importstats.analysis.endings import (
     changed_after_end,
@@ -80,6 +82,7 @@ def diagnose(
     gap_polls: float = 5.0,
     stall_factor: float = 5.0,
     collapse_factor: float = 0.35,
+    cluster: Cluster | None = None,
 ) -> pd.DataFrame:
     """What is to be said about jobs, as known at a time.
 
@@ -106,6 +109,10 @@ def diagnose(
     gap_polls, stall_factor, collapse_factor : float
         Thresholds of ``collector_gap``, ``stalled`` and ``throughput_collapsed`` (ours; chosen so
         that healthy simulated jobs raise no warning).
+    cluster : ClusterFrames, optional
+        What the clusters were doing, see
+        :func:`~importstats.store.cluster_frames.load_cluster`: the node, queue, build or other job
+        that a job waits for.
 
     Returns
     -------
@@ -153,6 +160,11 @@ def diagnose(
         if expected is not None:
             checks = row_checks(check_rows(details, expected))
             found += [rows_differ(job, checks.get(job.key)) for job in histories]
+    if cluster is not None:
+        # A job may have been seen before the cluster was; nothing of later is used.
+        for job in histories:
+            seen = job.now if now is None else now
+            found += cluster_findings(job, ClusterState.of(cluster, job.key[0], seen))
     return _table([finding for finding in found if finding is not None])
 
 

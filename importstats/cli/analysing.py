@@ -34,6 +34,7 @@ from importstats.cli.stored import Server, frames_of_job, known_source, source_o
 from importstats.errors import UsageError
 from importstats.show import terminal
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
@@ -92,6 +93,7 @@ def write_report(
         history=load_jobs(opened),
         expected=expected,
         form=form,
+        cluster=load_cluster_of(opened, jobs),
     )
     if out is None:
         print(text)

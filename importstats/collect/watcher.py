@@ -195,7 +195,9 @@ class ClusterWatcher(Closing):
         if not self._store.exists():
             return
         for table, runs in self._runs.items():
-            self._tables.append(table, self._source_uri, runs.take(everything=everything))
+            # That a node is not listed any more is known only by when it was listed last.
+            rows = runs.take(everything=everything or table == "nodes")
+            self._tables.append(table, self._source_uri, rows)
             runs.written()
             if everything:
                 runs.forget(datetime.now(UTC) - _REMEMBERED)

@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 import pandas as pd
 
+from importstats.analysis.cluster_state import Cluster
 from importstats.reports.data import JSON_FORMAT as JSON_FORMAT
 from importstats.reports.data import to_json
 from importstats.reports.html import to_html
@@ -31,6 +32,7 @@ def report(
     form: Form = "html",
     zone: tzinfo = UTC,
     refresh_s: float | None = None,
+    cluster: Cluster | None = None,
 ) -> str:
     """A report of one job: where it is, when it ends, what is wrong with it, and the evidence.
 
@@ -57,6 +59,8 @@ def report(
     refresh_s : float, optional
         The ``html`` form is written anew about so often: it says how old it is and shows the
         newest by itself.
+    cluster : ClusterFrames, optional
+        What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
 
     Returns
     -------
@@ -112,7 +116,9 @@ def report(
     """
     if form not in _FORMS:
         raise ValueError(f"form is one of {', '.join(_FORMS)}, not {form!r}")
-    job = ImportJob(jobs, details, at, history=history, expected=expected, zone=zone)
+    job = ImportJob(
+        jobs, details, at, history=history, expected=expected, cluster=cluster, zone=zone
+    )
     if form == "html":
         return to_html(job, zone, refresh_s=refresh_s)
     return _FORMS[form](job, zone)

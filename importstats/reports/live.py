@@ -15,6 +15,7 @@ from importstats.closing import Closing
 from importstats.errors import ImportStatsError, JobNotFoundError, StoreError
 from importstats.reports import report
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
@@ -52,6 +53,7 @@ def stored_page(
         at=datetime.now(UTC),
         history=load_jobs(store),
         refresh_s=refresh_s,
+        cluster=load_cluster_of(store, jobs),
     )
 
 

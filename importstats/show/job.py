@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
@@ -23,6 +24,7 @@ from importstats.names import END_PHASES, JOB_KEY
 from importstats.show.attention import Look, looks
 from importstats.show.notebook import REFRESH_S, live
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.inputs import at_the_door
 from importstats.text import (
@@ -61,6 +63,8 @@ class ImportJob:
         Jobs frames of earlier jobs, for the ETA.
     expected : int, mapping or Series of int, optional
         The rows that the job, or each of its files, is to have, see :func:`importstats.diagnose`.
+    cluster : ClusterFrames, optional
+        What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
     zone : tzinfo, optional
         Zone of the times shown, by default the reader's.
 
@@ -102,6 +106,7 @@ class ImportJob:
         *,
         history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
         expected: int | Mapping[str, int] | pd.Series[int] | None = None,
+        cluster: Cluster | None = None,
         zone: tzinfo | None = None,
     ) -> None:
         recorded = jobs[jobs["observed_at"].notna()]
@@ -123,6 +128,7 @@ class ImportJob:
         self.details = pd.DataFrame() if details is None else self._own(details)
         self._history = history
         self._expected = expected
+        self._cluster = cluster
         self._zone = zone
         self._store: _Store | None = None
 
@@ -160,7 +166,8 @@ class ImportJob:
         own = every if job_id is None else every[every["job_id"] == job_id]
         own = own if source_uri is None else own[own["source_uri"] == source_uri]
         details = load_details(store, job_id=job_id, source_uri=source_uri, until=at, runs=True)
-        job = cls(own, details, at, history=every, zone=zone)
+        cluster = load_cluster_of(store, own)
+        job = cls(own, details, at, history=every, cluster=cluster, zone=zone)
         job._store = store
         return job
 
@@ -253,6 +260,7 @@ class ImportJob:
             history=self._history,
             expected=self._expected,
             at=self.at,
+            cluster=self._cluster,
         )
 
     @property

@@ -13,12 +13,14 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.words import headline
 from importstats.collect.collector import CollectedJob, Collector
 from importstats.show.panel import job_view
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of, no_cluster
 from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
 from importstats.text import format_time
 
@@ -94,7 +96,8 @@ def headline_printer(
             now = datetime.now(UTC)
             estimate = eta(jobs, None if details.empty else details, at=now)
             files = None if details.empty else stragglers(details, at=now)
-            said = headline(jobs, estimate, files, at=now)
+            found = diagnose(jobs, at=now, cluster=load_cluster_of(store, jobs))
+            said = headline(jobs, estimate, files, found, at=now)
             console.print(f"{format_time(now)} {said}", soft_wrap=True)
             console.file.flush()
             printed = time.monotonic()
@@ -119,6 +122,7 @@ def stored_job_view(
     if store.exists():
         jobs = load_jobs(store, job_id=job_id, source_uri=source_uri)
         details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)
+        cluster = load_cluster_of(store, jobs)
     else:  # Before the first snapshot.
-        jobs, details = flatten_jobs(()), flatten_details(())
-    return job_view(jobs, details, at=datetime.now(UTC))
+        jobs, details, cluster = flatten_jobs(()), flatten_details(()), no_cluster()
+    return job_view(jobs, details, at=datetime.now(UTC), cluster=cluster)

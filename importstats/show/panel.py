@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.cut import until
 from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.samples import DONE_STATES
@@ -49,6 +50,7 @@ def job_view(
     *,
     at: datetime,
     history: pd.DataFrame | None = None,
+    cluster: Cluster | None = None,
     zone: tzinfo | None = None,
 ) -> RenderableType:
     """One job as a panel: when it ends, its phase, what to look at, rates, files at work.
@@ -61,6 +63,8 @@ def job_view(
         Now: the view says how old its latest snapshot is. What came later is left out.
     history : DataFrame, optional
         Jobs frame of earlier jobs, for the ETA.
+    cluster : ClusterFrames, optional
+        What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
     zone : tzinfo, optional
         Zone of the times shown; default the reader's.
 
@@ -71,7 +75,7 @@ def job_view(
     """
     if until(jobs, at).empty:
         return Text("waiting for the first snapshot …", style="dim")
-    job = ImportJob(jobs, details, at, history=history, zone=zone)
+    job = ImportJob(jobs, details, at, history=history, cluster=cluster, zone=zone)
     lines: list[RenderableType] = [_headline(job), _when(job, zone)]
     lines += [
         Text(printable(look.text, 400), style=SEVERITY_STYLES[look.severity])

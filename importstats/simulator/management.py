@@ -33,8 +33,6 @@ _LIVES_S: Final = 1800.0
 _COMPACTION_LIVES_S: Final = 900.0
 _MOST_TASKS: Final = 512
 _MOST_BUILDS: Final = 1024
-_FIRST_NODE: Final = 101
-_FIRST_INDEX_NODE: Final = 201
 
 _TASK_TYPES: Final[Mapping[TaskKind, str]] = {
     "preimport": "PreImportTask",
@@ -127,7 +125,7 @@ class ManagementPort:
                     "job_id": task.job.job_id,
                     "task_id": str(task.task_id),
                     "collection_id": str(self.known.collection_id(task.job)),
-                    "node_id": str(_FIRST_NODE + task.node) if task.node >= 0 else "-1",
+                    "node_id": str(self.known.node_id(task.node)) if task.node >= 0 else "-1",
                     "state": task.state,
                     "reason": task.job.reason if task.state == "Failed" else "",
                     "task_type": _TASK_TYPES[task.kind],
@@ -165,7 +163,9 @@ class ManagementPort:
                     "finished_time": self._local(build.works[-1].ended_s)
                     if build.state == "Finished"
                     else "",
-                    "node_id": str(_FIRST_INDEX_NODE + build.node) if build.node >= 0 else "0",
+                    "node_id": str(self.known.index_node_id(build.node))
+                    if build.node >= 0
+                    else "0",
                 }
             )
             for build in builds
@@ -196,7 +196,7 @@ class ManagementPort:
             "state": state,
             "start_time": self._local(work.started_s) if state != "pipelining" else "",
             "end_time": self._local(work.ended_s) if state == "completed" else "",
-            "node_id": str(_FIRST_INDEX_NODE + work.node) if work.node >= 0 else "0",
+            "node_id": self._index_node(work.node),
         }
         if isinstance(work.job, LiveJob):
             job, segment = work.job, work.segment
@@ -280,24 +280,36 @@ class ManagementPort:
             sum(run.node == number for run in self._at_work())
             for number in range(len(spec.all_speeds))
         ]
+        building = self._index_use()
         for number in range(len(spec.all_speeds)):
+            node = self.known.node_id(number)
             if self.known.cluster.coordinator.is_up(number):
                 used = min(100.0, 100.0 * busy[number] / spec.cores_per_node)
                 load = self._neighbours(number)
-                nodes.append(
-                    self._node("datanode", _FIRST_NODE + number, max(used, 100 * (1 - load)), load)
-                )
+                used = max(used, 100 * (1 - load), building.get(node, 0.0))
+                nodes.append(self._node("datanode", node, used, load))
+            building.pop(node, None)
         kind = "datanode" if self.known.cluster.release.sorts_by_compaction else "indexnode"
-        for number in range(len(spec.index_speeds)):
-            works = [
-                work
-                for work in self.known.cluster.coordinator.works
-                if work.node == number and work.started_s <= self.known.now_s < work.ended_s
-            ]
-            used = 100.0 * min(1.0, len(works) / spec.index_slots_per_node)
-            nodes.append(self._node(kind, _FIRST_INDEX_NODE + number, used, 1.0))
+        nodes += [self._node(kind, node, used, 1.0) for node, used in building.items()]
         nodes.append(self._node("proxy", 1, 3.0, 1.0))
         return {"nodes_info": nodes}
+
+    def _index_node(self, number: int) -> str:
+        return str(self.known.index_node_id(number)) if number >= 0 else "0"
+
+    def _index_use(self) -> dict[int, float]:
+        """The use of each index node in percent, by its id."""
+        spec, now_s = self.known.cluster.spec, self.known.now_s
+        running = [
+            work.node
+            for work in self.known.cluster.coordinator.works
+            if work.started_s <= now_s < work.ended_s
+        ]
+        return {
+            self.known.index_node_id(number): 100.0
+            * min(1.0, running.count(number) / spec.index_slots_per_node)
+            for number in range(len(spec.index_speeds))
+        }
 
     def _neighbours(self, node: int) -> float:
         """The share of a node that noisy neighbours leave."""

@@ -121,7 +121,7 @@ class Gauges:
             if work.ended_s <= now_s:
                 of_node.setdefault(work.node, []).append(work)
         for node, works in sorted(of_node.items()):
-            labels = {"node_id": _index_node(node)}
+            labels = {"node_id": str(self._known.index_node_id(node))}
             total_s = sum(work.ended_s - work.started_s for work in works) / pace
             yield Sample("indexnode_build_index_latency_sum", labels, total_s)
             yield Sample("indexnode_build_index_latency_count", labels, len(works))
@@ -137,7 +137,9 @@ class Gauges:
         up = [n for n in range(len(spec.all_speeds)) if cluster.coordinator.is_up(n)]
         merged = cluster.release.sorts_by_compaction
         workers = len(spec.index_speeds)
-        yield Sample("datacoord_datanode_num", {}, len(up) + workers * merged)
+        yield Sample(
+            "datacoord_datanode_num", {}, len(up) + max(0, workers - len(spec.all_speeds)) * merged
+        )
         yield Sample("datacoord_index_node_num", {}, 0 if merged else workers)
         yield Sample("build_info", {"version": f"v{spec.release}"}, 1)
         rows: Counter[int] = Counter()
@@ -146,7 +148,7 @@ class Gauges:
                 for run in attempts:
                     rows[run.node] += run.published
         for node in up:
-            labels = {"node_id": str(101 + node), "data_source": "bulkinsert"}
+            labels = {"node_id": str(self._known.node_id(node)), "data_source": "bulkinsert"}
             yield Sample("datanode_flushed_data_rows", labels, rows[node])
 
     def _stored(self) -> Iterator[Sample]:
@@ -179,10 +181,6 @@ class Gauges:
         tasks: Counter[int] = Counter(
             task.node for task in self._known.tasks(now_s) if task.state == "InProgress"
         )
-        for number in range(len(spec.all_speeds)):
-            if self._cluster.coordinator.is_up(number):
-                used = tasks[number]
-                yield from _slots_of(str(101 + number), spec.slots_per_node, {"importUsed": used})
         running: Counter[tuple[int, str]] = Counter()
         for kind, name in (
             ("sort", "compactionUsed"),
@@ -192,9 +190,21 @@ class Gauges:
             for work in self._known.works(kind, now_s):
                 if work.started_s <= now_s < work.ended_s:
                     running[work.node, name] += 1
+        total: Counter[int] = Counter()
+        used: Counter[tuple[int, str]] = Counter()
+        for number in range(len(spec.all_speeds)):
+            if self._cluster.coordinator.is_up(number):
+                total[self._known.node_id(number)] += spec.slots_per_node
+                used[self._known.node_id(number), "importUsed"] += tasks[number]
         for number in range(len(spec.index_speeds)):
-            used_by = {name: running[number, name] for name in ("compactionUsed", "indexStatsUsed")}
-            yield from _slots_of(_index_node(number), spec.index_slots_per_node, used_by)
+            node = self._known.index_node_id(number)
+            # A node has one pool for both; here each kind of work keeps to slots of its own.
+            if not total[node]:
+                total[node] += spec.index_slots_per_node
+            for name in ("compactionUsed", "indexStatsUsed"):
+                used[node, name] += running[number, name]
+        for node in sorted(total):
+            yield from _slots_of(str(node), total[node], {name: used[node, name] for name in _USED})
 
 
 def _slots_of(node: str, total: int, used_by: Mapping[str, int]) -> Iterator[Sample]:
@@ -205,10 +215,6 @@ def _slots_of(node: str, total: int, used_by: Mapping[str, int]) -> Iterator[Sam
 
 
 _USED: Final = ("indexStatsUsed", "compactionUsed", "importUsed")
-
-
-def _index_node(number: int) -> str:
-    return str(201 + number)
 
 
 def _work_state(work: Work, at_s: float) -> str:

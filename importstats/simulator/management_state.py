@@ -18,6 +18,8 @@ _FIRST_ID: Final = 470 * 10**15
 #: Ids that are of no job: of collections, and of compactions.
 _FIRST_COLLECTION: Final = _FIRST_ID - 10**12
 FIRST_PLAN: Final = _FIRST_ID - 10**9
+_FIRST_NODE: Final = 101
+_FIRST_INDEX_NODE: Final = 201
 OTHER_COLLECTION: Final = _FIRST_ID - 1
 
 
@@ -149,6 +151,17 @@ class Known:
         is_new = is_sorted and self.cluster.release.sorts
         offset = 4 * 10**6 if is_new else 3 * 10**6
         return _FIRST_ID + job.number * _IDS + offset + segment
+
+    def node_id(self, number: int) -> int:
+        """The id of a data node."""
+        return _FIRST_NODE + number
+
+    def index_node_id(self, number: int) -> int:
+        """The id of an index node: from 2.6 on that of a data node, as far as there are any."""
+        merged = self.cluster.release.sorts_by_compaction
+        if merged and number < len(self.cluster.spec.all_speeds):
+            return self.node_id(number)
+        return _FIRST_INDEX_NODE + number
 
     @staticmethod
     def size_bytes(job: LiveJob, segment: int) -> int:

@@ -34,6 +34,7 @@ METRICS: Final = (
     "datacoord_compaction_task_num",
     "datacoord_segment_num",
     "datacoord_stored_rows_num",
+    "datacoord_stored_binlog_size",
     "datacoord_stored_index_files_size",
     "datanode_flushed_data_rows",
     "datanode_flushed_data_size",
@@ -111,6 +112,9 @@ def _wanted_lines(content: bytes) -> Iterator[str]:
         line = found[0].decode("utf-8", "replace")
         match = _NAME.match(line)
         if match is None or not _is_wanted(match[1], match[2] or ""):
+            continue
+        # 2.3 has a line for each segment, of which there may be a hundred thousand.
+        if "segment_id=" in line:
             continue
         kept += 1
         if kept > MOST_LINES:

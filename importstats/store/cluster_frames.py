@@ -7,7 +7,7 @@ shares and amounts ``float64``, kinds and states ``category``, all else ``str``.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -113,6 +113,26 @@ def load_cluster(
             load_cluster_table(table, store, source_uri=source_uri, since=since, until=until)
             for table in CLUSTER_TABLES
         )
+    )
+
+
+def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> ClusterFrames:
+    """What the clusters of some jobs were doing from an hour before they were first seen.
+
+    Parameters
+    ----------
+    store : SnapshotStore, str or Path
+    jobs : DataFrame
+        Their jobs frame.
+    """
+    servers = jobs["source_uri"].astype("str").unique()
+    seen = jobs["observed_at"].dropna()
+    if not len(seen):
+        return no_cluster()
+    return load_cluster(
+        store,
+        source_uri=servers[0] if len(servers) == 1 else None,
+        since=seen.min().to_pydatetime() - timedelta(hours=1),
     )
 
 

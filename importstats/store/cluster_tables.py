@@ -7,8 +7,9 @@ is there twice counts once, so files can be merged while others read and write.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -67,7 +68,8 @@ class ClusterTables:
         StoreError
             A file cannot be read.
         """
-        found = joined(table, self._read(table, self._folder(table, source_uri)))
+        paths = partial(self._paths, self._folder(table, source_uri), since, until)
+        found = joined(table, self._read(table, paths))
         if source_uri is not None:
             found = found.filter(pc.field("source_uri") == source_uri)
         if since is not None:
@@ -100,22 +102,26 @@ class ClusterTables:
     def _folder(table: ClusterTable, source_uri: str | None) -> str:
         return table if source_uri is None else f"{table}/cluster={slug(source_uri)}"
 
-    def _paths(self, folder: str) -> list[str]:
-        return sorted(
+    def _paths(
+        self, folder: str, since: datetime | None = None, until: datetime | None = None
+    ) -> list[str]:
+        """The files of a folder that can hold rows of a time, by their names."""
+        paths = [
             self._files.relative(entry)
             for entry in self._files.entries(folder, recursive=True)
             if entry.path.endswith(SUFFIX) and not self._files.is_not_yet_whole(entry)
-        )
+        ]
+        return sorted(path for path in paths if _may_hold(path, since, until))
 
-    def _read(self, table: ClusterTable, folder: str) -> pa.Table:
+    def _read(self, table: ClusterTable, paths: Callable[[], list[str]]) -> pa.Table:
         for _ in range(_TRIES):
             try:
-                tables = [self._decoded(table, path) for path in self._paths(folder)]
+                tables = [self._decoded(table, path) for path in paths()]
                 return pa.concat_tables([CLUSTER_SCHEMAS[table].empty_table(), *tables])
             except FileNotFoundError:
                 continue  # A merge took it away, and has written what was in it.
         raise StoreError(
-            f"cannot read {self._store.uri}/{folder}: its files change all the time; try again"
+            f"cannot read {self._store.uri}/{table}: its files change all the time; try again"
         )
 
     def _decoded(self, table: ClusterTable, path: str) -> pa.Table:
@@ -131,8 +137,20 @@ class ClusterTables:
 
 def _path(table: ClusterTable, source_uri: str, rows: pa.Table) -> str:
     first, last = pc.min(rows["observed_at"]), pc.max(rows["last_observed_at"])
-    times = "-".join(f"{time.as_py():%Y%m%dT%H%M%S.%fZ}" for time in (first, last))
+    times = "-".join(_printed(time.as_py()) for time in (first, last))
     return f"{table}/cluster={slug(source_uri)}/{times}-{secrets.token_hex(6)}{SUFFIX}"
+
+
+def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool:
+    first, last, *_ = path.rpartition("/")[2].split("-")
+    return (since is None or last >= _printed(since)) and (
+        until is None or first <= _printed(until)
+    )
+
+
+def _printed(time: datetime) -> str:
+    """A time that sorts as text and can stand in a file name."""
+    return f"{time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def _encoded(rows: pa.Table) -> pa.Buffer:

@@ -1,0 +1,234 @@
+"""What a cluster was doing at a time, as far as its management port told.
+
+The port forgets: that an entry is not listed means nothing. So each task, build and compaction is
+in the state in which it was listed last.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol
+
+import pandas as pd
+
+#: States in which an entry waits, and in which it is at work.
+WAITS: Final = frozenset({"Pending", "Unissued", "Retry", "pipelining", "None"})
+AT_WORK: Final = frozenset({"InProgress", "executing"})
+
+#: What was not listed for longer is not counted as work of others: it may have ended unseen.
+_LISTED_LATELY: Final = pd.Timedelta(hours=2)
+
+
+class Cluster(Protocol):
+    """Frames of what clusters do, see :mod:`importstats.store.cluster_frames`."""
+
+    @property
+    def tasks(self) -> pd.DataFrame:
+        """Import tasks."""
+
+    @property
+    def builds(self) -> pd.DataFrame:
+        """Index builds."""
+
+    @property
+    def compactions(self) -> pd.DataFrame:
+        """Compactions."""
+
+    @property
+    def segments(self) -> pd.DataFrame:
+        """Segments."""
+
+    @property
+    def nodes(self) -> pd.DataFrame:
+        """Processes."""
+
+    @property
+    def gauges(self) -> pd.DataFrame:
+        """Metrics."""
+
+    @property
+    def settings(self) -> pd.DataFrame:
+        """Settings."""
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """What one cluster was doing at a time.
+
+    Attributes
+    ----------
+    at : Timestamp
+    tasks, builds, compactions : DataFrame
+        The last row of each entry, with ``since`` (datetime64[us, UTC]), when it was first listed
+        in this state, and ``first_seen``, when it was first listed at all.
+    task_runs, build_runs : DataFrame
+        All rows of them until then.
+    segments, nodes : DataFrame
+        The last row of each segment, and the nodes of the last look at them.
+    gauges : DataFrame
+        The rows of metrics until then, with their labels as ``labels`` (dict).
+    settings : dict
+        Values by their names.
+    """
+
+    at: pd.Timestamp
+    tasks: pd.DataFrame
+    builds: pd.DataFrame
+    compactions: pd.DataFrame
+    task_runs: pd.DataFrame
+    build_runs: pd.DataFrame
+    segments: pd.DataFrame
+    nodes: pd.DataFrame
+    gauges: pd.DataFrame
+    settings: dict[str, str]
+
+    @classmethod
+    def of(cls, cluster: Cluster, source_uri: str, at: pd.Timestamp) -> ClusterState:
+        """The state of the cluster of a server at a time."""
+
+        def cut(name: str) -> pd.DataFrame:
+            frame: pd.DataFrame = getattr(cluster, name)
+            own = frame[frame["source_uri"].astype("str").eq(source_uri)]
+            return own[own["observed_at"] <= at].sort_values("observed_at", kind="stable")
+
+        tasks, builds = cut("tasks"), cut("builds")
+        segments, nodes, gauges = cut("segments"), cut("nodes"), cut("gauges")
+        settings = cut("settings").drop_duplicates("name", keep="last")
+        return cls(
+            at,
+            _last(tasks, "task_id"),
+            _last(builds, "build_id"),
+            _last(cut("compactions"), "plan_id"),
+            tasks,
+            builds,
+            _last_segments(segments),
+            _last_nodes(nodes, at),
+            gauges.assign(labels=[json.loads(text) for text in gauges["labels"]]),
+            dict(zip(settings["name"], settings["value"], strict=True)),
+        )
+
+    @property
+    def known(self) -> bool:
+        """Whether anything is."""
+        return any(map(len, (self.tasks, self.builds, self.nodes, self.gauges)))
+
+    @cached_property
+    def workers(self) -> pd.DataFrame:
+        """The nodes that import."""
+        workers: pd.DataFrame = self.nodes[self.nodes["kind"].astype("str").eq("datanode")]
+        return workers
+
+    @property
+    def is_standalone(self) -> bool:
+        """Whether one process has all roles."""
+        return bool(self.nodes["deploy_mode"].eq("STANDALONE").any())
+
+    @property
+    def merges_roles(self) -> bool:
+        """Whether data nodes build indexes as well, as from 2.6 on: there is no index node."""
+        return bool(len(self.workers)) and not self._index_nodes()
+
+    def _index_nodes(self) -> int:
+        return int(self.nodes["kind"].astype("str").eq("indexnode").sum())
+
+    def index_workers(self) -> int:
+        """How many nodes build indexes; 0 if that is not known."""
+        kind = "datanode" if self.merges_roles else "indexnode"
+        return int(self.nodes["kind"].astype("str").eq(kind).sum())
+
+    def of_job(self, job_id: str) -> pd.DataFrame:
+        """The tasks of a job."""
+        own: pd.DataFrame = self.tasks[self.tasks["job_id"].eq(job_id)]
+        return own
+
+    def collection_of(self, job_id: str) -> str | None:
+        """The id of the collection that a job writes to."""
+        named = self.of_job(job_id)["collection_id"].dropna()
+        return str(named.iloc[-1]) if len(named) else None
+
+    def sharers(self, job_id: str) -> list[str]:
+        """Other jobs that import into the same collection now, as far as their tasks say."""
+        others = self.tasks[
+            self.tasks["collection_id"].eq(self.collection_of(job_id) or "")
+            & self.tasks["job_id"].ne(job_id)
+            & ~self.tasks["state"].astype("str").isin(["Completed", "Failed"])
+        ]
+        return sorted(others["job_id"].dropna().unique())
+
+    def builds_of(self, job_id: str) -> pd.DataFrame:
+        """The index builds of a job's segments; exact if no other job shares its collection.
+
+        Those of the collection that were listed since the job's import began. Which segments are a
+        job's is not said, so two jobs of one collection have the builds of both.
+        """
+        collection = self.collection_of(job_id)
+        tasks = self.of_job(job_id)
+        begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "first_seen"].min()
+        if collection is None or pd.isna(begun):
+            return self.builds.iloc[:0]
+        own = self.builds["collection_id"].eq(collection) & (self.builds["first_seen"] >= begun)
+        builds: pd.DataFrame = self.builds[own]
+        return builds
+
+    def sorts_of(self, job_id: str) -> pd.DataFrame:
+        """The compactions that sort a job's segments; exact as :meth:`builds_of`."""
+        collection = self.collection_of(job_id)
+        plans = self.compactions
+        own = plans["collection_id"].eq(collection or "") & plans["kind"].astype("str").eq(
+            "SortCompaction"
+        )
+        sorts: pd.DataFrame = plans[own]
+        return sorts
+
+    def lately(self, entries: pd.DataFrame) -> pd.DataFrame:
+        """Entries that were listed lately: those before may have ended unseen."""
+        lately: pd.DataFrame = entries[entries["last_observed_at"] >= self.at - _LISTED_LATELY]
+        return lately
+
+    def gauge(self, name: str, **labels: str) -> float | None:
+        """The sum of the latest values of a metric over all other labels; None if there is none."""
+        rows = self.gauges[self.gauges["name"].eq(name)]
+        matches = [
+            all(own.get(label) == value for label, value in labels.items())
+            for own in rows["labels"]
+        ]
+        rows = rows[matches]
+        if not len(rows):
+            return None
+        key = rows["process"] + rows["labels"].map(lambda own: json.dumps(own, sort_keys=True))
+        return float(rows.loc[~key.duplicated(keep="last"), "value"].sum())
+
+    def mean(self, name: str, **labels: str) -> float | None:
+        """The mean of all that a histogram has seen; None if it has seen nothing."""
+        total, count = self.gauge(f"{name}_sum", **labels), self.gauge(f"{name}_count", **labels)
+        return total / count if total is not None and count else None
+
+
+def _last(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The last row of each entry, and since when it is in its state."""
+    if not len(rows):
+        return rows.assign(since=rows["observed_at"], first_seen=rows["observed_at"])
+    entry, state = rows[key], rows["state"].astype("str")
+    # A change of another value than the state begins a row, and no new wait.
+    spell = (entry.map(state.groupby(entry).agg(lambda own: own.iloc[-1])) != state).astype(int)
+    ends_before = spell.groupby(entry).transform("cumsum")
+    of_spell = ends_before.eq(ends_before.groupby(entry).transform("max"))
+    since = rows["observed_at"].where(of_spell & spell.eq(0)).groupby(entry).transform("min")
+    first = rows["observed_at"].groupby(entry).transform("min")
+    told = rows.assign(since=since, first_seen=first)
+    return told.drop_duplicates(key, keep="last")
+
+
+def _last_segments(rows: pd.DataFrame) -> pd.DataFrame:
+    named = rows[rows["segment_id"].notna()]
+    by_end: pd.DataFrame = named.sort_values("last_observed_at", kind="stable")
+    return by_end.drop_duplicates("segment_id", keep="last")
+
+
+def _last_nodes(rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+    """The nodes of the last look: one that is not listed any more is down."""
+    times = pd.concat([rows["observed_at"], rows["last_observed_at"]])
+    listed: pd.DataFrame = rows[rows["last_observed_at"] >= times[times <= at].max()]
+    return listed.drop_duplicates(["node_id", "kind"], keep="last")

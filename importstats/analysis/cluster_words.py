@@ -1,0 +1,62 @@
+"""What rules of the cluster share: how long a wait is one, who holds slots, and how it is said."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pandas as pd
+
+from importstats.analysis.cluster_state import AT_WORK, ClusterState
+from importstats.analysis.job_history import MINUTE
+from importstats.text import printable
+
+#: A wait that is shorter is the pace at which coordinators hand out work.
+LEAST_WAIT_S: Final = 20.0
+WARNED_WAIT_S: Final = 2 * MINUTE
+
+
+def slots_held(state: ClusterState) -> dict[str, int]:
+    """Compactions that are none of imports and index builds that are at work on data nodes."""
+    if not state.merges_roles:
+        return {"compaction": 0, "index": 0}
+    plans, builds = state.lately(state.compactions), state.lately(state.builds)
+    is_sort = plans["kind"].astype("str").eq("SortCompaction")
+    compacting = plans["state"].astype("str").isin(AT_WORK) & ~is_sort
+    building = builds["state"].astype("str").isin(AT_WORK)
+    return {"compaction": int(compacting.sum()), "index": int(building.sum())}
+
+
+def setting_text(state: ClusterState, name: str) -> str:
+    """A setting, with its value if it is known."""
+    value = state.settings.get(name)
+    return name if value is None else f"{name} (now {printable(value, 40)})"
+
+
+def seconds(span: pd.Timedelta) -> float:
+    """A span of time in seconds."""
+    return float(span.total_seconds())
+
+
+def number(value: Any) -> float | None:
+    """A number; None if it is missing."""
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def tasks_text(count: int) -> str:
+    """So many tasks, in words."""
+    return f"{count:,} task{'s' * (count != 1)}"
+
+
+def segments_text(count: int) -> str:
+    """So many segments, in words."""
+    return f"{count:,} segment{'s' * (count != 1)}"
+
+
+def wait_verb(count: int) -> str:
+    """What so many things do."""
+    return "wait" if count != 1 else "waits"
+
+
+def listed_text(parts: list[str]) -> str:
+    """Parts of a sentence, one after the other."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

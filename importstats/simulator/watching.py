@@ -1,0 +1,94 @@
+"""A simulated cluster as a watcher of its management port would have seen it, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from importstats.simulator.api import Access
+from importstats.simulator.cluster import SimulatedCluster
+from importstats.simulator.management import ManagementPort
+from importstats.simulator.management_state import Known
+from importstats.sources.management import PATHS
+from importstats.sources.management_lists import (
+    builds_of,
+    compactions_of,
+    nodes_of,
+    segments_of,
+    settings_of,
+    tasks_of,
+)
+from importstats.sources.management_metrics import samples_of
+from importstats.store.cluster_frames import ClusterFrames, cluster_frame
+from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.cluster_schema import CLUSTER_TABLES, ClusterTable
+
+_PARSERS: Final = {
+    "tasks": tasks_of,
+    "builds": builds_of,
+    "compactions": compactions_of,
+    "nodes": nodes_of,
+    "settings": settings_of,
+}
+
+
+class SimulatedWatch:
+    """Looks at a simulated cluster, each time at its present.
+
+    Parameters
+    ----------
+    cluster : SimulatedCluster
+    source_uri : str
+        The server that the frames name.
+
+    Examples
+    --------
+    >>> from importstats.simulator import ClusterSpec, FileSpec, JobSpec
+    >>> cluster = SimulatedCluster(ClusterSpec(), seed=1)
+    >>> file = FileSpec(("1.parquet",), 2**30, 10**6)
+    >>> job_id = cluster.create(JobSpec(collection_name="products", files=(file,)))
+    >>> watch = SimulatedWatch(cluster)
+    >>> for second in (10, 20, 30):
+    ...     cluster.advance(second)
+    ...     watch.look()
+    >>> watch.frames().tasks[["job_id", "kind", "state"]].iloc[0].tolist() == [
+    ...     job_id, "PreImportTask", "InProgress"]
+    True
+    """
+
+    def __init__(
+        self, cluster: SimulatedCluster, source_uri: str = "http://localhost:19530"
+    ) -> None:
+        self._cluster = cluster
+        self._port = ManagementPort(Known(cluster), Access(), {})
+        self._runs = {table: OpenRuns(table, source_uri) for table in CLUSTER_TABLES}
+
+    def look(self) -> None:
+        """Ask for everything."""
+        for table, parse in _PARSERS.items():
+            self._add(table, parse(self._asked(table, {}))[0])  # type: ignore[arg-type]
+        for collection in {row["collection_id"] for row in self._runs["tasks"].last()}:
+            query = {"in": "dc", "collection_id": collection}
+            self._add("segments", segments_of(self._asked("segments", query))[0])
+        status, body = self._port.answer("/metrics", {}, {})
+        if status is HTTPStatus.OK and body is not None:
+            self._add("gauges", [{**row, "process": "simulated"} for row in samples_of(body)])
+
+    def _asked(self, table: str, query: Mapping[str, Any]) -> Any:
+        status, body = self._port.answer(PATHS[table], query, {})
+        return msgspec.json.decode(body) if status is HTTPStatus.OK and body else None
+
+    def _add(self, table: ClusterTable, rows: list[dict[str, Any]]) -> None:
+        self._runs[table].add(rows, self._cluster.time(self._cluster.now_s))
+
+    def frames(self) -> ClusterFrames:
+        """All that was seen so far."""
+        return ClusterFrames(
+            *(
+                cluster_frame(joined(table, runs.take(everything=True)))
+                for table, runs in self._runs.items()
+            )
+        )

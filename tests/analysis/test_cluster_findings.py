@@ -1,0 +1,109 @@
+"""Findings of what the cluster does, on simulated clusters whose culprit is known."""
+
+import json
+from dataclasses import replace
+
+import culprits
+import numpy as np
+import pandas as pd
+import pytest
+
+from importstats import ImportJob, SnapshotStore, report
+from importstats.analysis.cluster_state import ClusterState
+from importstats.analysis.findings import diagnose
+from importstats.analysis.words import headline
+from importstats.simulator import ClusterSpec
+from importstats.simulator.specs import Compaction
+from importstats.store.cluster_frames import no_cluster
+from importstats.store.cluster_schema import CLUSTER_TABLES
+from importstats.store.cluster_tables import ClusterTables
+
+
+@pytest.mark.parametrize("name", culprits.CASES)
+def test_the_culprit_is_named_and_nobody_else(name):
+    verdict = culprits.judge(name, 1, every=4)
+    assert (verdict.named, verdict.wrong) == (True, ())
+
+
+@pytest.fixture(scope="module")
+def queued():
+    """A job whose segments wait to be sorted while compactions hold all slots."""
+    case = culprits.Case(
+        ClusterSpec(compactions=(Compaction(0.0, 5000.0, 4),)),
+        culprits.job_of(np.random.default_rng(2)),
+    )
+    seen = culprits.Watched(case, 2)
+    while "sort_queued" not in set(seen.findings()["finding"]):
+        seen.poll()
+    for _ in range(13):
+        seen.poll()
+    return seen
+
+
+def test_a_wait_is_told_with_its_evidence_and_its_setting(queued):
+    found = queued.findings().set_index("finding").loc["sort_queued"]
+    evidence = json.loads(found["evidence"])
+    assert found["severity"] == "warning"
+    assert "segments of the job wait to be sorted, the first for 2 min" in found["message"]
+    assert found["message"].endswith("while 4 other compactions are at work")
+    assert "dataCoord.slot.mixCompactionUsage" in found["advice"]
+    assert evidence["other_compactions"] == 4
+    assert evidence["segments_at_work"] == 0
+    assert evidence["waited_s"] >= 120
+
+
+def test_the_headline_and_the_report_name_it(queued):
+    cluster, at = queued.watch.frames(), queued.jobs["observed_at"].iloc[-1]
+    job = ImportJob(queued.jobs, cluster=cluster)
+    assert "segments of the job wait to be sorted" in job.headline
+    assert "segments of the job wait to be sorted" in job.looks[0].text
+    text = report(queued.jobs, at=at.to_pydatetime(), form="md", cluster=cluster)
+    assert "while 4 other compactions are at work" in text
+    assert "wait to be sorted" not in headline(queued.jobs)
+
+
+def test_nothing_of_later_is_used(queued):
+    jobs, cluster = queued.jobs, queued.watch.frames()
+    before = jobs["observed_at"].iloc[2]
+    early = diagnose(jobs, at=before, cluster=cluster)
+    cut = type(cluster)(*(frame[frame["observed_at"] <= before] for frame in cluster))
+    assert early.equals(diagnose(jobs, at=before, cluster=cut))
+    assert "sort_queued" not in set(early["finding"].astype("str"))
+
+
+def test_a_store_with_these_tables_names_it(queued, tmp_path):
+    store = SnapshotStore(tmp_path)
+    store.append(queued._snapshots)
+    tables = ClusterTables(store)
+    for table in CLUSTER_TABLES:
+        rows = queued.watch._runs[table].take(everything=True)
+        tables.append(table, culprits.URI, rows)
+    assert "wait to be sorted" in ImportJob.load(store).headline
+
+
+def test_without_these_tables_findings_are_as_before(queued):
+    plain = diagnose(queued.jobs)
+    assert plain.equals(diagnose(queued.jobs, cluster=no_cluster()))
+
+
+def test_another_server_explains_nothing(queued):
+    elsewhere = queued.watch.frames()
+    moved = type(elsewhere)(
+        *(frame.assign(source_uri="http://elsewhere:19530") for frame in elsewhere)
+    )
+    assert diagnose(queued.jobs).equals(diagnose(queued.jobs, cluster=moved))
+
+
+def test_a_wait_below_the_patience_is_none(queued):
+    state = ClusterState.of(
+        queued.watch.frames(), culprits.URI, queued.jobs["observed_at"].iloc[-1]
+    )
+    waiting = state.sorts_of(queued.job_id)
+    short = replace(state, compactions=waiting.assign(since=state.at - pd.Timedelta(seconds=19)))
+    long = replace(state, compactions=waiting.assign(since=state.at - pd.Timedelta(seconds=21)))
+    from importstats.analysis.cluster_slots import sort_queued
+    from importstats.analysis.job_history import job_histories
+
+    [job] = job_histories(queued.jobs, None)
+    assert sort_queued(job, short) is None
+    assert sort_queued(job, long) is not None
