@@ -23,7 +23,7 @@ _NO_SLOT_S: Final = 4 * MINUTE
 _ADVICE: Final = {
     "big": "Split such files before the next import.",
     "slow": "Look at the data node that imports it; nothing moves a task to another node.",
-    "unknown": "Look in the log of the data node that imports it whether it is at work.",
+    "unknown": "Check in the log of the data node that imports it whether it is at work.",
     "goes back": "Look for the reason in the data nodes' logs.",
     "stuck": "Look in the log of the data node that imports it; a restart of the node makes it go "
     "back and start again.",

@@ -380,7 +380,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "progress_unreadable",
         ("info",),
-        "the progress of a running job is no number from 0 to 100",
+        "the progress of a running job is not a number from 0 to 100",
         ("progress",),
         "Go by the state and the rows; servers send this if they divide by a total of zero.",
         explains=True,

@@ -222,7 +222,7 @@ _VERBS: Final = {
     "waits_for_commit": "waits for a commit",
     "gap": "is out of sight",
     "forgotten": "was forgotten",
-    "rows_differ": "has other rows than expected",
+    "rows_differ": "has more or fewer rows than expected",
 }
 
 
@@ -343,7 +343,7 @@ def _behind_the_estimate(
 def _gaps(
     until: pd.DataFrame, snapshots: pd.DataFrame, at: pd.Timestamp, gap_s: float
 ) -> pd.DataFrame:
-    """Jobs that have not ended and are not heard of."""
+    """Jobs that have not ended and are not seen any more."""
     silent = _last_of_job(snapshots)
     silent = silent[~silent["phase"].isin(END_PHASES)]
     # A collector records why there is no answer: once when a gap opens, and once more when it

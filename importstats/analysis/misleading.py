@@ -23,7 +23,7 @@ def progress_unreadable(job: JobHistory) -> Finding | None:
         "progress_unreadable",
         "info",
         job.last_seen,
-        f"The server sends {printable(str(sent), 40)} as progress, which is none",
+        f"The server sends {printable(str(sent), 40)} as progress, which is not a percentage",
         None,
         {"progress": printable(str(sent), 40)},
     )

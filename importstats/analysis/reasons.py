@@ -126,7 +126,7 @@ REASON_PATTERNS: Final = (
         r"value of field '[^']*' is missed|no (?:parquet field|file) for|multi field with name|"
         r"auto-generated, no need to provide|no corresponding field|missing field|"
         r"field\b[^;]{0,80}\b(?:is )?missing|function output field|duplicated key",
-        "The columns of the files are not the fields of the collection: correct the files.",
+        "The files' columns do not match the collection's fields: correct the files.",
     ),
     _pattern(
         "data",

@@ -34,7 +34,7 @@ def headline(
 
     Phase, progress and end; then the one thing that matters most: the first of the findings, unless
     it only explains what is over or normal and says nothing of what the job is doing; then the file
-    that matters most (:mod:`importstats.analysis.ranking`). Of a job that has not been heard of for
+    that matters most (:mod:`importstats.analysis.ranking`). Of a job that has not been seen for
     long it says what was, and no ETA.
 
     Parameters

@@ -69,14 +69,14 @@ def write_report(
     ] = None,
     serve: Annotated[
         bool,
-        Parameter(help="Show the page to browsers on this machine until Ctrl-C, up to date."),
+        Parameter(help="Serve the page on this machine, up to date, until Ctrl-C."),
     ] = False,
     port: Annotated[int, Parameter(help="Port of --serve; 0 takes a free one.")] = 0,
     expectation: Expectation = NOTHING,
     server: Server = None,
     store: Store = DEFAULT_STORE,
 ) -> int | None:
-    """Write a report of one job out of a store: verdict, ETA, figures, diagnosis."""
+    """Write a report of one stored job: verdict, ETA, figures, diagnosis."""
     from importstats.reports import report
     from importstats.reports.live import write_whole
 
@@ -164,7 +164,7 @@ def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
         return "md"
     if out.suffix.lower() not in _FORMS_BY_ENDING:
         raise UsageError(
-            f"a report is no {out.suffix or 'file without an ending'}: name the file "
+            f"a report cannot be a {out.suffix or 'file without an ending'}: name the file "
             f"{out.stem}.html, .md or .json, or give --format"
         )
     return _FORMS_BY_ENDING[out.suffix.lower()]

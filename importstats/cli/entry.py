@@ -86,7 +86,7 @@ COMMANDS: Final = {
     "summary": ("analysing:summarise", "Show every job of a store in one table."),
     "report": (
         "analysing:write_report",
-        "Write a report of one job out of a store: verdict, ETA, figures, diagnosis.",
+        "Write a report of one stored job: verdict, ETA, figures, diagnosis.",
     ),
     "compare": (
         "analysing:compare_jobs",
@@ -105,7 +105,7 @@ COMMANDS: Final = {
     ),
     "compact": (
         "storing:compact",
-        "Merge a store's many small files into few, with no reader disturbed.",
+        "Merge a store's many small files into few, without disturbing readers.",
     ),
     "mcp": (
         "agents:serve_agents",

@@ -26,7 +26,7 @@ DEFAULT_STORE: Final = "importstats-store"
 def positive(_type: object, seconds: float) -> None:
     """Refuse what is no positive, finite number of seconds."""
     if not 0 < seconds < math.inf:
-        raise ValueError(f"{seconds:g} is no positive number of seconds")
+        raise ValueError(f"{seconds:g} is not a positive number of seconds")
 
 
 def check_job_ids(jobs: Iterable[str]) -> None:
@@ -173,7 +173,7 @@ def read_token(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"cannot read the token file {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"the token file {path} is no text (UTF-8); check the path") from None
+        raise UsageError(f"the token file {path} is not UTF-8 text; check the path") from None
 
 
 def output_console() -> Console:

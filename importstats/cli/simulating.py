@@ -48,7 +48,7 @@ def simulate(
         int | None,
         Parameter(help="Files of each job; drawn if not given.", validator=AtLeastOne),
     ] = None,
-    seed: Annotated[int, Parameter(help="Draws everything that is random.")] = 0,
+    seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
     acceleration: Annotated[
         float,
         Parameter(help="How many times faster than real the jobs run.", validator=Number(gte=0)),

@@ -18,7 +18,8 @@ Server = Annotated[
     str | None,
     Parameter(
         name="--source",
-        help="Only jobs of this server, by its address. Needed where a job id is of several.",
+        help="Only jobs of this server, by its address. Needed if several servers have a job "
+        "of this id.",
     ),
 ]
 

@@ -18,7 +18,7 @@ def compact(
         bool, Parameter(help="Write a Delta Lake log, by which other tools read a live store.")
     ] = False,
 ) -> None:
-    """Merge a store's many small files into few, with no reader disturbed."""
+    """Merge a store's many small files into few, without disturbing readers."""
     opened = SnapshotStore(store)
     print(opened.compact(final=True))
     if delta:

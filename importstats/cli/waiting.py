@@ -84,7 +84,7 @@ def seconds_of(printed: str) -> float:
     else:
         seconds = 0.0
     if seconds <= 0:
-        raise UsageError(f"{printable(printed)} is no time to wait; it looks like 2h, 90s or 1h30m")
+        raise UsageError(f"{printable(printed)} is not a time to wait; write 2h, 90s or 1h30m")
     return seconds
 
 

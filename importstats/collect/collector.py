@@ -235,7 +235,7 @@ class Collector:
         except Exception as error:  # noqa: BLE001 -- a list that makes no sense ends no poll
             problem = _as_ours("listing jobs", error)
             if not self.jobs and not self.follow:
-                # Nothing was ever heard of this server: more likely a wrong URI.
+                # This server never answered: more likely a wrong URI.
                 raise problem from None
             log_event(logging.WARNING, "cannot list jobs", reason=problem)
             return self._discovered

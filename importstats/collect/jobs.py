@@ -37,7 +37,7 @@ class CollectedJob:
     listed_state : str or None
         As the server's list had it when the job was found.
     given_up : bool
-        Nothing was ever heard of it, and no more is asked; `error` says why.
+        It never answered and is not asked any more; `error` says why.
     reason : str or None
         Why it failed, or what it is in trouble with, as last heard.
     error : ImportStatsError or None

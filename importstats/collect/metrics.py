@@ -382,7 +382,7 @@ class _Families:
         def of_job(name: str, text: str, *labels: str) -> GaugeMetricFamily:
             return gauge(f"job_{name}", text, *_JOB_LABELS, *labels)
 
-        self.jobs = gauge("jobs", "Jobs that run or ended lately, by phase.", "source", "phase")
+        self.jobs = gauge("jobs", "Jobs that run or ended recently, by phase.", "source", "phase")
         self.last = gauge(
             "last_snapshot_timestamp_seconds", "Time of the latest snapshot of any job.", "source"
         )
@@ -397,7 +397,7 @@ class _Families:
         # the predicted one.
         self.left = Metric(
             "importstats_job_remaining_seconds",
-            "Time until the job ends; absent where nothing supports an estimate.",
+            "Time until the job ends; absent if nothing supports an estimate.",
             "summary",
         )
         self.by_state = of_job("files", "Files, by state.", "state")

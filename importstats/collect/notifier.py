@@ -34,7 +34,7 @@ _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
 #: How far back to look for jobs whose events an earlier process may have sent only in part.
 _RECOVERED: Final = timedelta(days=7)
-#: After these a job is looked at again only when something is heard of it.
+#: After these a job is looked at again only when a new snapshot of it comes.
 _LAST: Final = ("finished", "failed", "gap", "forgotten")
 
 

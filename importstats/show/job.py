@@ -265,7 +265,7 @@ class ImportJob:
 
     @property
     def stale(self) -> bool:
-        """Whether the job had not ended when it was last heard of, which is long ago."""
+        """Whether the job had not ended when last seen, which is long ago."""
         return self.phase not in END_PHASES and is_stale(self.jobs, self.at)
 
     @property
@@ -380,7 +380,7 @@ def _rate_text(rates: pd.DataFrame, *, over: bool) -> str:
 def _unheard(job: ImportJob) -> Look:
     age = format_duration((job.at - job.jobs["observed_at"].iloc[-1]).total_seconds())
     text = (
-        f"Nothing has been heard of the job for {age}. See whether its collector runs; "
+        f"The job has not been seen for {age}. Check that its collector runs; "
         f"importstats watch {printable(job.job_id, 60)} asks the server."
     )
     return Look(text, "warning")

@@ -107,7 +107,7 @@ def _headline(job: ImportJob) -> RenderableType:
 
 
 def _when(job: ImportJob, zone: tzinfo | None) -> RenderableType:
-    """When it ends, or ended; of a job not heard of for long, that it was."""
+    """When it ends, or ended; of a job not seen for long, that it was."""
     if job.phase in END_PHASES or job.stale:
         return Text(printable(job.headline, 400))
     text = left_text(job.eta_frame, job.at)

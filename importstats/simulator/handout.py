@@ -28,7 +28,7 @@ class Handout:
     """The data nodes of a cluster, and the tasks that wait for one of their slots.
 
     Tasks are handed out every two seconds: job by job, each to the node with most free slots. A
-    slot is free again when the coordinator has heard of the end of its task.
+    slot is free again when the coordinator knows of its task's end.
 
     Parameters
     ----------

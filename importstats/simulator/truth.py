@@ -50,7 +50,7 @@ class GroundTruth:
         One row per import task: ``task`` (int64), ``node``, ``batch`` (Int64, of the last attempt;
         batches are numbered by node), ``handed_at`` (when the task was first seen InProgress),
         ``batch_began_at`` (of the last attempt), ``ended_at`` (when its last file was written),
-        ``finished_at`` (when the coordinator heard of its completion, which is its
+        ``finished_at`` (when the coordinator learned of its completion, which is its
         ``completeTime``; all datetime64[us, UTC]), ``files``, ``file_size_bytes``, ``total_rows``,
         ``retries`` (int64, how often it went back, node restarts included), ``state`` (str),
         ``straggler`` (str), as for files.

@@ -260,7 +260,7 @@ def create_body(
     """
     wrong = [name for name, value in options.items() if not isinstance(value, str)]
     if wrong:
-        raise UsageError(f"the option {wrong[0]!r} is no text: servers take nothing else")
+        raise UsageError(f"the option {wrong[0]!r} is not text, and servers take nothing else")
     body: dict[str, Any] = {"collectionName": collection, "partitionName": partition}
     if not is_cloud:
         return {**body, "options": dict(options), "files": files}

@@ -129,7 +129,7 @@ class _Bounded:
             except OSError as error:
                 answers.put(error)
             except UnicodeError:
-                answers.put(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
+                answers.put(socket.gaierror(socket.EAI_NONAME, f"{host!r} is not a host name"))
 
         if host.replace(".", "").isdigit() or ":" in host:
             look_up()

@@ -80,7 +80,7 @@ def parse_endpoint(uri: str | None) -> Endpoint:
         parts, hostname, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not hostname or port == 0:
         raise UsageError(
-            f"{excerpt(without_secrets(uri))!r} is no server URI; it looks like http://host:19530"
+            f"{excerpt(without_secrets(uri))!r} is not a server URI; write http://host:19530"
         )
     credentials = None
     if parts.username is not None:

@@ -244,7 +244,7 @@ class GrpcImportClient(Client):
         if all(re.fullmatch(r"[0-9]{1,19}", part) and int(part) <= INT64_MAX for part in parts):
             return list(dict.fromkeys(map(int, parts)))
         raise JobNotFoundError(
-            f"{excerpt(job_id)!r} is no bulk-insert job of {self.uri}; "
+            f"{excerpt(job_id)!r} is not a bulk-insert job of {self.uri}; "
             "give a task id, or several joined by commas"
         )
 

@@ -196,7 +196,9 @@ class ImportClient(RestActions):
         """
         if not job_id.strip() or not _is_text(job_id):
             # Text that is none was a byte of the command line that was no UTF-8.
-            raise JobNotFoundError(f"job id {excerpt(ascii(job_id))} is no valid text; wrong id")
+            raise JobNotFoundError(
+                f"job id {excerpt(ascii(job_id))} is not valid text; check the id"
+            )
         problem: ServerError | None = None
         for database in self._databases_to_ask(job_id):
             try:

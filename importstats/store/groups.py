@@ -60,13 +60,13 @@ def read_group(path: str | Path) -> GroupManifest:
     except OSError as error:
         raise UsageError(f"cannot read the group {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"the group {path} is no text (UTF-8); check the path") from None
+        raise UsageError(f"the group {path} is not UTF-8 text; check the path") from None
     if text.lstrip().startswith(("{", "[")):
         try:
             found = msgspec.json.decode(text, type=GroupManifest)
         except msgspec.MsgspecError as error:
             raise UsageError(
-                f"{path} is no group of jobs: {excerpt(str(error), 200)}; `importstats submit "
+                f"{path} is not a group of jobs: {excerpt(str(error), 200)}; `importstats submit "
                 "--save` writes one, or give a text with a job id a line"
             ) from None
     else:

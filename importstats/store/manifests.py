@@ -57,7 +57,7 @@ def read_manifest(path: str | Path, *, sources: str | None = None) -> pd.Series[
     except OSError as error:
         raise UsageError(f"cannot read the manifest {path}: {error.strerror or error}") from None
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
-        raise UsageError(f"{path} is no manifest: {excerpt(str(error), 200)}") from None
+        raise UsageError(f"{path} is not a manifest: {excerpt(str(error), 200)}") from None
     if rows.empty:
         raise UsageError(f"the manifest {path} names no file")
     if rows.index.has_duplicates:

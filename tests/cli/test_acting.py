@@ -104,7 +104,7 @@ REFUSED = {
     "a manifest that is none": (
         ["submit", "--collection", "books", "--manifest", "load.yaml"],
         2,
-        "load.yaml is no manifest: its ending is .yaml, and not .csv, .parquet or .json",
+        "load.yaml is not a manifest: its ending is .yaml, and not .csv, .parquet or .json",
     ),
     "an unknown job": (["commit", "7"], 5, "the server does not know this import job"),
     "no job": (["commit"], 2, "name the job, or several"),
@@ -114,7 +114,7 @@ REFUSED = {
     "no time to wait": (
         ["wait", "7", "--timeout", "soon"],
         2,
-        "soon is no time to wait; it looks like 2h, 90s or 1h30m",
+        "soon is not a time to wait; write 2h, 90s or 1h30m",
     ),
     "nothing like that to wait for": (["wait", "7", "--for", "lunch"], 2, 'Invalid value "lunch"'),
     "rows of several jobs": (

@@ -52,17 +52,17 @@ ERRORS = {
     "no time to answer": (
         ["watch", "7", "--timeout", "0"],
         2,
-        'Invalid value "0.0" for --timeout. 0 is no positive number of seconds',
+        'Invalid value "0.0" for --timeout. 0 is not a positive number of seconds',
     ),
     "no end of time to answer": (
         ["watch", "7", "--timeout", "nan"],
         2,
-        'Invalid value "nan" for --timeout. nan is no positive number of seconds',
+        'Invalid value "nan" for --timeout. nan is not a positive number of seconds',
     ),
     "a pause of nothing": (
         ["collect", "--min-interval", "0"],
         2,
-        'Invalid value "0.0" for --min-interval. 0 is no positive number of seconds',
+        'Invalid value "0.0" for --min-interval. 0 is not a positive number of seconds',
     ),
     "pauses the wrong way round": (
         ["collect", "--min-interval", "9", "--max-interval", "3", "--uri", "http://127.0.0.1:1"],
@@ -84,7 +84,7 @@ ERRORS = {
     "a token file of bytes": (
         ["jobs", "--uri", "http://127.0.0.1:1", "--token-file", sys.executable],
         2,
-        f"the token file {sys.executable} is no text (UTF-8); check the path",
+        f"the token file {sys.executable} is not UTF-8 text; check the path",
     ),
     "a target that is none": (
         ["collect", "--uri", "http://127.0.0.1:1", "--on-event", "mail:me"],
@@ -105,7 +105,7 @@ ERRORS = {
     "a report that is no report": (
         ["report", JOB, "--store", STORE, "--out", "x.pdf"],
         2,
-        "a report is no .pdf: name the file x.html, .md or .json, or give --format",
+        "a report cannot be a .pdf: name the file x.html, .md or .json, or give --format",
     ),
     "a report nowhere": (
         ["report", JOB, "--store", STORE, "--out", "missing/x.html"],
