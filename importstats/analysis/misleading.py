@@ -131,8 +131,8 @@ def same_file_twice(job: JobHistory) -> Finding | None:
         "same_file_twice",
         "info",
         job.snapshots["observed_at"].iloc[0],
-        f"{printable(job.files.twice, 120)} is listed {job.files.times} times: its rows come as "
-        "often",
+        f"{printable(job.files.twice, 120)} is listed {job.files.times} times: its rows are "
+        "imported once for each",
         None,
         {"file": job.files.twice, "times": job.files.times},
     )

@@ -75,7 +75,11 @@ ERRORS = {
         "no server: give a URI or set MILVUS_URI (http://host:19530, or "
         "https://api.cloud.zilliz.com)",
     ),
-    "a server that is none": (["jobs", "--uri", "ftp://host"], 2, "'ftp://host' is no server URI"),
+    "a server that is none": (
+        ["jobs", "--uri", "ftp://host"],
+        2,
+        "'ftp://host' is not a server URI",
+    ),
     "no token file": (
         ["jobs", "--uri", "http://127.0.0.1:1", "--token-file", "missing"],
         2,
@@ -89,7 +93,8 @@ ERRORS = {
     "a target that is none": (
         ["collect", "--uri", "http://127.0.0.1:1", "--on-event", "mail:me"],
         2,
-        "an event target is https://..., http://..., exec:COMMAND or file:PATH",
+        "an event target is https://..., http://..., either after slack+, teams+, pagerduty+ "
+        "or openlineage+, exec:COMMAND, desktop: or file:PATH",
     ),
     "nobody answers": (["jobs", "--uri", "http://127.0.0.1:1"], 3, "http://127.0.0.1:1 does not"),
     "a job that is not stored": (
@@ -139,7 +144,8 @@ def test_an_error_is_one_line_and_its_exit_code(case, tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_refuses_what_it_does_not_know(command, tmp_path):
-    ended = warm.run(command, "--no-such-option", "1", cwd=tmp_path)
+    required = ["--collection", "c"] if command == "submit" else []
+    ended = warm.run(command, *required, "--no-such-option", "1", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--no-such-option" in ended.stderr
     assert ended.stderr.count("\n") == 1

@@ -39,11 +39,11 @@ def test_every_form_says_the_same_and_footers_say_the_rest(name, tmp_path):
     ("text", "says"),
     [
         ("name,rows\na,1\n", "it has no column for the file"),
-        ("file,rows\na,many\n", "is no manifest"),
-        ("file,rows\na,1.5\n", "is no manifest"),
+        ("file,rows\na,many\n", "is not a manifest"),
+        ("file,rows\na,1.5\n", "is not a manifest"),
         ("file,rows\na,-1\n", "has a count of rows below 0"),
         ("file,rows\na,1\na,2\n", "names a twice"),
-        ("", "is no manifest"),
+        ("", "is not a manifest"),
     ],
 )
 def test_what_is_no_manifest(text, says, tmp_path):
