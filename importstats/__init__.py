@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from importstats.analysis.cut import until
     from importstats.analysis.findings import diagnose
     from importstats.analysis.forecast import eta
+    from importstats.analysis.grouped import GroupProgress, group_progress
     from importstats.analysis.lateness import stragglers
     from importstats.analysis.phase import phases, with_phase
     from importstats.analysis.rates import throughput
@@ -73,6 +74,7 @@ __all__ = [
     "Collector",
     "FinishedWorkError",
     "GetImportProgressResponse",
+    "GroupProgress",
     "ImportClient",
     "ImportJob",
     "ImportProgressData",
@@ -97,6 +99,7 @@ __all__ = [
     "flatten_details",
     "flatten_jobs",
     "fleet",
+    "group_progress",
     "infer_tasks",
     "jobs_ahead",
     "live",
@@ -124,6 +127,7 @@ _PLACES: Final = {
     "Collector": "importstats.collect.collector",
     "FinishedWorkError": "importstats.errors",
     "GetImportProgressResponse": "importstats.sources.messages",
+    "GroupProgress": "importstats.analysis.grouped",
     "ImportClient": "importstats.sources.rest",
     "ImportJob": "importstats.show.job",
     "ImportProgressData": "importstats.sources.messages",
@@ -148,6 +152,7 @@ _PLACES: Final = {
     "flatten_details": "importstats.store.frames",
     "flatten_jobs": "importstats.store.frames",
     "fleet": "importstats.fleets",
+    "group_progress": "importstats.analysis.grouped",
     "infer_tasks": "importstats.analysis.tasks",
     "jobs_ahead": "importstats.analysis.waiting_line",
     "live": "importstats.show.notebook",
@@ -177,6 +182,7 @@ _WITH_A_DOOR: Final = frozenset(
         "compare",
         "diagnose",
         "eta",
+        "group_progress",
         "infer_tasks",
         "phases",
         "report",

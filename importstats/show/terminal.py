@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any, Final
 
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
+from importstats.analysis.group_words import group_headline
+from importstats.analysis.grouped import GroupProgress
 from importstats.analysis.scoring import Backtest
 from importstats.analysis.totals import summary
 from importstats.fleets import Fleet
@@ -57,6 +59,40 @@ def print_summary(console: Console, jobs: pd.DataFrame) -> None:
         ],
         empty="the store holds no jobs",
     )
+
+
+def print_group(
+    console: Console, group: GroupProgress, findings: pd.DataFrame, *, at: datetime
+) -> None:
+    """Print a group of jobs: a headline, a line for each job, and what was found."""
+    console.print(group_headline(group, at=at), soft_wrap=True)
+    console.print()
+    _print(
+        console,
+        group.jobs.to_dict("records"),
+        [
+            ("job", "id", 10, lambda job: _name(job["job_id"])),
+            ("collection", "name", 6, lambda job: _name(job["collection_name"])),
+            ("phase", "id", 9, _phase),
+            ("done", "number", 8, lambda job: format_percent(job["progress_pct"])),
+            ("rows", "number", 5, lambda job: format_count(job["rows"])),
+            ("duration", "number", 4, lambda job: format_duration(job["duration_s"])),
+            ("end", "number", 7, _group_end),
+        ],
+        empty="no jobs",
+    )
+    for row in findings.head(_NOTES).to_dict("records"):
+        note = f"{row['severity']}: job {printable(row['job_id'], 60)}: {row['message']}"
+        console.print(Text(printable(note, 400), style=SEVERITY_STYLES[str(row["severity"])]))
+    if len(findings) > _NOTES:
+        console.print(f"and {len(findings) - _NOTES:,} more findings: see --out or --output json")
+
+
+def _group_end(job: Row) -> str:
+    """When a job of a group ended or is to end, and whether it is the last."""
+    ended = bool(pd.notna(job["ended_at"]))
+    end = format_time(job["ended_at"] if ended else job["eta_p50"], day=True)
+    return f"{'' if ended or end == UNKNOWN else 'about '}{end}{' *' if job['is_last'] else ''}"
 
 
 def print_job_list(console: Console, records: Iterable[ImportJobRecord]) -> None:
