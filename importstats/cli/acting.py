@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -43,9 +44,12 @@ _STORAGE: Final = {
 }
 
 
-def submit(
-    *,
-    collection: Annotated[str, Parameter(help="Collection to import to.")],
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What to import, and where to."""
+
+    collection: Annotated[str, Parameter(help="Collection to import to.")]
     files: Annotated[
         tuple[str, ...],
         Parameter(
@@ -54,14 +58,49 @@ def submit(
             consume_multiple=True,
             show_default=False,
         ),
-    ] = (),
+    ] = ()
     files_from: Annotated[
         Path | None, Parameter(help="Text file with a file a line; - is standard input.")
-    ] = None,
+    ] = None
     manifest: Annotated[
         Path | None,
         Parameter(help="CSV, Parquet or JSON with a column file and, if known, a column rows."),
-    ] = None,
+    ] = None
+    partition: Annotated[str | None, Parameter(help="Partition to import to.")] = None
+    option: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Option of the server, NAME=VALUE, such as auto_commit=false. May be repeated.",
+            show_default=False,
+        ),
+    ] = ()
+    volume: Annotated[str | None, Parameter(help="Zilliz Cloud volume that has the files.")] = None
+
+    def named(self) -> tuple[list[list[str]], pd.Series[int] | None]:
+        """The import files, each as its paths, and their rows if there is a manifest."""
+        rows = None if self.manifest is None else read_manifest(self.manifest)
+        listed = [] if rows is None else rows.index.tolist()
+        return _files_named(self.files, self.files_from, listed), rows
+
+    def create(self, source: ProgressSource, files: Sequence[Sequence[str]]) -> str:
+        """Create a job of some of the files, and return its id."""
+        options = dict(_option(each) for each in self.option)
+        if isinstance(source, ImportClient):
+            storage = {name: os.environ[key] for name, key in _STORAGE.items() if key in os.environ}
+            if self.volume is not None:
+                storage["volumeName"] = self.volume
+            return source.submit(
+                self.collection, files, partition=self.partition, options=options, storage=storage
+            )
+        from importstats.sources.grpc import GrpcImportClient
+
+        assert isinstance(source, GrpcImportClient), "there are two kinds of clients"  # noqa: S101
+        return source.submit(self.collection, files, partition=self.partition, options=options)
+
+
+def submit(
+    *,
+    load: Load,
     per_job: Annotated[
         int,
         Parameter(
@@ -69,20 +108,11 @@ def submit(
             validator=Number(gte=1, lte=MOST_FILES),
         ),
     ] = MOST_FILES,
-    partition: Annotated[str | None, Parameter(help="Partition to import to.")] = None,
-    option: Annotated[
-        tuple[str, ...],
-        Parameter(
-            help="Option of the server, NAME=VALUE, such as auto_commit=false. May be repeated.",
-            show_default=False,
-        ),
-    ] = (),
-    volume: Annotated[str | None, Parameter(help="Zilliz Cloud volume that has the files.")] = None,
     save: Annotated[
         Path | None,
         Parameter(
             validator=in_a_folder,
-            help="Write the jobs and their files to this file (.json), for `importstats group`.",
+            help="Write the jobs and their files to this file (.json), for `wait` and `group`.",
         ),
     ] = None,
     watch: Annotated[
@@ -93,59 +123,41 @@ def submit(
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Create import jobs on the server, and print their ids."""
-    rows = None if manifest is None else read_manifest(manifest)
-    named = _files_named(files, files_from, [] if rows is None else rows.index.tolist())
-    options = dict(_option(each) for each in option)
-    storage = {name: os.environ[key] for name, key in _STORAGE.items() if os.environ.get(key)}
-    if volume is not None:
-        storage["volumeName"] = volume
+    named, rows = load.named()
+    for each in load.option:
+        _option(each)
     jobs: list[GroupJob] = []
     with contextlib.closing(connection.opened()) as source:
         for part in range(0, len(named), per_job):
             own = named[part : part + per_job]
-            job_id = _submitted(source, collection, own, partition, options, storage)
-            jobs.append(
-                GroupJob(
-                    job_id=job_id,
-                    source_uri=source.uri,
-                    db_name=connection.db[0] if connection.db else None,
-                    collection_name=collection,
-                    files=[_entry(each, rows) for each in own],
-                )
+            job = GroupJob(
+                job_id=load.create(source, own),
+                source_uri=source.uri,
+                db_name=connection.db[0] if connection.db else None,
+                collection_name=load.collection,
+                files=[_entry(each, rows) for each in own],
             )
+            jobs.append(job)
             # After each job: whatever happens to the next, this one is known.
+            count = f"{len(own):,} file{'' if len(own) == 1 else 's'}"
+            said = sys.stdout if output == "table" else sys.stderr
+            print(f"submitted job={printable(job.job_id)} {count}", file=said, flush=True)
             if save is not None:
                 write_group(save, jobs)
-            if output == "table":
-                count = f"{len(own):,} file{'' if len(own) == 1 else 's'}"
-                print(f"submitted job={printable(job_id)} {count}", flush=True)
     if output != "table":
         counted = [{**msgspec.structs.asdict(job), "files": len(job.files)} for job in jobs]
         print_tables(output, "importstats.submit/1", {"jobs": pd.DataFrame(counted)})
         sys.stdout.flush()
-    if not watch:
-        return 0
-    from importstats.cli.waiting import wait
-
-    return wait(*(job.job_id for job in jobs), store=store, connection=connection)
+    return _watched(jobs, store, connection) if watch else 0
 
 
-def _submitted(
-    source: ProgressSource,
-    collection: str,
-    files: Sequence[Sequence[str]],
-    partition: str | None,
-    options: dict[str, str],
-    storage: dict[str, str],
-) -> str:
-    if isinstance(source, ImportClient):
-        return source.submit(
-            collection, files, partition=partition, options=options, storage=storage
-        )
-    from importstats.sources.grpc import GrpcImportClient
+def _watched(jobs: Sequence[GroupJob], store: str, connection: Connection) -> int:
+    """Show one job, or wait for several, until they end; the exit code that says how."""
+    from importstats.cli import collecting, waiting
 
-    assert isinstance(source, GrpcImportClient), "there are two kinds of clients"  # noqa: S101
-    return source.submit(collection, files, partition=partition, options=options)
+    if len(jobs) == 1:
+        return collecting.watch(jobs[0].job_id, store=store, connection=connection)
+    return waiting.wait(*(job.job_id for job in jobs), store=store, connection=connection)
 
 
 def _files_named(

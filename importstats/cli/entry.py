@@ -84,6 +84,14 @@ COMMANDS: Final = {
     ),
     "jobs": ("collecting:list_jobs", "List the import jobs the server knows."),
     "summary": ("analysing:summarise", "Show every job of a store in one table."),
+    "group": (
+        "grouping:show_group",
+        """Show many jobs of a store as one: one progress, one ETA, one list of findings.
+
+        For a load or a restore: the jobs of `submit --save`, of a collection, or by id. Exits 8 if
+        one failed, 10 if one has other rows than its file says.
+        """,
+    ),
     "report": (
         "analysing:write_report",
         "Write a report of one stored job: verdict, ETA, figures, diagnosis.",

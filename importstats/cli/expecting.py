@@ -14,6 +14,7 @@ from importstats.analysis.row_counts import check_rows
 from importstats.errors import UsageError
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details
+from importstats.store.groups import GroupJob
 from importstats.store.manifests import read_manifest
 from importstats.text import format_count, printable
 
@@ -73,6 +74,14 @@ def shown_file(file: str) -> str:
     if len(parts) == 1 or not all(part.lower().endswith(".npy") for part in parts):
         return file
     return f"{parts[0]} +{len(parts) - 1}"
+
+
+def rows_of_files(job: GroupJob) -> pd.Series[int] | None:
+    """The rows of each file of a job; ``None`` if its files are not known."""
+    if not job.files:
+        return None
+    names = pd.Index([shown_file(each.file) for each in job.files], dtype="str")
+    return pd.Series(pd.array([each.rows for each in job.files], "Int64"), index=names)
 
 
 def stored_check(

@@ -52,6 +52,10 @@ def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
 
 Jobs = Annotated[str, Parameter(help="Job ids. None: all the server lists.")]
 Job = Annotated[str, Parameter(help="Job id.")]
+LoadFile = Annotated[
+    Path | None,
+    Parameter(name=("--file", "-f"), help="File of `submit --save`, or a text with an id a line."),
+]
 Store = Annotated[
     str,
     Parameter(

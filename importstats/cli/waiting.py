@@ -6,7 +6,7 @@ import contextlib
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
@@ -21,6 +21,7 @@ from importstats.cli.expecting import (
     Expected,
     check_lines,
     is_as_expected,
+    rows_of_files,
     stored_check,
 )
 from importstats.cli.logs import log_to_stderr
@@ -28,6 +29,7 @@ from importstats.cli.options import (
     DEFAULT_STORE,
     Connection,
     Job,
+    LoadFile,
     MaxInterval,
     MinInterval,
     Output,
@@ -49,6 +51,7 @@ from importstats.collect.collector import CollectedJob, Collector
 from importstats.collect.notifier import Notifier
 from importstats.errors import UsageError
 from importstats.store import SnapshotStore
+from importstats.store.groups import GroupJob, read_group
 from importstats.text import format_percent, format_time, printable
 
 Goal = Literal["completed", "importing", "committable"]
@@ -105,6 +108,7 @@ class PatientConnection(Connection):
 
 def wait(
     *jobs: Job,
+    file: LoadFile = None,
     goal: Annotated[
         Goal,
         Parameter(
@@ -126,6 +130,8 @@ def wait(
     connection: Connection = PatientConnection(),
 ) -> int:
     """Wait until jobs completed, are at work, or can be committed; collect them meanwhile."""
+    manifest = [] if file is None else read_group(file).jobs
+    jobs = tuple(dict.fromkeys([*jobs, *(job.job_id for job in manifest)]))
     if not jobs:
         raise UsageError("name the job to wait for, or several")
     check_job_ids(jobs)
@@ -134,7 +140,7 @@ def wait(
     if expected is not None and (len(jobs) > 1 or goal == "importing"):
         raise UsageError(
             "rows are expected of one job that ends: name one, and wait for completed or "
-            "committable; for several jobs see `importstats group`"
+            "committable; for several jobs give the --file of `submit --save`"
         )
     log_to_stderr("text", quiet=True)
     policy = poll_policy(min_interval, max_interval)
@@ -152,13 +158,36 @@ def wait(
         with waiting.no_longer_than(limit_s):
             collected = collector.run()
     code = _outcome(waiting, collected, stopping.exit_code)
-    if code == 0 and expected is not None:
-        checked = stored_check(opened, jobs[0], source.uri, expected)
-        waiting.say(*check_lines(checked))
+    of_each = _expected_of_each(jobs, expected, manifest if goal != "importing" else ())
+    if code == 0:
+        code = _checked_rows(waiting, opened, source.uri, of_each)
+    if output != "table":
+        print_tables(output, "importstats.wait/1", {"jobs": waiting.table(collected, of_each)})
+    return code
+
+
+def _expected_of_each(
+    jobs: Sequence[str], expected: Expected | None, manifest: Sequence[GroupJob]
+) -> dict[str, Expected]:
+    """What is expected of each job of which something is."""
+    rows = {job.job_id: rows_of_files(job) for job in manifest}
+    known: dict[str, Expected] = {
+        job: each for job, each in rows.items() if each is not None and each.notna().any()
+    }
+    return known if expected is None else {**known, jobs[0]: expected}
+
+
+def _checked_rows(
+    waiting: _Waiting, store: SnapshotStore, source_uri: str, of_each: Mapping[str, Expected]
+) -> int:
+    """Print whether the rows are those expected; the exit code that says so."""
+    code = 0
+    for job, expected in of_each.items():
+        checked = stored_check(store, job, source_uri, expected)
+        name = f"job={printable(job)} " if len(of_each) > 1 else ""
+        waiting.say(*(name + line for line in check_lines(checked)))
         if not is_as_expected(checked):
             code = EXIT_ROWS_DIFFER
-    if output != "table":
-        print_tables(output, "importstats.wait/1", {"jobs": waiting.table(collected, expected)})
     return code
 
 
@@ -244,7 +273,7 @@ class _Waiting:
             self.collector.stop()
 
     def table(
-        self, collected: Mapping[str, CollectedJob], expected: Expected | None
+        self, collected: Mapping[str, CollectedJob], expected: Mapping[str, Expected]
     ) -> pd.DataFrame:
         """What came of each job."""
         rows = [
@@ -253,7 +282,7 @@ class _Waiting:
                 "state": job.state,
                 "reached": job.job_id not in self.missing,
                 "reason": job.reason or (None if job.error is None else str(job.error)),
-                "expected_rows": None if expected is None else _total(expected),
+                "expected_rows": _total(expected.get(job.job_id)),
             }
             for job in collected.values()
         ]
@@ -261,8 +290,8 @@ class _Waiting:
         return pd.DataFrame(rows, columns=columns)
 
 
-def _total(expected: Expected) -> int | None:
-    if isinstance(expected, int):
+def _total(expected: Expected | None) -> int | None:
+    if expected is None or isinstance(expected, int):
         return expected
     total = expected.sum(skipna=False)
     return None if pd.isna(total) else int(total)

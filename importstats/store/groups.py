@@ -11,7 +11,7 @@ from importstats.errors import UsageError
 from importstats.store.files import Files
 from importstats.text import excerpt
 
-GROUP_FORMAT: Final = "importstats.group/1"
+LOAD_FORMAT: Final = "importstats.load/1"
 
 
 class GroupFile(msgspec.Struct, kw_only=True):
@@ -43,7 +43,7 @@ class GroupJob(msgspec.Struct, kw_only=True):
 class GroupManifest(msgspec.Struct, kw_only=True):
     """The jobs of a group, in the order in which they were submitted."""
 
-    format: Literal["importstats.group/1"]
+    format: Literal["importstats.load/1"]
     jobs: list[GroupJob]
 
 
@@ -71,7 +71,7 @@ def read_group(path: str | Path) -> GroupManifest:
             ) from None
     else:
         ids = [line.strip() for line in text.splitlines() if line.strip()]
-        found = GroupManifest(format=GROUP_FORMAT, jobs=[GroupJob(job_id=each) for each in ids])
+        found = GroupManifest(format=LOAD_FORMAT, jobs=[GroupJob(job_id=each) for each in ids])
     if not found.jobs:
         raise UsageError(f"the group {path} has no jobs")
     return found
@@ -85,7 +85,7 @@ def write_group(path: Path, jobs: list[GroupJob]) -> None:
     StoreError
         It cannot be written.
     """
-    manifest = GroupManifest(format=GROUP_FORMAT, jobs=jobs)
+    manifest = GroupManifest(format=LOAD_FORMAT, jobs=jobs)
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     absolute = path.absolute()
     Files(absolute.parent, None).put(absolute.name, text)
