@@ -62,14 +62,18 @@ def test_many_files_make_several_jobs_and_a_manifest(here):
             *("--save", "load.json", "--output", "json", "--uri", server.uri),
         )
         known = [job.job_id for job in server.cluster.list()]
-    assert (sent.returncode, sent.stderr) == (0, "")
+    assert sent.returncode == 0
+    assert [line.split()[2:] for line in sent.stderr.splitlines()] == [
+        ["2", "files"],
+        ["1", "file"],
+    ]
     answer = json.loads(sent.stdout)
     assert answer["format"] == "importstats.submit/1"
     assert [(job["job_id"], job["files"]) for job in answer["jobs"]] == list(
         zip(sorted(known), [2, 1], strict=True)
     )
     saved = json.loads((here / "load.json").read_text())
-    assert saved["format"] == "importstats.group/1"
+    assert saved["format"] == "importstats.load/1"
     assert [[file["rows"] for file in job["files"]] for job in saved["jobs"]] == [[10, 20], [None]]
 
 

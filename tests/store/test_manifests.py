@@ -66,6 +66,6 @@ def test_a_group_is_written_and_read_or_a_list_of_ids(tmp_path):
     assert read_group(tmp_path / "load.json").jobs == jobs
     (tmp_path / "ids.txt").write_text("7\n\n8\n")
     assert [job.job_id for job in read_group(tmp_path / "ids.txt").jobs] == ["7", "8"]
-    (tmp_path / "bad.json").write_text('{"format": "importstats.group/1", "jobs": [{"id": 7}]}')
+    (tmp_path / "bad.json").write_text('{"format": "importstats.load/1", "jobs": [{"id": 7}]}')
     with pytest.raises(UsageError, match=r"bad.json is not a group of jobs: Object missing"):
         read_group(tmp_path / "bad.json")
