@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -40,12 +40,13 @@ class _PlainEnvelope(msgspec.Struct, forbid_unknown_fields=True):
     """The envelope as nearly every server sends it; anything else takes the tolerant path."""
 
     data: ImportProgressData
-    code: int
+    code: Annotated[int, msgspec.Meta(ge=-INT64_MAX, le=INT64_MAX)]
     message: str | None = None
 
 
 _PLAIN: Final = msgspec.json.Decoder(_PlainEnvelope)
 _NO_DATA: Final = ImportProgressData()
+_ENCODER: Final = msgspec.json.Encoder()
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressResponse:
@@ -77,18 +78,26 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     >>> answer.data.extra
     {'importedRows': -1, 'shard': 2}
     """
-    if not isinstance(body, Mapping):
-        try:
-            plain = _PLAIN.decode(body)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            pass  # Not the plain dialect; the tolerant path below decides whether it is any.
-        else:
-            if plain.data != _NO_DATA:
-                check_status(plain.code, plain.message)
-                return GetImportProgressResponse(
-                    status=plain.code, message=plain.message, data=_with_reasons(plain.data)
-                )
+    plain = _plain_envelope(body)
+    if plain is not None and plain.data != _NO_DATA:
+        check_status(plain.code, plain.message)
+        return GetImportProgressResponse(
+            status=plain.code, message=plain.message, data=_with_reasons(plain.data)
+        )
     return _parse_tolerantly(decode_object(body))
+
+
+def _plain_envelope(body: bytes | str | Mapping[str, Any]) -> _PlainEnvelope | None:
+    """An answer of the plain dialect; all else is for the tolerant parser to decide on."""
+    try:
+        if not isinstance(body, Mapping):
+            return _PLAIN.decode(body)
+        plain = msgspec.convert(body, _PlainEnvelope)
+        _ENCODER.encode_into(plain, bytearray())  # Fails if there is a lone surrogate in it.
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    progress = plain.data.progress
+    return plain if progress is None or math.isfinite(progress) else None
 
 
 def _with_reasons(data: ImportProgressData) -> ImportProgressData:

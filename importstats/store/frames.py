@@ -65,6 +65,7 @@ _ONE: Final = (GetImportProgressResponse, Mapping, bytes, str, HttpAnswer, Snaps
 
 #: Stands for "no time known" between a bare response and its frame.
 _UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNTIMED_64: Final = np.datetime64(0, "us")
 
 
 def load_jobs(
@@ -243,10 +244,13 @@ def display_names(printed: pa.Array) -> pa.Array:
 
 def _display_of_several(printed: pa.Array) -> pa.Array:
     """The display name of what is no plain path: most often a list of some."""
-    first = pc.utf8_slice_codeunits(pc.replace_substring_regex(printed, r" .*$", ""), 1)
-    more = pc.count_substring(printed, " ").cast(pa.string())
+    paths = pc.split_pattern(printed, " ")
+    first = pc.utf8_slice_codeunits(pc.list_element(paths, 0), 1)
+    more = pc.subtract(pc.list_value_length(paths), 1).cast(pa.string())
     display = pc.binary_join_element_wise(first, more, " +")
     is_other = pc.invert(pc.match_substring_regex(printed, _FILES))
+    if not pc.any(is_other, min_count=0).as_py():
+        return display
     others = printed.filter(is_other).to_pylist()
     parsed = pa.array([parse_file_name(name).display for name in others], pa.string())
     return pc.replace_with_mask(display, is_other, parsed)
@@ -349,10 +353,16 @@ def as_snapshot(
 
 
 def _untimed_as_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    untimed = frame["observed_at"] == _UNTIMED
+    untimed = frame["observed_at"].to_numpy("datetime64[us]") == _UNTIMED_64
+    ids = [name for name in ("snapshot_id", "last_snapshot_id") if name in frame]
+    times = [name for name in ("observed_at", "last_observed_at") if name in frame]
+    if untimed.all() and len(untimed):
+        zeros = np.zeros(len(frame), np.int64)
+        no_id = pd.arrays.IntegerArray(zeros, np.ones(len(frame), np.bool_))
+        no_time = pd.Series(pd.NaT, frame.index, dtype=frame["observed_at"].dtype)
+        missing = {**dict.fromkeys(ids, no_id), **dict.fromkeys(times, no_time)}
+        return frame.assign(**missing)
     if untimed.any():
-        ids = [name for name in ("snapshot_id", "last_snapshot_id") if name in frame]
-        times = [name for name in ("observed_at", "last_observed_at") if name in frame]
         frame = frame.astype(dict.fromkeys(ids, "Int64"))
         frame.loc[untimed, times] = pd.NaT
         frame.loc[untimed, ids] = pd.NA

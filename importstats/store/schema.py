@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -120,7 +121,11 @@ def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
     def repeated(value: Any, name: str) -> pa.Array:
         return pa.repeat(pa.scalar(value, DETAILS_SCHEMA.field(name).type), count)
 
-    printed = pa.array(map(attrgetter("complete_time"), details), pa.string(), size=count)
+    def column(field: str, type_: pa.DataType) -> pa.Array:
+        # Arrow takes a list in half the time of what yields its items.
+        return pa.array(list(map(attrgetter(field), details)), type_)
+
+    printed = column("complete_time", pa.string())
     times = parse_timestamps(printed)
     columns: dict[str, pa.Array] = {
         "snapshot_id": repeated(snapshot.snapshot_id, "snapshot_id"),
@@ -130,11 +135,8 @@ def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
         "source_uri": repeated(snapshot.source_uri, "source_uri"),
         "job_id": repeated(snapshot.job_id, "job_id"),
         "collection_name": repeated(data.collection_name if data else None, "collection_name"),
-        "file_index": pa.array(range(count), pa.int64()),
-        **{
-            column: pa.array(map(attrgetter(field), details), type_, size=count)
-            for column, field, type_ in _DETAIL_COLUMNS
-        },
+        "file_index": pa.array(np.arange(count)),
+        **{name: column(field, type_) for name, field, type_ in _DETAIL_COLUMNS},
         "complete_time": times,
         "extra": _extras(details, printed, times),
     }

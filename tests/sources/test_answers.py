@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.errors import (
@@ -17,9 +17,11 @@ from importstats.errors import (
     UnauthorizedError,
     UnreachableError,
 )
+from importstats.sources import answers
 from importstats.sources.answers import parse_job_list, parse_response
 from importstats.sources.file_names import parse_file_name
 from importstats.sources.snapshot import Snapshot
+from importstats.store.frames import flatten_details
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 from importstats.text import excerpt, printable
 
@@ -393,6 +395,32 @@ def test_any_answer_becomes_rows_of_the_schema_or_a_typed_error(job, files, numb
             assert all(value >= 0 for value in known.to_pylist())
     file_rows.validate(full=True)
     job_rows.validate(full=True)
+
+
+counts = st.integers(0, 2**63 - 1) | st.none()
+percents = st.floats(0, 100) | st.integers(0, 100) | st.none()
+texts = st.text() | st.none() | st.just("\ud800")
+plain_detail = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("fileName", "completeTime", "state", "reason"), texts),
+        **dict.fromkeys(("fileSize", "importedRows", "totalRows"), counts),
+        "progress": percents,
+    },
+)
+now_and_then_odd = plain_detail | details
+
+
+@settings(max_examples=40)
+@given(jobs | plain_detail, st.lists(now_and_then_odd, max_size=4))
+def test_the_quick_path_reads_what_the_tolerant_one_does(job, files):
+    job.pop("fileName", None)
+    envelope = {"code": 0, "message": "", "data": {"jobId": "7", **job, "details": files}}
+    body = json.dumps(envelope)
+    read = answers._parse_tolerantly(answers.decode_object(body))
+    if "(extra)" not in body:
+        assert parse_response(body) == parse_response(envelope) == read
+        assert flatten_details(body).equals(flatten_details(read))
 
 
 @given(jobs, st.lists(details, max_size=3))
