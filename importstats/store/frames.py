@@ -360,7 +360,7 @@ def _untimed_as_missing(frame: pd.DataFrame) -> pd.DataFrame:
         zeros = np.zeros(len(frame), np.int64)
         no_id = pd.arrays.IntegerArray(zeros, np.ones(len(frame), np.bool_))
         no_time = pd.Series(pd.NaT, frame.index, dtype=frame["observed_at"].dtype)
-        missing = {**dict.fromkeys(ids, no_id), **dict.fromkeys(times, no_time)}
+        missing: dict[str, Any] = {**dict.fromkeys(ids, no_id), **dict.fromkeys(times, no_time)}
         return frame.assign(**missing)
     if untimed.any():
         frame = frame.astype(dict.fromkeys(ids, "Int64"))
