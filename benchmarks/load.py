@@ -26,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.collector import Collector, PollPolicy, _now
 from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs
@@ -38,16 +38,11 @@ class Punctual(Collector):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.lateness_s = []
-        self._due_at = {}
 
-    def _schedule(self, job, pause_s):
-        super()._schedule(job, pause_s)
-        self._due_at[job.job_id] = max(due for due, _, name in self._due if name == job.job_id)
-
-    def _poll(self, job):
+    def _poll(self, job, due):
         if not job.job_id.startswith("drip"):
-            self.lateness_s.append(time.monotonic() - self._due_at[job.job_id])
-        return super()._poll(job)
+            self.lateness_s.append(_now() - due)
+        return super()._poll(job, due)
 
 
 def collect(uri: str, store: str, jobs: list[str]) -> None:

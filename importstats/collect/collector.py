@@ -8,7 +8,6 @@ one job is that job's trouble: only a refused token and a store that cannot be w
 from __future__ import annotations
 
 import contextlib
-import errno
 import heapq
 import itertools
 import logging
@@ -17,13 +16,15 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from importstats.collect.jobs import ENDED, CollectedJob, gap, reason_of
+from importstats.collect.discovery import Discovery
+from importstats.collect.jobs import CollectedJob, gap, late_gap, reason_of
 from importstats.collect.log import log_event, logger
 from importstats.collect.policy import PollPolicy
+from importstats.collect.storing import Append, append_patiently
 from importstats.collect.workers import Workers
 from importstats.errors import ImportStatsError, StoreError, UnauthorizedError, UnreachableError
 from importstats.sources.messages import ImportJobRecord
@@ -37,13 +38,7 @@ __all__ = ["Append", "CollectedJob", "Collector", "Observer", "PollPolicy"]
 _COMPACT_EVERY: Final = 64
 _BUSY_EVERY_S: Final = 60.0
 
-#: A process that has no file descriptor left has one again when a connection ends.
-_PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE})
-_APPEND_TRIES: Final = 30
-_APPEND_PAUSE_S: Final = 1.0
-
 Observer = Callable[[CollectedJob], None]
-Append = Callable[[Snapshot], None]
 
 # Work for a thread, and what the scheduler does with its outcome.
 _Result = Callable[[], None]
@@ -56,7 +51,6 @@ class Collector:
     Parameters
     ----------
     source : ProgressSource
-        An :class:`~importstats.ImportClient` or another source.
     store : SnapshotStore
         Where every snapshot goes.
     jobs : iterable of str
@@ -72,13 +66,13 @@ class Collector:
     discover_s : float
         Seconds between two looks at the server's list.
     workers : int
-        How many polls run at once, at most. A poll is waiting, not work: that it hangs costs a
-        thread.
+        How many polls run at once, at most; a poll that hangs costs a thread.
     on_saved : callable, optional
-        Called with the :class:`CollectedJob` after each snapshot that was stored, in a worker
-        thread.
+        Called with the :class:`CollectedJob` after each stored snapshot, in a worker thread.
     append : callable, optional
-        How a snapshot is stored, for who measures it. Default: ``store.append``.
+        How a snapshot is stored. Default: ``store.append``.
+    gap_after_s : float
+        A job that is polled so late, say after a suspend, has a gap recorded.
     """
 
     def __init__(
@@ -95,6 +89,7 @@ class Collector:
         workers: int = 64,
         on_saved: Observer | None = None,
         append: Append | None = None,
+        gap_after_s: float = 60.0,
     ) -> None:
         self.source = source
         self.store = store
@@ -102,15 +97,17 @@ class Collector:
         self.follow = follow
         self.once = once
         self.jobs: dict[str, CollectedJob] = {}
-        self._append = append or store.append
+        self._stop = threading.Event()
+        self._append_patiently = partial(append_patiently, append or store.append, self._stop)
         self._wanted = dict.fromkeys(jobs)
         self._collection = collection
         self._discover_s = discover_s
         self._pollers = Workers(workers, "importstats-poll")
         self._discoverer = Workers(1, "importstats-discover")
-        self._compactor = Workers(1, "importstats-compact")
+        self._compactor = Workers(1, "importstats-compact")  # Polls must not wait for many.
         self._on_saved = on_saved
-        self._stop = threading.Event()
+        self._gap_after_s = gap_after_s
+        self._discovery = Discovery(store, source.uri)
         self._due: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._done: queue.SimpleQueue[_Result | BaseException | None] = queue.SimpleQueue()
@@ -129,8 +126,7 @@ class Collector:
         Returns
         -------
         dict of str to CollectedJob
-            By job id. Every snapshot that was acknowledged is in the store. A job of which nothing
-            was heard is ``given_up``.
+            By job id. A job of which nothing was heard is ``given_up``.
 
         Raises
         ------
@@ -144,13 +140,13 @@ class Collector:
         """
         for job_id in self._wanted:
             self._add(job_id)
-        next_discovery = math.inf if self._wanted else time.monotonic()
+        next_discovery = math.inf if self._wanted else _now()
         try:
             while not self._stop.is_set():
-                if time.monotonic() >= next_discovery and not self._discovering:
+                if _now() >= next_discovery and not self._discovering:
                     self._discovering = True
                     self._start(self._discoverer, self._discover)
-                    next_discovery = time.monotonic() + self._discover_s
+                    next_discovery = _now() + self._discover_s
                 self._start_due_polls()
                 if not self._due and not self._busy and not self.follow:
                     break
@@ -177,7 +173,7 @@ class Collector:
 
     def _schedule(self, job: CollectedJob, pause_s: float) -> None:
         spread = 1 + random.uniform(-1, 1) * self.policy.jitter  # noqa: S311
-        due = time.monotonic() + pause_s * spread
+        due = _now() + pause_s * spread
         heapq.heappush(self._due, (due, next(self._order), job.job_id))
 
     def _start(self, workers: Workers, task: _Task) -> None:
@@ -191,12 +187,12 @@ class Collector:
         workers.start(work)
 
     def _start_due_polls(self) -> None:
-        while self._due and self._due[0][0] <= time.monotonic():
-            job = self.jobs.get(heapq.heappop(self._due)[2])
-            if job is not None:
-                self._start(self._pollers, partial(self._poll, job))
-        if self._pollers.waiting and time.monotonic() >= self._next_busy_line:
-            self._next_busy_line = time.monotonic() + _BUSY_EVERY_S
+        while self._due and self._due[0][0] <= _now():
+            due, _, job_id = heapq.heappop(self._due)
+            if (job := self.jobs.get(job_id)) is not None:
+                self._start(self._pollers, partial(self._poll, job, due))
+        if self._pollers.waiting and _now() >= self._next_busy_line:
+            self._next_busy_line = _now() + _BUSY_EVERY_S
             log_event(
                 logging.WARNING,
                 "polls are late: all workers wait for answers",
@@ -207,29 +203,27 @@ class Collector:
     def _wait(self, next_discovery: float) -> None:
         """Sleep until a task is done, a poll is due, or it is time to discover."""
         next_due = min([next_discovery, *(due for due, *_ in self._due[:1])])
-        timeout = max(0.0, next_due - time.monotonic()) if next_due < math.inf else None
+        timeout = max(0.0, next_due - _now()) if next_due < math.inf else None
         with contextlib.suppress(queue.Empty):
             self._settle(self._done.get(timeout=timeout))
 
     def _settle(self, result: _Result | BaseException | None) -> None:
-        if result is None:  # stop() only wants to wake us.
-            return
-        self._busy -= 1
-        if isinstance(result, BaseException):
-            raise result
-        result()
+        if result is not None:  # stop() only wants to wake us.
+            self._busy -= 1
+            if isinstance(result, BaseException):
+                raise result
+            result()
 
     def _finish(self, grace_s: float = 5.0) -> None:
         """Let polls under way come to their end, so that what has arrived is stored."""
-        deadline = time.monotonic() + grace_s
-        while self._busy and (left := deadline - time.monotonic()) > 0:
+        deadline = _now() + grace_s
+        while self._busy and (left := deadline - _now()) > 0:
             with contextlib.suppress(queue.Empty):
                 self._busy -= self._done.get(timeout=left) is not None
 
     def _discover(self) -> _Result:
         try:
             records = list(self.source.list_jobs(self._collection))
-            new = [record for record in records if self._is_news(record)]
         except (UnauthorizedError, StoreError):
             raise
         except Exception as error:  # noqa: BLE001 -- a list that makes no sense ends no poll
@@ -237,45 +231,43 @@ class Collector:
             if not self.jobs and not self.follow:
                 # This server never answered: more likely a wrong URI.
                 raise problem from None
-            log_event(logging.WARNING, "cannot list jobs", reason=problem)
-            return self._discovered
-        return partial(self._discovered, new, {record.job_id for record in records})
+            return self._not_listed(problem)
+        return partial(self._listed, records)
 
-    def _discovered(
-        self, new: Collection[ImportJobRecord] = (), listed: Container[str] | None = None
-    ) -> None:
+    def _listed(self, records: Iterable[ImportJobRecord]) -> None:
+        """Begin with what runs: whether the ends of others are stored can take a while to see."""
+        running, ended = self._discovery.sort(records, self.jobs)
+        self._add_found(running)
+        self._start(self._discoverer, partial(self._look_up, ended))
+
+    def _look_up(self, ended: Iterable[ImportJobRecord]) -> _Result:
+        try:
+            return partial(self._discovered, self._discovery.unstored(ended))
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 -- nor does a job that makes none
+            return self._not_listed(_as_ours("listing jobs", error))
+
+    def _not_listed(self, problem: ImportStatsError) -> _Result:
+        log_event(logging.WARNING, "cannot list jobs", reason=problem)
+        return partial(self._discovered, [])
+
+    def _discovered(self, ends: Iterable[ImportJobRecord]) -> None:
         self._discovering = False
-        if listed is not None:
-            # What the server forgot needs no more remembering here: memory stays bounded.
-            for job in list(self.jobs.values()):
-                was_never_seen = job.latest is None and job.failures and not job.snapshots
-                if job.job_id not in listed and (job.ended or was_never_seen):
-                    del self.jobs[job.job_id]
-        if not self.jobs and not new:
+        self._add_found(ends)
+        if not self.jobs:
             log_event(logging.INFO, "no job to collect", source=self.source.uri)
-        for record in new:
+
+    def _add_found(self, records: Iterable[ImportJobRecord]) -> None:
+        for record in records:
             log_event(logging.INFO, "found", job=record.job_id, state=record.state)
             self._add(record.job_id, record.state)
 
-    def _is_news(self, record: ImportJobRecord) -> bool:
-        """Whether a listed job is to be polled: running, or ended with its end not yet stored."""
-        known = self.jobs.get(record.job_id)
-        if known is not None and known.given_up:
-            return False
-        if record.state not in ENDED:
-            # Ended before: the id is used again. Lost before: the server found it again.
-            return known is None or known.ended
-        if known is not None and not known.lost:
-            return False
-        if not self.store.exists():
-            return True
-        table = self.store.jobs(job_id=record.job_id, source_uri=self.source.uri, columns=["state"])
-        return record.state not in table["state"].to_pylist()
-
-    def _poll(self, job: CollectedJob) -> _Result:
+    def _poll(self, job: CollectedJob, due: float) -> _Result:
         try:
             snapshot = self.source.snapshot(job.job_id)
-            self._store(snapshot)
+            self._note_late(job, _now() - due - (snapshot.request_latency_s or 0.0))
+            self._append_patiently(snapshot)
             self._note_saved(job, snapshot)
         except (UnauthorizedError, StoreError):
             raise
@@ -284,18 +276,6 @@ class Collector:
             return partial(self._polled, job)
         job.since_compaction += 1
         return partial(self._polled, job)
-
-    def _store(self, snapshot: Snapshot) -> None:
-        for attempt in itertools.count(1):
-            try:
-                self._append(snapshot)
-                break
-            except StoreError as error:
-                is_passing = getattr(error.__cause__, "errno", None) in _PASSING
-                if not is_passing or attempt >= _APPEND_TRIES:
-                    raise
-                log_event(logging.WARNING, "cannot store yet", job=snapshot.job_id, reason=error)
-            self._stop.wait(_APPEND_PAUSE_S)
 
     def _compact(self, job: CollectedJob) -> _Result:
         """Compact; that it fails takes nothing from what is stored, so collecting goes on."""
@@ -308,11 +288,10 @@ class Collector:
     def _polled(self, job: CollectedJob) -> None:
         is_due = job.ended or self.once or job.since_compaction >= _COMPACT_EVERY
         if is_due and job.snapshots:
-            # One after the other, so that polls do not wait for many at once.
             job.since_compaction = 0
             self._start(self._compactor, partial(self._compact, job))
         if job.ended:
-            job.latest = None  # May be megabytes, and nothing is compared with it any more.
+            job.latest = None  # May be megabytes.
         elif not self.once:
             self._schedule(job, job.pause_s)
 
@@ -344,13 +323,18 @@ class Collector:
             progress_pct=data.progress,
             imported_rows=data.imported_rows,
             total_rows=data.total_rows,
-            latency_s=None
-            if snapshot.request_latency_s is None
-            else round(snapshot.request_latency_s, 4),
+            latency_s=snapshot.request_latency_s and round(snapshot.request_latency_s, 4),
             reason=job.reason,
         )
         if self._on_saved is not None:
             self._on_saved(job)
+
+    def _note_late(self, job: CollectedJob, late_s: float) -> None:
+        """Record the gap that a poll leaves which is far too late."""
+        if late_s >= self._gap_after_s and job.latest is not None:
+            hole = late_gap(job.job_id, self.source.uri, late_s)
+            self._append_patiently(hole)
+            log_event(logging.WARNING, "polled late", job=job.job_id, reason=hole.error)
 
     def _note_failure(self, job: CollectedJob, error: ImportStatsError) -> None:
         job.note_failure(error, is_wanted=job.job_id in self._wanted, follow=self.follow)
@@ -359,8 +343,16 @@ class Collector:
         job.pause_s = max(pause, asked_for)
         # The first failure opens the gap; that the job is lost closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
-            self._store(gap(job.job_id, self.source.uri, error))
+            self._append_patiently(gap(job.job_id, self.source.uri, error))
         log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
+
+
+def _now() -> float:
+    """Seconds on a clock that is never set, and that goes on while the machine sleeps if it can."""
+    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
+
+
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def _as_ours(doing: str, error: Exception) -> ImportStatsError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from importstats.errors import ImportStatsError, JobNotFoundError
@@ -99,10 +99,14 @@ def reason_of(data: ImportProgressData) -> str | None:
 
 def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
     """The record of a poll that brought no answer, as of now."""
-    return Snapshot(
-        observed_at=datetime.now(UTC),
-        job_id=job_id,
-        source_uri=source_uri,
-        response=None,
-        error=str(error),
-    )
+    return _gap(job_id, source_uri, str(error), datetime.now(UTC))
+
+
+def late_gap(job_id: str, source_uri: str, late_s: float) -> Snapshot:
+    """The record of a poll that begins only now, as of when it was due."""
+    why = f"not polled for {late_s:.0f} s: importstats was suspended, or had too much to do"
+    return _gap(job_id, source_uri, why, datetime.now(UTC) - timedelta(seconds=late_s))
+
+
+def _gap(job_id: str, source_uri: str, why: str, when: datetime) -> Snapshot:
+    return Snapshot(when, job_id, source_uri, response=None, error=why)

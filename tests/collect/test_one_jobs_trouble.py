@@ -210,7 +210,7 @@ def test_workers_are_no_more_than_are_needed():
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
 def test_a_lack_of_file_descriptors_is_waited_out(store, number, monkeypatch):
-    monkeypatch.setattr("importstats.collect.collector._APPEND_PAUSE_S", 0.001)
+    monkeypatch.setattr("importstats.collect.storing._PAUSE_S", 0.001)
     failures = iter(range(3))
 
     def append(snapshot):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
+from servers import server_of
 
 from importstats.collect.collector import Collector, PollPolicy
 from importstats.errors import JobNotFoundError, StoreError, UnreachableError
@@ -131,3 +138,87 @@ def test_the_live_view_of_a_job_that_is_not_known_says_so_and_not_that_there_is_
     collector = Collector(Scripted(gone=[FORGOTTEN]), store, jobs=["gone"], policy=QUICK)
     with pytest.raises(JobNotFoundError):
         watch(collector, "gone", Console(file=io.StringIO(), width=100))
+
+
+class Looking(SnapshotStore):
+    """A store that notes whose rows are read, and waits before it reads any."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.read, self.may_read = [], threading.Event()
+
+    def jobs(self, *, job_id=None, **options):
+        assert self.may_read.wait(60)
+        self.read.append(job_id)
+        return super().jobs(job_id=job_id, **options)
+
+
+def test_what_ended_before_is_looked_up_once_and_holds_up_no_job_that_runs(tmp_path):
+    source = Scripted(old=["Completed"], older=["Failed"], new=["Importing"])
+    store = Looking(tmp_path / "store")
+    store.append([source.snapshot("old"), source.snapshot("older")])
+    looks = itertools.count(1)
+
+    def list_jobs(collection=None):
+        if next(looks) > 5:
+            collector.stop()
+        return Scripted.list_jobs(source, collection)
+
+    source.list_jobs = list_jobs
+    collector = Collector(
+        source,
+        store,
+        follow=True,
+        policy=QUICK,
+        discover_s=0.01,
+        on_saved=lambda job: store.may_read.set(),
+    )
+    with deadline(collector):
+        collected = collector.run()
+    assert collected["new"].snapshots > 0
+    assert sorted(store.read) == ["old", "older"]
+
+
+SUSPENDED = """
+import sys
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.sources.rest import ImportClient
+from importstats.store import SnapshotStore
+
+uri, store, job = sys.argv[1:]
+policy = PollPolicy(0.4, 0.4)
+collector = Collector(
+    ImportClient(uri), SnapshotStore(store), jobs=[job], policy=policy, gap_after_s=0.8,
+    on_saved=lambda job: print(job.snapshots, flush=True),
+)
+collector.run()
+"""
+
+
+def test_a_collector_that_was_suspended_says_so_in_the_store(tmp_path):
+    """As by SIGSTOP, or by the lid of a laptop."""
+    with server_of("steady", files=2, seconds=3600) as server:
+        command = [sys.executable, "-c", SUSPENDED, server.uri, tmp_path / "store"]
+        with subprocess.Popen([*command, *server.job_ids], stdout=subprocess.PIPE) as process:
+            try:
+                found, stopped = [], []
+                while not found:
+                    assert process.stdout.readline()
+                    process.send_signal(signal.SIGSTOP)
+                    stopped.append(datetime.now(UTC))
+                    time.sleep(1.5)
+                    process.send_signal(signal.SIGCONT)
+                    assert process.stdout.readline()
+                    # Stopped in the middle of a request, the request took long.
+                    found = gaps_in(tmp_path / "store")
+            finally:
+                process.kill()
+    assert re.fullmatch(
+        r"not polled for \d+ s: importstats was suspended, or had too much to do", found[0]["error"]
+    )
+    assert stopped[0] < found[0]["observed_at"] + timedelta(seconds=1) < datetime.now(UTC)
+
+
+def gaps_in(store):
+    rows = SnapshotStore(store).jobs(columns=["observed_at", "error"]).to_pylist()
+    return [row for row in rows if row["error"] is not None]

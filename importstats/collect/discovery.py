@@ -1,0 +1,71 @@
+"""Discovery: which of the jobs that a server lists are to be collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from importstats.collect.jobs import ENDED, CollectedJob
+from importstats.sources.messages import ImportJobRecord
+from importstats.store import SnapshotStore
+
+
+class Discovery:
+    """What there is to do about the jobs in a server's list.
+
+    Whether the end of a job is stored is looked up once, not at each look at the list.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+    source_uri : str
+        The server.
+    """
+
+    def __init__(self, store: SnapshotStore, source_uri: str) -> None:
+        self._store, self._source_uri = store, source_uri
+        self._stored: set[tuple[str, str | None]] = set()
+
+    def sort(
+        self, records: Iterable[ImportJobRecord], jobs: dict[str, CollectedJob]
+    ) -> tuple[list[ImportJobRecord], list[ImportJobRecord]]:
+        """The jobs that run and are new, and those that ended unseen, maybe by us alone.
+
+        What the server forgot is forgotten here, too, and taken out of `jobs`: memory stays
+        bounded.
+        """
+        by_id = {record.job_id: record for record in records}
+        self._stored = {known for known in self._stored if known[0] in by_id}
+        for job in list(jobs.values()):
+            was_never_seen = job.latest is None and job.failures and not job.snapshots
+            if job.job_id not in by_id and (job.ended or was_never_seen):
+                del jobs[job.job_id]
+        running, ended = [], []
+        for record in by_id.values():
+            known = jobs.get(record.job_id)
+            if known is not None and known.given_up:
+                continue
+            if record.state in ENDED:
+                # Lost before: the server found it again.
+                if known is None or known.lost:
+                    ended.append(record)
+            # Ended before: the id is used again.
+            elif known is None or known.ended:
+                running.append(record)
+        return running, ended
+
+    def unstored(self, ended: Iterable[ImportJobRecord]) -> list[ImportJobRecord]:
+        """Those whose end is not in the store. Raises StoreError if that cannot be read."""
+        if not self._store.exists():
+            return list(ended)
+        return [record for record in ended if not self._is_stored(record)]
+
+    def _is_stored(self, record: ImportJobRecord) -> bool:
+        if (record.job_id, record.state) in self._stored:
+            return True
+        table = self._store.jobs(
+            job_id=record.job_id, source_uri=self._source_uri, columns=["state"]
+        )
+        if record.state not in table["state"].to_pylist():
+            return False
+        self._stored.add((record.job_id, record.state))
+        return True
