@@ -8,7 +8,8 @@ on disk. The store of each size is simulated once and kept in the folder: jobs o
 50 to 1500 files on three clusters, each job compacted to one segment, as a collector leaves it.
 
 Every measurement is a process of its own, which reads the Parquet files from disk and hands out the
-whole result piece by piece. Wall and CPU time are of the work (imports are over before), memory is
+whole result piece by piece: Arrow or Polars tables, and pandas frames where the task says so or an
+analysis returns them. Wall and CPU time are of the work (imports are over before), memory is
 the greatest resident set of the process, libraries included.
 
 * ``importstats`` reads through :class:`SnapshotStore` (which checks the format, and that each
@@ -121,11 +122,14 @@ def chunks(store: str, columns: list[str]) -> Iterator:
 
 
 def our_expanded(store: str) -> Iterator:
-    for table in SnapshotStore(store).iter_details():
-        yield details_frame(table)
+    yield from SnapshotStore(store).iter_details()
 
 
 def our_runs(store: str) -> Iterator:
+    yield from SnapshotStore(store).iter_details(runs=True)
+
+
+def our_frame(store: str) -> Iterator:
     yield load_details(store, runs=True)
 
 
@@ -140,7 +144,7 @@ def our_stragglers(store: str) -> Iterator:
 
 
 def our_phases(store: str) -> Iterator:
-    yield phases(load_jobs(store))
+    yield phases(load_jobs(store, columns=OUR_PHASES_COLUMNS))
 
 
 def our_summary(store: str) -> Iterator:
@@ -172,6 +176,14 @@ PHASES_COLUMNS = [
     "detail_count",
     "file_size_bytes",
     "collection_name",
+]
+
+
+# As many as `phases` can make use of.
+OUR_PHASES_COLUMNS = [
+    *(name for name in PHASES_COLUMNS if name not in ("file_size_bytes", "collection_name")),
+    *("snapshot_id", "reason", "complete_time", "create_time", "extra", "status"),
+    "server_version",
 ]
 
 
@@ -376,6 +388,12 @@ def duck(store: str, statement: str) -> Iterator:
                 f"CREATE VIEW {table} AS FROM read_parquet('{files}', hive_partitioning = false)"
             )
         yield from connection.sql(statement).to_arrow_reader(1_000_000)
+
+
+def duck_frame(store: str) -> Iterator:
+    with duckdb.connect() as connection:
+        files = f"{store}/details/*/*/*.parquet"
+        yield connection.sql(f"FROM read_parquet('{files}', hive_partitioning = false)").df()
 
 
 # --- Polars ---------------------------------------------------------------------------------------
@@ -658,13 +676,19 @@ def polars_summary(store: str) -> Iterator:
 
 Work = Callable[[str], Iterator]
 TASKS: dict[str, dict[str, Work]] = {
-    "load + flatten, expanded": {
+    "rows, as Arrow": {
         "importstats": our_expanded,
         "duckdb": lambda store: duck(store, FLATTEN_SQL),
         "polars": polars_expanded,
         "pyarrow": lambda store: scan(store, "details", None),
     },
-    "load + flatten, runs": {
+    "runs, as one pandas frame": {
+        "importstats": our_frame,
+        "duckdb": duck_frame,
+        "polars": lambda store: iter([lazy(store, "details").collect().to_pandas()]),
+        "pyarrow": lambda store: scan(store, "details", None),
+    },
+    "runs, as Arrow": {
         "importstats": our_runs,
         "duckdb": lambda store: duck(store, "FROM details"),
         "polars": lambda store: streamed(lazy(store, "details")),
@@ -714,7 +738,7 @@ def run(task: str, engine: str, store: str) -> dict:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     wall, cpu, rows = time.perf_counter(), time.process_time(), 0
     for piece in TASKS[task][engine](store):
-        rows += piece.num_rows if isinstance(piece, pa.RecordBatch) else len(piece)
+        rows += piece.num_rows if isinstance(piece, pa.RecordBatch | pa.Table) else len(piece)
     return {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,

@@ -9,6 +9,7 @@ those that are left agree on the phase, or do not, which is then said.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -135,18 +136,18 @@ class Shown:
     details: Floats
     at_work: Bools
 
-    @property
+    @cached_property
     def share(self) -> Floats:
         """The share of the rows that are written, NaN if that is not known."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.total > 0, np.minimum(self.imported / self.total, 1.0), np.nan)
 
-    @property
+    @cached_property
     def begun(self) -> Bools:
         """Whether rows or files are there, which they are from Importing on."""
         return np.asarray((self.imported > 0) | (self.total > 0) | (self.details > 0))
 
-    @property
+    @cached_property
     def nothing(self) -> Bools:
         """Whether the server says that there are none; what it does not say is not zero."""
         return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))

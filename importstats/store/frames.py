@@ -22,7 +22,7 @@ A details frame also has ``file``, a short display name of ``file_name``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -76,6 +76,7 @@ def load_jobs(
     since: datetime | None = None,
     until: datetime | None = None,
     gaps: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The snapshots in a store, one row each, ordered by job and time.
 
@@ -91,6 +92,8 @@ def load_jobs(
         Only snapshots observed in this time (both ends included).
     gaps : bool
         Also the rows that record why there is no snapshot (``error`` is set in these).
+    columns : sequence of str, optional
+        Only these columns, in this order; the others are not read.
 
     Returns
     -------
@@ -101,11 +104,16 @@ def load_jobs(
     ------
     StoreError
         There is no store, or it cannot be read.
+    ValueError
+        A column is not in the table.
     """
-    table = _opened(store).jobs(job_id=job_id, source_uri=source_uri, since=since, until=until)
-    if not gaps:
+    wanted = columns if columns is None or gaps else list(dict.fromkeys([*columns, "error"]))
+    table = _opened(store).jobs(
+        job_id=job_id, source_uri=source_uri, since=since, until=until, columns=wanted
+    )
+    if not gaps and table["error"].null_count < table.num_rows:
         table = table.filter(pc.is_null(table["error"]))
-    return jobs_frame(table)
+    return jobs_frame(table if columns is None else table.select(list(columns)))
 
 
 def load_details(
@@ -116,6 +124,7 @@ def load_details(
     since: datetime | None = None,
     until: datetime | None = None,
     runs: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The file rows in a store, ordered by job, time and place in the list.
 
@@ -126,6 +135,9 @@ def load_details(
     runs : bool
         One row per run of equal values (as stored, much smaller) instead of one per snapshot.
         Every analysis takes either.
+    columns : sequence of str, optional
+        Only these columns, in this order; the others are not read. Runs are then those of these
+        columns. ``file`` is made of ``file_name``.
 
     Returns
     -------
@@ -136,9 +148,16 @@ def load_details(
     ------
     StoreError
         There is no store, or it cannot be read.
+    ValueError
+        A column is not in the table.
     """
     table = _opened(store).details(
-        job_id=job_id, source_uri=source_uri, since=since, until=until, runs=runs
+        job_id=job_id,
+        source_uri=source_uri,
+        since=since,
+        until=until,
+        runs=runs,
+        columns=columns,
     )
     return details_frame(table)
 

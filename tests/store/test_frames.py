@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from importstats.simulator import simulate_job
 from importstats.sources.answers import parse_response
 from importstats.sources.file_names import parse_file_name
-from importstats.store import SnapshotStore
+from importstats.store import SnapshotStore, datasets
 from importstats.store.frames import (
     details_frame,
     display_names,
@@ -81,6 +82,52 @@ def test_recorded_gaps_are_left_out_unless_asked_for(store, simulation):
     with_gaps, without = load_jobs(store, gaps=True), load_jobs(store)
     assert len(with_gaps) >= len(without)
     assert without["error"].isna().all()
+
+
+def test_only_the_columns_that_are_asked_for(store):
+    wanted = ["progress_pct", "job_id"]
+    pd.testing.assert_frame_equal(load_jobs(store, columns=wanted), load_jobs(store)[wanted])
+    some = load_details(store, columns=["file_index", "file_name"])
+    pd.testing.assert_frame_equal(some, load_details(store)[["file_index", "file_name", "file"]])
+    with pytest.raises(ValueError, match="no column 'rows' in jobs"):
+        load_jobs(store, columns=["rows"])
+
+
+@pytest.mark.parametrize("recording", ["healthy", "many_jobs", "real_milvus_2_3"])
+def test_a_store_that_an_older_release_wrote_reads_as_one_written_now(recording, tmp_path):
+    """The recordings were written when every column was compressed with zstd."""
+    old, new = SnapshotStore(datasets.path(recording)), SnapshotStore(tmp_path)
+    new.append_tables(old.jobs(), old.details(runs=True))
+    assert codecs(old) == {"ZSTD"}
+    assert "SNAPPY" in codecs(new)
+    for runs in (True, False):
+        pd.testing.assert_frame_equal(load_details(old, runs=runs), load_details(new, runs=runs))
+    pd.testing.assert_frame_equal(load_jobs(old, gaps=True), load_jobs(new, gaps=True))
+
+
+def codecs(store):
+    groups = [pq.read_metadata(path).row_group(0) for path in store.files("details")]
+    return {group.column(place).compression for group in groups for place in range(17)}
+
+
+def test_what_a_footer_says_is_what_the_rows_say(tmp_path):
+    """Columns of one value or of nulls are taken from it; of others the rows are read."""
+    old = SnapshotStore(datasets.path("healthy"))
+    jobs, details = old.jobs().to_pandas(), old.details(runs=True).to_pandas()
+    details["collection_name"] = None
+    details["reason"] = ["first", *["other"] * (len(details) - 1)]
+    details["extra"] = ["{}", *[None] * (len(details) - 1)]
+    details["complete_time"] = pd.NaT
+    tables = [
+        pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+        for frame, schema in ((jobs, JOBS_SCHEMA), (details, DETAILS_SCHEMA))
+    ]
+    store = SnapshotStore(tmp_path)
+    store.append_tables(*tables)
+    kept = ["collection_name", "reason", "extra", "complete_time", "source_uri", "job_id"]
+    read = store.details(runs=True).select(kept)
+    assert read.to_pylist() == tables[1].select(kept).to_pylist()
+    assert read["collection_name"].null_count == read.num_rows
 
 
 def test_bare_responses_say_nothing_of_time():
