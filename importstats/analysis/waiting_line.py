@@ -7,6 +7,7 @@ import pandas as pd
 from importstats.names import JOB_KEY
 
 _DIGITS = 40
+_WAITING = ("pending", "importpending")
 _OVER = ("completed", "failed", "importcompleted", "importfailed")
 
 
@@ -49,6 +50,30 @@ def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = No
     earlier = ids.str.isdigit() & place.lt(job_id.zfill(_DIGITS)) & job_id.isdigit()
     order = place[earlier.fillna(False).to_numpy() & ~over.to_numpy()].sort_values(kind="stable")
     return mine.loc[order.index].reset_index(drop=True)
+
+
+def counts_ahead(listed: pd.DataFrame) -> pd.Series[int]:
+    """How many jobs are ahead of each pending job of a list of one server, see :func:`jobs_ahead`.
+
+    Returns
+    -------
+    Series of Int64
+        By the index of `listed`; missing for a job that does not wait, or of which the order is not
+        known.
+
+    Examples
+    --------
+    >>> listed = pd.DataFrame({"job_id": ["30", "9", "20", "40"],
+    ...                        "state": ["Pending", "Importing", "Completed", "Pending"]})
+    >>> counts_ahead(listed).tolist()
+    [1, <NA>, <NA>, 2]
+    """
+    ids, state = listed["job_id"].astype("str"), listed["state"].astype("str").str.lower()
+    is_known = ids.str.isdigit().fillna(False).astype("bool")
+    is_open = is_known & ~state.isin(_OVER)
+    ordered = ids.str.zfill(_DIGITS)[is_open].sort_values(kind="stable")
+    place = pd.Series(range(len(ordered)), ordered.index, dtype="Int64")
+    return place.reindex(listed.index).where(state.isin(_WAITING))
 
 
 def latest_states(jobs: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from importstats.analysis.waiting_line import counts_ahead, jobs_ahead
 from importstats.cli.expecting import (
     NOTHING,
     Expectation,
@@ -44,6 +45,7 @@ from importstats.cli.options import (
 from importstats.cli.outcomes import EXIT_ROWS_DIFFER, exit_code_of_jobs, stopped_by_signals
 from importstats.collect.collector import Append, CollectedJob, Collector
 from importstats.collect.notifier import Notifier
+from importstats.errors import JobNotFoundError, UsageError
 from importstats.show import live, terminal
 from importstats.store import SnapshotStore
 from importstats.text import printable
@@ -230,16 +232,28 @@ def _page_kept(
 def list_jobs(
     *,
     collection: Collection = None,
+    ahead_of: Annotated[
+        str | None,
+        Parameter(help="Only the jobs that this job waits for: those before it in the line."),
+    ] = None,
     output: Output = "table",
     connection: Connection = ENVIRONMENT,
 ) -> None:
-    """List the import jobs the server knows."""
+    """List the import jobs the server knows, and how many each pending one waits for."""
     with contextlib.closing(connection.opened()) as source:
         listed = list(source.list_jobs(collection))
-    if output == "table":
-        terminal.print_job_list(output_console(), listed)
-        return
     columns = ["job_id", "collection_name", "state", "progress", "reason"]
     rows = [{column: getattr(record, column) for column in columns} for record in listed]
     frame = pd.DataFrame(rows, columns=columns).rename(columns={"progress": "progress_pct"})
-    print_tables(output, "importstats.jobs/1", {"jobs": frame})
+    frame["ahead"] = counts_ahead(frame)
+    if ahead_of is not None:
+        if ahead_of not in set(frame["job_id"]):
+            raise JobNotFoundError(f"{source.uri} does not list job {printable(ahead_of)}")
+        if not ahead_of.isdigit():
+            raise UsageError("the ids of this server do not say in which order jobs were created")
+        frame = jobs_ahead(frame, ahead_of)
+    if output == "table":
+        nothing = "the server lists no import jobs" if ahead_of is None else "no job is ahead of it"
+        terminal.print_job_list(output_console(), frame, empty=nothing)
+    else:
+        print_tables(output, "importstats.jobs/1", {"jobs": frame})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, Final
 
@@ -17,7 +17,6 @@ from importstats.analysis.totals import summary
 from importstats.fleets import Fleet
 from importstats.show.fitting import Column, FittingTable, Kind
 from importstats.show.panel import PHASE_STYLES, SEVERITY_STYLES
-from importstats.sources.messages import ImportJobRecord
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -95,30 +94,28 @@ def _group_end(job: Row) -> str:
     return f"{'' if ended or end == UNKNOWN else 'about '}{end}{' *' if job['is_last'] else ''}"
 
 
-def print_job_list(console: Console, records: Iterable[ImportJobRecord]) -> None:
-    """Print the jobs a server lists, one line each."""
-    rows: list[Row] = [
-        {
-            "job": record.job_id,
-            "collection": record.collection_name,
-            "state": record.state,
-            "progress": record.progress,
-            "reason": record.reason or "",
-        }
-        for record in records
-    ]
+def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> None:
+    """Print the jobs a server lists, one line each, and how many a pending one waits for."""
+    ahead: list[Spec] = [("ahead", "number", 7, lambda row: format_count(row["ahead"]))]
+    if listed["ahead"].isna().all():
+        ahead = []
     _print(
         console,
-        rows,
+        listed.to_dict("records"),
         [
-            ("job", "id", 10, lambda row: _name(row["job"])),
-            ("collection", "name", 7, lambda row: _name(row["collection"])),
+            ("job", "id", 10, lambda row: _name(row["job_id"])),
+            ("collection", "name", 7, lambda row: _name(row["collection_name"])),
             ("state", "id", 9, lambda row: _name(row["state"])),
-            ("progress", "number", 8, lambda row: format_percent(row["progress"])),
-            ("reason", "text", 6, lambda row: _name(row["reason"])),
+            ("progress", "number", 8, lambda row: format_percent(row["progress_pct"])),
+            *ahead,
+            ("reason", "text", 6, _reason),
         ],
-        empty="the server lists no import jobs",
+        empty=empty,
     )
+
+
+def _reason(row: Row) -> Text:
+    return _name(row["reason"]) if isinstance(row["reason"], str) else Text("")
 
 
 def print_scores(console: Console, result: Backtest) -> None:

@@ -249,6 +249,25 @@ def test_rows_that_were_expected(here, expected, code, said):
     assert ("rows_differ" in (here / "events").read_text()) == (code == 10)
 
 
+def test_what_a_pending_job_waits_for(here):
+    with server_of() as server:
+        first, second, third = (submitted(server.uri) for _ in range(3))
+        listed = run("jobs", "-u", server.uri)
+        heading, *lines = listed.stdout.splitlines()
+        assert heading.split() == ["job", "collection", "state", "progress", "ahead", "reason"]
+        shown = {line.split()[0]: line.split()[-1] for line in lines}
+        assert shown == {first: "0", second: "1", third: "2"}
+        ahead = run("jobs", "--ahead-of", third, "-u", server.uri, "--output", "json")
+        assert [job["job_id"] for job in json.loads(ahead.stdout)["jobs"]] == [first, second]
+        none = run("jobs", "--ahead-of", first, "-u", server.uri)
+        assert (none.returncode, none.stdout) == (0, "no job is ahead of it\n")
+        unknown = run("jobs", "--ahead-of", "7", "-u", server.uri)
+        assert (unknown.returncode, unknown.stderr) == (
+            5,
+            f"importstats: error: {server.uri} does not list job 7\n",
+        )
+
+
 def test_waiting_comes_to_an_end(here):
     with server_of() as server:
         job = submitted(server.uri)

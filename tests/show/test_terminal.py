@@ -19,7 +19,6 @@ from importstats.show.panel import job_view
 from importstats.show.terminal import print_job_list, print_scores, print_summary
 from importstats.simulator import simulate_job
 from importstats.sources.answers import parse_response
-from importstats.sources.messages import ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
@@ -158,8 +157,9 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
     jobs, details = flatten_jobs(snapshot), flatten_details(snapshot)
     console.print(job_view(jobs, details, at=snapshot.observed_at, zone=UTC))
     print_summary(console, jobs)
-    record = ImportJobRecord(job_id=HOSTILE, collection_name=HOSTILE, state=HOSTILE, reason=HOSTILE)
-    print_job_list(console, [record])
+    names = dict.fromkeys(["job_id", "collection_name", "state", "reason"], HOSTILE)
+    listed = pd.DataFrame([{**names, "progress_pct": 5.0, "ahead": pd.NA}])
+    print_job_list(console, listed, empty="none")
     text = console.export_text()
     assert "[red]x[/red]" in text, "shown as it is, not taken for markup"
     assert not {"\x1b", "\x07", "\u202e"} & set(text)
@@ -168,10 +168,10 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
 
 def test_tables_of_nothing_say_so(console):
     print_summary(console, flatten_jobs([]))
-    print_job_list(console, [])
+    print_job_list(console, pd.DataFrame(columns=["ahead"]), empty="none listed")
     text = console.export_text()
     assert "no jobs" in text
-    assert "no import jobs" in text
+    assert "none listed" in text
 
 
 def test_scores_are_a_table_of_methods(console):
