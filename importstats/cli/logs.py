@@ -16,10 +16,31 @@ class JsonFormatter(logging.Formatter):
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         event = getattr(record, "event", record.getMessage())
         line = {"time": time, "level": record.levelname, "event": event}
+        if (server := _server_of(record)) is not None:
+            line["server"] = server
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """A line of text, with the server's name where there are several."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%dT%H:%M:%S%z")
+        server = _server_of(record)
+        name = "" if server is None else f"[{server}] "
+        line = f"{time} {record.levelname} {name}{record.getMessage()}"
+        if record.exc_info:
+            line += f"\n{self.formatException(record.exc_info)}"
+        return line
+
+
+def _server_of(record: logging.LogRecord) -> str | None:
+    """The server whose collector's thread logs, see :class:`importstats.Collector`."""
+    return (record.threadName or "").partition("@")[2] or None
 
 
 def log_to_stderr(
@@ -30,9 +51,7 @@ def log_to_stderr(
     if form == "json":
         handler.setFormatter(JsonFormatter())
     else:
-        handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-        )
+        handler.setFormatter(TextFormatter())
     logger = logging.getLogger("importstats")
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)

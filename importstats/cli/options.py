@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -13,14 +13,26 @@ import pandas as pd
 from cyclopts import Parameter
 from rich.console import Console
 
+from importstats.cli.configuration import ServerSettings, read_configuration
 from importstats.cli.logs import log_warnings_of
 from importstats.collect.collector import PollPolicy
 from importstats.errors import UsageError
 from importstats.show.records import as_csv, as_json
-from importstats.sources.endpoint import parse_endpoint
+from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.source import ProgressSource
+from importstats.text import printable
 
-DEFAULT_STORE: Final = "importstats-store"
+
+class _NotGiven(str):
+    """A text that nobody gave: the default of an option, which a configuration may replace."""
+
+    __slots__ = ()
+
+
+DEFAULT_STORE: Final[str] = _NotGiven("importstats-store")
+
+
+_TIMEOUT_S: Final = 30.0
 
 
 def positive(_type: object, seconds: float) -> None:
@@ -120,7 +132,7 @@ class Connection:
     timeout: Annotated[
         float,
         Parameter(help="Seconds to wait for an answer, all tries together.", validator=positive),
-    ] = 30.0
+    ] = _TIMEOUT_S
     source: Annotated[
         Literal["rest", "grpc", "cloud-v1"],
         Parameter(help="grpc for Milvus up to 2.3, cloud-v1 for Zilliz Cloud's first API."),
@@ -129,9 +141,88 @@ class Connection:
         str | None,
         Parameter(help="The server's release, as 2.4.15. Default: what its answers give away."),
     ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            env_var="IMPORTSTATS_CONFIG",
+            help="File of servers (importstats.toml). Options and environment win over it.",
+        ),
+    ] = None
+    server: Annotated[str | None, Parameter(help="Name of a server in the --config file.")] = None
+
+    def of_each_server(self) -> list[tuple[Connection, ServerSettings]]:
+        """The connection to each server that is meant, and what the configuration says of it.
+
+        Raises
+        ------
+        UsageError
+            There is no such server in the configuration, or several of them would get what an
+            option or the environment says for one.
+        """
+        if self.config is None:
+            if self.server is not None:
+                raise UsageError("--server is the name of a server in a file: give its --config")
+            return [(self, ServerSettings())]
+        servers = read_configuration(self.config)
+        chosen = [each for each in servers if self.server in (None, each.name)]
+        names = ", ".join(printable(each.name) for each in servers)
+        if not chosen:
+            raise UsageError(
+                f"{self.config} has no server {printable(self.server or '')}; it has {names}"
+            )
+        for what, given in (("address", self.uri), ("token", self.token_file)):
+            kind = "uri" if what == "address" else "token"
+            if len(chosen) > 1 and (given or from_environment(kind)):
+                raise UsageError(
+                    f"an option or the environment (MILVUS_{kind.upper()}) gives one {what} to the "
+                    f"{len(chosen)} servers of {self.config} ({names}): choose one with --server, "
+                    "or leave it out"
+                )
+        return [(self._completed(each), each) for each in chosen]
+
+    def one_server(self) -> tuple[Connection, ServerSettings]:
+        """The connection to the only server that is meant.
+
+        Raises
+        ------
+        UsageError
+            There are several, or none.
+        """
+        servers = self.of_each_server()
+        if len(servers) > 1:
+            names = ", ".join(printable(settings.name) for _, settings in servers)
+            raise UsageError(
+                f"{self.config} has {len(servers)} servers ({names}): choose one with --server"
+            )
+        return servers[0]
+
+    def _completed(self, settings: ServerSettings) -> Connection:
+        """With what neither an option nor the environment says from a configuration."""
+
+        def first(name: str, given: str | None, configured: str | None) -> str | None:
+            return given or (None if from_environment(name) else configured)
+
+        token_file = first("token", str(self.token_file or ""), settings.token_file)
+        return replace(
+            self,
+            config=None,
+            server=None,
+            uri=first("uri", self.uri, settings.uri),
+            token_file=Path(token_file) if token_file else None,
+            db=self.db or (() if from_environment("db_name") else tuple(settings.databases)),
+            cluster_id=first("cluster_id", self.cluster_id, settings.cluster_id),
+            project_id=first("project_id", self.project_id, settings.project_id),
+            region_id=first("region_id", self.region_id, settings.region_id),
+            ca_file=self.ca_file or (Path(settings.ca_file) if settings.ca_file else None),
+            timeout=self.timeout if self.timeout != _TIMEOUT_S else settings.timeout or _TIMEOUT_S,
+            source=self.source if self.source != "rest" else settings.source or "rest",
+            server_version=self.server_version or settings.server_version,
+        )
 
     def opened(self) -> ProgressSource:
         """The source that these options name; the caller closes it."""
+        if self.config is not None or self.server is not None:
+            return self.one_server()[0].opened()
         if self.uri is not None and parse_endpoint(self.uri).credentials is not None:
             raise UsageError(
                 "--uri has a user or password in it, and anyone could read it off the process "
@@ -168,6 +259,12 @@ class Connection:
 
 
 ENVIRONMENT: Final = Connection()
+
+
+def chosen_store(store: str, settings: ServerSettings) -> str:
+    """The store that an option gave, else that of the configuration, else the default."""
+    is_given = not isinstance(store, _NotGiven)
+    return str(store) if is_given else settings.store or str(store)
 
 
 def read_token(path: Path) -> str:

@@ -57,13 +57,27 @@ def exit_code_of(error: ImportStatsError) -> int:
 
 
 #: What calls for a person goes before what may pass, and that before what a job came to.
-_WORST_FIRST: Final = (6, 4, 7, 5, 1, 3, EXIT_JOB_FAILED, EXIT_END_MISSED, 0)
+_WORST_FIRST: Final = (EXIT_USAGE, 6, 4, 7, 5, 1, 3, EXIT_JOB_FAILED, EXIT_END_MISSED, 0)
 
 
 def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
     """The exit code of a collection that ended in good order: the worst outcome of its jobs."""
-    codes = {_exit_code_of_job(job) for job in collected}
-    return next((code for code in _WORST_FIRST if code in codes), 0)
+    return worst_code(_exit_code_of_job(job) for job in collected)
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """The worst of several exit codes: that of a signal, else what most calls for a person.
+
+    Examples
+    --------
+    >>> worst_code([0, 8, 3]), worst_code([]), worst_code([6, 143])
+    (3, 0, 143)
+    """
+    seen = set(codes)
+    stopped = max(seen, default=0)
+    if stopped > 128:
+        return stopped
+    return next((code for code in _WORST_FIRST if code in seen), 0)
 
 
 def _exit_code_of_job(job: CollectedJob) -> int:

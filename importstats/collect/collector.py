@@ -73,6 +73,8 @@ class Collector:
         How a snapshot is stored. Default: ``store.append``.
     gap_after_s : float
         A job that is polled so late, say after a suspend, has a gap recorded.
+    label : str, optional
+        Ends the names of its threads, after an @: so a log can say whose line one is.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Collector:
         on_saved: Observer | None = None,
         append: Append | None = None,
         gap_after_s: float = 60.0,
+        label: str | None = None,
     ) -> None:
         self.source = source
         self.store = store
@@ -102,9 +105,11 @@ class Collector:
         self._wanted = dict.fromkeys(jobs)
         self._collection = collection
         self._discover_s = discover_s
-        self._pollers = Workers(workers, "importstats-poll")
-        self._discoverer = Workers(1, "importstats-discover")
-        self._compactor = Workers(1, "importstats-compact")  # Polls must not wait for many.
+        ending = "" if label is None else f"@{label}"
+        self._pollers = Workers(workers, f"importstats-poll{ending}")
+        self._discoverer = Workers(1, f"importstats-discover{ending}")
+        # Polls must not wait for many.
+        self._compactor = Workers(1, f"importstats-compact{ending}")
         self._on_saved = on_saved
         self._gap_after_s = gap_after_s
         self._discovery = Discovery(store, source.uri)
