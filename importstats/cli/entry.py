@@ -123,6 +123,13 @@ COMMANDS: Final = {
         extra mcp.
         """,
     ),
+    "completion": (
+        "completing:completion",
+        """Print the script by which a shell completes commands and options.
+
+        For example, in ~/.bashrc: source <(importstats completion bash)
+        """,
+    ),
     "simulate": (
         "simulating:simulate",
         """Run a server of simulated import jobs, to try the other commands on.
