@@ -127,13 +127,14 @@ def submit(
     for each in load.option:
         _option(each)
     jobs: list[GroupJob] = []
-    with contextlib.closing(connection.opened()) as source:
+    own_server, _ = connection.one_server()
+    with contextlib.closing(own_server.opened()) as source:
         for part in range(0, len(named), per_job):
             own = named[part : part + per_job]
             job = GroupJob(
                 job_id=load.create(source, own),
                 source_uri=source.uri,
-                db_name=connection.db[0] if connection.db else None,
+                db_name=own_server.db[0] if own_server.db else None,
                 collection_name=load.collection,
                 files=[_entry(each, rows) for each in own],
             )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import pandas as pd
 from cyclopts import Parameter
@@ -20,7 +21,7 @@ from importstats.cli.expecting import (
     stored_check,
 )
 from importstats.cli.logs import log_to_stderr
-from importstats.cli.management import ManagementInterval, ManagementUri, watched
+from importstats.cli.management import ManagementInterval, ManagementUri
 from importstats.cli.options import (
     DEFAULT_STORE,
     ENVIRONMENT,
@@ -36,16 +37,23 @@ from importstats.cli.options import (
     Store,
     Verbose,
     check_job_ids,
+    chosen_store,
     in_a_folder,
     output_console,
     poll_policy,
     positive,
     print_tables,
 )
-from importstats.cli.outcomes import EXIT_ROWS_DIFFER, exit_code_of_jobs, stopped_by_signals
-from importstats.collect.collector import Append, CollectedJob, Collector
-from importstats.collect.notifier import Notifier
-from importstats.errors import JobNotFoundError, UsageError
+from importstats.cli.outcomes import (
+    EXIT_ROWS_DIFFER,
+    exit_code_of,
+    exit_code_of_jobs,
+    stopped_by_signals,
+    worst_code,
+)
+from importstats.cli.servers import Collected, Running, ServerRun, run_side_by_side
+from importstats.collect.collector import CollectedJob, Collector
+from importstats.errors import ImportStatsError, JobNotFoundError, UsageError
 from importstats.show import live, terminal
 from importstats.store import SnapshotStore
 from importstats.text import printable
@@ -59,6 +67,7 @@ OnEvent = Annotated[
         show_default=False,
     ),
 ]
+_SIGNALLED: Final = 128
 MetricsPort = Annotated[
     int | None,
     Parameter(
@@ -92,44 +101,54 @@ def collect(
     """Collect jobs to a store until they end, or for ever with --follow."""
     check_job_ids(jobs)
     log_to_stderr(log_format, quiet=quiet, verbose=verbose)
-    policy = poll_policy(min_interval, max_interval)
-    opened = SnapshotStore(store)
-    with contextlib.ExitStack() as running:
-        source = running.enter_context(contextlib.closing(connection.opened()))
-        notifier: Notifier | None = None
-        append: Append = opened.append
-        if on_event:
-            notifier = running.enter_context(Notifier(opened, source.uri, on_event))
-        if metrics_port is not None:
-            from importstats.collect.metrics import MetricsServer
-
-            metrics = running.enter_context(
-                MetricsServer(
-                    opened, source.uri, host=metrics_host, port=metrics_port, notifier=notifier
-                )
-            )
-            source = metrics.measured_source(source)
-            append = metrics.measured_append(opened.append)
-        collector = Collector(
-            source,
-            opened,
+    servers = connection.of_each_server()
+    if len(servers) > 1 and (jobs or metrics_port):
+        raise UsageError(
+            "job ids and --metrics-port are of one server: choose it with --server (the file has "
+            "metrics-port for each)"
+        )
+    runs = [
+        ServerRun(
+            connection=own,
+            store=chosen_store(store, settings),
             jobs=jobs,
-            collection=collection,
+            collection=collection or settings.collection,
             follow=follow,
-            policy=policy,
+            policy=poll_policy(min_interval, max_interval),
             discover_s=discover_interval,
-            on_saved=notifier.notice if notifier else None,
-            append=append,
+            events=on_event or tuple(settings.events),
+            metrics_port=settings.metrics_port if metrics_port is None else metrics_port,
+            metrics_host=metrics_host,
+            management_uri=management_uri or tuple(settings.management_uri),
+            management_s=management_interval,
+            label=settings.name if len(servers) > 1 else None,
         )
-        running.enter_context(
-            watched(management_uri, management_interval, connection, opened, collector)
-        )
-        with stopped_by_signals(collector.stop) as stopping:
-            collected = collector.run()
-    if stopping.exit_code is not None:
-        # Who follows for ever can only be stopped: that is no failure of the unit.
-        return 0 if follow else stopping.exit_code
-    return exit_code_of_jobs(collected.values())
+        for own, settings in servers
+    ]
+    running = Running()
+    with stopped_by_signals(running.stop) as stopping:
+        if len(runs) == 1:
+            outcomes: list[Collected | ImportStatsError] = [runs[0].run(running)]
+        else:
+            outcomes = run_side_by_side(runs, running)
+    # Who follows for ever can only be stopped: that is no failure of the unit.
+    stopped = 0 if follow and stopping.exit_code is not None else stopping.exit_code
+    return _exit_code_of_servers(runs, outcomes, stopped)
+
+
+def _exit_code_of_servers(
+    runs: Sequence[ServerRun], outcomes: Sequence[Collected | ImportStatsError], stopped: int | None
+) -> int:
+    """The worst that came of a server. An error of one of several is a line with its name."""
+    codes = []
+    for run, outcome in zip(runs, outcomes, strict=True):
+        if isinstance(outcome, ImportStatsError):
+            line = f"importstats: error: server {printable(run.label or '')}: {outcome}"
+            print(line, file=sys.stderr)
+            codes.append(exit_code_of(outcome))
+        else:
+            codes.append(exit_code_of_jobs(outcome.values()) if stopped is None else stopped)
+    return worst_code(codes)
 
 
 def snapshot(
@@ -141,6 +160,32 @@ def snapshot(
 ) -> int:
     """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs."""
     check_job_ids(jobs)
+    servers = connection.of_each_server()
+    if len(servers) == 1:
+        own, settings = servers[0]
+        where = chosen_store(store, settings)
+        return _snapshot(own, jobs, where, collection or settings.collection, quiet)
+    if jobs:
+        raise UsageError("job ids are of one server: choose it with --server")
+    codes = []
+    for own, settings in servers:
+        where = chosen_store(store, settings)
+        try:
+            code = _snapshot(own, (), where, collection or settings.collection, quiet)
+        except ImportStatsError as error:
+            line = f"importstats: error: server {printable(settings.name)}: {error}"
+            print(line, file=sys.stderr)
+            code = exit_code_of(error)
+        codes.append(code)
+        if code > _SIGNALLED:
+            break
+    return worst_code(codes)
+
+
+def _snapshot(
+    connection: Connection, jobs: tuple[str, ...], store: str, collection: str | None, quiet: bool
+) -> int:
+    """Store one snapshot of each job of a server; the exit code that says what came of it."""
     with contextlib.closing(connection.opened()) as source:
         collector = Collector(
             source, SnapshotStore(store), jobs=jobs, collection=collection, once=True
@@ -189,7 +234,8 @@ def watch(
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
     check_job_ids([job])
     expected = expectation.rows()
-    opened = SnapshotStore(store)
+    connection, settings = connection.one_server()
+    opened = SnapshotStore(chosen_store(store, settings))
     console = output_console()
     with contextlib.closing(connection.opened()) as source:
         policy = poll_policy(min_interval, max_interval)

@@ -14,6 +14,7 @@ from importstats.cli.options import (
     Connection,
     Output,
     Store,
+    chosen_store,
     positive,
     print_tables,
 )
@@ -38,12 +39,16 @@ def doctor(
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Check address, token, databases, privilege, store and clock, and name what is wrong."""
+    connection, settings = connection.one_server()
     source = connection.opened()
     with contextlib.closing(source):
         if not isinstance(source, ImportClient):
             raise UsageError("doctor looks at the REST API; leave out --source grpc")
         checks = examine(
-            source, SnapshotStore(store), poll_s=poll_interval, has_token=source.has_token
+            source,
+            SnapshotStore(chosen_store(store, settings)),
+            poll_s=poll_interval,
+            has_token=source.has_token,
         )
     if json or output != "table":
         rows = [[getattr(check, column) for column in _COLUMNS] for check in checks]

@@ -36,6 +36,7 @@ from importstats.cli.options import (
     Quiet,
     Store,
     check_job_ids,
+    chosen_store,
     poll_policy,
     positive,
     print_tables,
@@ -144,11 +145,12 @@ def wait(
         )
     log_to_stderr("text", quiet=True)
     policy = poll_policy(min_interval, max_interval)
-    opened = SnapshotStore(store)
+    own, settings = connection.one_server()
+    opened = SnapshotStore(chosen_store(store, settings))
     said = sys.stdout if output == "table" else sys.stderr
     waiting = _Waiting(set(jobs), goal, None if quiet else said)
     with contextlib.ExitStack() as running:
-        source = running.enter_context(contextlib.closing(connection.opened()))
+        source = running.enter_context(contextlib.closing(own.opened()))
         if on_event:
             notifier = Notifier(opened, source.uri, on_event, expected=expected)
             waiting.notifier = running.enter_context(notifier)

@@ -236,6 +236,7 @@ READING = {
         {"running", "collections", "failures", "throughput", "phases", "jobs"},
     ),
     "backtest": (["backtest", STORE, "--per-job", "3"], {"overall", "by_phase"}),
+    "group": (["group", "*", "--store", STORE], {"jobs", "group", "findings"}),
 }
 
 
