@@ -107,18 +107,17 @@ FINDING_KINDS: Final = (
     FindingKind(
         "stalled",
         ("warning", "critical"),
-        "no file has ended for a time in which many should have; or, before rows come and where "
-        "files are not known, nothing has moved for far longer than in earlier jobs of the "
-        "collection, else `stall_factor` times longer than before in this phase, at least 10 "
-        "minutes and 10 polls, else 6 hours; never while all rows are in",
+        "no file has ended for longer than any task of the job took, for its size; or, before "
+        "rows come and where files are not known, nothing has moved for far longer than in earlier "
+        "jobs of the collection, else `stall_factor` times longer than before in this phase, at "
+        "least 10 minutes and 10 polls, else 6 hours; never while all rows are in",
         (
             "idle_s",
             "longest_before_s",
             "limit_s",
             "usual_s",
             "tasks_at_work",
-            "tasks_due",
-            "chance",
+            "longest_task_s",
             "phase",
         ),
         "Look for the job's id in the data coordinator's and data nodes' logs, and at the metric "
@@ -248,7 +247,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "no_free_slot",
         ("info", "warning"),
-        "files wait and none is at work, for a minute; a warning from 4 minutes on",
+        "files wait and none is at work, for a minute; a warning from 3 minutes on",
         ("waited_s", "waiting_tasks"),
         "Other jobs hold the data nodes' slots, no data node is up, or a task needs more slots "
         "than a node has: see dataNode.slot.slotCap (2.5: dataNode.import.maxConcurrentTaskNum), "

@@ -22,10 +22,10 @@ def test_a_healthy_job_has_no_warning():
         assert not warned(found(HEALTHY, second)), second
 
 
-def test_files_that_wait_while_none_is_at_work_are_a_warning_after_four_minutes():
+def test_files_that_wait_while_none_is_at_work_are_a_warning_after_three_minutes():
     spans = [(2000, 2100)] * 5
-    assert "no_free_slot" not in warned(found(spans, 180))
-    findings = found(spans, 270)
+    assert "no_free_slot" not in warned(found(spans, 150))
+    findings = found(spans, 180)
     assert warned(findings) == {"no_free_slot"}
     assert json.loads(findings.loc["no_free_slot", "evidence"])["waiting_tasks"] == 5
 

@@ -37,15 +37,40 @@ def test_a_healthy_job_is_never_silent_nor_slow():
         assert collapse_since(ages, 0, 0.35) is None, second
 
 
-def test_a_pause_is_a_silence_that_chance_does_not_explain():
+def test_a_pause_is_a_silence_longer_than_any_task_took():
     spans = waves(6, pause=(300, 3000))
     quiet = silence(at(spans, 1200), 0)
     assert quiet.since == pytest.approx(START.timestamp() + 300, abs=61)
     assert quiet.lasts_s == pytest.approx(900, abs=61)
     assert quiet.running == 8
-    assert quiet.chance < 1e-3
-    # Three minutes are no more than a slow wave.
-    assert silence(at(spans, 480), 0) is None
+    assert 120 < quiet.longest_s < 240
+    # Less than five minutes are never one.
+    assert silence(at(spans, 540), 0) is None
+    assert silence(at(spans, 660), 0) is not None
+
+
+# The longest of them takes ten minutes; the others tell them from one task.
+FOUR = [(1, 571), (1, 581), (1, 591), (1, 601)]
+
+
+@pytest.mark.parametrize(("times", "silent"), [(1.15, False), (1.4, True)])
+def test_a_silence_is_measured_by_the_longest_task(times, silent):
+    spans = [*FOUR, *[(602, 9000)] * 4]
+    assert (silence(at(spans, 601 + int(600 * times), every=10), 0) is not None) == silent
+
+
+def test_a_silence_of_larger_tasks_may_last_longer():
+    spans = [*FOUR, *[(602, 9000)] * 4]
+    sizes = [200_000_000 + place for place in range(4)] + [900_000_000] * 4
+    details = scheduled(spans, 1800, every=10, sizes=sizes)
+    assert silence(Ages.of(details, START + pd.Timedelta("1800s")), 0) is None
+
+
+def test_a_task_that_goes_back_is_no_end():
+    spans = [*waves(6, pause=(300, 3000))]
+    last = max(place for place, span in enumerate(spans) if span[0] < 300 < span[1])
+    details = scheduled(spans, 1200, every=30, back={last: [(600, 630)]})
+    assert silence(Ages.of(details, START + pd.Timedelta("1200s")), 0) is not None
 
 
 def test_tasks_that_end_far_too_slowly_are_a_slump():
