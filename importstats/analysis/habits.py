@@ -16,15 +16,19 @@ from importstats.names import JOB_KEY
 _US: Final = 1e6
 _MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
 
-# Beyond what a standstill is out of the ordinary: times the longest of several earlier jobs, of the
-# median of their longest, and of few.
+#: A standstill is out of the ordinary from so many times the longest of the job itself on.
 TIMES_LONGEST: Final = 1.5
-_TIMES_MEDIAN: Final = 3.0
-_TIMES_OF_FEW: Final = 3.0
-_SEVERAL: Final = 3
+# The same of earlier jobs: of one, of two, of the longest of several and of their median, which a
+# pause of one of them does not bend (ours, chosen on ``benchmarks/worlds``).
+_TIMES_ONE: Final = 3.0
+_TIMES_TWO: Final = 2.5
+_TIMES_SEVERAL: Final = 2.0
+_TIMES_MEDIAN: Final = 2.5
 _RECENT_JOBS: Final = 6
+# A larger job stands still for longer, in proportion to its rows up to so many times.
+_MOST_LARGER: Final = 4.0
 
-_COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s"]
+_COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s", "rows"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +46,13 @@ class Habits:
         both = pd.concat(found, ignore_index=True)
         return cls(both.drop_duplicates([*JOB_KEY, "phase"], ignore_index=True))
 
-    def longest_s(self, key: tuple[str, str], collection: str | None, phase: str) -> Floats:
+    def longest_s(
+        self, key: tuple[str, str], collection: str | None, phase: str, rows: float = math.nan
+    ) -> Floats:
         """The longest standstill of each of the latest such jobs in a phase, the latest last.
 
-        Such a job is another one of the same server and collection.
+        Such a job is another one of the same server and collection. That of a job with fewer rows
+        than `rows` is made as much longer, as far as the rows are known.
         """
         known = self.earlier
         mine = known[
@@ -53,9 +60,11 @@ class Habits:
             & known["job_id"].ne(key[1])
             & known["phase"].eq(phase)
             & known["collection_name"].eq(str(collection))
-        ]
-        longest = mine.sort_values("ended_at")["longest_s"]
-        return longest.to_numpy(np.float64)[-_RECENT_JOBS:]
+        ].sort_values("ended_at")
+        longest = mine["longest_s"].to_numpy(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            larger = np.clip(rows / mine["rows"].to_numpy(np.float64), 1.0, _MOST_LARGER)
+        return (longest * np.where(np.isnan(larger), 1.0, larger))[-_RECENT_JOBS:]
 
 
 def limit_of(longest_s: Floats) -> float:
@@ -63,14 +72,17 @@ def limit_of(longest_s: Floats) -> float:
 
     Examples
     --------
-    >>> limit_of(np.array([60.0, 300.0])), limit_of(np.array([60.0, 60.0, 300.0]))
-    (900.0, 180.0)
+    >>> limit_of(np.array([60.0])), limit_of(np.array([60.0, 300.0]))
+    (180.0, 750.0)
+    >>> limit_of(np.array([200.0, 300.0, 290.0])), limit_of(np.array([60.0, 60.0, 300.0]))
+    (600.0, 150.0)
     """
     if not len(longest_s):
         return math.nan
-    if len(longest_s) < _SEVERAL:
-        return float(_TIMES_OF_FEW * longest_s.max())
-    return float(min(TIMES_LONGEST * longest_s.max(), _TIMES_MEDIAN * np.median(longest_s)))
+    if len(longest_s) <= 2:
+        times = _TIMES_ONE if len(longest_s) == 1 else _TIMES_TWO
+        return float(times * longest_s.max())
+    return float(min(_TIMES_SEVERAL * longest_s.max(), _TIMES_MEDIAN * np.median(longest_s)))
 
 
 def standstills(history: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +101,8 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
             The job's last snapshot.
         ``longest_s`` : float64
             Longest time in which nothing moved, the beginning and the end of the phase included.
+        ``rows`` : float64
+            The most rows that the job said it has; NaN if it named none.
     """
     seen = history[history["observed_at"].notna()]
     if "error" in seen:
@@ -121,7 +135,11 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     ].max()
     last = pd.Series(phased["observed_at"].to_numpy(), index=job).groupby(level=0).max()
     completed = table.loc[table["phase"].eq("Completed"), "job"].unique()
-    found = found.assign(ended_at=last.reindex(found["job"]).to_numpy())
+    rows = pd.Series(floats(phased, "total_rows"), index=job)
+    rows = rows.where(rows > 0).groupby(level=0).max()
+    found = found.assign(
+        ended_at=last.reindex(found["job"]).to_numpy(), rows=rows.reindex(found["job"]).to_numpy()
+    )
     known: pd.DataFrame = found[found["job"].isin(completed) & found["longest_s"].notna()]
     return known[_COLUMNS]
 

@@ -133,6 +133,12 @@ class JobHistory:
         """The longest standstills of the latest jobs of the collection in this phase."""
         return self.habits.longest_s(self.key, self.collection, self.phase)
 
+    @cached_property
+    def earlier_of_its_size_s(self) -> Floats:
+        """The same, longer by as much as this job has more rows."""
+        rows = self.most("total_rows")
+        return self.habits.longest_s(self.key, self.collection, self.phase, rows)
+
     @property
     def usual_s(self) -> float:
         """The longest of these, NaN if none is known."""
@@ -141,7 +147,7 @@ class JobHistory:
     @property
     def limit_s(self) -> float:
         """Beyond what a standstill in this phase is out of the ordinary, by earlier jobs."""
-        return limit_of(self.earlier_s)
+        return limit_of(self.earlier_of_its_size_s)
 
     @property
     def usually(self) -> str:

@@ -15,7 +15,7 @@ from importstats.analysis.habits import TIMES_LONGEST
 from importstats.analysis.job_history import FILE_PHASES, HOUR, MINUTE, Finding, JobHistory
 from importstats.text import format_duration, format_percent
 
-_LEAST_S: Final = 5 * MINUTE
+_LEAST_S: Final = 10 * MINUTE
 _LEAST_POLLS: Final = 3
 # While files are counted nobody knows how large they are, and those before may have been smaller.
 _OF_ANY_SIZE: Final = 3.0
@@ -37,7 +37,7 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
     if known:
         limit_s = max(limit_s, TIMES_LONGEST * np.nan_to_num(longest_s), _LEAST_S)
     else:
-        limit_s = max(factor * longest_s, 10 * MINUTE) if habit else 6 * HOUR
+        limit_s = max(factor * longest_s, _LEAST_S) if habit else 6 * HOUR
     if not idle_s > max(limit_s, (_LEAST_POLLS if known else 10) * job.poll_s):
         return None
     before = f", {idle_s / longest_s:.0f} times longer than before" if habit else ""

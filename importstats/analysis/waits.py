@@ -11,7 +11,7 @@ from importstats.text import format_count, format_duration, format_percent
 
 # What follows on the last row: a server does one segment after the other.
 _AFTER_ROWS: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding")
-_LEAST_S: Final = 5 * MINUTE
+_LEAST_S: Final = 10 * MINUTE
 _LEAST_POLLS: Final = 3
 
 
