@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.ages import Ages
+from importstats.analysis.beside import times_of_beside
 from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Floats, Ints, ends, grouped_quantile, starts, timestamps
 from importstats.names import JOB_KEY
@@ -47,6 +48,9 @@ _US: Final = 1e6
 _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
 _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
+# Of a task that takes longer than others of its size those that overlapped it must do so less, and
+# one that does so by this share of the factor is late whatever others took before.
+_BESIDE_SHARE: Final = 0.8
 # From so much of its usual time on it is sure enough that a task at work will be the last.
 _GROWN: Final = 0.8
 
@@ -237,12 +241,19 @@ def _held_up(ages: Ages, lead_share: float) -> Bools:
 def _late(ages: Ages, factor: float) -> Bools:
     """Whether each task takes, or has worked, so many times longer than others of its size.
 
-    Of one that ended all of the time in which it may have waited is taken off.
+    One at work is also compared with those that overlapped it. Of one that ended all of the time in
+    which it may have waited is taken off.
     """
-    spans = ages.spans
+    spans, whole = ages.spans, ages.whole_s
+    stop = np.where(spans.done, spans.ended_by, np.inf)
+    begin = spans.now[spans.job] - ages.worked_s
+    size = spans.size_bytes + ages.durations.fixed_bytes[spans.job]
+    beside = times_of_beside(spans.job, size, whole, ages.known, begin, stop)
     with np.errstate(invalid="ignore"):
         surely = spans.duration_least() - spans.wait_most_s > factor * ages.usual_s
-        late = np.where(spans.done, surely, ages.times_usual > factor)
+        at_work = (ages.times_usual > factor) & (beside > 1)
+        at_work |= (ages.times_usual > 1) & (beside > _BESIDE_SHARE * factor)
+        late = np.where(spans.done, surely, at_work)
     return np.asarray(late & spans.begun & ~spans.failed, np.bool_)
 
 

@@ -229,3 +229,43 @@ def test_any_frame_gets_one_verdict_per_file(samples, second):
     for name in ["elapsed_s", "remaining_s", "delay_s", "bytes_per_s", "idle_s"]:
         assert (files[name].dropna() >= 0).all()
         assert not np.isinf(files[name]).any()
+
+
+def slowed(count=24, slots=4, usual=100, since=400, times=6.0):
+    """Waves of tasks that all take so many times as long from a second on."""
+    spans, free = [], np.zeros(slots)
+    for place in range(count):
+        slot = int(free.argmin())
+        begin = free[slot]
+        lasts = usual * (1 + 0.04 * (place % 5))
+        if begin + lasts > since:
+            lasts += (begin + lasts - max(begin, since)) * (times - 1)
+        spans.append((round(begin) + 1 + place % 3, round(begin + lasts) + place % 7))
+        free[slot] = begin + lasts + 1
+    return spans
+
+
+def test_where_load_slows_all_tasks_none_is_late():
+    details = job(slowed(), 1100, every=10)
+    for at in (900, 1000, 1100):
+        files = found(details, at)
+        assert (files.loc[files["when"].isna(), "times_usual"] > 2).sum() >= 3
+        assert not files["when"].eq("now").any(), at
+
+
+@pytest.mark.parametrize(("worked", "late"), [(1.5, False), (1.75, True)])
+def test_a_task_is_late_beside_those_that_overlapped_it(worked, late):
+    # Tasks became quicker: some 140 s before, 100 s since.
+    early = [(1, 130 + 2 * n) for n in range(12)]
+    quick = [(301, 395 + 2 * n) for n in range(8)]
+    last = found(job([*early, *quick, (301, 5000)], 301 + round(worked * 100), every=1)).iloc[-1]
+    assert 1 < last["times_usual"] < 2
+    assert last["is_straggler"] == late
+
+
+def test_a_task_that_takes_no_longer_than_those_before_is_not_late():
+    early = [(1, 400 + 17 * n) for n in range(20)]
+    quick = [(750 + 7 * n, 850 + 8 * n) for n in range(8)]
+    last = found(job([*early, *quick, (751, 5000)], 1000, every=5)).iloc[-1]
+    assert last["times_usual"] < 1
+    assert str(last["verdict"]) == "ok"
