@@ -36,8 +36,11 @@ _SURELY_LATE: Final = 2.5
 _MAYBE_LATE: Final = 1.5
 # What the job has waited for a late one alone is a warning from this share of its time on.
 _LONG_SHARE: Final = 0.15
-# So many late tasks are more than chance.
+# So many late tasks, such a share of all, and so many times the usual time in their median are more
+# than chance.
 _SLOW_TASKS: Final = 3
+_SLOW_SHARE: Final = 0.015
+_SLOW_TIMES: Final = 3.0
 
 
 def file_findings(
@@ -213,9 +216,12 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
     fine = tasks["verdict"].eq("done") & (tasks["times_usual"] < _MAYBE_LATE)
     at_work = int(late["when"].eq("now").sum())
-    if len(late) < _SLOW_TASKS or at_work < 2 or int(fine.sum()) < len(late):
+    begun = int(tasks["verdict"].ne("waiting").sum())
+    if len(late) < max(_SLOW_TASKS, _SLOW_SHARE * begun) or at_work < 2:
         return None
     times = float(late["times_usual"].median())
+    if times < _SLOW_TIMES or int(fine.sum()) < len(late):
+        return None
     return Finding(
         job,
         "slow_node",

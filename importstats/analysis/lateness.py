@@ -48,8 +48,8 @@ _US: Final = 1e6
 _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
 _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
-# Of a task that takes longer than others of its size those that overlapped it must do so less, and
-# one that does so by this share of the factor is late whatever others took before.
+# A task that takes far longer than others of its size must do so beside those that overlapped it as
+# well; and one that does so by this share of the factor is late if it is beyond its usual time.
 _BESIDE_SHARE: Final = 0.8
 # From so much of its usual time on it is sure enough that a task at work will be the last.
 _GROWN: Final = 0.8

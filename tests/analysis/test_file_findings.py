@@ -52,3 +52,20 @@ def test_tasks_of_a_slow_node_count_together():
 def test_a_pause_of_all_is_a_standstill():
     spans = [*HEALTHY[:8], *[(begin, end + 5000) for begin, end in HEALTHY[8:]]]
     assert "stalled" in warned(found(spans, 2000))
+
+
+@pytest.mark.parametrize(("times", "slow"), [(2.7, False), (3.3, True)])
+def test_half_of_a_slow_nodes_tasks_take_three_times_as_long(times, slow):
+    quick = [(1, 100 + place) for place in range(20)]
+    late = [(1, 5000)] * 4
+    sizes = [200_000_000 + place for place in range(20)] + [200_000_100 + n for n in range(4)]
+    findings = found([*quick, *late], round(times * 110), every=10, sizes=sizes)
+    assert ("slow_node" in findings.index) == slow
+
+
+@pytest.mark.parametrize(("count", "slow"), [(190, True), (220, False)])
+def test_a_few_late_tasks_of_very_many_are_no_slow_node(count, slow):
+    waves = [(1 + 30 * wave, 100 + 30 * wave + n) for wave in range(10) for n in range(22)]
+    sizes = [200_000_000 + 1000 * place for place in range(count + 3)]
+    findings = found([*waves[:count], *[(1, 5000)] * 3], 450, every=10, sizes=sizes)
+    assert ("slow_node" in findings.index) == slow
