@@ -122,11 +122,13 @@ class DeltaLog:
         """Commit that of the files whose path begins with `within` just those found count.
 
         They are found after the log was read: what a commit that was read has replaced, and may be
-        deleted at any time, is not among them.
+        deleted at any time, is not among them. A log begins without files: from then on compactions
+        delete nothing at once, and one that had begun before is noticed by a second look.
         """
+        is_first = not self.refresh()
         for _ in range(_ATTEMPTS):
             self.refresh()
-            actions = self._changes(find(), within)
+            actions = self._changes(find() if self._version >= 0 else {}, within)
             if not actions:
                 return
             content = "".join(json.dumps(action) + "\n" for action in actions).encode()
@@ -135,7 +137,8 @@ class DeltaLog:
                 self._version += 1
                 if self._version and self._version % _CHECKPOINT_EVERY == 0:
                     self._write_checkpoint()
-                return
+                if not is_first or (self._version > 1 and not any("remove" in a for a in actions)):
+                    return
             time.sleep(0.01)
         raise StoreError(
             f"{self._files.uri}/{self._table}/{_LOG} changed during each of {_ATTEMPTS} attempts "

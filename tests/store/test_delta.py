@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, compaction
+from importstats.store.files import Files
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -102,6 +105,46 @@ def test_a_snapshot_in_two_segments_is_one_for_the_log(tmp_path: Path) -> None:
     for read in READERS:
         assert sorted(read(tmp_path / "jobs")["snapshot_id"].to_pylist()) == [0, 1, 2, 3]
         assert read(tmp_path / "details").num_rows == 4 * FILES
+
+
+def test_a_log_that_begins_while_a_compaction_deletes_its_inputs_names_no_file_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compaction saw no log, was suspended, and goes on when the first commit has been made."""
+    store = SnapshotStore(tmp_path)
+    store.append([snapshot(0), snapshot(0, job="8")])
+    store.append(snapshot(1))
+    sees_none, commit = threading.Event(), threading.Event()
+    real_delete, real_put = compaction.Compactor._delete, Files.put_new
+
+    def delete(self, segments) -> None:
+        sees_none.set()
+        assert commit.wait(60)
+        real_delete(self, segments)
+        raise SystemExit  # As if it were killed before it can put the log right.
+
+    def put_new(self, path: str, content: bytes) -> bool:
+        made = real_put(self, path, content)
+        if b'"add"' in content and not commit.is_set():
+            commit.set()
+            compacting.join(60)
+        return made
+
+    monkeypatch.setattr(compaction.Compactor, "_delete", delete)
+    monkeypatch.setattr(Files, "put_new", put_new)
+
+    def compact() -> None:
+        with suppress(SystemExit):
+            store.compact("7", min_segments=2)
+
+    compacting = threading.Thread(target=compact)
+    compacting.start()
+    assert sees_none.wait(60)
+    SnapshotStore(tmp_path).publish()
+    for table in ("jobs", "details"):
+        found = by_polars(tmp_path / table)
+        assert sorted(set(found["snapshot_id"].to_pylist())) == [0, 1]
+        assert len(found) == 3 * (FILES if table == "details" else 1)
 
 
 def test_many_commits_and_their_checkpoints(tmp_path: Path) -> None:
