@@ -124,22 +124,22 @@ def test_a_log_that_begins_while_a_compaction_deletes_its_inputs_names_no_file_t
         raise SystemExit  # As if it were killed before it can put the log right.
 
     def put_new(self, path: str, content: bytes) -> bool:
-        made = real_put(self, path, content)
-        if b'"add"' in content and not commit.is_set():
+        if not commit.is_set():
+            compacting.start()
+            assert sees_none.wait(60)
+            made = real_put(self, path, content)
             commit.set()
             compacting.join(60)
-        return made
-
-    monkeypatch.setattr(compaction.Compactor, "_delete", delete)
-    monkeypatch.setattr(Files, "put_new", put_new)
+            return made
+        return real_put(self, path, content)
 
     def compact() -> None:
         with suppress(SystemExit):
             store.compact("7", min_segments=2)
 
     compacting = threading.Thread(target=compact)
-    compacting.start()
-    assert sees_none.wait(60)
+    monkeypatch.setattr(compaction.Compactor, "_delete", delete)
+    monkeypatch.setattr(Files, "put_new", put_new)
     SnapshotStore(tmp_path).publish()
     for table in ("jobs", "details"):
         found = by_polars(tmp_path / table)
