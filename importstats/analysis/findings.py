@@ -120,9 +120,12 @@ def diagnose(
         One row per finding, the severest first, then by job, then in the order of
         :data:`~importstats.analysis.finding_kinds.FINDING_KINDS`, which is that of what matters:
 
-        ``source_uri``, ``job_id`` : str
-        ``finding`` : ordered category, one of :data:`~importstats.analysis.finding_kinds.FINDINGS`
-        ``severity`` : ordered category; info, warning, critical
+        ``source_uri``, ``job_id`` : category or str
+            As they came.
+        ``finding`` : ordered category
+            One of :data:`~importstats.analysis.finding_kinds.FINDINGS`.
+        ``severity`` : ordered category
+            info, warning or critical.
         ``since`` : datetime64[us, UTC]
         ``message``, ``advice`` : str
             A sentence each.

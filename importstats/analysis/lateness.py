@@ -337,7 +337,7 @@ def _table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     moved = np.where(spans.steps > 0, spans.now[spans.job] - spans.moved_at, np.nan)
     return keys.assign(
         task=leader[unit],
-        state=frame["state"].iloc[last].to_numpy(),
+        state=frame["state"].iloc[last].array,
         file_size_bytes=bytes_of,
         total_rows=_numbers(frame, "total_rows", last),
         imported_rows=_numbers(frame, "imported_rows", last),

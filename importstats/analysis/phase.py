@@ -327,7 +327,8 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     DataFrame
         One row per run, ordered by job and time:
 
-        ``source_uri``, ``job_id`` : str
+        ``source_uri``, ``job_id`` : category or str
+            As they came.
         ``run`` : int64
             Place of the run in its job, from 0.
         ``phase`` : ordered category

@@ -49,7 +49,8 @@ def check_rows(
         Ordered by job, the job itself first, then its files by ``file_index``; with a number for
         `expected` the job only.
 
-        ``source_uri``, ``job_id`` : str
+        ``source_uri``, ``job_id`` : category or str
+            As they came.
         ``file`` : str
             Missing in the row of the job.
         ``expected_rows``, ``imported_rows`` : Int64

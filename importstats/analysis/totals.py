@@ -44,7 +44,9 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     DataFrame
         Ordered by job:
 
-        ``source_uri``, ``job_id``, ``collection_name`` : str
+        ``source_uri``, ``job_id`` : category or str
+            As they came.
+        ``collection_name`` : str
         ``state`` : str
             As last sent.
         ``phase`` : ordered category
@@ -122,7 +124,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     collection = seen.get("collection_name")
     return table.astype("str").assign(
         collection_name=None if collection is None else _last_known(collection, code, order, count),
-        state=seen["state"].iloc[last].astype("str").to_numpy(),
+        state=seen["state"].iloc[last].astype("str").array,
         phase=pd.Categorical.from_codes(when["phase"], dtype=PHASE_DTYPE),
         progress_pct=floats(seen, "progress_pct")[last],
         started_at=timestamps(when["begin"]),
@@ -220,11 +222,14 @@ def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     -------
     DataFrame
         What :func:`summary` returns, the fastest by ``rows_per_s`` first and failed jobs last, and
-        as float64, NaN where a value is missing and for failed jobs, whose rows are gone:
+        NaN where a value is missing and for failed jobs, whose rows are gone:
 
-        ``rows_per_s_to_best``, ``bytes_per_s_to_best`` : the rate over the greatest, up to 1
-        ``rows_per_s_to_median``, ``bytes_per_s_to_median`` : the rate over the median
-        ``duration_s_to_median`` : the duration over the median
+        ``rows_per_s_to_best``, ``bytes_per_s_to_best`` : float64
+            The rate over the greatest, up to 1.
+        ``rows_per_s_to_median``, ``bytes_per_s_to_median`` : float64
+            The rate over the median.
+        ``duration_s_to_median`` : float64
+            The duration over the median.
 
     Examples
     --------

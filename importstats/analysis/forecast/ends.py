@@ -79,7 +79,8 @@ def eta(
         One row per snapshot, ordered by job and time; repeated snapshots and recorded gaps are
         left out.
 
-        ``source_uri``, ``job_id`` : str
+        ``source_uri``, ``job_id`` : category or str
+            As they came.
         ``snapshot_id`` : int64
         ``observed_at`` : datetime64[us, UTC]
         ``phase`` : ordered category
