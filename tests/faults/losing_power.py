@@ -52,7 +52,7 @@ def recorded(root: Path) -> Iterator[Recording]:
         if path.is_dir():
             if path.is_relative_to(root):
                 recording.note("sync folder", recording.name(path))
-        else:
+        elif path.exists():  # Else somebody has deleted what is being written.
             recording.note("sync", recording.name(path), path.read_bytes())
 
     def delete(self: Files, path: str) -> None:
@@ -99,6 +99,14 @@ class Disk:
         self.stored: list[int] = []
         self.to_deliver: list[int] = []
 
+    def begin(self, kept: dict[str, bytes | None]) -> None:
+        """Let these files and folders be there from the start, and safe."""
+        self.entries = {
+            path: None if content is None else Inode(content, is_synced=True)
+            for path, content in kept.items()
+        }
+        self.durable = dict(self.entries)
+
     def change(self, path: str, inode: Inode | None, *, is_there: bool) -> None:
         if is_there:
             self.entries[path] = inode
@@ -124,6 +132,8 @@ class Disk:
             inode = self.entries[rest[0]]
             self.change(rest[1], inode, is_there=True)
             self.change(rest[0], inode, is_there=False)
+        elif kind == "link":
+            self.change(rest[1], self.entries[rest[0]], is_there=True)
         elif kind == "unlink":
             self.change(rest[0], None, is_there=False)
         elif kind == "stored":
