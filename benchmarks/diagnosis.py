@@ -154,8 +154,8 @@ def limits(calm: pd.DataFrame, rough: pd.DataFrame) -> list[Limit]:
 def report(calm: pd.DataFrame, rough: pd.DataFrame, signal: str, seed: int) -> str:
     warned = calm[calm["warned"].map(bool)]
     parts = [
-        f"# The diagnosis on {len(calm)} healthy jobs and {len(rough)} with a trouble, "
-        f"signal `{signal}`",
+        f"# The diagnosis on {len(calm)} healthy jobs and {len(rough)} with a trouble, of "
+        f"{calm['family'].nunique()} families, signal `{signal}`",
         f"Seed {seed:,}. {len(warned)} of {len(calm)} healthy jobs are warned of.",
         "## What must hold",
         verdicts(limits(calm, rough)),

@@ -90,3 +90,10 @@ def test_before_anything_has_ended_nobody_knows():
 def test_one_task_is_no_silence_of_the_job():
     spans = [*HEALTHY, (1, 9000)]
     assert silence(at(spans, 3000, every=60), 0) is None
+
+
+@pytest.mark.parametrize(("slower", "second", "found"), [(6.0, 800, False), (8.0, 700, True)])
+def test_a_slump_must_be_too_unlikely_for_chance(slower, second, found):
+    # The first has a chance of one in 770, the second of one in 2,000.
+    slump = collapse_since(at(waves(12, slower=(400, slower)), second), 0, 0.35)
+    assert (slump is not None) == found
