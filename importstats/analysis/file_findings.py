@@ -117,8 +117,8 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         "stalled",
         "warning",
         _time(quiet.since),
-        f"No file has ended for {format_duration(quiet.lasts_s)}, while {quiet.running:,} tasks are "
-        f"at work; for their size, the longest so far took {format_duration(quiet.longest_s)}",
+        f"No file has ended for {format_duration(quiet.lasts_s)}, while {quiet.running:,} tasks "
+        f"are at work; for their size, the longest so far took {format_duration(quiet.longest_s)}",
         "Look whether the data nodes and the object store are up; if they are, wait: imports go on "
         "by themselves after a pause.",
         {
