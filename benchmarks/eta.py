@@ -8,7 +8,7 @@ collection.
 
 A job is predicted by priors that were fitted on the other families (``benchmarks/priors``, by
 ``benchmarks/fit_priors.py``). With ``--source simulator`` the jobs are of the product's own
-simulator (:mod:`simulated`), on which no prior was fitted.
+simulator (:mod:`simulated`).
 
 Seeds below 1,000 are for choosing. The published figures are of seed 50,000 and later, which
 nothing was ever chosen on. With ``--signal smooth`` rows grow while a file is at work, as no

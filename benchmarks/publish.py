@@ -28,7 +28,7 @@ METHODS = {
 ETA_FILES = {
     "eta": "Rows reported when a whole file has ended, as public servers do",
     "eta_smooth": "Rows that grow while a file is at work",
-    "eta_simulator": "On the product's own simulator, on which no prior was fitted",
+    "eta_simulator": "On the product's own simulator",
 }
 
 

@@ -213,6 +213,31 @@ def test_no_number_without_a_reason_to(row, reason):
     assert answer[QUANTILES].isna().all()
 
 
+QUOTA = "quota exceeded[reason=disk quota exceeded, please allocate more resources]"
+
+
+def test_a_running_job_at_a_quota_has_no_end():
+    reasons = [None, None, None, None, QUOTA, QUOTA, "rpc error: connection reset by peer"]
+    answer = eta(frame(WHOLE_JOB[:7], reason=reasons))
+    at_quota = answer["reason"].str.startswith("a quota is reached").fillna(False)
+    assert at_quota.tolist() == [False] * 4 + [True] * 2 + [False]
+    assert answer.loc[at_quota, QUANTILES].isna().all(axis=None)
+    assert answer.loc[[3, 6], "remaining_p50_s"].notna().all()
+
+
+@pytest.mark.parametrize("state", ["InProgress", "Pending", "Completed"])
+def test_a_file_at_a_quota_leaves_its_job_without_an_end(state):
+    jobs, files = recording("steady", 1)
+    done = files["state"].eq("Completed")
+    some = files[~done & files["progress_pct"].lt(100)].iloc[[-1]].assign(reason=QUOTA, state=state)
+    answer = eta(jobs, pd.concat([files, some], ignore_index=True))
+    first, last = some["snapshot_id"].iloc[0], some["last_snapshot_id"].iloc[0]
+    within = answer["snapshot_id"].between(first, last)
+    at_quota = answer["reason"].str.startswith("a quota is reached").fillna(False)
+    assert at_quota.tolist() == (within & (state != "Completed")).tolist()
+    assert within.any()
+
+
 def test_a_bulk_insert_ends_with_its_rows():
     """Jobs of Milvus up to 2.3 have no phase after Importing."""
     rows = [("Importing", 9 * minute, 1000 * minute, 10_000) for minute in range(1, 9)]

@@ -11,12 +11,13 @@ from importstats.analysis.forecast.backlog import Backlog, Ended, typical_bytes
 from importstats.analysis.forecast.calibration import stretched
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.interruption import chance_interrupted, rest_of_wait
+from importstats.analysis.forecast.line import with_line
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import Course
 from importstats.analysis.forecast.remaining import weighted
 from importstats.analysis.forecast.schedule import last_end, running_times
 from importstats.analysis.forecast.spells import Spells
-from importstats.analysis.forecast.twin import twin_logs, twin_quantiles
+from importstats.analysis.forecast.twin import twin_logs, twin_quantiles, twin_weight
 
 START = pd.Timestamp("2026-05-18T00:00:00Z")
 GIB = 2**30
@@ -144,13 +145,42 @@ def test_files_that_ended_tell_the_others_time():
 
 def test_the_twin_scales_by_bytes():
     course = Course(np.array([1.0, 2.0, 3.0]), np.array([300.0, 200.0, 100.0]), 10.0, None)
-    mean, spread = twin_logs([course], np.array([1.0, 2.5]), np.array([10.0, 11.0]))
+    mean, spread = twin_logs([course], np.array([1.0, 2.5]), np.zeros(2), np.array([10.0, 11.0]))
     np.testing.assert_allclose(mean, [np.log(300), np.log(150) + 0.9])
     assert (spread > 0.3).all()
-    left = twin_quantiles(mean, spread, np.array([0.0, 1000.0]))
-    # 1000 s after the point it is overdue by far, and still not over.
+    left = twin_quantiles(mean, spread)
     assert 250 < np.median(left[0]) < 350
-    assert (left[1] > 0).all()
+
+
+def test_a_twin_that_stood_there_too_stood_for_as_long():
+    course = Course(np.array([1.0, 2.0]), np.array([300.0, 100.0]), 10.0, None)
+    stood = np.array([0.0, 50.0, 5000.0])
+    mean, _ = twin_logs([course], np.ones(3), stood, np.full(3, 10.0))
+    # It stood for 200 s; one that stands for longer is no further than that.
+    np.testing.assert_allclose(np.exp(mean), [300, 250, 100])
+
+
+def test_twins_that_agree_count_more():
+    phase = pd.Series(["Importing", "Importing", "Uncommitted"])
+    twin = twin_quantiles(np.full(3, 5.0), np.array([0.2, 0.8, 0.2]))
+    close, far, none = twin_weight(phase, twin)
+    assert close > 0.5 > 0.2 > far > 0
+    assert none == 0
+    assert twin_weight(phase, np.full_like(twin, np.nan)).tolist() == [0, 0, 0]
+
+
+def test_the_line_counts_where_there_is_no_history():
+    # 30 of the 90 points from 10 on took 300 s.
+    seen = observe(
+        jobs_of([("Importing", 10, 0), *[("Importing", 12 + 7 * k, 0) for k in range(5)]])
+    )
+    assert seen["line_s"].round(1).tolist()[-1] == 600.0
+    assert np.isnan(seen["line_s"].iloc[0])
+    left = np.full((len(seen), DRAWS), 1200.0)
+    alone = with_line(seen, left, np.ones(len(seen), np.bool_))
+    assert (alone[0] == 1200).all()
+    assert ((alone[-1] > 600) & (alone[-1] < 1200)).all()
+    assert (with_line(seen, left, np.zeros(len(seen), np.bool_)) == 1200).all()
 
 
 def test_two_jobs_that_agree_against_all_before_are_a_change():
@@ -159,7 +189,7 @@ def test_two_jobs_that_agree_against_all_before_are_a_change():
 
     def middle(*seconds):
         courses = [course(s) for s in seconds]
-        return np.exp(twin_logs(courses, np.array([1.0]), np.array([10.0]))[0][0])
+        return np.exp(twin_logs(courses, np.ones(1), np.zeros(1), np.array([10.0]))[0][0])
 
     assert middle(100, 100, 100, 1000, 1000) > 900
     # One alone had its own trouble.
@@ -187,10 +217,18 @@ def test_long_jobs_are_less_likely_at_a_young_age():
 
 
 def test_stretched_around_the_median():
-    found = stretched(
-        np.array([[1.0, 4.0, 8.0]]), ["Committing"], np.array([True]), np.array([2.0])
+    quantiles = np.array([[1.0, 4.0, 8.0]] * 3)
+    names = ["Committing", "Committing", "IndexBuilding"]
+    yes = np.ones(3, np.bool_)
+    once, twice, _ = np.log(stretched(quantiles, names, yes, ~yes, np.array([1.0, 2.0, 1.0])))
+    np.testing.assert_allclose(
+        once, np.log(4) + np.array([-np.sqrt(np.log(4)), 0, np.log(2) ** 0.5])
     )
-    np.testing.assert_allclose(found, [[0.25, 4, 16]])
+    np.testing.assert_allclose(twice - np.log(4), 2 * (once - np.log(4)))
+    # What has not moved is less certain.
+    moved = stretched(quantiles, names, yes, ~yes, np.ones(3))[2]
+    unmoved = stretched(quantiles, names, ~yes, ~yes, np.ones(3))[2]
+    assert unmoved[0] < moved[0] < 4 < moved[2] < unmoved[2]
 
 
 WHOLE = [

@@ -19,6 +19,8 @@ from importstats.analysis.forecast.interruption import (
     with_interruptions,
 )
 from importstats.analysis.forecast.levels import condition, given_earlier, job_variables
+from importstats.analysis.forecast.limits import at_quota
+from importstats.analysis.forecast.line import with_line
 from importstats.analysis.forecast.past import Past, Stretch
 from importstats.analysis.forecast.priors import PHASES, QUANTILES, VARIABLES, Priors
 from importstats.analysis.forecast.remaining import (
@@ -30,7 +32,7 @@ from importstats.analysis.forecast.remaining import (
 )
 from importstats.analysis.forecast.silence import Silence
 from importstats.analysis.forecast.spells import Spells
-from importstats.analysis.forecast.twin import WEIGHT, twin_logs, twin_quantiles
+from importstats.analysis.forecast.twin import twin_logs, twin_quantiles, twin_weight
 from importstats.arrays import Bools, Floats, Ints, floats
 from importstats.names import WORK_PHASES
 
@@ -47,6 +49,9 @@ _QUEUE_POWER: Final = 1.3
 LEAST_REPLAYED: Final = 3
 MOST_REPLAYED: Final = 10
 MOST_BEFORE: Final = 12
+# Model and twin that lie so far apart (log) contradict each other.
+_APART: Final = 0.8
+_LEAST_SD: Final = 0.1
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 
@@ -125,7 +130,7 @@ def outlook(
     """
     at_work = seen["phase"].isin(WORK_PHASES).to_numpy(np.bool_)
     spells = None if details is None or not len(details) else Spells.of(seen, details)
-    silence = Silence.of(seen, spells)
+    silence = Silence.of(seen, spells, at_quota(seen, details))
     needed = wanted.copy()
     needed[silence.moved[wanted]] = True
     needed[_first_of_importing(seen, needed)] = True
@@ -138,16 +143,16 @@ def outlook(
     belief = _Belief.of(priors, stretches, len(rows))
     found = _Forecast.of(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
-    left, weight = _mixed(rows, found.left_s, twin)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    queue = rest_of_wait(floats(rows, "elapsed_s"), _QUEUE_S, _QUEUE_POWER)[:, _SHUFFLED]
-    left = np.sort(left + np.where(waits[:, None], queue, 0.0), axis=1)
+    left, weight = _mixed(rows, found.left_s, twin)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
-    quantiles = _interval(rows, certain, belief, _online(priors, past, stretches, len(rows)))
+    quantiles = _interval(rows, left, belief, _online(priors, past, stretches, len(rows)))
+    # What an interruption adds is calibrated by nothing, so it is left as it is.
+    quantiles = np.maximum.accumulate(quantiles * _quantiles(certain) / _quantiles(left), axis=1)
     reason = silence.reasons(rows, places, chance, belief.any_history)
     silent = np.array([text is not None for text in reason], np.bool_)
     quantiles[silent] = np.nan
@@ -216,14 +221,24 @@ class _Forecast:
                 slots[at], age[at] = found.slots[place], found.running_age_s[place]
         later = later_phases(rows, phase, mean, covariance, rest)
         left = weighted(rest + later, floats(rows, "lived_s"))
+        # A wait in the queue says nothing of what comes after it.
+        waits = rows["phase"].eq("Pending").to_numpy(np.bool_)[:, None]
+        queue = rest_of_wait(floats(rows, "elapsed_s"), _QUEUE_S, _QUEUE_POWER)[:, _SHUFFLED]
+        left = np.sort(left + np.where(waits, queue, 0.0), axis=1)
         return cls(rest, later, left, next_s, log_bytes, slots, age)
 
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
     """The quantiles of the draws, stretched to what they should have been, (rows, 3)."""
-    quantiles = np.quantile(left, QUANTILES, axis=1).T.reshape(-1, len(QUANTILES))
+    quantiles = _quantiles(left)
     names = rows["phase"].astype("str").tolist()
-    return stretched(quantiles, names, belief.same_collection > 0, stretch)
+    moved = floats(rows, "gained") > 0
+    return stretched(quantiles, names, moved, belief.same_collection > 0, stretch)
+
+
+def _quantiles(draws: Floats) -> Floats:
+    found = np.quantile(np.maximum(draws, 1e-3), QUANTILES, axis=1)
+    return np.asarray(found.T.reshape(-1, len(QUANTILES)), np.float64)
 
 
 def _online(priors: Priors, past: Past, stretches: list[Stretch], rows: int) -> Floats:
@@ -313,26 +328,32 @@ def _by_tasks(
 def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: Floats) -> Floats:
     """What is left by the twin at even levels, (rows, draws); NaN where there is none."""
     found = np.full((len(rows), DRAWS), np.nan)
-    # A job that waits in the queue is compared from the end of its wait on.
-    point = np.maximum(floats(rows, "point"), 1.0)
-    waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    still = np.where(waits, 0.0, np.maximum(floats(rows, "still_s"), 0.0))
+    point, stood = np.maximum(floats(rows, "point"), 0.0), np.maximum(floats(rows, "stood_s"), 0.0)
     for stretch in stretches:
         same = stretch.earlier.collection == stretch.collection
         keys = stretch.earlier.key[same].tolist()
         courses = [past.courses[key] for key in keys if key in past.courses]
         if courses:
             at = stretch.rows
-            mean, spread = twin_logs(courses, point[at], log_bytes[at])
-            found[at] = twin_quantiles(mean, spread, still[at])
+            mean, spread = twin_logs(courses, point[at], stood[at], log_bytes[at])
+            found[at] = twin_quantiles(mean, spread)
     return found
 
 
 def _mixed(rows: pd.DataFrame, model: Floats, twin: Floats) -> tuple[Floats, Floats]:
-    """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin."""
-    weight = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
-    weight = np.where(np.isnan(twin[:, 0]), 0.0, weight)
+    """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
+
+    Where there is no twin the line is mixed in.
+    """
+    model = with_line(rows, model, np.isnan(twin[:, 0]))
     log = np.log(np.maximum(model, 1e-3))
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
+    # What an index takes shows in its pace, and a twin that it contradicts is of before a change.
+    apart = np.abs(np.median(log, axis=1) - np.median(other, axis=1))
+    indexes = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
+    apart = np.where(indexes, apart, 0.0)
+    weight = twin_weight(rows["phase"], twin) * np.exp(-((apart / _APART) ** 2) / 2)
     mixed = (1 - weight)[:, None] * log + weight[:, None] * other
-    return np.asarray(np.exp(mixed), np.float64), np.asarray(weight, np.float64)
+    middle = np.median(mixed, axis=1, keepdims=True)
+    wider = np.hypot(1.0, apart / np.maximum(mixed.std(axis=1), _LEAST_SD))[:, None]
+    return np.asarray(np.exp(middle + wider * (mixed - middle)), np.float64), weight

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.forecast.line import line_s
 from importstats.analysis.forecast.timeline import timeline
 from importstats.analysis.phase import is_bulk_insert, with_phase
 from importstats.arrays import Bools, Floats, Ints, floats, seconds
@@ -51,6 +52,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         ``point``
             How far the job is, as place and fraction together, never less than before: what jobs
             are compared at.
+        ``stood_s``
+            Time since it came to that point, from the middle between two snapshots.
         ``<phase>_s``
             For each of :data:`WORK_PHASES` that is over: how long it took, from the middle
             between the snapshots around its start to that of its end. A phase that fell between
@@ -76,6 +79,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
             Time since the snapshot before.
         ``doubted`` : bool
             The fraction is of one of two scales, and it is not known of which.
+        ``line_s``
+            What is left by the line through progress.
         ``only_imports``
             As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
     """
@@ -102,7 +107,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     point = np.where(place >= 0, np.where(finishing, _INDEXES - 1, place) + share, -1.0)
     furthest = pd.Series(point).groupby(job).cummax()
     columns["point"] = np.asarray(furthest.to_numpy(), np.float64)
-    return rows.assign(
+    columns["stood_s"] = now - _reached_at(job, now, before, columns["point"])
+    seen = rows.assign(
         now_s=now,
         place=place,
         poll_s=now - before,
@@ -110,6 +116,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         doubted=doubted,
         **columns,
     )
+    return seen.assign(line_s=line_s(seen))
 
 
 def _modelled(rows: pd.DataFrame) -> pd.Series:
@@ -210,6 +217,13 @@ def _created(rows: pd.DataFrame, now: Floats) -> Floats:
 def _since_1970(times: pd.Series) -> Floats:
     value = pd.to_datetime(times, utc=True).to_numpy(dtype="datetime64[us]")
     return np.where(np.isnat(value), np.nan, value.astype(np.int64) / 1e6)
+
+
+def _reached_at(job: Ints, now: Floats, before: Floats, point: Floats) -> Floats:
+    """When each row's job came to its point."""
+    moves = np.append(True, (np.diff(job) != 0) | (np.diff(point) > 0))[: len(job)]
+    last = np.maximum.accumulate(np.where(moves, np.arange(len(job)), 0))
+    return np.asarray((now - np.nan_to_num(now - before) / 2)[last], np.float64)
 
 
 def _run_begins(job: Ints) -> Ints:

@@ -24,6 +24,7 @@ _FINISHING: Final = PHASES.index("Finishing")
 _POINTS: Final = even_points(DRAWS, 1 + _COUNT)
 _CURRENT: Final = _POINTS[None, :, 0]
 _LATER: Final = normal_quantile(_POINTS[:, 1:]).T
+_SEEN_POWER: Final = 0.6
 _LONGEST_LOG: Final = 18.0
 # Variance of the log of a phase's time by a fraction whose scale is in doubt.
 _DOUBT: Final = 0.4
@@ -141,7 +142,7 @@ def weighted(left: Floats, lived_s: Floats) -> Floats:
     """
     order = np.argsort(left, axis=1)
     ranked = np.take_along_axis(left, order, axis=1)
-    weight = 1 / (np.maximum(lived_s, 0.0)[:, None] + np.maximum(ranked, 1.0))
+    weight = (np.maximum(lived_s, 0.0)[:, None] + np.maximum(ranked, 1.0)) ** -_SEEN_POWER
     reached = (np.cumsum(weight, axis=1) - weight / 2) / weight.sum(axis=1, keepdims=True)
     log = np.log(np.maximum(ranked, 1e-3))
     found = np.empty_like(ranked)

@@ -32,18 +32,20 @@ class Silence:
         The row of the last step: of progress, rows, phase, or of any file.
     seconds : ndarray of float64
         Time since then.
-    no_slot, goes_back : ndarray of bool
-        No file was ever handed to a node; tasks go back again and again and none ends.
+    no_slot, goes_back, at_quota : ndarray of bool
+        No file was ever handed to a node; tasks go back again and again and none ends; the job or
+        a file says that a quota is reached.
     """
 
     moved: Ints
     seconds: Floats
     no_slot: Bools
     goes_back: Bools
+    at_quota: Bools
 
     @classmethod
-    def of(cls, seen: pd.DataFrame, spells: Spells | None) -> Silence:
-        """Of a timeline and the spells of its files."""
+    def of(cls, seen: pd.DataFrame, spells: Spells | None, quota: Bools) -> Silence:
+        """Of a timeline, the spells of its files, and where :func:`at_quota` holds."""
         job, now = seen["job"].to_numpy(), floats(seen, "now_s")
         moves = np.append(True, job[1:] != job[:-1])[: len(seen)]
         for name in ("progress_pct", "imported_rows", "total_rows", "place"):
@@ -64,7 +66,7 @@ class Silence:
             often = back - at_end.to_numpy() >= _GOES_BACK * np.maximum(running + waits, 1)
             goes_back = often & (running + waits > 0)
         moved = np.maximum.accumulate(np.where(moves, np.arange(len(seen)), 0))
-        return cls(moved, now - now[moved], no_slot, goes_back)
+        return cls(moved, now - now[moved], no_slot, goes_back, quota)
 
     def reasons(
         self, rows: pd.DataFrame, places: Ints, interrupted: Floats, any_history: Bools
@@ -87,6 +89,10 @@ class Silence:
             "Committing takes far longer than a commit does"
         )
         found[(phase == "Pending") & ~any_history] = "pending: no history"
+        # Neither bytes nor files are sent before Importing.
+        unmoved = (phase == "PreImporting") & ~(floats(rows, "reached") > 0)
+        found[unmoved & ~any_history] = "nothing has moved yet: no history"
+        found[self.at_quota[places]] = "a quota is reached: it will not end before that is lifted"
         return found
 
 

@@ -10,19 +10,24 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import pandas as pd
 
-from importstats.analysis.forecast.chance import DRAWS, normal_cdf, normal_quantile
+from importstats.analysis.forecast.chance import DRAWS, normal_quantile
 from importstats.analysis.forecast.past import Course
 from importstats.arrays import Floats
 
 #: How much the twin counts in each phase; the rest is the model's.
 WEIGHT: Final = {
-    "Pending": 0.6,
-    "PreImporting": 0.5,
-    "Importing": 0.45,
-    "Sorting": 0.4,
-    "IndexBuilding": 0.2,
+    "Pending": 0.4,
+    "PreImporting": 0.55,
+    "Importing": 0.55,
+    "Sorting": 0.55,
+    "IndexBuilding": 0.35,
 }
+# That is of earlier jobs whose logarithms lie so far apart: the closer, the more the twin counts.
+_USUAL_SPREAD: Final = 0.4
+_MOST_WEIGHT: Final = 0.85
+_LOW, _HIGH = 6, 57
 
 # The spread of the logarithm between two jobs of a collection, and how many jobs it weighs as.
 _SPREAD: Final = 0.35
@@ -33,15 +38,19 @@ _LEAST_SPREAD: Final = 0.05
 _LEVELS: Final = ((np.arange(DRAWS) + 0.5) / DRAWS)[None, :]
 
 
-def twin_logs(courses: list[Course], point: Floats, log_bytes: Floats) -> tuple[Floats, Floats]:
-    """Mean and spread of the log of what was left when earlier jobs came to these points.
+def twin_logs(
+    courses: list[Course], point: Floats, stood_s: Floats, log_bytes: Floats
+) -> tuple[Floats, Floats]:
+    """Mean and spread of the log of what was left when earlier jobs were as far as this one.
+
+    As far is at the same point and, if they stood there, having stood for as long.
 
     Parameters
     ----------
     courses : list of Course
         Of the collection, the latest last; at least one.
-    point, log_bytes : ndarray of float64
-        Of the job at hand.
+    point, stood_s, log_bytes : ndarray of float64
+        Of the job at hand: how far it is, since when, and its size.
 
     Returns
     -------
@@ -50,6 +59,9 @@ def twin_logs(courses: list[Course], point: Floats, log_bytes: Floats) -> tuple[
     logs = np.empty((len(courses), len(point)))
     for place, course in enumerate(courses):
         left = np.interp(point, course.point, course.left_s)
+        later = np.searchsorted(course.point, point, side="right")
+        next_left = np.append(course.left_s, 0.5)[later]
+        left = np.maximum(left - stood_s, np.minimum(next_left, left))
         ratio = log_bytes - course.log_bytes
         logs[place] = np.log(left) + _SIZE_POWER * np.where(np.isnan(ratio), 0.0, ratio)
     age = np.arange(len(courses))[::-1]
@@ -102,14 +114,17 @@ def _weighted_median(values: Floats, weight: Floats) -> Floats:
     return np.asarray(first + part * (ranked[above, each] - first), np.float64)
 
 
-def twin_quantiles(mean: Floats, spread: Floats, still_s: Floats) -> Floats:
-    """What is left at even levels, (rows, draws), if the point was reached `still_s` ago.
+def twin_quantiles(mean: Floats, spread: Floats) -> Floats:
+    """What is left at even levels, (rows, draws), of a log-normal distribution."""
+    sd = np.maximum(spread, _LEAST_SPREAD)[:, None]
+    return np.asarray(np.exp(mean[:, None] + sd * normal_quantile(_LEVELS)), np.float64)
 
-    The time from that point on is log-normal, and longer than what has passed of it.
-    """
-    middle, sd = mean[:, None], np.maximum(spread, _LEAST_SPREAD)[:, None]
-    least = np.log(np.maximum(still_s, 1e-3))[:, None]
-    below = normal_cdf((least - middle) / sd)
-    whole = middle + sd * normal_quantile(below + (1 - below) * _LEVELS)
-    whole = np.exp(np.maximum(whole, least + 1e-2 * (1 + _LEVELS)))
-    return np.asarray(np.maximum(whole - still_s[:, None], 1e-3), np.float64)
+
+def twin_weight(phase: pd.Series, twin: Floats) -> Floats:
+    """How much the twin counts in each row: by the phase, and by the square of its precision."""
+    weight = phase.astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
+    away = np.log(np.maximum(twin[:, _HIGH], 1e-3)) - np.log(np.maximum(twin[:, _LOW], 1e-3))
+    levels = normal_quantile(_LEVELS[0])
+    spread = np.maximum(away / (levels[_HIGH] - levels[_LOW]), _LEAST_SPREAD)
+    weight = np.minimum(weight * (_USUAL_SPREAD / spread) ** 2, _MOST_WEIGHT)
+    return np.where(np.isnan(twin[:, 0]), 0.0, weight)
