@@ -21,6 +21,7 @@ from importstats.cli.options import (
     Connection,
     Job,
     Output,
+    PatientConnection,
     Quiet,
     Store,
     check_job_ids,
@@ -158,7 +159,8 @@ def _watched(jobs: Sequence[GroupJob], store: str, connection: Connection) -> in
 
     if len(jobs) == 1:
         return collecting.watch(jobs[0].job_id, store=store, connection=connection)
-    return waiting.wait(*(job.job_id for job in jobs), store=store, connection=connection)
+    patient = PatientConnection(**vars(connection))
+    return waiting.wait(*(job.job_id for job in jobs), store=store, connection=patient)
 
 
 def _files_named(

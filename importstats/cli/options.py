@@ -53,6 +53,13 @@ def in_a_folder(_type: object, path: Path | None) -> None:
         raise ValueError(f"there is no folder {path.parent}")
 
 
+def a_page(_type: object, path: Path | None) -> None:
+    """Refuse what is not a page in a folder that exists."""
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"a page is not a {path.suffix or 'file without an ending'}; use .html")
+    in_a_folder(_type, path)
+
+
 def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
     """The pauses between polls that two options ask for."""
     if min_interval > max_interval:
@@ -259,6 +266,24 @@ class Connection:
 
 
 ENVIRONMENT: Final = Connection()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PatientConnection(Connection):
+    """The server to ask, where ``--timeout`` is how long is waited for the jobs."""
+
+    timeout: Annotated[
+        float,
+        Parameter(
+            name="--request-timeout",
+            help="Seconds to wait for an answer, all tries together.",
+            validator=positive,
+        ),
+    ] = _TIMEOUT_S
+
+
+PATIENT: Final = PatientConnection()
 
 
 def chosen_store(store: str, settings: ServerSettings) -> str:

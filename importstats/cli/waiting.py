@@ -27,18 +27,18 @@ from importstats.cli.expecting import (
 from importstats.cli.logs import log_to_stderr
 from importstats.cli.options import (
     DEFAULT_STORE,
-    Connection,
+    PATIENT,
     Job,
     LoadFile,
     MaxInterval,
     MinInterval,
     Output,
+    PatientConnection,
     Quiet,
     Store,
     check_job_ids,
     chosen_store,
     poll_policy,
-    positive,
     print_tables,
 )
 from importstats.cli.outcomes import (
@@ -92,21 +92,6 @@ def seconds_of(printed: str) -> float:
     return seconds
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class PatientConnection(Connection):
-    """The server to ask, where ``--timeout`` is how long is waited for the jobs."""
-
-    timeout: Annotated[
-        float,
-        Parameter(
-            name="--request-timeout",
-            help="Seconds to wait for an answer, all tries together.",
-            validator=positive,
-        ),
-    ] = 30.0
-
-
 def wait(
     *jobs: Job,
     file: LoadFile = None,
@@ -128,7 +113,7 @@ def wait(
     on_event: OnEvent = (),
     quiet: Quiet = False,
     output: Output = "table",
-    connection: Connection = PatientConnection(),
+    connection: PatientConnection = PATIENT,
 ) -> int:
     """Wait until jobs completed, are at work, or can be committed; collect them meanwhile."""
     manifest = [] if file is None else read_group(file).jobs

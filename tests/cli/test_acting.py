@@ -132,6 +132,7 @@ REFUSED = {
         "give --expect-rows or --manifest: the manifest has a sum",
     ),
     "sources of nothing": (["wait", "7", "--sources", "."], 2, "--sources is for the files of"),
+    "no time for an answer": (["wait", "7", "--request-timeout", "0"], 2, 'Invalid value "0.0"'),
     "a job nobody knows": (["wait", "7", *QUICK], 5, "the server does not know this import job"),
 }
 
@@ -268,9 +269,20 @@ def test_what_a_pending_job_waits_for(here):
         )
 
 
+def test_what_was_submitted_is_watched_or_waited_for(here):
+    with server_of(acceleration=60) as server:
+        submit = ("submit", "--collection", "books", "--watch", "-u", server.uri)
+        one = run(*submit, "--files", "a.parquet")
+        assert one.returncode == 0, one.stderr
+        assert "snapshots saved in" in one.stdout or "snapshot saved in" in one.stdout
+        several = run(*submit, "--files", "b.parquet", "c.parquet", "--per-job", "1")
+        assert several.returncode == 0, several.stderr
+        assert several.stdout.count("state=Completed") == 2
+
+
 def test_waiting_comes_to_an_end(here):
     with server_of() as server:
         job = submitted(server.uri)
         ended = run("wait", job, "--timeout", "0.5s", "-u", server.uri, *QUICK)
-    assert ended.returncode == 124
+    assert ended.returncode == 124, ended.stderr
     assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs are not there"

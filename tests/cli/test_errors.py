@@ -117,6 +117,11 @@ ERRORS = {
         2,
         'Invalid value "missing/x.html" for --out. there is no folder missing',
     ),
+    "a page that is no page": (
+        ["watch", "7", "--report", "x.pdf"],
+        2,
+        'Invalid value "x.pdf" for --report. a page is not a .pdf; use .html',
+    ),
     "a figure that is none": (
         ["backtest", STORE, "--plot", "x.xyz"],
         2,
