@@ -44,7 +44,7 @@ def at_the_door(function: Callable[P, R]) -> Callable[P, R]:
     """The function with its frames normalised on the way in, and its answer in the caller's kind.
 
     The columns ``source_uri`` and ``job_id`` of a pandas answer have the dtype that they have in
-    the first frame given, so that the two merge.
+    the first frame given, so that the two merge, and the answer has the ``attrs`` of that frame.
 
     Raises
     ------
@@ -178,7 +178,9 @@ def _with_keys_of(given: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
         if key in given and key in answer and given[key].dtype != answer[key].dtype
     }
     if any(isinstance(dtype, pd.CategoricalDtype) or dtype == "str" for dtype in keys.values()):
-        return answer.astype(keys)
+        answer = answer.astype(keys)
+    if given.attrs and answer is not given:
+        answer.attrs = {**given.attrs, **answer.attrs}
     return answer
 
 

@@ -253,3 +253,16 @@ def test_a_recorder_leads_to_an_eta(tmp_path):
 def test_a_recorder_refuses_what_names_no_job():
     with pytest.raises(ValueError, match="no jobId"):
         importstats.Recorder().add({"code": 0, "data": {"state": "Importing"}})
+
+
+def test_what_a_caller_noted_in_attrs_is_in_every_answer():
+    jobs = JOBS.copy()
+    jobs.attrs["origin"] = "backup of Monday"
+    for function in (
+        importstats.phases,
+        importstats.summary,
+        importstats.eta,
+        importstats.diagnose,
+    ):
+        assert function(jobs).attrs == {"origin": "backup of Monday"}
+    assert importstats.phases(JOBS).attrs == {}
