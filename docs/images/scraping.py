@@ -91,11 +91,12 @@ def scraping(target: str, folder: Path, *, every_s: int) -> Iterator[Prometheus]
 
 
 @contextlib.contextmanager
-def collecting(uri: str, folder: Path) -> Iterator[str]:
+def collecting(uri: str, folder: Path, *, every_s: float) -> Iterator[str]:
     """An ``importstats collect`` of a server, with events; host and port of its metrics."""
+    pause = str(every_s)
     command = [
         *(sys.executable, "-m", "importstats", "collect", "--follow", "--store", folder / "store"),
-        *("--uri", uri, "--min-interval", "0.5", "--max-interval", "1", "--metrics-port", "0"),
+        *("--uri", uri, "--min-interval", pause, "--max-interval", pause, "--metrics-port", "0"),
         *("--discover-interval", "1", "--on-event", "exec:true"),
     ]
     with _running([str(word) for word in command], folder / "collect.log") as said:

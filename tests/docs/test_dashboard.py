@@ -29,7 +29,7 @@ def test_prometheus_answers_every_query_of_the_dashboard(server, tmp_path):
     silent = {query.text for query in SCRAPING["queries"](rate_interval="60s")}
     assert len(silent) > 18
     with (
-        SCRAPING["collecting"](server.uri, tmp_path) as target,
+        SCRAPING["collecting"](server.uri, tmp_path, every_s=1) as target,
         SCRAPING["scraping"](target, tmp_path, every_s=3) as prometheus,
     ):
         while silent and time.time() < began + 150:
