@@ -3,7 +3,8 @@
 A plot draws on `ax`, or on a new pyplot figure where none is given (which notebooks show by
 themselves). Times are shown in `zone`, by default the reader's own, and the axis names it. Titles
 say what the plot shows has been found. Names that a server sent are drawn as plain text: never as
-mathtext, never with control characters, and characters the font lacks as a replacement character.
+mathtext, never with control characters, in whatever installed font has their letters, and a letter
+that none has as its number.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008), which people with any kind
 of colour vision tell apart, and two of Tol's where eight are too few; one thing has one colour in

@@ -27,6 +27,7 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
+    on_paper,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -115,7 +116,9 @@ def plot_files(
     _span_limits(ax, spans)
     _mark_stragglers(ax, worth, spans)
     if prefix:
-        ax.set_ylabel(f"files in {label(prefix, 30)}", fontsize="small")
+        figure = ax.get_figure(root=True)
+        tall = 3.0 if figure is None else figure.get_figheight() * ax.get_position().height
+        ax.set_ylabel(f"files in\n{label(prefix, max(8, int(13 * tall)))}", fontsize="small")
     if gaps is not None:
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
@@ -324,6 +327,7 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
             fontsize="small",
             gid="verdict",
             zorder=4,
+            path_effects=on_paper(),
         )
         ax.get_yticklabels()[row].set_fontweight("bold")
         right = max(right, with_room(ax, left, end, text))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import tzinfo
-from typing import Final
+from typing import Any, Final
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import dates as mdates
@@ -12,12 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
+from importstats.arrays import Floats
 from importstats.fleets import Fleet
 from importstats.names import PHASES
 from importstats.plots.style import (
     GREY,
     PHASE_COLORS,
     add_grid,
+    add_legend_above,
     days,
     label,
     say_nothing,
@@ -30,9 +33,8 @@ from importstats.text import format_count, format_duration, format_percent
 #: At most so many running jobs are drawn, those that end first.
 MOST_RUNNING: Final = 25
 
-# Of Tol's muted scheme, none of which is a phase's colour.
-_CLUSTER_COLORS: Final = ("#332288", "#44AA99", "#DDCC77", "#CC6677", "#117733", "#88CCEE")
-_INK: Final = "#333333"
+#: Colours of clusters: none is a phase's, and each is seen on light and on dark paper.
+CLUSTER_COLORS: Final = ("#6A5ACD", "#B5652A", "#3C8DA8", "#C2577A", "#5B8C2A", "#8A6D3B")
 _MOST_DAY_LABELS: Final = 12
 
 
@@ -73,68 +75,72 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
         return
     place = np.arange(len(running))
     start, seen = (days(running[name]) for name in ("started_at", "last_observed_at"))
-    low, middle, high = (days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
     phase = running["phase"].astype("str")
     for name in PHASES:
         own = phase.eq(name).to_numpy()
         if own.any():
-            ax.barh(
-                place[own],
-                (seen - start)[own],
-                left=start[own],
-                height=0.6,
-                color=PHASE_COLORS[name],
-                label=name,
-            )
-    known = ~np.isnan(middle)
-    ax.hlines(place[known], low[known], high[known], color=_INK, lw=1.4, zorder=3)
-    ax.plot(
-        middle[known],
-        place[known],
-        "o",
-        color=_INK,
-        ms=5,
-        zorder=4,
-        label="end, 80 % interval",
-    )
+            color = PHASE_COLORS[name]
+            long = (seen - start)[own]
+            ax.barh(place[own], long, left=start[own], height=0.6, color=color, label=name)
     now = days(pd.Series([pd.Timestamp(fleet.at)]))[0]
-    ax.axvline(now, color=_INK, lw=0.8, ls=":", zorder=1)
+    ax.axvline(now, color=_ink(), lw=0.8, ls=":", zorder=1)
+    right = _draw_ends(ax, running, start, seen, now)
+    _write_notes(ax, running, seen, right)
+    ax.set_yticks(place, labels=[_job_name(job) for job in running.to_dict("records")])
+    ax.tick_params(axis="y", length=0, labelsize="small")
+    ax.invert_yaxis()
+    set_time_axis(ax, zone_at(zone, fleet.at))
+    taken = add_legend_above(ax)
+    add_grid(ax, "x")
+    set_title(ax, _running_words(fleet), taken_in=taken)
+
+
+def _draw_ends(ax: Axes, running: pd.DataFrame, start: Floats, seen: Floats, now: float) -> float:
+    """The expected ends with their intervals; returns where the axis ends."""
+    place = np.arange(len(running))
+    low, middle, high = (days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
+    known = ~np.isnan(middle)
+    ink = _ink()
+    ax.hlines(place[known], low[known], high[known], color=ink, lw=1.4, zorder=3)
+    dots = "end, 80 % interval"
+    ax.plot(middle[known], place[known], "o", color=ink, ms=5, zorder=4, label=dots)
     # The far end of a wide interval must not squeeze all the rest; an arrow says that it goes on.
     right = max(now, np.nanmax(np.append(middle[known], now))) + 0.35 * (now - start.min())
-    right = min(right, np.nanmax(np.concatenate([seen, high[known], [now]])))
+    right = float(min(right, np.nanmax(np.concatenate([seen, high[known], [now]]))))
     span = right - start.min()
     ax.set_xlim(start.min() - 0.02 * span, right + 0.02 * span)
     beyond = known & (high > right)
-    ax.plot(np.full(beyond.sum(), right + 0.01 * span), place[beyond], ">", color=_INK, ms=5)
-    for row, (job, unknown) in enumerate(zip(running.to_dict("records"), ~known, strict=True)):
+    ax.plot(np.full(beyond.sum(), right + 0.01 * span), place[beyond], ">", color=ink, ms=5)
+    return right
+
+
+def _write_notes(ax: Axes, running: pd.DataFrame, seen: Floats, right: float) -> None:
+    """Beside each job how far it is, why it has no ETA, and what is wrong with it."""
+    high, unknown = days(running["eta_p90"]), running["eta_p50"].isna().to_numpy()
+    for row, job in enumerate(running.to_dict("records")):
         words = [] if pd.isna(job["progress_pct"]) else [format_percent(job["progress_pct"])]
-        words += [label(job["no_eta_reason"])] if unknown and pd.notna(job["no_eta_reason"]) else []
+        if unknown[row] and pd.notna(job["no_eta_reason"]):
+            words.append(label(job["no_eta_reason"]))
         if job["severity"] in ("warning", "critical"):
             words.append(f"{label(job['finding'])}!".replace("_", " "))
         ax.annotate(
             ", ".join(words),
-            (seen[row] if unknown else min(high[row], right), row),
+            (seen[row] if unknown[row] else min(high[row], right), row),
             xytext=(14, 0),
             textcoords="offset points",
             va="center",
             fontsize="x-small",
-            color=_INK,
         )
-    names = [
-        label(
-            f"{job['collection_name']}  {job['job_id']}"
-            if pd.notna(job["collection_name"])
-            else job["job_id"]
-        )
-        for job in running.to_dict("records")
-    ]
-    ax.set_yticks(place, labels=names, fontsize="small")
-    ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
-    set_time_axis(ax, zone_at(zone, fleet.at))
-    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=6, frameon=False, fontsize="small")
-    add_grid(ax, "x")
-    set_title(ax, _running_words(fleet))
+
+
+def _job_name(job: dict[Any, Any]) -> str:
+    if pd.isna(job["collection_name"]):
+        return label(job["job_id"])
+    return label(f"{job['collection_name']}  {job['job_id']}")
+
+
+def _ink() -> str:
+    return str(matplotlib.rcParams["text.color"])
 
 
 def _running_words(fleet: Fleet) -> str:
@@ -155,7 +161,7 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
         return
     dates = pd.date_range(table["day"].min(), table["day"].max(), freq="D")
     place = {source: number for number, source in enumerate(clusters)}
-    drawn = min(len(clusters), len(_CLUSTER_COLORS))
+    drawn = min(len(clusters), len(CLUSTER_COLORS))
     rest = len(clusters) > drawn
     rows = np.zeros((drawn + rest, len(dates)))
     which = table["source_uri"].map(place).clip(upper=drawn).to_numpy(np.int64)
@@ -171,7 +177,7 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
             at + 0.1 + (number + 0.5) * width,
             values,
             width,
-            color=GREY if is_rest else _CLUSTER_COLORS[number],
+            color=GREY if is_rest else CLUSTER_COLORS[number],
             label=f"{len(clusters) - drawn} others" if is_rest else label(clusters[number], 40),
         )
     ax.set_xlim(at[0], at[-1] + 1)

@@ -20,6 +20,7 @@ from importstats.analysis.rates import throughput
 from importstats.analysis.words import clock, headline
 from importstats.names import END_PHASES
 from importstats.plots.files import files_height, plot_files, with_room
+from importstats.plots.lettering import use_fonts_for
 from importstats.plots.progress import draw_progress
 from importstats.plots.rates import plot_throughput
 from importstats.plots.style import (
@@ -151,17 +152,18 @@ def draw_overview(
     _share_time(panels, limits, jobs, eta, at)
     for panel in panels[:-1]:
         panel.set_xlabel("")
-    figure.suptitle(
+    title = figure.suptitle(
         wrapped(
             label(headline(jobs, eta, stragglers, findings, at=at, zone=zone), TITLE_CHARACTERS),
             10.5,
-            15,
+            16.5,
         ),
         x=0.01,
         ha="left",
         fontsize=13,
         fontweight="bold",
     )
+    use_fonts_for([title])
     return figure
 
 

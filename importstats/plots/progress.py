@@ -205,9 +205,9 @@ def draw_progress(
     ax.step(*broken(x, progress, gaps), where="post", color=color, lw=2, solid_joinstyle="round")
     if np.isfinite(progress).sum() == 1:
         ax.plot(x, progress, "o", color=color, clip_on=False, zorder=4)
-    runs = phases(jobs)
+    runs = drawn_runs(answered, phases(jobs))
     if failed.any():
-        at = float(days(runs.loc[runs["phase"].eq("Failed"), "start"])[0])
+        at = float(x[failed][0])
         seen = np.flatnonzero(np.isfinite(progress))
         level = progress[seen[-1]] if len(seen) else 0.0
         ax.plot([x[seen[-1]] if len(seen) else at, at], [level, level], color=color, lw=2)
@@ -224,6 +224,28 @@ def draw_progress(
     hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
     ax.grid(axis="y", color="#808080", alpha=0.25, lw=0.6)
+
+
+def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of phases as they are drawn: the end of a job stands where it was first seen.
+
+    That is when titles say that it ended; :func:`~importstats.phases` has it half a pause earlier.
+
+    Parameters
+    ----------
+    answered : DataFrame
+        The job's snapshots with their ``phase``.
+    runs : DataFrame
+        Its :func:`~importstats.phases`.
+    """
+    over = answered["phase"].astype("str").isin(END_PHASES)
+    if not over.any() or str(runs["phase"].iloc[-1]) not in END_PHASES:
+        return runs
+    seen = answered.loc[over, "observed_at"].iloc[0]
+    start, end = runs["start"].copy(), runs["end"].copy()
+    start.iloc[-1] = seen
+    end.iloc[-2:-1] = seen
+    return runs.assign(start=start, end=end)
 
 
 def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: tzinfo) -> float:

@@ -6,7 +6,6 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
-from functools import lru_cache
 from io import BytesIO
 from itertools import takewhile
 from typing import Any, Final, Literal
@@ -15,15 +14,18 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import dates as mdates
-from matplotlib import font_manager
+from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect
+from matplotlib.text import Text
 
 from importstats.analysis.phase import job_codes
 from importstats.analysis.words import in_zone
 from importstats.arrays import Floats
+from importstats.plots.lettering import drawable, use_fonts_for
 from importstats.text import UNKNOWN, format_percent, printable
 
 GREY: Final = "#8A8A8A"
@@ -110,8 +112,8 @@ def label(text: object, limit: int = 60) -> str:
     r"""A server's text as matplotlib can draw it, shortened at the front, where names are alike.
 
     On one line of printable characters; ``$`` escaped, so that it never starts mathtext; and what
-    the font cannot draw replaced, unless it is left to the fonts of the one who looks at it
-    (``svg.fonttype`` is ``none``).
+    no installed font can draw written as its number, unless that is left to the fonts of the one
+    who looks at it (``svg.fonttype`` is ``none``).
 
     Examples
     --------
@@ -121,21 +123,11 @@ def label(text: object, limit: int = 60) -> str:
     '…/part-00001.parquet'
     """
     line = printable(str(text), 4096)
+    if matplotlib.rcParams["svg.fonttype"] != "none":
+        line = drawable(line)
     if len(line) > limit:
         line = "…" + line[-(limit - 1) :]
-    if matplotlib.rcParams["svg.fonttype"] != "none":
-        drawable = _drawable(tuple(matplotlib.rcParams["font.family"]))
-        line = "".join(c if ord(c) in drawable else "\ufffd" for c in line)
     return line.replace("$", r"\$")
-
-
-@lru_cache(maxsize=8)
-def _drawable(families: tuple[str, ...]) -> frozenset[int]:
-    """The characters that the fonts in use have."""
-    found = (
-        font_manager.findfont(font_manager.FontProperties(family=[family])) for family in families
-    )
-    return frozenset().union(*(font_manager.get_font(path).get_charmap() for path in found))
 
 
 def common_folder(names: pd.Series[Any]) -> str:
@@ -192,6 +184,7 @@ def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6
     size = 11
     lines = wrapped(text, width_in(ax) - taken_in, size)
     ax.set_title(lines, loc="left", fontsize=size, pad=above_pt)
+    use_fonts_for(ax.findobj(Text))
 
 
 def add_legend(
@@ -226,6 +219,11 @@ def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
     ax.grid(axis=axis, color="#808080", alpha=0.25, lw=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def on_paper() -> list[AbstractPathEffect]:
+    """The effect of a text that is read on whatever lies below it."""
+    return [patheffects.withStroke(linewidth=2.5, foreground=matplotlib.rcParams["axes.facecolor"])]
 
 
 def set_time_axis(

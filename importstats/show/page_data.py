@@ -17,6 +17,7 @@ from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints, floats, microseconds
 from importstats.names import END_PHASES
 from importstats.plots.files import state_spans
+from importstats.plots.progress import drawn_runs
 from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS, VERDICT_COLORS
 from importstats.show.job import ImportJob
 from importstats.text import printable
@@ -67,6 +68,7 @@ def page_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, An
         "offset_s": 0 if offset is None else int(offset.total_seconds()),
         "zone": job.at.astimezone(zone).tzname() or str(zone),
         "ended": job.phase in END_PHASES,
+        "last": _seconds(jobs["observed_at"].iloc[[-1]], t0)[0],
         "progress": _progress(job, t0),
         "rates": _rates(job, t0),
         "phases": _phases(job, t0),
@@ -92,6 +94,8 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
         ``file``, ``state``, ``verdict``, ``matters``, ``reason`` : str
         ``culprit`` : bool
             Whether the reason of a failure names this file.
+        ``task`` : int64
+            Files with one number are taken for one task, see :func:`importstats.infer_tasks`.
         ``key`` : int64
             The number of the file in :class:`~importstats.analysis.samples.FileSamples`.
         ``first`` : datetime64[us, UTC]
@@ -117,6 +121,10 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
     found["run_s"] = (found["stop"] - found["begin"]).dt.total_seconds()
     for name in NUMBERS:
         found[name] = floats(found, name)
+    # A file that failed before its rows were there was written at no rate.
+    lost = found["state"].astype("str").str.lower().eq("failed") & ~found["imported_rows"].gt(0)
+    found["rows_per_s"] = found["rows_per_s"].mask(lost)
+    found["task"] = pd.factorize(found["task"])[0]
     causes = failure_causes(found[["file", "state", "reason"]])
     blamed = {name for names in causes["culprits"] for name in names}
     found["culprit"] = found["file"].isin(blamed)
@@ -182,7 +190,7 @@ def _rates(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
 
 
 def _phases(job: ImportJob, t0: pd.Timestamp) -> list[list[Any]]:
-    runs = job.phases
+    runs = drawn_runs(job.jobs, job.phases)
     start, end = _seconds(runs["start"], t0), _seconds(runs["end"], t0)
     names = runs["phase"].astype("str")
     return [list(row) for row in zip(names, start, end, strict=True)]
@@ -215,6 +223,7 @@ def _files(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
         "raw_state": _coded(files["state"]),
         **text,
         "culprit": np.flatnonzero(files["culprit"]).tolist(),
+        "task": files["task"].tolist(),
         **{name: _numbers(files[name].to_numpy(), 1) for name in NUMBERS},
     }
 

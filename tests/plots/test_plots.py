@@ -386,7 +386,7 @@ def test_each_file_has_a_row_of_its_states():
     assert boxes(ax, "retry") == [(1, 2, 0)]
     assert boxes(ax, "failed") == [(3, 4, 0)]
     assert boxes(ax, "completed") == [(4, 4, 1)]
-    assert ax.get_ylabel() == "files in in/2026/"
+    assert ax.get_ylabel() == "files in\nin/2026/"
     assert title(ax) == "3 files: 1 done, 1 failed, 1 waiting"
 
 

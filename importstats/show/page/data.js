@@ -3,6 +3,7 @@ async function unpack(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const data = JSON.parse(await new Response(stream).text());
   data.files.isCulprit = new Set(data.files.culprit);
+  data.files.groups = new Set(data.files.task).size;
   return data;
 }
 
@@ -12,6 +13,7 @@ function byRow(data) {
   const n = data.files.count;
   const from = new Int32Array(n + 1).fill(row.length);
   const begin = new Float64Array(n).fill(Infinity);
+  const stop = new Float64Array(n);
   const rows = new Int32Array(row.length);
   const waits = state.names.map((name) => ["", "none", "pending", "completed"].includes(name));
   let current = 0;
@@ -19,12 +21,14 @@ function byRow(data) {
     current += row[place];
     rows[place] = current;
     if (from[current] > place) from[current] = place;
-    if (begin[current] === Infinity && !waits[state.codes[place]]) begin[current] = start[place];
+    if (waits[state.codes[place]]) continue;
+    if (begin[current] === Infinity) begin[current] = start[place];
+    stop[current] = end[place];
   }
   for (let place = n - 1; place >= 0; place -= 1) {
     if (from[place] > from[place + 1]) from[place] = from[place + 1];
   }
-  return { rows, from, begin, start, end, code: state.codes, names: state.names };
+  return { rows, from, begin, stop, start, end, code: state.codes, names: state.names };
 }
 
 const nameAt = (column, row) => (column.codes[row] < 0 ? "" : column.names[column.codes[row]]);

@@ -9,12 +9,16 @@ function keepPlace(table) {
   return () => sessionStorage.setItem(key, JSON.stringify({ page: scrollY, table: table.scroll.scrollTop }));
 }
 
+const OLD_S = 600;
+
 function makeLive(data, remember) {
   const refresh = Number(document.body.dataset.refresh);
   const made = data.t0 + data.at;
   const age = root.getElementById("age");
   const asOf = age.textContent;
   const left = root.getElementById("left");
+  const said = left.textContent;
+  const title = document.title;
   const about = document.title.split(" · ").slice(1).join(" · ");
   let unanswered = false;
 
@@ -25,6 +29,13 @@ function makeLive(data, remember) {
     document.body.classList.toggle("stale", stale);
     const ago = `${duration(Math.round(seconds))} ago`;
     age.textContent = live ? `${stale ? "stale: " : ""}updated ${ago}` : `${asOf}, ${ago}`;
+    // What was left when the page was made is not what is left now.
+    const old = !live && !data.ended && data.eta && seconds > OLD_S;
+    document.body.classList.toggle("old", Boolean(old));
+    if (old) {
+      left.textContent = `${said} when this page was made`;
+      document.title = `was: ${title}`;
+    }
     if (live && data.eta) {
       const text = leftText(data.eta, data.at + seconds);
       left.textContent = text;

@@ -67,6 +67,7 @@ function drawPhases(u, data) {
     const scale = devicePixelRatio;
     ctx.font = `${12 * scale}px system-ui, sans-serif`;
     ctx.textBaseline = "top";
+    ctx.textAlign = "left";
     const last = data.progress.t.at(-1) ?? 0;
     for (const [name, start, end] of data.phases) {
       const x = across(u, start);
@@ -108,6 +109,35 @@ function drawCone(u, data) {
   });
 }
 
+// A failed job says that its progress is 0: it keeps what it was last seen with, and a cross.
+function failure(data) {
+  const [phase, start] = data.phases.at(-1) ?? [];
+  const level = data.progress.pct.findLast(known) ?? 0;
+  return phase === "Failed" ? [start, level] : null;
+}
+
+function untilFailure(data) {
+  const end = failure(data);
+  const { t, pct } = data.progress;
+  return end ? [[...t, end[0]], [...pct, end[1]]] : [t, pct];
+}
+
+function drawFailure(u, data) {
+  const end = failure(data);
+  if (!end) return;
+  const [x, y, size] = [across(u, end[0]), u.valToPos(end[1], "y", true), 6 * devicePixelRatio];
+  clipped(u, (ctx) => {
+    ctx.strokeStyle = data.colors.phase.Failed;
+    ctx.lineWidth = 3 * devicePixelRatio;
+    ctx.beginPath();
+    ctx.moveTo(x - size, y - size);
+    ctx.lineTo(x + size, y + size);
+    ctx.moveTo(x - size, y + size);
+    ctx.lineTo(x + size, y - size);
+    ctx.stroke();
+  });
+}
+
 const THIN = { "": 0.25, none: 0.25, pending: 0.25, completed: 0.12 };
 // What is drawn later covers what is drawn before, where many files share a line of the screen.
 const LAYERS = ["completed", "", "none", "pending"];
@@ -143,15 +173,28 @@ function drawFiles(u, data, spans, shown) {
       }
     }
     ctx.globalAlpha = 1;
-    drawMarks(ctx, data, spans, lines, (line) => top + (line + 0.5) * tall, pixel, tall);
+    if (data.files.groups < lines.length / 2) drawTaskLines(ctx, data, lines, left, top, width, tall);
+    drawMarks(ctx, data, spans, lines, (line) => top + (line + 0.5) * tall, pixel, tall, left + width);
   });
 }
 
+// A line of paper between two tasks, as long as these are not too many to be seen apart.
+function drawTaskLines(ctx, data, lines, left, top, width, tall) {
+  if ((tall * lines.length) / data.files.groups < 4 * devicePixelRatio) return;
+  ctx.fillStyle = paper().paper;
+  for (let line = 1; line < lines.length; line += 1) {
+    if (data.files.task[lines[line]] === data.files.task[lines[line - 1]]) continue;
+    ctx.fillRect(left, top + line * tall - devicePixelRatio / 2, width, devicePixelRatio);
+  }
+}
+
 // A diamond at the end of each file that matters, its name where there is room, and the choice.
-function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
+function drawMarks(ctx, data, spans, lines, middle, pixel, tall, edge) {
   const { files, colors } = data;
   const scale = devicePixelRatio;
-  const ink = paper().ink;
+  const { ink, paper: ground } = paper();
+  ctx.textAlign = "left";
+  ctx.lineJoin = "round";
   ctx.font = `${11 * scale}px system-ui, sans-serif`;
   ctx.textBaseline = "middle";
   lines.forEach((row, line) => {
@@ -168,16 +211,23 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tall) {
       const size = 4 * scale;
       ctx.fillStyle = colors.verdict[nameAt(files.verdict, row)] ?? colors.other;
       ctx.beginPath();
-      ctx.moveTo(end - size, middle(line));
-      ctx.lineTo(end, middle(line) - size);
-      ctx.lineTo(end + size, middle(line));
-      ctx.lineTo(end, middle(line) + size);
+      const stop = matters === "was" ? pixel(spans.stop[row]) : end;
+      ctx.moveTo(stop - size, middle(line));
+      ctx.lineTo(stop, middle(line) - size);
+      ctx.lineTo(stop + size, middle(line));
+      ctx.lineTo(stop, middle(line) + size);
       ctx.fill();
     }
     if (tall >= 13 * scale || chosen) {
-      ctx.fillStyle = ink;
       const short = files.name[row].split("/").at(-1);
-      ctx.fillText(`${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`, end + 8 * scale, middle(line));
+      const text = `${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`;
+      // Where there is no room beside the bar the name lies on it, on paper of its own.
+      const x = Math.min(end + 8 * scale, edge - ctx.measureText(text).width - 4 * scale);
+      ctx.strokeStyle = ground;
+      ctx.lineWidth = 4 * scale;
+      ctx.strokeText(text, x, middle(line));
+      ctx.fillStyle = ink;
+      ctx.fillText(text, x, middle(line));
     }
   });
 }
@@ -210,7 +260,8 @@ function chart(id, data, options) {
         },
         {
           stroke: () => paper().soft,
-          grid: { stroke: () => paper().line, width: 1 },
+          grid: { show: !options.bare, stroke: () => paper().line, width: 1 },
+          ticks: { show: !options.bare, stroke: () => paper().line, width: 1 },
           size: AXIS_WIDTH,
           values: options.values,
         },
@@ -301,6 +352,8 @@ function fileLines(data, row) {
     [`${nameAt(files.raw_state, row)}, ${verdictText(files, row)}`],
     [`${count(files.imported_rows[row])} of ${count(files.total_rows[row])} rows, ${bytes(files.file_size_bytes[row])}`],
   ];
+  const together = files.task.filter((group) => group === files.task[row]).length;
+  if (together > 1) lines.push([`taken for one task with ${count(together - 1)} other${together === 2 ? "" : "s"}`]);
   if (known(files.run_s[row])) lines.push([`ran ${duration(files.run_s[row])}${known(files.rows_per_s[row]) ? `, ${rate(files.rows_per_s[row])}` : ""}`]);
   if (known(files.wait_s[row])) lines.push([`waited ${duration(files.wait_s[row])}`]);
   if (files.retries[row] > 0) lines.push([`went back ${count(files.retries[row])} times`]);
@@ -327,9 +380,9 @@ function makeTimeline(data, spans, rows) {
     y: { range: [0, 104] },
     values: (_, splits) => splits.map((value) => (value > 100 ? "" : `${value} %`)),
     series: [{ ...line(() => paper().ink), paths: uPlot.paths.stepped({ align: 1 }) }],
-    data: broken(data.progress.t, data.progress.pct),
+    data: broken(...untilFailure(data)),
     before: drawPhases,
-    after: [drawCone],
+    after: [drawCone, drawFailure],
     hover,
   });
   root.getElementById("rates").hidden = !data.rates.rows.some((value) => value > 0);
@@ -373,14 +426,28 @@ function makeTimeline(data, spans, rows) {
 const redraw = () => charts.forEach(({ u }) => u.redraw(false, true));
 
 function makeFileChart(data, spans, rows) {
+  const { task } = data.files;
+  const begin = new Float64Array(data.files.groups).fill(Infinity);
+  task.forEach((group, row) => {
+    begin[group] = Math.min(begin[group], spans.begin[row]);
+  });
+  const apart = (a, b) => (a === b ? 0 : a - b);
+  // The files of a task lie together.
   const shown = computed(() =>
-    [...rows.value].sort((a, b) => spans.begin[a] - spans.begin[b] || spans.from[a] - spans.from[b] || a - b),
+    [...rows.value].sort(
+      (a, b) => apart(begin[task[a]], begin[task[b]]) || task[a] - task[b] || apart(spans.begin[a], spans.begin[b]) || a - b,
+    ),
   );
+  const many = data.files.groups < data.files.count;
+  root.getElementById("files-title").textContent = many
+    ? "Files, by start, those taken for one task together; a diamond marks those that matter"
+    : "Files, by start; a diamond marks those that matter";
   const tall = Math.min(460, Math.max(110, 44 + 17 * data.files.count));
   const lineAt = (u, event) => shown.value[Math.floor((event.offsetY / u.over.clientHeight) * shown.value.length)];
   const u = chart("chart-files", data, {
     height: tall,
     y: { range: [0, 1] },
+    bare: true,
     values: () => [],
     series: [{ show: false }],
     data: [[0, 1], [null, null]],
@@ -410,7 +477,7 @@ function makeFileChart(data, spans, rows) {
 
 // From the first snapshot to now, and on to the end as far as it does not press that to the side.
 function fullRange(data) {
-  const last = Math.max(data.progress.t.at(-1) ?? 0, ...data.phases.map(([, start]) => start), 1);
+  const last = Math.max(data.last, 1);
   let right = data.ended ? last : Math.max(last, Math.min(data.at, 2 * last));
   if (data.eta) right = Math.max(right, Math.min(data.eta[2] ?? data.eta[1], 2 * right));
   return [-0.01 * right, 1.03 * right];
