@@ -118,5 +118,5 @@ columns = ["duration_s", "remaining_p10_s", "remaining_p50_s", "remaining_p90_s"
 # %% [markdown]
 # (in minutes; `duration_s` is what it then took.)
 #
-# The same as a page: `importstats report STORE`, or as a table in the terminal: `importstats
-# summary STORE`. Next: [your own tools on the same files](06_bring_your_own.ipynb).
+# As pages of all jobs: `importstats fleet STORE -o index.html`, or as a table in the terminal:
+# `importstats summary STORE`. Next: [your own tools on the same files](06_bring_your_own.ipynb).

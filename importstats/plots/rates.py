@@ -73,7 +73,7 @@ def plot_throughput(
     names, codes = _rate_keys(rates)
     if len(names) == 1:
         _draw_rate(ax, rates, instant, windowed)
-        text = _rate_finding(rates, windowed, word, zone)
+        text = rate_finding(rates, windowed, word, zone)
     elif len(names) <= len(CYCLE):
         for code, name in enumerate(names):
             own = rates[codes == code]
@@ -167,7 +167,8 @@ def _rate_spread(
     return times[known], low, middle, high
 
 
-def _rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> str:
+def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> str:
+    """How fast one thing is written, on average and at most, and whether it still is."""
     values = rates[column]
     peak = format_rate(values.max(), word)
     moving = rates[values > 0]

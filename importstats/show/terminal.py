@@ -150,76 +150,46 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
     """Print the tables of a fleet: what runs, what is slow, what fails, rates, phases."""
     counts = fleet.jobs["status"].value_counts(sort=False)
     console.print(", ".join(f"{count:,} {status}" for status, count in counts.items()))
-    styles = fleet.running["severity"].astype("str").map(SEVERITY_STYLES).fillna("")
+    _print_running(console, fleet.running, zone)
+    slowest = fleet.collections.head(_SLOWEST_COLLECTIONS).to_dict("records")
+    _print_table(console, "slowest collections", slowest, _COLLECTION)
+    failures = fleet.failures.to_dict("records")
+    causes: dict[str, Cell] = {
+        **_JOBS,
+        "phase": _phase_name,
+        "last": lambda row: format_time(row["last_failed_at"], zone, day=True),
+        "cause": lambda row: _name(row["cause"]),
+    }
+    _print_table(console, "failure causes", failures, causes)
+    days = fleet.throughput.to_dict("records")
+    _print_table(console, "throughput by day (UTC) and cluster", days, _DAY)
+    _print_table(console, "phases", fleet.phases.to_dict("records"), _SHARE)
+
+
+def _print_running(console: Console, running: pd.DataFrame, zone: tzinfo | None) -> None:
+    styles = running["severity"].astype("str").map(SEVERITY_STYLES).fillna("")
     _print_table(
         console,
         "running now",
-        fleet.running.assign(style=styles).to_dict("records"),
+        running.assign(style=styles).to_dict("records"),
         {
             "cluster": lambda job: _name(job["source_uri"]),
             "job": lambda job: _name(job["job_id"]),
             "collection": lambda job: _name(job["collection_name"]),
-            "phase": lambda job: str(job["phase"]),
+            "phase": _phase_name,
             "done": lambda job: format_percent(job["progress_pct"]),
             "ETA": lambda job: format_time(job["eta_p50"], zone, day=True),
             "90 % sure by": lambda job: format_time(job["eta_p90"], zone, day=True),
         },
     )
-    noted = fleet.running[fleet.running["message"].notna()]
+    noted = running[running["message"].notna()]
     for job in noted.head(_NOTES).to_dict("records"):
         note = f"job {printable(job['job_id'], 60)}: {printable(job['message'], 300)}"
         console.print(Text(note, style=SEVERITY_STYLES[str(job["severity"])]))
-    _print_table(
-        console,
-        "slowest collections",
-        fleet.collections.head(_SLOWEST_COLLECTIONS).to_dict("records"),
-        {
-            "cluster": lambda row: _name(row["source_uri"]),
-            "collection": lambda row: _name(row["collection_name"]),
-            "jobs": lambda row: format_count(row["jobs"]),
-            "failed": lambda row: format_count(row["failed"]),
-            "rows": lambda row: format_count(row["rows"]),
-            "median": lambda row: format_duration(row["median_duration_s"]),
-            "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
-        },
-    )
-    _print_table(
-        console,
-        "failure causes",
-        fleet.failures.to_dict("records"),
-        {
-            "jobs": lambda row: format_count(row["jobs"]),
-            "phase": lambda row: row["phase"],
-            "last": lambda row: format_time(row["last_failed_at"], zone, day=True),
-            "cause": lambda row: _name(row["cause"]),
-        },
-    )
-    _print_table(
-        console,
-        "throughput by day (UTC) and cluster",
-        fleet.throughput.to_dict("records"),
-        {
-            "day": lambda row: f"{row['day']:%Y-%m-%d}",
-            "cluster": lambda row: _name(row["source_uri"]),
-            "jobs": lambda row: format_count(row["jobs"]),
-            "rows": lambda row: format_count(row["rows"]),
-            "bytes": lambda row: format_bytes(row["bytes"]),
-            "importing": lambda row: format_duration(row["importing_s"]),
-            "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
-        },
-    )
-    _print_table(
-        console,
-        "phases",
-        fleet.phases.to_dict("records"),
-        {
-            "cluster": lambda row: _name(row["source_uri"]),
-            "phase": lambda row: str(row["phase"]),
-            "jobs": lambda row: format_count(row["jobs"]),
-            "time": lambda row: format_duration(row["duration_s"]),
-            "share": lambda row: format_percent(100 * row["share"]),
-        },
-    )
+
+
+def _phase_name(row: Row) -> str:
+    return str(row["phase"])
 
 
 _SLOWEST_COLLECTIONS: Final = 10
@@ -274,3 +244,31 @@ def _phase(job: Row) -> Text:
 def _name(name: object) -> Text:
     """A server's text as it is: never rich's markup, never a terminal escape."""
     return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
+
+
+_JOBS: Final[dict[str, Cell]] = {"jobs": lambda row: format_count(row["jobs"])}
+_COLLECTION: Final[dict[str, Cell]] = {
+    "cluster": lambda row: _name(row["source_uri"]),
+    "collection": lambda row: _name(row["collection_name"]),
+    **_JOBS,
+    "failed": lambda row: format_count(row["failed"]),
+    "rows": lambda row: format_count(row["rows"]),
+    "median": lambda row: format_duration(row["median_duration_s"]),
+    "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
+}
+_DAY: Final[dict[str, Cell]] = {
+    "day": lambda row: f"{row['day']:%Y-%m-%d}",
+    "cluster": lambda row: _name(row["source_uri"]),
+    **_JOBS,
+    "rows": lambda row: format_count(row["rows"]),
+    "bytes": lambda row: format_bytes(row["bytes"]),
+    "importing": lambda row: format_duration(row["importing_s"]),
+    "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
+}
+_SHARE: Final[dict[str, Cell]] = {
+    "cluster": lambda row: _name(row["source_uri"]),
+    "phase": _phase_name,
+    **_JOBS,
+    "time": lambda row: format_duration(row["duration_s"]),
+    "share": lambda row: format_percent(100 * row["share"]),
+}
