@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from importstats.analysis.words import clock
 from importstats.fleets import Fleet
 from importstats.reports import report
 from importstats.reports.live import write_whole
+from importstats.show.assets import plain_style
 from importstats.show.pages import render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details, load_jobs
@@ -72,9 +72,7 @@ def fleet_page(fleet: Fleet, folder: str) -> str:
         for job in order.to_dict("records")
     ]
     counts = fleet.jobs["status"].astype("str").value_counts(sort=False)
-    style = Markup(  # noqa: S704 -- ours, without a value
-        (resources.files("importstats.reports") / "page" / "style.css").read_text(encoding="utf-8")
-    )
+    style = Markup(plain_style())  # noqa: S704 -- ours, without a value
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return render(
         "importstats.reports",

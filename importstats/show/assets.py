@@ -13,11 +13,17 @@ _SHARED: Final = ("format.js", "data.js", "state.js", "timeline.js")
 
 
 @lru_cache(maxsize=1)
-def page_style() -> str:
-    """The style of a page, light and dark by the reader's system."""
+def plain_style() -> str:
+    """The style of a page without charts, light and dark by the reader's system."""
     colors = f":root {{ color-scheme: light dark; {_own('light.css')} }}"
     dark = f"@media (prefers-color-scheme: dark) {{ :root {{ {_own('dark.css')} }} }}"
-    return "\n".join([_vendored("uPlot.min.css"), colors, dark, _own("style.css")])
+    return "\n".join([colors, dark, _own("style.css")])
+
+
+@lru_cache(maxsize=1)
+def page_style() -> str:
+    """The style of a page with charts."""
+    return f"{_vendored('uPlot.min.css')}\n{plain_style()}"
 
 
 @lru_cache(maxsize=1)

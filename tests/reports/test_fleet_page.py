@@ -23,3 +23,5 @@ def test_every_job_is_linked_to_its_own_page(tmp_path):
         own = (tmp_path / link).read_text(encoding="utf-8")
         assert f"Import job <code>{name}</code>" in own
     assert "<script" not in page
+    assert "--paper: #ffffff" in page
+    assert "prefers-color-scheme: dark" in page

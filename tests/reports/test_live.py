@@ -30,7 +30,7 @@ def got(uri, method="GET", **headers):
         return answer.status, dict(answer.headers), answer.read().decode()
 
 
-def until_true(question, seconds=30):
+def until_true(question, seconds=120):
     end = time.monotonic() + seconds
     while not question():
         assert time.monotonic() < end, "it did not come to pass"
