@@ -250,6 +250,20 @@ def test_rows_that_were_expected(here, expected, code, said):
     assert ("rows_differ" in (here / "events").read_text()) == (code == 10)
 
 
+def test_rows_that_watch_and_report_expect(here):
+    with SimulatorServer(ClusterSpec(), [job_of(300, 400)], acceleration=60) as server:
+        [job] = server.job_ids
+        watched = run("watch", job, "-u", server.uri, *QUICK, "--expect-rows", "701")
+    assert watched.returncode == 10, watched.stderr
+    assert watched.stdout.splitlines()[-1] == "rows: 700 of 701 rows (fewer)"
+    (here / "load.csv").write_text("file,rows\n0.parquet,300\n1.parquet,401\n")
+    found = run("report", job, "--manifest", "load.csv", "--output", "json")
+    assert found.returncode == 10
+    assert "rows_differ" in [each["finding"] for each in json.loads(found.stdout)["diagnosis"]]
+    right = run("report", job, "--expect-rows", "700", "--output", "json")
+    assert right.returncode == 0
+
+
 def test_what_a_pending_job_waits_for(here):
     with server_of() as server:
         first, second, third = (submitted(server.uri) for _ in range(3))
