@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from importstats.analysis.cluster_phase import KNOWN_PHASE, by_known_phase
 from importstats.analysis.scales import (
     CODE,
     SCALES,
@@ -131,6 +132,9 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
         ``phase_fraction`` : float64
             0 to 1, how much of the phase's own measure is done (files, rows, segments, not time);
             NaN if the server does not say.
+        ``phase_source`` : str
+            ``cluster`` or ``progress``; only where `jobs` come from
+            :func:`~importstats.analysis.cluster_phase.with_known_phase`, whose phases are believed.
 
     Examples
     --------
@@ -168,7 +172,8 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     code = np.where(bulk, CODE["Importing"], code)
     fraction = np.where(bulk, np.clip(progress / 90, 0, 1), fraction)
 
-    return jobs.assign(**_by_state(jobs, state, at_work, progress, code, fraction))
+    found = jobs.assign(**_by_state(jobs, state, at_work, progress, code, fraction))
+    return by_known_phase(found) if KNOWN_PHASE in jobs else found
 
 
 def _by_state(

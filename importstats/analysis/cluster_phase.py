@@ -1,0 +1,113 @@
+"""The exact phase of a job whose cluster was watched: by its tasks and sorts, and no guess."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.cluster_state import Cluster
+from importstats.arrays import Ints, microseconds
+from importstats.names import PHASE_DTYPE
+
+#: The column that :func:`~importstats.with_phase` believes, where it is not missing.
+KNOWN_PHASE: Final = "known_phase"
+
+#: Phases that progress alone may mistake for each other. All others the server names itself, or
+#: (Import V3) the tasks do not tell.
+_IN_DOUBT: Final = ("PreImporting", "Importing", "Sorting", "SortingOrIndexing", "IndexBuilding")
+_ENDED: Final = ("Completed", "Failed", "completed", "failed", "timeout", "cleaned")
+
+
+def with_known_phase(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
+    """The jobs frame with the phase that the cluster's tasks say each job was in, where they do.
+
+    PreImporting until import tasks are listed; Importing while one of them is not done; Sorting
+    while a compaction that sorts the collection's segments is not; IndexBuilding after. Each
+    snapshot is judged by what had been listed by then. Without sorts in the list (2.5) what follows
+    on Importing is not known from there.
+
+    Parameters
+    ----------
+    jobs : DataFrame
+        A jobs frame.
+    cluster : ClusterFrames
+        See :func:`~importstats.store.cluster_frames.load_cluster`.
+
+    Returns
+    -------
+    DataFrame
+        `jobs` and ``known_phase`` (str, missing where it is not known), which
+        :func:`~importstats.with_phase` and all that rests on it believe.
+    """
+    found = pd.Series(pd.NA, index=jobs.index, dtype="object")
+    keys = jobs[["source_uri", "job_id"]].astype("str")
+    for (uri, job_id), rows in keys.groupby(["source_uri", "job_id"], observed=True):
+        tasks = cluster.tasks[cluster.tasks["source_uri"].astype("str").eq(str(uri))]
+        own = tasks[tasks["job_id"].eq(str(job_id))]
+        if len(own):
+            seen, _ = microseconds(jobs.loc[rows.index], "observed_at")
+            known = _phases_at(seen, own, _sorts(cluster, str(uri), own))
+            found.loc[rows.index] = known.to_numpy()
+    return jobs.assign(**{KNOWN_PHASE: found.astype("str").where(found.notna())})
+
+
+def _sorts(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) -> pd.DataFrame:
+    """The sorts of the collection of some tasks, since their import began."""
+    plans = cluster.compactions
+    begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "observed_at"].min()
+    own: pd.DataFrame = plans[
+        plans["collection_id"].isin(tasks["collection_id"].dropna())
+        & plans["kind"].astype("str").eq("SortCompaction")
+        & plans["source_uri"].astype("str").eq(source_uri)
+        & (plans["observed_at"] >= begun)
+    ]
+    return own
+
+
+def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Series[str]:
+    """The phase at each time, missing where the lists do not say."""
+    imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
+    listed, done = _counts(seen, imports, "task_id")
+    any_task, _ = _counts(seen, tasks, "task_id")
+    sorts_listed, sorts_done = _counts(seen, sorts, "plan_id")
+    phase = np.select(
+        [
+            any_task == 0,
+            listed == 0,
+            done < listed,
+            sorts_done < sorts_listed,
+            sorts_listed > 0,
+        ],
+        ["", "PreImporting", "Importing", "Sorting", "IndexBuilding"],
+        "",
+    )
+    return pd.Series(phase, dtype="object").replace("", pd.NA)
+
+
+def _counts(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, Ints]:
+    """How many entries had been listed by each time, and how many of them were over."""
+    counts = []
+    for rows in (runs, runs[runs["state"].astype("str").isin(_ENDED)]):
+        first = rows.sort_values("observed_at", kind="stable").drop_duplicates(key)
+        times, _ = microseconds(first, "observed_at")
+        counts.append(np.searchsorted(np.sort(times), seen, side="right"))
+    return counts[0], counts[1]
+
+
+def by_known_phase(jobs: pd.DataFrame) -> pd.DataFrame:
+    """A frame with phases, these replaced by known ones; ``phase_source`` says where each is from.
+
+    ``phase_source`` (str) is ``cluster`` or ``progress``. The fraction of a phase that was guessed
+    wrong is not known.
+    """
+    guessed = jobs["phase"].astype("str")
+    known = jobs[KNOWN_PHASE]
+    believed = known.notna() & guessed.isin(_IN_DOUBT)
+    phase = guessed.where(~believed, known)
+    return jobs.assign(
+        phase=pd.Categorical(phase, dtype=PHASE_DTYPE),
+        phase_fraction=jobs["phase_fraction"].where(phase.eq(guessed)),
+        phase_source=np.where(believed, "cluster", "progress"),
+    )
