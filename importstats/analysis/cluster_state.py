@@ -63,7 +63,7 @@ class ClusterState:
     tasks, builds, compactions : DataFrame
         The last row of each entry, with ``since`` (datetime64[us, UTC]), when it was first listed
         in this state, and ``first_seen``, when it was first listed at all.
-    task_runs, build_runs : DataFrame
+    task_runs, build_runs, compaction_runs : DataFrame
         All rows of them until then.
     segments, nodes : DataFrame
         The last row of each segment, and the nodes of the last look at them.
@@ -79,6 +79,7 @@ class ClusterState:
     compactions: pd.DataFrame
     task_runs: pd.DataFrame
     build_runs: pd.DataFrame
+    compaction_runs: pd.DataFrame
     segments: pd.DataFrame
     nodes: pd.DataFrame
     gauges: pd.DataFrame
@@ -93,16 +94,17 @@ class ClusterState:
             own = frame[frame["source_uri"].astype("str").eq(source_uri)]
             return own[own["observed_at"] <= at].sort_values("observed_at", kind="stable")
 
-        tasks, builds = cut("tasks"), cut("builds")
+        tasks, builds, plans = cut("tasks"), cut("builds"), cut("compactions")
         segments, nodes, gauges = cut("segments"), cut("nodes"), cut("gauges")
         settings = cut("settings").drop_duplicates("name", keep="last")
         return cls(
             at,
             _last(tasks, "task_id"),
             _last(builds, "build_id"),
-            _last(cut("compactions"), "plan_id"),
+            _last(plans, "plan_id"),
             tasks,
             builds,
+            plans,
             _last_segments(segments),
             _last_nodes(nodes, at),
             gauges.assign(labels=[json.loads(text) for text in gauges["labels"]]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
@@ -20,6 +21,7 @@ from importstats.analysis.ranking import rank_files
 from importstats.analysis.rates import throughput
 from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
+from importstats.analysis.work_left import with_work_left
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.show.attention import Look, looks
 from importstats.show.notebook import REFRESH_S, live
@@ -113,6 +115,8 @@ class ImportJob:
         if at is not None:
             recorded = until(recorded, at)
         recorded = recorded.sort_values("observed_at", kind="stable")
+        if cluster is not None and len(cluster.tasks):
+            recorded = with_known_phase(recorded, cluster)
         answered = recorded[recorded["error"].isna()] if "error" in recorded else recorded
         _, keys = job_codes(answered)
         if len(keys) != 1:
@@ -216,8 +220,10 @@ class ImportJob:
     def eta_frame(self) -> pd.DataFrame:
         """The :func:`~importstats.eta` at the latest snapshot, one row."""
         if "eta_history" in self.__dict__:
-            return self.eta_history.tail(1)
-        return eta(self.jobs, self._details, history=self._history, at=self.at)
+            estimates = self.eta_history.tail(1)
+        else:
+            estimates = eta(self.jobs, self._details, history=self._history, at=self.at)
+        return estimates if self._cluster is None else with_work_left(estimates, self._cluster)
 
     @cached_property
     def eta_history(self) -> pd.DataFrame:
