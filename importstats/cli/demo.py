@@ -68,8 +68,16 @@ def demo(
     seconds: Annotated[
         float, Parameter(help="About how long the job takes.", validator=Number(gte=1))
     ] = 25.0,
+    why: Annotated[
+        bool, Parameter(help="Show instead what the management port of a cluster explains.")
+    ] = False,
 ) -> None:
     """Watch a simulated import being collected, and get its store, figure and report."""
+    if why:
+        from importstats.cli.demo_why import run_demo_of_why
+
+        run_demo_of_why(out, seed=seed, console=output_console())
+        return
     run_demo(out, files=files, seed=seed, seconds=seconds, console=output_console())
 
 

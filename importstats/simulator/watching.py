@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+import pyarrow as pa
 
 from importstats.simulator.api import Access
 from importstats.simulator.cluster import SimulatedCluster
@@ -84,11 +85,12 @@ class SimulatedWatch:
     def _add(self, table: ClusterTable, rows: list[dict[str, Any]]) -> None:
         self._runs[table].add(rows, self._cluster.time(self._cluster.now_s))
 
+    def tables(self) -> dict[ClusterTable, pa.Table]:
+        """All that was seen so far, as rows of a store."""
+        return {
+            table: joined(table, runs.take(everything=True)) for table, runs in self._runs.items()
+        }
+
     def frames(self) -> ClusterFrames:
         """All that was seen so far."""
-        return ClusterFrames(
-            *(
-                cluster_frame(joined(table, runs.take(everything=True)))
-                for table, runs in self._runs.items()
-            )
-        )
+        return ClusterFrames(*map(cluster_frame, self.tables().values()))

@@ -1,0 +1,135 @@
+"""The demo of why: an import that waits for one thing after the other, and what is found of each.
+
+The cluster runs on a virtual clock, so an hour of it takes seconds, and waits are as long as real
+ones. What is collected is stored as a collector stores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from importstats.analysis.findings import diagnose
+from importstats.errors import StoreError
+from importstats.reports import report
+from importstats.show.job import ImportJob
+from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec, SimulatedCluster
+from importstats.simulator.dialects import dialect_named
+from importstats.simulator.specs import Compaction
+from importstats.simulator.watching import SimulatedWatch
+from importstats.simulator.wire import describe_answer, encode
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store import SnapshotStore
+from importstats.store.cluster_tables import ClusterTables
+from importstats.store.frames import flatten_jobs
+from importstats.text import format_time
+
+_URI: Final = "http://localhost:19530"
+_POLL_S: Final = 15.0
+#: At every so many polls the job is looked at, as a reader would.
+_LOOK_EVERY: Final = 6
+_MOST_POLLS: Final = 600
+
+
+def demo_cluster() -> tuple[ClusterSpec, JobSpec]:
+    """An import beside another one and beside compactions, one of whose index builds fails."""
+    files = tuple(FileSpec((f"in/{number}.parquet",), 2**30, 10**6) for number in range(8))
+    job = JobSpec(
+        collection_name="products",
+        files=files,
+        max_task_bytes=2**30,
+        import_bytes_per_s=10e6,
+        index_rows_per_s=20e3,
+        early_index=False,
+        failing_builds=1,
+        build_failures=4,
+    )
+    other = replace(job, collection_name="reviews", files=files * 3, failing_builds=0)
+    cluster = ClusterSpec(
+        slots_per_node=4,
+        other_jobs=(Arrival(-120.0, other),),
+        compactions=(Compaction(420.0, 420.0, 4),),
+    )
+    return cluster, job
+
+
+def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
+    """Run the demo, write its store and a report below a folder, and return the report.
+
+    Raises
+    ------
+    StoreError
+        The folder holds an earlier demo, or cannot be written.
+    """
+    store = SnapshotStore(folder / "store")
+    if store.exists():
+        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
+    spec, job = demo_cluster()
+    dialect = dialect_named("2.6")
+    cluster = SimulatedCluster(replace(spec, release=dialect.release), seed=seed)
+    cluster.advance(0.0)
+    job_id = cluster.create(job)
+    watch, snapshots = SimulatedWatch(cluster, _URI), []
+    console.print(
+        f"A simulated cluster imports 8 files (job {job_id}) beside another job and compactions.\n"
+        "What the management port says of it, whenever that changes:\n"
+    )
+    said: tuple[str, ...] = ()
+    page = ""
+    for poll in range(1, _MOST_POLLS + 1):
+        cluster.advance(cluster.now_s + _POLL_S)
+        watch.look()
+        state, at = cluster.describe(job_id), cluster.time(cluster.now_s)
+        answer = parse_response(encode(describe_answer(state, dialect)))
+        snapshots.append(Snapshot(at, job_id, _URI, answer))
+        if poll % _LOOK_EVERY and not state.ended:
+            continue
+        jobs, seen = flatten_jobs(snapshots), watch.frames()
+        found = diagnose(jobs, cluster=seen)
+        kinds = (state.phase.value, *found["finding"].astype("str").head(1))
+        if kinds != said:
+            said = kinds
+            shown = ImportJob(jobs, cluster=seen)
+            _print(console, shown)
+            if len(found) and str(found["severity"].iloc[0]) != "info":
+                page = report(jobs, at=at, cluster=seen)
+        if state.ended:
+            break
+    return _kept(folder, store, snapshots, watch, page, console)
+
+
+def _print(console: Console, job: ImportJob) -> None:
+    console.print(f"{format_time(job.at)}  {job.headline}", soft_wrap=True)
+    for finding in job.diagnosis.head(1).to_dict("records"):
+        if str(finding["message"]) not in job.headline:
+            console.print(f"          {finding['message']}", soft_wrap=True)
+        console.print(f"          {finding['advice']}", soft_wrap=True, style="dim")
+
+
+def _kept(
+    folder: Path,
+    store: SnapshotStore,
+    snapshots: list[Snapshot],
+    watch: SimulatedWatch,
+    page: str,
+    console: Console,
+) -> Path:
+    """Write all that was collected, and say where it is."""
+    store.append(snapshots)
+    tables = ClusterTables(store)
+    for table, rows in watch.tables().items():
+        tables.append(table, _URI, rows)
+    path = folder / "why.html"
+    path.write_text(page, encoding="utf-8")
+    console.print(
+        f"\nstore   {folder / 'store'}\nreport  {path}  (as of the last wait)\n\n"
+        "Next:\n"
+        "  importstats collect --management-uri http://YOUR-PROXY:9091\n"
+        "  python -c \"import importstats; print(importstats.load_tasks('"
+        f"{folder / 'store'}'))\""
+    )
+    return path

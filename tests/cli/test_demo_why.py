@@ -1,0 +1,43 @@
+"""The demo of why, as a command with its whole output."""
+
+import re
+
+import warm
+
+from importstats import load_builds, load_tasks
+
+SAID = """\
+A simulated cluster imports 8 files (job JOB) beside another job and compactions.
+What the management port says of it, whenever that changes:
+"""
+
+
+def test_the_demo_names_one_cause_after_the_other(tmp_path):
+    done = warm.run("demo", "--why", cwd=tmp_path, TZ="UTC")
+    assert (done.returncode, done.stderr) == (0, "")
+    said = re.sub(r"\d{18}", "JOB", done.stdout)
+    head, _, rest = said.partition("\n\n")
+    assert head + "\n" == SAID
+    looks, _, tail = rest.rpartition("\n\nstore ")
+    causes = [
+        r"\d tasks of the job wait for a slot of a data node, .*: job JOB has 8 tasks at work",
+        r"8 segments of the job wait to be sorted, .* while 4 other compactions are at work",
+        r"The index build of segment JOB fails and is tried again, .*: no space left on device",
+        r"Completed at 08:\d\d:\d\d UTC after 2\d min",
+    ]
+    places = [re.search(cause, looks).start() for cause in causes]
+    assert places == sorted(places)
+    assert tail.splitlines()[1] == "report  importstats-demo/why.html  (as of the last wait)"
+    page = (tmp_path / "importstats-demo" / "why.html").read_text()
+    assert "fails and is tried again" in page
+    store = tmp_path / "importstats-demo" / "store"
+    assert load_tasks(store)["job_id"].nunique() == 2
+    assert len(load_builds(store))
+
+
+def test_an_earlier_demo_is_not_overwritten(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "_importstats.json").write_text('{"importstats_store": "1.0"}')
+    done = warm.run("demo", "--why", "--out", tmp_path)
+    assert done.returncode == 6
+    assert done.stderr.startswith(f"importstats: error: {tmp_path} holds an earlier demo")
