@@ -785,6 +785,23 @@ def report(stores: list[dict], results: list[dict]) -> Iterator[str]:
         yield f"| {result['task']} | {result['name']} | {' | '.join([*cells, *judged(result)])} |"
 
 
+def growth(stores: list[dict], results: list[dict]) -> Iterator[str]:
+    """What a million detail rows cost us at each size: a row that rises is a defect."""
+    million = {facts["name"]: facts["detail_rows"] / 1e6 for facts in stores}
+    names = list(million)
+    yield f"\n| importstats, CPU ms per million rows | {' | '.join(names)} | |"
+    yield "|---|" + "--:|" * len(names) + "---|"
+    for task in dict.fromkeys(result["task"] for result in results):
+        ours = {r["name"]: r["importstats"] for r in results if r["task"] == task}
+        cost = [
+            ours[n]["cpu_s"] / million[n] if "cpu_s" in ours.get(n, {}) else None for n in names
+        ]
+        known = [each for each in cost if each is not None]
+        rises = len(known) > 1 and known[-1] > 1.2 * min(known)
+        cells = ["" if each is None else f"{1e3 * each:,.1f}" for each in cost]
+        yield f"| {task} | {' | '.join(cells)} | {'rises' if rises else 'falls or stays'} |"
+
+
 def judged(result: dict) -> tuple[str, str, str]:
     """The faster of the others, our ratios to it, and whether we are ahead of it by the clock."""
     ours = result["importstats"]
@@ -846,7 +863,7 @@ def compare(options: argparse.Namespace) -> None:
             found = {"stores": without_path, "results": results}
             options.json.write_text(json.dumps(found, indent=1))
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}\n")
-    print("\n".join(report(stores, results)))
+    print("\n".join([*report(stores, results), *growth(stores, results)]))
 
 
 if __name__ == "__main__":
