@@ -172,7 +172,8 @@ def windows(runs: Runs, snapshots: int, max_rows: int | None) -> Iterator[tuple[
 
 
 def _file_index(values: pa.Table) -> Ints:
-    return ints(pc.fill_null(values["file_index"], -1))
+    column = values["file_index"]
+    return ints(pc.fill_null(column, -1) if column.null_count else column)
 
 
 def ints(column: pa.ChunkedArray) -> Ints:
@@ -186,11 +187,11 @@ def _codes(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
     """Arrays in which two rows agree if, and only if, their values do; null equals null only."""
     array = column.combine_chunks()
     if pa.types.is_dictionary(array.type):
-        yield array.indices.fill_null(-1).to_numpy()
+        yield (array.indices.fill_null(-1) if array.null_count else array.indices).to_numpy()
         return
     # Floats by their bits: NaN is unchanged NaN, and -0.0 is not 0.0.
     bits = array.view(pa.int64())
-    yield bits.fill_null(0).to_numpy()
+    yield (bits.fill_null(0) if bits.null_count else bits).to_numpy()
     if bits.null_count:
         yield bits.is_null().to_numpy(zero_copy_only=False)
 
