@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 from rich.console import Group, RenderableType
@@ -19,7 +19,7 @@ from importstats.analysis.samples import DONE_STATES
 from importstats.analysis.words import eta_text, left_text
 from importstats.names import END_PHASES
 from importstats.show.fitting import Column, FittingTable
-from importstats.show.job import ImportJob
+from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -31,8 +31,10 @@ from importstats.text import (
     printable,
 )
 
-PHASE_STYLES: Final = {"Completed": "green", "Failed": "red", "Uncommitted": "yellow"}
-SEVERITY_STYLES: Final = {"info": "", "warning": "yellow", "critical": "red"}
+if TYPE_CHECKING:
+    # Takes half a second to import, which tables can do without.
+    from importstats.show.job import ImportJob
+
 _VERDICT_STYLES: Final = {
     "slow": "yellow",
     "unknown": "yellow",
@@ -75,6 +77,8 @@ def job_view(
     """
     if until(jobs, at).empty:
         return Text("waiting for the first snapshot …", style="dim")
+    from importstats.show.job import ImportJob
+
     job = ImportJob(jobs, details, at, history=history, cluster=cluster, zone=zone)
     lines: list[RenderableType] = [_headline(job), _when(job, zone)]
     lines += [

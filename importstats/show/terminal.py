@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from importstats.analysis.group_words import group_headline
-from importstats.analysis.grouped import GroupProgress
-from importstats.analysis.scoring import Backtest
 from importstats.analysis.totals import summary
-from importstats.fleets import Fleet
 from importstats.show.fitting import Column, FittingTable, Kind
-from importstats.show.panel import PHASE_STYLES, SEVERITY_STYLES
+from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -27,6 +23,12 @@ from importstats.text import (
     format_time,
     printable,
 )
+
+if TYPE_CHECKING:
+    # What makes them takes as long to import as a table of a small store takes in all.
+    from importstats.analysis.grouped import GroupProgress
+    from importstats.analysis.scoring import Backtest
+    from importstats.fleets import Fleet
 
 Row = Mapping[Hashable, Any]
 Cell = Callable[[Row], str | Text]
@@ -64,6 +66,8 @@ def print_group(
     console: Console, group: GroupProgress, findings: pd.DataFrame, *, at: datetime
 ) -> None:
     """Print a group of jobs: a headline, a line for each job, and what was found."""
+    from importstats.analysis.group_words import group_headline
+
     console.print(group_headline(group, at=at), soft_wrap=True)
     console.print()
     _print(
