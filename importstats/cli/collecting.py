@@ -156,10 +156,13 @@ def snapshot(
     store: Store = DEFAULT_STORE,
     collection: Collection = None,
     quiet: Quiet = False,
+    verbose: Verbose = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs."""
     check_job_ids(jobs)
+    if verbose:
+        log_to_stderr("text", verbose=True)
     servers = connection.of_each_server()
     if len(servers) == 1:
         own, settings = servers[0]

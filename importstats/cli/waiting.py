@@ -36,6 +36,7 @@ from importstats.cli.options import (
     PatientConnection,
     Quiet,
     Store,
+    Verbose,
     check_job_ids,
     chosen_store,
     poll_policy,
@@ -112,6 +113,7 @@ def wait(
     max_interval: MaxInterval = 20.0,
     on_event: OnEvent = (),
     quiet: Quiet = False,
+    verbose: Verbose = False,
     output: Output = "table",
     connection: PatientConnection = PATIENT,
 ) -> int:
@@ -128,7 +130,7 @@ def wait(
             "rows are expected of one job that ends: name one, and wait for completed or "
             "committable; for several jobs give the --file of `submit --save`"
         )
-    log_to_stderr("text", quiet=True)
+    log_to_stderr("text", quiet=not verbose, verbose=verbose)
     policy = poll_policy(min_interval, max_interval)
     own, settings = connection.one_server()
     opened = SnapshotStore(chosen_store(store, settings))

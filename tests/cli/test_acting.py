@@ -298,5 +298,8 @@ def test_waiting_comes_to_an_end(here):
     with server_of() as server:
         job = submitted(server.uri)
         ended = run("wait", job, "--timeout", "0.5s", "-u", server.uri, *QUICK)
+        logged = run("snapshot", job, "-v", "-u", server.uri)
     assert ended.returncode == 124, ended.stderr
     assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs are not there"
+    assert ended.stderr == ""
+    assert f" INFO saved job={job} " in logged.stderr
