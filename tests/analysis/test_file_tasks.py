@@ -1,0 +1,53 @@
+"""Files and their tasks, against the truth of a simulated cluster."""
+
+import culprits
+import numpy as np
+import pandas as pd
+import pytest
+
+from importstats.analysis.file_tasks import tasks_of_files
+from importstats.simulator import ClusterSpec
+from importstats.store.frames import flatten_details
+
+
+@pytest.fixture(scope="module")
+def watched():
+    job = culprits.job_of(np.random.default_rng(8), import_bytes_per_s=8e6, noise=0.4)
+    seen = culprits.Watched(culprits.Case(ClusterSpec(slots_per_node=3), job), 8)
+    while seen.cluster.describe(seen.job_id).phase != "IndexBuilding":
+        seen.poll()
+    return seen
+
+
+def test_a_file_has_the_node_that_imported_it(watched):
+    details = flatten_details(watched._snapshots)
+    found = tasks_of_files(details, watched.watch.frames().tasks)
+    truth = watched.cluster.truth(watched.job_id).files.sort_values("file_index")
+    assert found["file_index"].tolist() == truth["file_index"].tolist()
+    told = found["node_id"].notna().to_numpy()
+    assert told.sum() >= len(found) / 2
+    expected = (101 + truth["node"]).astype("str").to_numpy()
+    assert (found["node_id"].to_numpy()[told] == expected[told]).all()
+    sure = found[found["certainty"].eq(1)]
+    assert len(sure) >= 2
+    # Files of one task have one task, those of different tasks never the same.
+    own = truth.set_index("file_index")["task"].reindex(sure["file_index"])
+    assert pd.Series(sure["task_id"].to_numpy()).nunique() == own.nunique()
+
+
+def test_files_that_look_alike_are_told_apart_by_nobody(watched):
+    details, tasks = flatten_details(watched._snapshots), watched.watch.frames().tasks
+    waits = details["state"].eq("Pending").groupby(details["observed_at"]).transform("sum")
+    at = details.loc[waits >= 2, "observed_at"].min()
+    found = tasks_of_files(details[details["observed_at"] <= at], tasks[tasks["observed_at"] <= at])
+    waiting = found[found["state"].eq("Pending")]
+    assert len(waiting) > 1
+    assert waiting["task_id"].isna().all()
+    assert (waiting["certainty"] < 1).all()
+
+
+def test_without_tasks_nothing_is_known(watched):
+    details = flatten_details(watched._snapshots)
+    found = tasks_of_files(details, watched.watch.frames().tasks.iloc[:0])
+    assert found["task_id"].isna().all()
+    assert found["certainty"].isna().all()
