@@ -209,3 +209,34 @@ def _mean_build_s(state: ClusterState) -> float | None:
 def _rows_of(state: ClusterState, segment_id: str) -> int | None:
     rows = state.segments.loc[state.segments["segment_id"].eq(segment_id), "rows"].dropna()
     return int(rows.iloc[-1]) if len(rows) else None
+
+
+def builds_go_on(job: JobHistory, state: ClusterState) -> Finding | None:
+    """The job has completed, and index builds of its cluster go on: searches are slow until then.
+
+    Milvus up to 2.3 completes a bulk insert before any index is built, and later ones do with
+    `waitForIndex` off. Of these releases only the metrics tell.
+    """
+    if job.phase != "Completed":
+        return None
+    waiting = state.gauge("datacoord_index_task_count", index_task_status="unissued")
+    running = state.gauge("datacoord_index_task_count", index_task_status="in-progress")
+    left = int((waiting or 0) + (running or 0))
+    if not left:
+        return None
+    mean_s = _mean_build_s(state)
+    pace = "" if mean_s is None else f"; one takes {format_duration(mean_s)} on average"
+    return Finding(
+        job,
+        "builds_go_on",
+        "info",
+        job.phase_since,
+        f"The job has completed, and {left:,} index build{'s' * (left != 1)} of its cluster "
+        f"{'go' if left != 1 else 'goes'} on, {int(running or 0):,} of them at work{pace}",
+        None,
+        {
+            "waiting_builds": int(waiting or 0),
+            "builds_at_work": int(running or 0),
+            "mean_build_s": mean_s if mean_s is not None else math.nan,
+        },
+    )

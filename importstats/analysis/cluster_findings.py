@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from importstats.analysis.cluster_builds import index_build_fails, index_queue, long_index_build
+from importstats.analysis.cluster_builds import (
+    builds_go_on,
+    index_build_fails,
+    index_queue,
+    long_index_build,
+)
 from importstats.analysis.cluster_nodes import node_slower, task_repeated
 from importstats.analysis.cluster_slots import no_data_node, no_slot, quota_near, sort_queued
 from importstats.analysis.cluster_state import ClusterState
@@ -17,10 +22,10 @@ from importstats.analysis.job_history import Finding, JobHistory
 
 
 def cluster_findings(job: JobHistory, state: ClusterState) -> list[Finding]:
-    """What is in the way of one job, as its cluster stands; nothing of a job that has ended."""
-    if job.ended or not state.known:
+    """What is in the way of one job, as its cluster stands; of one that has ended what goes on."""
+    if not state.known:
         return []
-    found = [rule(job, state) for rule in _RULES]
+    found = [rule(job, state) for rule in (_AFTER_END if job.ended else _RULES)]
     return [finding for finding in found if finding is not None]
 
 
@@ -35,3 +40,4 @@ _RULES: Final = (
     node_slower,
     task_repeated,
 )
+_AFTER_END: Final = (builds_go_on,)

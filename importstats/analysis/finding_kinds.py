@@ -369,6 +369,16 @@ FINDING_KINDS: Final = (
         "this.",
     ),
     FindingKind(
+        "builds_go_on",
+        ("info",),
+        "the job has completed, and by the metrics of its cluster index builds still wait or run "
+        "(Milvus up to 2.4, which counts them by collection)",
+        ("waiting_builds", "builds_at_work", "mean_build_s"),
+        "Wait for them before you measure searches: until then segments are searched without an "
+        "index.",
+        explains=True,
+    ),
+    FindingKind(
         "collection_dropped",
         ("info",),
         "the job had completed, and was called failed later because its collection was dropped",

@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import culprits
 import numpy as np
@@ -14,7 +16,9 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.words import headline
 from importstats.simulator import ClusterSpec
 from importstats.simulator.specs import Compaction
-from importstats.store.cluster_frames import no_cluster
+from importstats.sources.management_metrics import samples_of
+from importstats.store.cluster_frames import cluster_frame, no_cluster
+from importstats.store.cluster_runs import OpenRuns
 from importstats.store.cluster_schema import CLUSTER_TABLES
 from importstats.store.cluster_tables import ClusterTables
 
@@ -107,3 +111,35 @@ def test_a_wait_below_the_patience_is_none(queued):
     [job] = job_histories(queued.jobs, None)
     assert sort_queued(job, short) is None
     assert sort_queued(job, long) is not None
+
+
+def recorded(name):
+    """What a watcher had of the metrics that a real Milvus 2.3.5 sent during bulk inserts."""
+    path = Path(__file__).parents[1] / "sources" / "recorded" / f"{name}.prom"
+    runs = OpenRuns("gauges", culprits.URI)
+    rows = [{**row, "process": "standalone"} for row in samples_of(path.read_bytes())]
+    runs.add(rows, datetime(2026, 5, 18, 0, 0, 18, tzinfo=UTC))
+    return no_cluster()._replace(gauges=cluster_frame(runs.take(everything=True)))
+
+
+def test_a_real_server_builds_indexes_long_after_its_jobs_have_completed():
+    jobs = pd.DataFrame(
+        {
+            "source_uri": culprits.URI,
+            "job_id": "7",
+            "observed_at": pd.to_datetime(["2026-05-18T00:00:05Z", "2026-05-18T00:00:20Z"]),
+            "state": ["Importing", "Completed"],
+            "progress_pct": [60.0, 100.0],
+            "imported_rows": [0, 270_000],
+            "total_rows": 270_000,
+            "detail_count": 0,
+        }
+    )
+    found = diagnose(jobs, cluster=recorded("milvus-2.3.5-t18s")).set_index("finding")
+    assert found.loc["builds_go_on", "message"] == (
+        "The job has completed, and 8 index builds of its cluster go on, 1 of them at work; one "
+        "takes 5 s on average"
+    )
+    assert "builds_go_on" not in set(
+        diagnose(jobs, cluster=recorded("milvus-2.3.5-end"))["finding"].astype("str")
+    )
