@@ -177,8 +177,7 @@ class Collector:
         self._schedule(self.jobs[job_id], 0.0)
 
     def _schedule(self, job: CollectedJob, pause_s: float) -> None:
-        spread = 1 + random.uniform(-1, 1) * self.policy.jitter  # noqa: S311
-        due = _now() + pause_s * spread
+        due = _now() + pause_s * (1 + random.uniform(-1, 1) * self.policy.jitter)  # noqa: S311
         heapq.heappush(self._due, (due, next(self._order), job.job_id))
 
     def _start(self, workers: Workers, task: _Task) -> None:
@@ -196,14 +195,10 @@ class Collector:
             due, _, job_id = heapq.heappop(self._due)
             if (job := self.jobs.get(job_id)) is not None:
                 self._start(self._pollers, partial(self._poll, job, due))
-        if self._pollers.waiting and _now() >= self._next_busy_line:
+        if (waiting := self._pollers.waiting) and _now() >= self._next_busy_line:
             self._next_busy_line = _now() + _BUSY_EVERY_S
-            log_event(
-                logging.WARNING,
-                "polls are late: all workers wait for answers",
-                workers=self._pollers.most,
-                waiting=self._pollers.waiting,
-            )
+            what = "polls are late: all workers wait for answers"
+            log_event(logging.WARNING, what, workers=self._pollers.most, waiting=waiting)
 
     def _wait(self, next_discovery: float) -> None:
         """Sleep until a task is done, a poll is due, or it is time to discover."""
@@ -298,7 +293,9 @@ class Collector:
         if job.ended:
             job.latest = None  # May be megabytes.
         elif not self.once:
-            self._schedule(job, job.pause_s)
+            # Jobs that were found together do not go on in step.
+            spread = random.random() if job.snapshots == 1 < len(self.jobs) else 0.0  # noqa: S311
+            self._schedule(job, job.pause_s * (1 + spread))
 
     def _note_saved(self, job: CollectedJob, snapshot: Snapshot) -> None:
         response = snapshot.response

@@ -14,7 +14,7 @@ from importstats.errors import StoreError
 from importstats.store.files import Files
 from importstats.store.parquet import VALUE_COLUMNS, encode, result_schema
 from importstats.store.runs import Timeline, concat, extend, ints, run_rows, transfer
-from importstats.store.schema import ADDED_COLUMNS, DETAILS_SCHEMA, JOBS_SCHEMA
+from importstats.store.schema import ADDED_COLUMNS, DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS
 from importstats.store.segments import JobFolder, Segment, slug
 
 #: Key of a jobs file's metadata: how many rows its details file has. 0: there is no such file.
@@ -56,7 +56,8 @@ def new_segment(
     ValueError
         A null or repeated key, or a details row without its jobs row.
     """
-    jobs = jobs.sort_by("snapshot_id")
+    if jobs.num_rows > 1:
+        jobs = jobs.sort_by("snapshot_id")
     ids = ints(jobs["snapshot_id"]) if not jobs["snapshot_id"].null_count else None
     if ids is None or jobs["observed_at"].null_count:
         raise ValueError("jobs rows have no snapshot_id or observed_at")
@@ -74,12 +75,11 @@ def new_segment(
 
 def _is_of_one(details: pa.Table, timeline: Timeline) -> bool:
     """Whether all rows are of the one snapshot, as they are to be stored already."""
-    moments = {"snapshot_id": timeline.ids, "observed_at": timeline.times}
-    return details.schema.equals(DETAILS_SCHEMA) and all(
-        np.all(ints(details[f"{end}{name}"]) == moment[0])
-        for name, moment in moments.items()
-        for end in ("", "last_")
-    )
+    if not details.num_rows or not details.schema.equals(DETAILS_SCHEMA):
+        return False
+    moments = np.array([ints(details[name]) for name in RUN_COLUMNS])
+    only = np.array([timeline.ids, timeline.ids, timeline.times, timeline.times])
+    return bool(np.all(moments == only))
 
 
 def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Table) -> None:
