@@ -1,4 +1,4 @@
-"""What a cluster was doing at a time, as far as its management port told.
+"""What a cluster was doing at a time, as far as its management port shows.
 
 The port forgets: that an entry is not listed means nothing. So each task, build and compaction is
 in the state in which it was listed last.
@@ -219,8 +219,8 @@ def _last(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     of_spell = ends_before.eq(ends_before.groupby(entry).transform("max"))
     since = rows["observed_at"].where(of_spell & spell.eq(0)).groupby(entry).transform("min")
     first = rows["observed_at"].groupby(entry).transform("min")
-    told = rows.assign(since=since, first_seen=first)
-    return told.drop_duplicates(key, keep="last")
+    timed = rows.assign(since=since, first_seen=first)
+    return timed.drop_duplicates(key, keep="last")
 
 
 def _last_segments(rows: pd.DataFrame) -> pd.DataFrame:

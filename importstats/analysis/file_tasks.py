@@ -1,4 +1,4 @@
-"""Which import task a file belongs to, and on which node, as far as that can be told.
+"""Which import task a file belongs to, and on which node, as far as the data show it.
 
 The server does not say it. But the files of a task and the task itself are in one state, and end at
 the same second.

@@ -124,7 +124,7 @@ def _pagerduty(address: str) -> Webhook:
             "an event target of PagerDuty has its routing key before the host: "
             "pagerduty+https://KEY@events.pagerduty.com/v2/enqueue"
         )
-    # Two services of one host are told apart by their keys, which nobody can guess from a hash.
+    # Two services of one host differ by their keys, which nobody can guess from a hash.
     return Webhook(
         f"{scheme}://{public}",
         service=f"pagerduty-{_digest(key)}",

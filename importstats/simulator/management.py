@@ -1,6 +1,6 @@
 """The management port of a simulated cluster: the lists that Milvus keeps of what it does.
 
-Everything is told as of a time, out of the times at which things happened, so the lists keep what
+Every answer is as of a time, made from the times at which things happened, so the lists keep what
 they keep in a server (size, time to live, missing renewal) and gauges lag as they do there. What
 is left out: growing data, searches, and whatever else has nothing to do with imports.
 """

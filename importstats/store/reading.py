@@ -226,8 +226,8 @@ def _alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
 
 
 def _detail_rows(rows: pa.Table) -> int | None:
-    told = (rows.schema.metadata or {}).get(DETAIL_ROWS)
-    return None if told is None else int(told)
+    counted = (rows.schema.metadata or {}).get(DETAIL_ROWS)
+    return None if counted is None else int(counted)
 
 
 def _in_order(rows: pa.Table) -> pa.Table:
