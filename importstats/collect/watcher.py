@@ -30,6 +30,7 @@ _SETTINGS_EVERY: Final = 360
 #: How long an entry is kept in mind after it was last listed.
 _REMEMBERED: Final = timedelta(hours=2)
 _EVERYTHING_EVERY: Final = 60
+_COMPACT_EVERY: Final = 10
 _LONGEST_PAUSE_S: Final = 300.0
 _MOST_COLLECTIONS: Final = 16
 
@@ -203,6 +204,6 @@ class ClusterWatcher(Closing):
                 runs.forget(datetime.now(UTC) - _REMEMBERED)
 
     def _compact(self, *, final: bool = False) -> None:
-        if self._looks % _EVERYTHING_EVERY == 0 or final:
+        if self._looks % _COMPACT_EVERY == 0 or final:
             for table in CLUSTER_TABLES:
                 self._tables.compact(table, self._source_uri, final=final)

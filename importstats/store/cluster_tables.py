@@ -25,7 +25,7 @@ from importstats.text import excerpt
 
 _TRIES: Final = 5
 #: Files of one table and cluster from which on they are merged.
-_MANY_FILES: Final = 64
+_MANY_FILES: Final = 16
 
 
 class ClusterTables:
