@@ -116,7 +116,7 @@ def joined(table: ClusterTable, rows: pa.Table) -> pa.Table:
         return rows
     key = ["source_uri", *KEYS[table]]
     codes = {
-        name: pd.factorize(column.to_pandas(), use_na_sentinel=True)[0]
+        name: pd.factorize(column.to_pandas(), sort=name in key)[0]
         for name, column in zip(rows.column_names, rows.columns, strict=True)
     }
     first = rows["observed_at"].cast(pa.int64()).to_numpy()
