@@ -45,9 +45,12 @@ def at_quota(seen: pd.DataFrame, details: pd.DataFrame | None) -> Bools:
 def _of_quota(frame: pd.DataFrame) -> Bools:
     if "reason" not in frame:
         return np.zeros(len(frame), np.bool_)
-    texts = frame["reason"].astype("category")
-    kinds = [kind_of_reason(str(text)) == "quota" for text in texts.cat.categories]
-    return np.append(kinds, False).astype(np.bool_)[texts.cat.codes.to_numpy()]
+    found = np.array(frame["reason"].notna(), np.bool_)
+    # Most files never have a reason, and there may be millions of rows.
+    texts = frame["reason"].to_numpy(object)[found]
+    codes, kinds = pd.factorize(texts)
+    found[found] = np.array([kind_of_reason(text) == "quota" for text in kinds], np.bool_)[codes]
+    return np.asarray(found, np.bool_)
 
 
 def _inside(seen: pd.DataFrame, job: npt.NDArray[np.int64], first: Ints, last: Ints) -> Bools:
