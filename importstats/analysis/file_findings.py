@@ -31,7 +31,11 @@ _ADVICE: Final = {
 # What holds a job up must do so for so long, and for such a share of its time.
 _HOLDS_UP_S: Final = 2 * MINUTE
 _HOLDS_UP_SHARE: Final = 0.1
-# A task that takes so many times as long as others of its size is hardly ever a healthy one.
+# An end that is so much later because of one is a warning, if that one takes so many times as long
+# as others of its size: few healthy tasks do.
+_WORTH_S: Final = 5 * MINUTE
+_ALONE_LATE: Final = 4.0
+# Several that take so many times as long each are hardly ever healthy.
 _SURELY_LATE: Final = 2.5
 _MAYBE_LATE: Final = 1.5
 # What the job has waited for a late one alone is a warning from this share of its time on.
@@ -40,7 +44,7 @@ _LONG_SHARE: Final = 0.15
 # than chance.
 _SLOW_TASKS: Final = 3
 _SLOW_SHARE: Final = 0.015
-_SLOW_TIMES: Final = 3.0
+_SLOW_TIMES: Final = 2.75
 
 
 def file_findings(
@@ -143,8 +147,9 @@ def _one_file_holds_up(
     late = rank_files(files[files["when"].eq("now")]).drop_duplicates("task")
     worst = late.sort_values("times_usual", ascending=False, kind="stable").iloc[0]
     verdict, usual_s = str(worst["verdict"]), float(worst["expected_duration_s"])
-    sure = verdict == "stuck" or float(worst["times_usual"]) >= _SURELY_LATE
+    sure = verdict == "stuck" or float(worst["times_usual"]) >= _ALONE_LATE
     sure |= already_s > max(_HOLDS_UP_S, _LONG_SHARE * phase_s)
+    sure &= delay_s > _WORTH_S
     sure &= not min(float(worst["times_usual"]), worst["elapsed_s"] / usual_s) < _MAYBE_LATE
     times = f"{worst['times_usual']:.1f} times as long as others of its size"
     why = {

@@ -258,7 +258,8 @@ FINDING_KINDS: Final = (
         "one_file_holds_up",
         ("info", "warning"),
         "late tasks at work delay the end of the phase Importing by more than 2 minutes and a "
-        "tenth of the time it has taken so far",
+        "tenth of the time it has taken so far; a warning from 5 minutes on, if one is stuck, "
+        "takes 4 times as long as others of its size, or has been waited for alone",
         (
             "file",
             "verdict",
@@ -274,7 +275,7 @@ FINDING_KINDS: Final = (
         "slow_node",
         ("warning",),
         "three tasks or more (of many: 1.5 %), two of them at work, take 2.5 times as long as "
-        "others of their size, half of them 3 times, and as many have ended in the usual time",
+        "others of their size, half of them 2.75 times, and as many have ended in the usual time",
         ("tasks", "tasks_at_work", "times_usual"),
         "Compare the load of the data nodes and their disks; tasks stay where they are until they "
         "end or their node restarts.",

@@ -36,7 +36,7 @@ _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 # ``benchmarks/worlds`` the longest was 1.07 times as long).
 _TIMES_LONGEST: Final = 1.25
 # How unlikely a change of pace must be: a job is looked at many times.
-_CHANGE_CHANCE: Final = 1e-3
+_CHANGE_CHANCE: Final = 1e-4
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 _LEAST_TOOK_S: Final = 1.0
