@@ -13,11 +13,11 @@ import numpy as np
 
 from importstats.arrays import Ints
 from importstats.simulator.clock import Clock
-from importstats.simulator.handout import Handout
+from importstats.simulator.hearing import Hearing
 from importstats.simulator.indexing import IndexNodes, Work
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.load import product
-from importstats.simulator.nodes import TaskKind, TaskRun
+from importstats.simulator.nodes import TaskKind
 from importstats.simulator.releases import Phase, Release
 from importstats.simulator.specs import ClusterSpec, Compaction
 from importstats.simulator.states import TaskState
@@ -52,7 +52,8 @@ class Coordinator:
         self.release = release
         self._clock = clock
         self._printed_now = printed_now
-        self._handout = Handout(spec, release, clock, self, seed)
+        self._hearing = Hearing(spec, release, clock, printed_now, self, seed)
+        self._handout = self._hearing.handout
         self._index_nodes = IndexNodes(
             spec.index_speeds,
             spec.index_slots_per_node,
@@ -82,7 +83,7 @@ class Coordinator:
 
     def growing_rows(self, job: LiveJob) -> Ints | None:
         """Rows of each task as they are written, if they are seen before a file has ended."""
-        if not self._grows(job):
+        if not self._hearing.grows(job):
             return None
         rows = job.task_rows.copy()
         for node in self._handout.nodes:
@@ -90,11 +91,6 @@ class Coordinator:
                 if run.job is job and not job.spec.delete_logs:
                     rows[run.index] = max(rows[run.index], written)
         return rows
-
-    def _grows(self, job: LiveJob) -> bool:
-        if self.release.reshards:
-            return job.phase is Phase.RESHARDING
-        return self.spec.signal == "smooth" and job.phase is Phase.IMPORTING
 
     # From phase to phase.
 
@@ -292,102 +288,16 @@ class Coordinator:
             self._handout.wait(job, kind, index)
         self._handout.soon()
 
-    def task_handed(self, run: TaskRun) -> None:
-        """A task is InProgress from the moment it is handed to a node."""
-        if run.kind == "import":
-            job = self._job_of(run)
-            job.task_state[run.index] = TaskState.IN_PROGRESS
-            job.forget_seen()
+    def import_task_done(self, job: LiveJob, index: int) -> None:
+        """All files of an import task are written: early releases index its segments at once."""
+        if job.spec.early_index and not self.release.sorts and not self.release.reshards:
+            self._build_indexes(job, job.layout.segments_of[index])
 
-    @staticmethod
-    def _job_of(run: TaskRun) -> LiveJob:
-        """The job, which for a node is any object."""
-        assert isinstance(run.job, LiveJob)  # noqa: S101
-        return run.job
-
-    def _hear(self, run: TaskRun, happen: Callable[[TaskRun, LiveJob], None]) -> None:
-        """Let the coordinator know of something when it asks next."""
-
-        def hear() -> None:
-            job = self._job_of(run)
-            self._handout.release(run)
-            if not job.ended:
-                happen(run, job)
-            self._handout.soon()
-
-        self._clock.at_next(self.spec.ask_interval_s, hear)
-
-    def rows_published(self, run: TaskRun) -> None:
-        """A file of the task has ended."""
-        job, published = self._job_of(run), run.published
-        if run.kind == "import":
-            if self._grows(job):
-                self._see_rows(job, run.index, published)
-            self._hear(run, lambda run, job: self._see_rows(job, run.index, published))
-
-    def _see_rows(self, job: LiveJob, index: int, rows: int) -> None:
-        if not job.spec.delete_logs and rows > job.task_rows[index]:
-            job.task_rows[index] = rows
-            job.forget_seen()
-
-    def task_completed(self, run: TaskRun) -> None:
-        """The task's completion has been written."""
-        self._hear(run, self._see_completed)
-
-    def _see_completed(self, run: TaskRun, job: LiveJob) -> None:
-        kind = run.kind
-        run.over_s = self.now_s
-        job.done[kind] += 1
-        if kind == "import":
-            self._see_rows(job, run.index, int(job.layout.task_rows[run.index]))
-            job.task_state[run.index] = TaskState.COMPLETED
-            job.completed_s[run.index] = self.now_s
-            if not self.release.reshards:
-                job.task_timed[run.index] = True
-                job.layout.complete_times[run.index] = self._printed_now()
-            job.forget_seen()
-            if job.spec.early_index and not self.release.sorts and not self.release.reshards:
-                self._build_indexes(job, job.layout.segments_of[run.index])
-        if job.done[kind] == job.task_count(kind):
-            after = {
-                "preimport": self._after_preimporting,
-                "import": self._after_import_tasks,
-                "write": self._start_index_building,
-            }
-            self._at_next_check(job, after[kind])
-
-    def task_failed(self, run: TaskRun, reason: str) -> None:
-        """A file of the task is bad: the task fails, and with the next check the job."""
-        self._hear(run, lambda run, job: self._see_failed(run, job, reason))
-
-    def _see_failed(self, run: TaskRun, job: LiveJob, reason: str) -> None:
-        run.over_s = self.now_s
-        if run.kind == "import":
-            job.task_state[run.index] = TaskState.FAILED
-            job.task_reasons[run.index] = reason
-            job.forget_seen()
-        self._clock.at(
-            self.now_s + self.spec.check_interval_s,
-            partial(self.unless_ended, job, partial(self.fail, reason=reason)),
-        )
-
-    def task_went_back(self, run: TaskRun) -> None:
-        """The question to the node failed: the task waits again."""
-        self._hear(run, self._see_gone_back)
-
-    def _see_gone_back(self, run: TaskRun, job: LiveJob) -> None:
-        run.over_s = self.now_s
-        if run.kind == "import":
-            job.task_state[run.index] = TaskState.PENDING
-            if not self.release.keeps_rows:
-                job.task_rows[run.index] = 0
-            job.forget_seen()
-        # It is handed out again when the coordinator looks next, not at once.
-        self._clock.at(
-            self.now_s + self.spec.ask_interval_s,
-            partial(self.unless_ended, job, lambda job: self._wait_again(run, job)),
-        )
-
-    def _wait_again(self, run: TaskRun, job: LiveJob) -> None:
-        self._handout.wait(job, run.kind, run.index)
-        self._handout.soon()
+    def all_tasks_done(self, job: LiveJob, kind: TaskKind) -> None:
+        """The last task of a kind has completed: the job goes on at the next check."""
+        after = {
+            "preimport": self._after_preimporting,
+            "import": self._after_import_tasks,
+            "write": self._start_index_building,
+        }
+        self._at_next_check(job, after[kind])
