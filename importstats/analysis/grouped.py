@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pandas.api.typing import NaTType
 
 #: The 10th, 50th and 90th percentile of what is left, by the mean of what speaks for it (ours: of
-#: simulated groups of 4 to 11 jobs, seeds 1 to 20).
-_SPREAD: Final = (0.35, 0.82, 2.05)
+#: simulated groups of 3 to 11 jobs, seeds 1 to 16).
+_SPREAD: Final = (0.28, 0.84, 3.0)
 _WAITING: Final = ("Pending", "PreImporting", "Unknown")
 _FINISHING: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding", "Uncommitted", "Committing")
 _AFTER_ROWS: Final = ("sorting_s", "sorting_or_indexing_s", "index_building_s", "committing_s")
@@ -88,12 +88,11 @@ def group_progress(
 
     Jobs of a group share the slots of a server, so the ETA of one, which knows nothing of those
     that wait for its slots or speed up when it ends, is not that of the group. Three things speak
-    for how long it takes, and the geometric mean of them is taken (ours: on simulated groups each
-    alone is off by more, in another direction): the latest end that the ETAs of the jobs say; what
-    is left of rows to write, and of rows to sort and index, at the pace of the whole group so far,
-    in whatever order the server takes the jobs; and as long again as it has taken. Once a single
-    job is left, its own ETA is that of the group. On simulated groups that nothing was chosen on
-    (seeds 1001 to 1018) the median error of the time left is 48 %, and the interval holds in 77 %.
+    for how long it takes, and the geometric mean of them is taken (ours): the latest end that the
+    ETAs of the jobs say; what is left of rows to write, and of rows to sort and index, at the pace
+    of the whole group so far, in whatever order the server takes the jobs; and as long again as it
+    has taken. Once a single job is left, its own ETA is that of the group. How good it is, and how
+    good the latest ETA of the jobs would be: ``python benchmarks/groups.py``.
 
     Parameters
     ----------
