@@ -187,8 +187,10 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     ax.set_ylabel("rows written")
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.yaxis.set_major_locator(MaxNLocator(5))
-    ax.set_ylim(0, 1.1 * rows.max() + 0.11 * rows.max() * len(rows))
-    ax.legend(fontsize="small", loc="upper left", framealpha=0.85, edgecolor="none")
+    ax.set_ylim(0, 1.1 * rows.max() or 1)
+    ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
+    )
     by_day = rows.sum(axis=0)
     best = int(by_day.argmax())
     add_grid(ax, "y")

@@ -96,14 +96,17 @@ def _file_name(job: dict[Any, Any]) -> str:
 
 def _cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
+    # A failed job says that its progress is 0, and of one not heard of nobody knows what it does.
+    rate = job["rows_per_s"]
+    failed, lost = (str(job["status"]) == status for status in ("failed", "lost"))
     return [
         str(job["job_id"]),
         UNKNOWN if pd.isna(job["collection_name"]) else str(job["collection_name"]),
         str(job["source_uri"]),
-        str(job["phase"]),
-        format_percent(job["progress_pct"]),
+        f"was {job['phase']}" if lost else str(job["phase"]),
+        UNKNOWN if failed else format_percent(job["progress_pct"]),
         UNKNOWN if pd.isna(end) else clock(end, fleet.at, UTC),
         format_count(job["rows"]),
-        format_rate(job["rows_per_s"], "rows"),
+        UNKNOWN if pd.isna(rate) or not rate > 0 else format_rate(rate, "rows"),
         format_duration(job["duration_s"]),
     ]

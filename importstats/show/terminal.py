@@ -198,6 +198,7 @@ def _phase_name(row: Row) -> str:
 
 _SLOWEST_COLLECTIONS: Final = 10
 _NOTES: Final = 10
+_DEAR: Final = {"job": 99, "cause": 98, "ETA": 97, "phase": 96, "done": 95}
 _KINDS: Final[Mapping[str, Kind]] = {
     "job": "id",
     "phase": "id",
@@ -216,9 +217,9 @@ def _print_table(
 ) -> None:
     """A titled table, each column by what it makes of a row; ``style`` of a row is its style."""
     console.print(f"\n{title}", style="bold")
-    # The first columns say what a row is about: the last ones go where there is no room.
+    # The last columns go first where there is no room, and those that a table is for last of all.
     specs = [
-        (heading, _KINDS.get(heading, "number"), len(columns) - place, cell)
+        (heading, _KINDS.get(heading, "number"), _DEAR.get(heading, len(columns) - place), cell)
         for place, (heading, cell) in enumerate(columns.items())
     ]
     _print(console, rows, specs, empty="none")

@@ -1,20 +1,31 @@
 """The page of a fleet: every job is in it, and every link leads to the page of that job."""
 
+import io
 import re
+
+from rich.console import Console
 
 from importstats.fleets import fleet
 from importstats.reports.fleet_page import write_fleet
+from importstats.show.terminal import print_fleet
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
 
 
-def test_every_job_is_linked_to_its_own_page(tmp_path):
-    store = SnapshotStore(tmp_path / "store")
-    ids = []
+def a_store(folder):
+    """A store with a job that has ended and one that has not, their ids, and its last time."""
+    store = SnapshotStore(folder / "store")
+    ids, last = [], []
     for seed, share in ((1, 1.0), (2, 0.5)):
         snapshots = list(simulate_job("steady", files=4, seed=seed, poll_every_s=60).snapshots())
         store.append(snapshots[: max(int(share * len(snapshots)), 2)])
         ids.append(snapshots[0].job_id)
+        last.append(snapshots[max(int(share * len(snapshots)), 2) - 1].observed_at)
+    return store, ids, last[-1]
+
+
+def test_every_job_is_linked_to_its_own_page(tmp_path):
+    store, ids, _ = a_store(tmp_path)
     assert write_fleet(fleet(store, scheduler="synchronous"), store, tmp_path / "index.html") == 2
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     links = re.findall(r'<a href="([^"]+)">([^<]+)</a>', page)
@@ -25,3 +36,15 @@ def test_every_job_is_linked_to_its_own_page(tmp_path):
     assert "<script" not in page
     assert "--paper: #ffffff" in page
     assert "prefers-color-scheme: dark" in page
+    assert "1 lost, 1 completed" in page
+    assert page.count("<td>was ") == 1, "what a job does that nobody hears of is not known"
+
+
+def test_what_a_fleet_is_asked_for_is_there_in_a_narrow_terminal(tmp_path):
+    store, (_, running), at = a_store(tmp_path)
+    console = Console(width=60, file=io.StringIO())
+    print_fleet(console, fleet(store, scheduler="synchronous", at=at))
+    text = console.file.getvalue()
+    heading, line = text[text.index("running now") :].splitlines()[1:3]
+    assert heading.split() == ["job", "phase", "ETA"]
+    assert line.startswith(running)
