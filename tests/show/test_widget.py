@@ -48,11 +48,11 @@ def test_a_view_goes_on_by_itself_stores_what_it_shows_and_ends_with_the_job(tmp
         view = importstats.live(
             client, job_id, store=tmp_path / "store", policy=FAST, refresh_s=0.1, zone=UTC
         )
-        until_true(lambda: view.page, 60)
+        until_true(lambda: view.page, 120)
         first = shown(view)
         assert first["first"]["name"].startswith(f"Import job {job_id} into ")
         assert view.running
-        assert view.wait(60)
+        assert view.wait(150)
     assert not view.running
     assert view.problem == ""
     last = shown(view)
@@ -75,9 +75,9 @@ def test_stop_keeps_what_is_stored_and_says_that_it_has_stopped(tmp_path):
         view = importstats.live(
             client, job_id, store=tmp_path / "store", policy=FAST, refresh_s=0.1
         )
-        until_true(lambda: view.page, 60)
+        until_true(lambda: view.page, 120)
         view.stop()
-        assert view.wait(60)
+        assert view.wait(150)
     assert not view.running
     assert not shown(view)["ended"]
     assert len(ImportJob.load(tmp_path / "store", job_id).jobs) >= 1
@@ -89,7 +89,7 @@ def test_a_job_that_the_server_does_not_know_is_a_problem_that_is_shown(tmp_path
         importstats.ImportClient(server.uri) as client,
     ):
         view = importstats.live(client, "8", store=tmp_path / "store", policy=FAST)
-        assert view.wait(60)
+        assert view.wait(150)
     assert "8" in view.problem
     assert "not" in view.problem
     assert view.page == b""
@@ -103,11 +103,11 @@ def test_a_job_of_a_store_is_watched_while_someone_else_fills_it(tmp_path):
     store.append(snapshots[: len(snapshots) // 2])
     job = ImportJob.load(store, zone=UTC)
     view = job.watch(refresh_s=0.05)
-    until_true(lambda: view.page, 60)
+    until_true(lambda: view.page, 120)
     assert not shown(view)["ended"]
     assert view.running
     store.append(snapshots[len(snapshots) // 2 :])
-    assert view.wait(60)
+    assert view.wait(150)
     assert shown(view)["first"]["line"].startswith("Completed at ")
 
 
@@ -229,7 +229,7 @@ def _see_it_live(browser, address):
     theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"
     for name, dark in (("JupyterLab Dark", True), ("JupyterLab Light", False)):
         browser.execute_script(theme, name)
-        until_true(lambda: browser.execute_script(IN_THE_VIEW)["dark"] is dark)  # noqa: B023
+        until_true(lambda: browser.execute_script(IN_THE_VIEW)["dark"] is dark, 60)  # noqa: B023
 
 
 def _running(seen):

@@ -17,16 +17,21 @@ function render({ model, el }) {
   const tipRoom = () => host.getBoundingClientRect();
   const view = makeView(model, host, root, tipRoom);
   const dress = () => {
-    host.classList.toggle("dark", isDark(el));
+    const dark = isDark(el);
+    if (host.classList.contains("dark") === dark) return;
+    host.classList.toggle("dark", dark);
     view.redraw();
   };
   dress();
   const themes = new MutationObserver(() => requestAnimationFrame(dress));
+  // A theme's style may arrive after the notebook says that it has the theme.
+  const later = setInterval(dress, 1000);
   for (const element of [document.documentElement, document.body]) {
     themes.observe(element, { attributes: true });
   }
   return () => {
     themes.disconnect();
+    clearInterval(later);
     view.close();
   };
 }
