@@ -195,6 +195,7 @@ def test_jupyterlab_shows_it_after_the_cell_has_returned(lab, tmp_path):
         seen = until_true(lambda: _completed(browser.execute_script(IN_THE_VIEW)), 90)
         job = ImportJob.load(folder / "store", zone=UTC)
         _see_its_numbers(browser, job)
+        assert [line for line in browser.get_log("browser") if "blob:" in line["message"]] == []
     finally:
         browser.quit()
     assert job.state == "Completed"

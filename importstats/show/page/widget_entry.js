@@ -1,6 +1,8 @@
 // A notebook's paper is dark if what is written on it is light, whichever notebook it is.
 function isDark(element) {
-  const [red, green, blue] = getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
+  const parts = getComputedStyle(element).color.match(/[\d.]+/g);
+  if (!parts) return false; // Not in the notebook yet.
+  const [red, green, blue] = parts.map(Number);
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 128;
 }
 
