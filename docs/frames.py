@@ -68,6 +68,11 @@ class Column:
     meaning: str
 
     @property
+    def always(self) -> bool:
+        """Whether every such frame has it."""
+        return "only where" not in self.meaning
+
+    @property
     def unit(self) -> str:
         """What its name says of its unit; empty if that is nothing."""
         if self.dtype.startswith("datetime64"):
