@@ -54,7 +54,7 @@ _NEVER_NULL: Final = frozenset({*JOBS_KEY, *RUN_COLUMNS})
 # names do not repeat in a fresh segment and stand together in a compacted one, where zstd needs no
 # dictionary; all else has few values. BYTE_STREAM_SPLIT takes a third off the counts of one large
 # job, but adds 4 percent to a store of 80 jobs, whose files are read no faster; so it is not used,
-# although pyarrow 26, pandas 3.1, DuckDB 2.0 and Polars 2.1 read it. zstd 9 would take off 5 percent.
+# although pyarrow 26, pandas 3.1, DuckDB 2.0 and Polars 2.1 read it. zstd 9 takes off 5 percent.
 _DELTA_COLUMNS: Final = ("file_index", "file_size_bytes", "imported_rows", "total_rows")
 _PLAIN_COLUMNS: Final = ("file_name",)
 # What zstd makes much smaller. On all other columns it saves less than a tenth of a file, and to
