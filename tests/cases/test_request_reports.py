@@ -37,7 +37,7 @@ def test_03_an_early_id_is_listed_and_collected(tmp_path):
     with case("03", [record]) as server:
         listed = run("jobs", "-u", server.uri, "--output", "csv")
         done = run("collect", "-u", server.uri, "-s", tmp_path, *QUICK)
-    assert listed.stdout.splitlines()[1:] == ["448349928,,Importing,40.0,"]
+    assert listed.stdout.splitlines()[1:] == ["448349928,,Importing,40.0,,"]
     assert done.returncode == 0, done.stderr
     jobs = load_jobs(tmp_path)
     assert jobs["job_id"].tolist() == ["448349928"] * 2
