@@ -52,7 +52,6 @@ class Collector:
     ----------
     source : ProgressSource
     store : SnapshotStore
-        Where every snapshot goes.
     jobs : iterable of str
         Job ids to collect. Empty: all that the server lists, picked up as they appear.
     collection : str, optional
@@ -62,7 +61,6 @@ class Collector:
     once : bool
         Poll each job one time and end: a scheduled snapshot.
     policy : PollPolicy
-        How often each job is polled.
     discover_s : float
         Seconds between two looks at the server's list.
     workers : int
