@@ -306,6 +306,15 @@ def test_a_standstill_of_a_day_is_no_estimate():
     assert answer["reason"].iloc[-1] == "stands still beyond all habit"
 
 
+@pytest.mark.parametrize(("hours", "known"), [(5.9, True), (6.1, False)])
+def test_six_hours_without_the_end_of_a_file_are_no_estimate(hours, known):
+    """Nobody has seen how long its tasks take: the recording begins in the middle."""
+    jobs, details = importing(["CCRR", "CCRR"], every_s=hours * 3600)
+    last = eta(jobs, details).iloc[-1]
+    assert pd.notna(last["eta_p50"]) == known
+    assert (last["reason"] == "stands still beyond all habit") != known
+
+
 def test_the_parts_and_scenarios():
     jobs, details = importing(["PPPP", "RRPP", "RRPP", "CCRR", "CCRR"])
     answer = eta(jobs, details, history=history(), explain=True)

@@ -77,8 +77,10 @@ class Silence:
         silence = self.seconds[places]
         found: npt.NDArray[Any] = np.full(len(rows), None, dtype=object)
         beyond = (interrupted > _ALL_BUT_CERTAIN) & (silence > _BEYOND_HABIT_S)
-        found[beyond] = "stands still beyond all habit"
         importing = phase == "Importing"
+        # A file has at most 16 GB, which is imported in minutes, or in a bad hour.
+        beyond |= importing & (silence > _BEYOND_HABIT_S)
+        found[beyond] = "stands still beyond all habit"
         found[importing & self.no_slot[places] & (elapsed > _NO_SLOT_S)] = (
             "no file has been given a slot yet"
         )
