@@ -297,8 +297,7 @@ def _went_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 f"{count} tasks went back to the start together"
                 + (f", in {events} events" if events > 1 else "")
                 + "; a data node has probably restarted",
-                "Look why the data node went down (memory is the usual cause); their work is done "
-                "again.",
+                None,
                 {"tasks": count, "events": events},
             )
         )
@@ -313,7 +312,7 @@ def _went_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 "warning" if many and not job.ended else "info",
                 when(moves.slot[retried]),
                 f"{count} of {per_job:,} tasks went back {len(retried)} times",
-                "Look for the reason in the data nodes' logs; their work is done again.",
+                None,
                 {
                     "tasks": count,
                     "times": len(retried),
@@ -350,6 +349,6 @@ def _wrong_totals(job: JobHistory, files: pd.DataFrame) -> Finding | None:
         job.snapshots["observed_at"].iloc[0],
         f"The files' total_rows add up to {format_count(float(np.nansum(file_rows)))}, the job has "
         f"{format_count(total)}",
-        "Do not use total_rows of the files; their progress is right.",
+        None,
         {"files_total_rows": float(np.nansum(file_rows)), "job_total_rows": total},
     )
