@@ -1,0 +1,248 @@
+"""What a cluster does over time: the work on each node, the queue, and the segments by stage.
+
+Tables of a cluster hold runs: from when to when an entry was listed as it is. Here they become
+spans. An entry is taken to be as it was listed until the next look, because what changed did so
+between two looks. If that look came too late to say so, the span ends where it was last seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.cluster_state import AT_WORK, WAITS, Cluster
+from importstats.analysis.gaps import GAP_POLLS
+
+#: The kinds of work, in the order in which an import needs them; compactions are none of imports.
+WORK: Final = ("preimport", "import", "sort", "index build", "compaction")
+#: The stages of segments, from the last to the first.
+STAGES: Final = ("indexed", "sorted", "written", "being written", "other")
+
+_FAILS: Final = frozenset({"Failed", "Retry", "failed", "timeout"})
+_TASKS: Final = {"PreImportTask": "preimport", "ImportTask": "import"}
+_WRITTEN_TO: Final = frozenset({"Importing", "Growing", "Sealed", "Flushing"})
+_TABLES: Final = ("tasks", "builds", "compactions", "segments", "nodes")
+_WORKERS: Final = frozenset({"datanode", "indexnode"})
+# Coordinators are asked every 5 to 10 seconds; what is missed for a minute is not known.
+_LEAST_GAP_S: Final = 60.0
+
+
+def work_spans(cluster: Cluster) -> pd.DataFrame:
+    """The work that nodes did, that waited and that failed, one row for each time in one state.
+
+    Parameters
+    ----------
+    cluster : ClusterFrames
+        Of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
+
+    Returns
+    -------
+    DataFrame
+        ``work`` (str, of :data:`WORK`), ``node_id`` (str, missing if none is known),
+        ``is_waiting``, ``is_at_work`` and ``has_failed`` (bool), ``start`` and ``end``
+        (datetime64[us, UTC]), ``is_open`` (bool, whether it was so at the last look) and ``count``
+        (int64, 1). What has ended well has no row. Of a failure, the node is the last that the
+        entry was on.
+
+    Raises
+    ------
+    ValueError
+        The frames are of several servers.
+
+    Examples
+    --------
+    >>> from importstats.store.cluster_frames import no_cluster
+    >>> at = pd.to_datetime(["2026-05-18T08:00:00Z", "2026-05-18T08:00:10Z"])
+    >>> builds = pd.DataFrame({
+    ...     "source_uri": "http://milvus", "build_id": "7", "state": ["InProgress", "Finished"],
+    ...     "node_id": "101", "observed_at": at, "last_observed_at": at})
+    >>> spans = work_spans(no_cluster()._replace(builds=builds))
+    >>> spans[["work", "node_id", "is_at_work"]].values.tolist()
+    [['index build', '101', True]]
+    >>> (spans["end"] - spans["start"]).dt.total_seconds().tolist()
+    [10.0]
+    """
+    last = _last_look(cluster)
+    tasks, plans = cluster.tasks, cluster.compactions
+    sorts = plans["kind"].astype("str").eq("SortCompaction")
+    parts = [
+        _entries(tasks, "task_id", tasks["kind"].astype("str").map(_TASKS), last),
+        _entries(cluster.builds, "build_id", "index build", last),
+        _entries(plans, "plan_id", np.where(sorts, "sort", "compaction"), last),
+    ]
+    spans = pd.concat(parts, ignore_index=True)
+    state = spans.pop("state")
+    spans = spans.assign(
+        is_waiting=state.isin(WAITS), is_at_work=state.isin(AT_WORK), has_failed=state.isin(_FAILS)
+    )
+    known = spans["is_waiting"] | spans["is_at_work"] | spans["has_failed"]
+    return spans[known & spans["work"].notna()].reset_index(drop=True)
+
+
+def segment_spans(cluster: Cluster) -> pd.DataFrame:
+    """The segments with the stage they were in, one row for each time in one stage.
+
+    Parameters
+    ----------
+    cluster : ClusterFrames
+        Of one server.
+
+    Returns
+    -------
+    DataFrame
+        ``stage`` (str, of :data:`STAGES`), ``start``, ``end``, ``is_open`` and ``count`` (int64,
+        segments) as for :func:`work_spans`. Dropped segments have no row.
+
+    Raises
+    ------
+    ValueError
+        The frames are of several servers.
+    """
+    last = _last_look(cluster)
+    rows = cluster.segments
+    state = rows["state"].astype("str")
+    stage = np.select(
+        [
+            _true(rows["is_indexed"]),
+            _true(rows["is_sorted"]),
+            state.isin(_WRITTEN_TO),
+            state.eq("Flushed"),
+        ],
+        ["indexed", "sorted", "being written", "written"],
+        "other",
+    )
+    spans = pd.DataFrame(
+        {"stage": stage.astype(str), **_times(rows, last), "count": rows["segments"].fillna(1)}
+    )
+    listed = spans[state.ne("Dropped").to_numpy()].astype({"count": "int64"})
+    return listed.reset_index(drop=True)
+
+
+def counts_over_time(spans: pd.DataFrame, by: str) -> pd.DataFrame:
+    """How many there were of each kind, from each time on at which that changed.
+
+    Parameters
+    ----------
+    spans : DataFrame
+        Of :func:`work_spans` or :func:`segment_spans`.
+    by : str
+        The column with the kind.
+
+    Returns
+    -------
+    DataFrame
+        By time (datetime64[us, UTC]) a column (int64) for each kind. What is open has no end.
+
+    Examples
+    --------
+    >>> at = pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:01Z", "2026-05-18T08:02Z"])
+    >>> spans = pd.DataFrame({"work": "sort", "start": at[[0, 1]], "end": at[[2, 2]],
+    ...     "is_open": [False, True], "count": 1})
+    >>> counts_over_time(spans, "work")["sort"].tolist()
+    [1, 2, 1]
+    """
+    ended = spans[~spans["is_open"]]
+    begun = spans[[by, "start", "count"]].rename(columns={"start": "time"})
+    gone = ended[[by, "end"]].rename(columns={"end": "time"}).assign(count=-ended["count"])
+    changes = pd.concat([begun, gone]).groupby(["time", by])["count"].sum()
+    counts: pd.DataFrame = changes.unstack(by, fill_value=0).sort_index().cumsum()  # noqa: PD010
+    return counts.astype("int64")
+
+
+def node_names(cluster: Cluster) -> pd.Series[Any]:
+    """The names of the nodes that can work, by their ids; those without work as well."""
+    nodes = cluster.nodes
+    own = nodes[nodes["kind"].astype("str").isin(_WORKERS)]
+    latest = own.drop_duplicates("node_id", keep="last").set_index("node_id")
+    names: pd.Series[Any] = latest["name"].astype("str")
+    return names[names.notna()]
+
+
+def looked_from_to(cluster: Cluster) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """The first and the last look at a cluster; NaT if there was none."""
+    tables = [getattr(cluster, name) for name in _TABLES]
+    first: pd.Timestamp = pd.concat([table["observed_at"] for table in tables]).min()
+    last: pd.Timestamp = pd.concat([table["last_observed_at"] for table in tables]).max()
+    return first, last
+
+
+def busy_shares(spans: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series[Any]:
+    """The share of a time in which each node had work, by its id; the busiest first.
+
+    Parameters
+    ----------
+    spans : DataFrame
+        Of :func:`work_spans`.
+    start, end : Timestamp
+        The time.
+
+    Examples
+    --------
+    >>> at = pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:01Z", "2026-05-18T08:04Z"])
+    >>> spans = pd.DataFrame({"node_id": "101", "start": at[[0, 0]], "end": at[[1, 1]],
+    ...     "is_open": False, "is_at_work": True, "count": 1})
+    >>> busy_shares(spans, at[0], at[2]).to_dict()
+    {'101': 0.25}
+    """
+    work = spans[spans["is_at_work"] & spans["node_id"].notna()]
+    if not len(work) or not end > start:
+        return pd.Series(dtype="float64")
+    counts = counts_over_time(work, "node_id")
+    lasted_s = pd.Series([*counts.index[1:], end], index=counts.index) - counts.index
+    busy_s = counts.gt(0).mul(lasted_s.dt.total_seconds(), axis=0).sum()
+    return (busy_s / (end - start).total_seconds()).sort_values(ascending=False, kind="stable")
+
+
+def _entries(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.DataFrame:
+    """The runs of entries as spans; a failure is on the node that the entry was on before."""
+    spans = pd.DataFrame(
+        {
+            "work": work,
+            "node_id": rows["node_id"],
+            "state": rows["state"].astype("str"),
+            **_times(rows, last),
+            "count": 1,
+            "entry": rows[key],
+        }
+    )
+    spans = spans.sort_values(["entry", "start"], kind="stable")
+    before = spans.groupby("entry")["node_id"].ffill()
+    spans["node_id"] = spans["node_id"].where(~spans["state"].isin(_FAILS), before)
+    return spans.drop(columns="entry").astype({"node_id": "str", "work": "str"})
+
+
+def _times(rows: pd.DataFrame, last: pd.Timestamp) -> dict[str, Any]:
+    """When each run began and ended, and whether it had not ended at the last look."""
+    seen = rows["last_observed_at"]
+    looks = pd.concat([rows["observed_at"], seen]).drop_duplicates().sort_values()
+    if len(looks) < 2:
+        return {"start": rows["observed_at"], "end": seen, "is_open": seen.notna()}
+    pause_s = looks.diff().dt.total_seconds().iloc[1:]
+    # Looks at which nothing changed are not known: few of the pauses are as short as they were.
+    usual_s = float(pause_s.quantile(0.25, interpolation="lower"))
+    gap = pd.Timedelta(seconds=max(GAP_POLLS * usual_s, _LEAST_GAP_S))
+    place = np.searchsorted(looks.to_numpy(), seen.to_numpy(), side="right")
+    following = looks.iloc[np.minimum(place, len(looks) - 1)].set_axis(rows.index)
+    end = following.where(following - seen <= gap, seen)
+    is_open = seen.eq(looks.iloc[-1]) & (seen >= last - gap)
+    return {"start": rows["observed_at"], "end": end.mask(is_open, last), "is_open": is_open}
+
+
+def _last_look(cluster: Cluster) -> pd.Timestamp:
+    servers = {
+        server
+        for name in _TABLES
+        for server in getattr(cluster, name)["source_uri"].astype("str").unique()
+    }
+    if len(servers) > 1:
+        raise ValueError(
+            f"this is of one server and the frames are of {len(servers)}: give source_uri to "
+            "load_cluster"
+        )
+    return looked_from_to(cluster)[1]
+
+
+def _true(flags: pd.Series[Any]) -> pd.Series[Any]:
+    return flags.eq(True).fillna(False).astype("bool")
