@@ -12,6 +12,7 @@ all plots.
 """
 
 from importstats.analysis.words import clock, eta_text, headline, is_near
+from importstats.plots.cluster import draw_cluster, plot_node_lanes, plot_queue, plot_segments
 from importstats.plots.comparison import plot_comparison
 from importstats.plots.files import files_height, plot_files
 from importstats.plots.heatmap import plot_file_heatmap
@@ -36,6 +37,7 @@ __all__ = [
     "VERDICT_COLORS",
     "ShownFigure",
     "clock",
+    "draw_cluster",
     "draw_overview",
     "eta_text",
     "files_height",
@@ -49,7 +51,10 @@ __all__ = [
     "plot_eta_error",
     "plot_file_heatmap",
     "plot_files",
+    "plot_node_lanes",
     "plot_progress",
+    "plot_queue",
+    "plot_segments",
     "plot_stragglers",
     "plot_throughput",
 ]

@@ -1,0 +1,345 @@
+"""Cluster: the work on each node, what waits, and the segments by stage, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from importstats.analysis.cluster_lanes import (
+    STAGES,
+    WORK,
+    busy_shares,
+    counts_over_time,
+    looked_from_to,
+    node_names,
+    segment_spans,
+    work_spans,
+)
+from importstats.analysis.cluster_state import Cluster
+from importstats.analysis.cluster_words import listed_text, segments_text
+from importstats.analysis.words import clock
+from importstats.arrays import Floats
+from importstats.plots.style import (
+    FILE_STATE_COLORS,
+    OTHER_COLOR,
+    PHASE_COLORS,
+    ShownFigure,
+    add_grid,
+    add_legend_above,
+    axes_or_new,
+    days,
+    hatch_gaps,
+    label,
+    say_nothing,
+    set_time_axis,
+    set_title,
+    share_text,
+    wrapped,
+    zone_at,
+)
+from importstats.text import format_duration
+
+#: One colour per kind of work: that of the phase which it makes.
+WORK_COLORS: Final[Mapping[str, str]] = {
+    "preimport": PHASE_COLORS["PreImporting"],
+    "import": PHASE_COLORS["Importing"],
+    "sort": PHASE_COLORS["Sorting"],
+    "index build": PHASE_COLORS["IndexBuilding"],
+    "compaction": PHASE_COLORS["Pending"],
+}
+#: One colour per stage of a segment: that of the phase which comes next.
+STAGE_COLORS: Final[Mapping[str, str]] = {
+    "indexed": PHASE_COLORS["Completed"],
+    "sorted": PHASE_COLORS["IndexBuilding"],
+    "written": PHASE_COLORS["Sorting"],
+    "being written": PHASE_COLORS["Importing"],
+    "other": OTHER_COLOR,
+}
+_LANES: Final = 16
+_LANE_HEIGHT: Final = 0.8
+_NAMED_CHARACTERS: Final = 90
+_UNKNOWN_NODE: Final = "node unknown"
+
+
+def plot_node_lanes(
+    cluster: Cluster,
+    *,
+    lanes: int = _LANES,
+    gaps: pd.DataFrame | None = None,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """A lane for each node: how many tasks, sorts, index builds and compactions it is at work on.
+
+    All lanes have one scale. A cross is a build, task or sort that failed there. What began and
+    ended between two looks was not seen and is not drawn.
+
+    Parameters
+    ----------
+    cluster : ClusterFrames
+        Of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
+    lanes : int
+        At most so many nodes have a lane each, the busiest; the others share one and are named.
+    gaps : DataFrame, optional
+        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`.
+    zone : tzinfo, optional
+        Zone of the times shown; default the reader's.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        The frames are of several servers.
+    """
+    start, end = looked_from_to(cluster)
+    spans = work_spans(cluster)
+    at_work = spans[spans["is_at_work"]]
+    if at_work.empty:
+        return say_nothing(axes_or_new(ax, (9, 3)), "No node was seen at work")
+    names = node_names(cluster)
+    shares = busy_shares(spans, start, end)
+    idle = pd.Series(0.0, index=names.index.difference(shares.index))
+    shares = pd.concat([shares, idle])
+    lane, texts = _lanes_of(spans, shares, names, lanes)
+    spans = spans.assign(lane=lane)
+    ax = axes_or_new(ax, (9, 1.4 + 0.5 * len(texts)))
+    most = _draw_lanes(ax, spans, end)
+    ax.set_yticks(range(len(texts)), labels=texts, fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(texts) - 0.4, -0.6)
+    ax.set_ylabel(f"entries at work\n(a full lane: {most:,})", fontsize="small")
+    colors = {kind: WORK_COLORS[kind] for kind in WORK if at_work["work"].eq(kind).any()}
+    title = _lanes_finding(shares, names, start, end, int(spans["has_failed"].sum()))
+    # The layout makes room for the names, and the title has less.
+    longest = max(len(line) for text in texts for line in text.splitlines())
+    taken_in = max(0.0, 0.065 * longest - 0.5)
+    return _finished(ax, (start, end), zone, gaps, colors, title, taken_in)
+
+
+def plot_queue(
+    cluster: Cluster,
+    *,
+    gaps: pd.DataFrame | None = None,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """How many tasks, sorts, index builds and compactions wait for a slot, over time.
+
+    Parameters are those of :func:`plot_node_lanes`.
+    """
+    start, end = looked_from_to(cluster)
+    spans = work_spans(cluster)
+    waiting = spans[spans["is_waiting"]]
+    if waiting.empty:
+        return say_nothing(axes_or_new(ax, (9, 3)), "Nothing was seen waiting in the cluster")
+    counts = counts_over_time(waiting, "work")
+    ax = axes_or_new(ax, (9, 3))
+    drawn = _stack(ax, counts, WORK, WORK_COLORS, end)
+    ax.set_ylabel("waiting entries")
+    _from_zero(ax)
+    total = counts.sum(axis=1)
+    place = int(total.to_numpy().argmax())
+    worst = counts.index[place]
+    at_worst = _parts(counts.iloc[place], WORK)
+    left = int(total.iloc[-1])
+    now = f"{left:,} still wait{'s' * (left == 1)}" if left else "none waits any more"
+    zone = zone_at(zone, end)
+    title = f"At most {at_worst} waited at once, at {clock(worst, end, zone, named=False)}; {now}"
+    return _finished(ax, (start, end), zone, gaps, drawn, title)
+
+
+def plot_segments(
+    cluster: Cluster,
+    *,
+    gaps: pd.DataFrame | None = None,
+    zone: tzinfo | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """How many segments are being written, written, sorted and indexed, over time.
+
+    Parameters are those of :func:`plot_node_lanes`.
+    """
+    start, end = looked_from_to(cluster)
+    spans = segment_spans(cluster)
+    if spans.empty:
+        return say_nothing(axes_or_new(ax, (9, 3)), "No segment was listed")
+    counts = counts_over_time(spans, "stage")
+    ax = axes_or_new(ax, (9, 3))
+    drawn = _stack(ax, counts, STAGES, STAGE_COLORS, end)
+    ax.set_ylabel("segments")
+    _from_zero(ax)
+    now = counts.iloc[-1]
+    title = f"At most {segments_text(int(counts.sum(axis=1).max()))}; none is listed any more"
+    if now.sum():
+        stages = _parts(now, STAGES, count="")
+        title = f"{segments_text(int(now.sum()))} listed at the last look: {stages}"
+    return _finished(ax, (start, end), zone, gaps, drawn, title)
+
+
+def draw_cluster(
+    cluster: Cluster, *, gaps: pd.DataFrame | None = None, zone: tzinfo | None = None
+) -> Figure:
+    """The lanes of the nodes, the queue and the segments below each other, on one time axis.
+
+    Parameters are those of :func:`plot_node_lanes`.
+
+    Returns
+    -------
+    Figure
+        Not of pyplot, so there is nothing to close.
+    """
+    nodes = min(len(node_names(cluster)), _LANES) + 1
+    heights = [1.4 + 0.45 * nodes, 2.8, 2.8]
+    figure = ShownFigure(figsize=(9, sum(heights)), layout="constrained")
+    lanes, queue, segments = figure.subplots(3, height_ratios=heights)
+    plot_node_lanes(cluster, gaps=gaps, zone=zone, ax=lanes)
+    plot_queue(cluster, gaps=gaps, zone=zone, ax=queue)
+    plot_segments(cluster, gaps=gaps, zone=zone, ax=segments)
+    return figure
+
+
+def _lanes_of(
+    spans: pd.DataFrame, shares: pd.Series[Any], names: pd.Series[Any], lanes: int
+) -> tuple[pd.Series[Any], list[str]]:
+    """The lane that each span is in, and what the lanes are called."""
+    # One lane for a single other node would take as much room as its own.
+    shown = list(shares.index[: lanes if len(shares) > lanes + 1 else len(shares)])
+    rest = list(shares.index[len(shown) :])
+    lane_of = {node: place for place, node in enumerate(shown)} | dict.fromkeys(rest, len(shown))
+    texts = [_node_text(node, names) for node in shown]
+    if rest:
+        others = ", ".join(_node_text(node, names) for node in rest)
+        if len(others) > _NAMED_CHARACTERS:
+            others = others[: _NAMED_CHARACTERS - 1].rsplit(", ", 1)[0] + ", …"
+        texts.append(wrapped(f"{len(rest):,} others: {others}", 2.0, 9))
+    lane = spans["node_id"].map(lane_of)
+    if (spans["is_at_work"] & spans["node_id"].isna()).any():
+        lane = lane.fillna(len(texts))
+        texts.append(_UNKNOWN_NODE)
+    return lane, texts
+
+
+def _draw_lanes(ax: Axes, spans: pd.DataFrame, end: pd.Timestamp) -> int:
+    """The work in each lane, on one scale; returns how much a full lane is."""
+    work = spans[spans["is_at_work"] & spans["lane"].notna()]
+    lanes = {
+        lane: counts_over_time(work[work["lane"].eq(lane)], "work")
+        for lane in work["lane"].astype("int64").unique().tolist()
+    }
+    most = max(int(counts.sum(axis=1).max()) for counts in lanes.values())
+    scale = -_LANE_HEIGHT / max(most, 1)
+    for lane, counts in lanes.items():
+        _stack(ax, counts, WORK, WORK_COLORS, end, base=lane + _LANE_HEIGHT / 2, scale=scale)
+    failed = spans[spans["has_failed"] & spans["lane"].notna()]
+    ax.scatter(
+        days(failed["start"]),
+        failed["lane"].to_numpy(np.float64),
+        marker="X",
+        s=42,
+        color=FILE_STATE_COLORS["failed"],
+        edgecolors="white",
+        lw=0.7,
+        zorder=5,
+        gid="failed",
+    )
+    for lane in range(int(spans["lane"].max(skipna=True)) + 1):
+        ax.axhline(lane + _LANE_HEIGHT / 2, color=OTHER_COLOR, lw=0.5, zorder=1)
+    return most
+
+
+def _stack(
+    ax: Axes,
+    counts: pd.DataFrame,
+    order: Sequence[str],
+    colors: Mapping[str, str],
+    end: pd.Timestamp,
+    *,
+    base: float = 0.0,
+    scale: float = 1.0,
+) -> dict[str, str]:
+    """Steps one upon another; returns the colours of the kinds that are drawn."""
+    x = days(pd.Series([*counts.index, end]))
+    low: Floats = np.full(len(x), base)
+    drawn = [kind for kind in order if kind in counts]
+    for kind in drawn:
+        height = counts[kind].to_numpy(np.float64)
+        high = low + scale * np.append(height, height[-1])
+        ax.fill_between(
+            x, low, high, step="post", color=colors[kind], lw=0, zorder=2, gid=f"kind:{kind}"
+        )
+        low = high
+    return {kind: colors[kind] for kind in drawn}
+
+
+def _finished(
+    ax: Axes,
+    looked: tuple[pd.Timestamp, pd.Timestamp],
+    zone: tzinfo | None,
+    gaps: pd.DataFrame | None,
+    colors: Mapping[str, str],
+    title: str,
+    taken_in: float = 0.0,
+) -> Axes:
+    """The axes with times, gaps, a legend above the data, and a title."""
+    left, right = days(pd.Series(looked))
+    margin = 0.01 * (right - left) or 30 / 86_400
+    ax.set_xlim(left - margin, right + margin)
+    if gaps is not None:
+        hatch_gaps(ax, gaps)
+    set_time_axis(ax, zone_at(zone, looked[1]))
+    add_grid(ax, "x")
+    patches = [Patch(color=color, label=kind) for kind, color in colors.items()]
+    add_legend_above(ax, patches)
+    # Above the legend, for a title of two findings is long.
+    set_title(ax, title, taken_in=taken_in, above_pt=20)
+    return ax
+
+
+def _from_zero(ax: Axes) -> None:
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _lanes_finding(
+    shares: pd.Series[Any],
+    names: pd.Series[Any],
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    failures: int,
+) -> str:
+    """How busy the busiest and the least busy node were, and how often work failed."""
+    span = format_duration((end - start).total_seconds())
+    if shares.empty:
+        text = f"Work was seen in {span}, and not on which node"
+    else:
+        most = _node_text(shares.index[0], names)
+        text = f"{most} was at work {share_text(shares.iloc[0])} of {span}"
+    if len(shares) > 1:
+        least = _node_text(shares.index[-1], names)
+        text += (
+            f", the most of {len(shares):,} nodes; {least} {share_text(shares.iloc[-1])}, the least"
+        )
+    return text + (f"; {failures:,} failure{'s' * (failures != 1)} seen" if failures else "")
+
+
+def _node_text(node: object, names: pd.Series[Any]) -> str:
+    return label(names.get(str(node), f"node {node}"), 24)
+
+
+def _parts(counts: pd.Series[Any], order: Sequence[str], count: str = "s") -> str:
+    """So many of each kind that there is, in words; nouns of several end in `count`."""
+    own = [(int(counts[kind]), kind) for kind in order if counts.get(kind)]
+    return listed_text([f"{many:,} {kind}{count * (many != 1)}" for many, kind in own])
