@@ -98,6 +98,7 @@ class ClusterWatcher(Closing):
                 self._stop.wait(max(0.0, begun + self._every_s - time.monotonic()))
         finally:
             self._guarded(lambda: self._write(everything=True))
+            self._guarded(self._last_look)
             self._guarded(lambda: self._compact(final=True))
 
     def _guarded(self, act: Callable[[], None]) -> None:
@@ -162,11 +163,14 @@ class ClusterWatcher(Closing):
         if self._stop.is_set() or time.monotonic() < self._next.get(key, 0.0):
             return False
         reading = question()
-        at = datetime.now(UTC)
         if not reading.answered:
             self._put_off(key, reading)
             return False
         self._pauses.pop(key, None)
+        self._keep(table, client, reading)
+        return True
+
+    def _keep(self, table: ClusterTable, client: ManagementClient, reading: Reading) -> None:
         if reading.unknown:
             self._say_once(
                 logging.INFO,
@@ -177,8 +181,7 @@ class ClusterWatcher(Closing):
         rows = reading.rows
         if table == "gauges":
             rows = [{**row, "process": client.uri} for row in rows]
-        self._runs[table].add(rows, at)
-        return True
+        self._runs[table].add(rows, datetime.now(UTC))
 
     def _put_off(self, key: str, reading: Reading) -> None:
         """Ask later, and ever later; say why only once for each kind of reason."""
@@ -190,6 +193,16 @@ class ClusterWatcher(Closing):
             self._said.add(said)
             level = logging.INFO if reading.outcome is Outcome.NOT_OFFERED else logging.WARNING
             log_event(level, "no management port", outcome=reading.outcome, reason=reading.reason)
+
+    def _last_look(self) -> None:
+        """Store the metrics once more: up to 2.3 a job completes before its indexes are built.
+
+        A port that did not answer is not asked, so that nothing waits for it.
+        """
+        for client in self._clients:
+            if f"{client.uri} gauges" not in self._pauses:
+                self._keep("gauges", client, client.gauges())
+        self._write(everything=True)
 
     def _write(self, *, everything: bool) -> None:
         # A store begins with its first snapshot.

@@ -206,6 +206,15 @@ def test_unknown_fields_are_named_once_and_kept(tmp_path, caplog):
     assert len(named) == 1
 
 
+def test_the_last_look_is_after_the_last_job(tmp_path):
+    with Watched(tmp_path / "store") as simulated:
+        simulated.poll()
+        client = ManagementClient(simulated.server.management_uri, token="")
+        with ClusterWatcher([client], simulated.store, simulated.client.uri, list):
+            pass  # No job runs any more, so there was no other look.
+        assert len(load_cluster(simulated.store).gauges)
+
+
 def test_collect_watches_the_cluster(tmp_path):
     warm.run("--version")  # Else the job may be over before the command has begun.
     options = {"token": "root:canary-password", "acceleration": 40}
