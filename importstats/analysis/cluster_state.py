@@ -19,6 +19,8 @@ AT_WORK: Final = frozenset({"InProgress", "executing"})
 
 #: What was not listed for longer is not counted as work of others: it may have ended unseen.
 _LISTED_LATELY: Final = pd.Timedelta(hours=2)
+#: A look that comes longer after the end of a job may be of other jobs.
+_LAST_LOOK: Final = pd.Timedelta(minutes=1)
 
 
 class Cluster(Protocol):
@@ -206,6 +208,17 @@ class ClusterState:
         """The mean of all that a histogram has seen; None if it has seen nothing."""
         total, count = self.gauge(f"{name}_sum", **labels), self.gauge(f"{name}_count", **labels)
         return total / count if total is not None and count else None
+
+
+def last_look(cluster: Cluster, source_uri: str, ended_at: pd.Timestamp) -> pd.Timestamp:
+    """When a cluster was last looked at, if that was soon after the end of a job; else the end.
+
+    A collector looks once more when its last job has ended, for what goes on after it.
+    """
+    gauges = cluster.gauges
+    own = gauges.loc[gauges["source_uri"].astype("str").eq(source_uri), "last_observed_at"]
+    soon = own[(own > ended_at) & (own <= ended_at + _LAST_LOOK)]
+    return pd.Timestamp(soon.max()) if len(soon) else ended_at
 
 
 def _last(rows: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.cluster_findings import cluster_findings
-from importstats.analysis.cluster_state import Cluster, ClusterState
+from importstats.analysis.cluster_state import Cluster, ClusterState, last_look
 from importstats.analysis.cut import until
 from importstats.analysis.endings import (
     changed_after_end,
@@ -167,6 +167,8 @@ def diagnose(
         # A job may have been seen before the cluster was; nothing of later is used.
         for job in histories:
             seen = job.now if now is None else now
+            if now is None and job.ended:
+                seen = last_look(cluster, job.key[0], job.now)
             found += cluster_findings(job, ClusterState.of(cluster, job.key[0], seen))
     return _table([finding for finding in found if finding is not None])
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 
 from importstats.analysis.cluster_phase import with_known_phase
-from importstats.analysis.cluster_state import Cluster
+from importstats.analysis.cluster_state import Cluster, last_look
 from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
@@ -129,6 +129,7 @@ class ImportJob:
         self.jobs = with_phase(answered)
         self._recorded = recorded
         self.at: datetime = recorded["observed_at"].iloc[-1] if at is None else at
+        self._at_is_given = at is not None
         self.details = pd.DataFrame() if details is None else self._own(details)
         self._history = history
         self._expected = expected
@@ -260,12 +261,15 @@ class ImportJob:
     @cached_property
     def diagnosis(self) -> pd.DataFrame:
         """See :func:`importstats.diagnose`; the history is that of the ETA."""
+        at = pd.Timestamp(self.at)
+        if self._cluster is not None and self.phase in END_PHASES and not self._at_is_given:
+            at = last_look(self._cluster, self.source_uri, at)
         return diagnose(
             self._recorded,
             self._details,
             history=self._history,
             expected=self._expected,
-            at=self.at,
+            at=at,
             cluster=self._cluster,
         )
 

@@ -122,12 +122,14 @@ def recorded(name):
     return no_cluster()._replace(gauges=cluster_frame(runs.take(everything=True)))
 
 
-def test_a_real_server_builds_indexes_long_after_its_jobs_have_completed():
-    jobs = pd.DataFrame(
+def completed(at):
+    """A bulk insert that was seen twice, the second time when it had completed."""
+    end = pd.Timestamp(at)
+    return pd.DataFrame(
         {
             "source_uri": culprits.URI,
             "job_id": "7",
-            "observed_at": pd.to_datetime(["2026-05-18T00:00:05Z", "2026-05-18T00:00:20Z"]),
+            "observed_at": [end - pd.Timedelta(seconds=15), end],
             "state": ["Importing", "Completed"],
             "progress_pct": [60.0, 100.0],
             "imported_rows": [0, 270_000],
@@ -135,6 +137,10 @@ def test_a_real_server_builds_indexes_long_after_its_jobs_have_completed():
             "detail_count": 0,
         }
     )
+
+
+def test_a_real_server_builds_indexes_long_after_its_jobs_have_completed():
+    jobs = completed("2026-05-18T00:00:20Z")
     found = diagnose(jobs, cluster=recorded("milvus-2.3.5-t18s")).set_index("finding")
     assert found.loc["builds_go_on", "message"] == (
         "The job has completed, and 8 index builds of its cluster go on, 1 of them at work; one "
@@ -143,3 +149,18 @@ def test_a_real_server_builds_indexes_long_after_its_jobs_have_completed():
     assert "builds_go_on" not in set(
         diagnose(jobs, cluster=recorded("milvus-2.3.5-end"))["finding"].astype("str")
     )
+
+
+def test_the_last_look_at_a_cluster_counts_although_the_job_had_ended_before():
+    def found(ended_at, **options):
+        cluster = recorded("milvus-2.3.5-t18s")  # As of 18 s after midnight.
+        return set(
+            diagnose(completed(ended_at), cluster=cluster, **options)["finding"].astype("str")
+        )
+
+    assert "builds_go_on" in found("2026-05-18T00:00:10Z")
+    # Nothing of later is used if the time is given, nor what may be of other jobs by then.
+    assert "builds_go_on" not in found(
+        "2026-05-18T00:00:10Z", at=pd.Timestamp("2026-05-18T00:00:12Z")
+    )
+    assert "builds_go_on" not in found("2026-05-17T23:59:10Z")
