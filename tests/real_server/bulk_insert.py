@@ -54,13 +54,14 @@ class FileSet:
 class BulkInsert:
     """A collection on a real server, and the bulk inserts into it."""
 
-    def __init__(self, server: RealServer) -> None:
+    def __init__(self, server: RealServer, collection: str = COLLECTION) -> None:
         self.server = server
+        self.collection = collection
         self.milvus = MilvusClient(server.uri, token=TOKEN)
         schema = self.milvus.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSION)
-        self.milvus.create_collection(COLLECTION, schema=schema)
+        self.milvus.create_collection(collection, schema=schema)
 
     def insert(self, file_sets: list[FileSet]) -> str:
         """Write the files and hand them to the server: one task a set. The job id of them all."""
@@ -76,21 +77,28 @@ class BulkInsert:
     def _insert(self, service: milvus_pb2_grpc.MilvusServiceStub, file_set: FileSet) -> int:
         # The server takes a relative path as relative to its working directory.
         files = [f"data/in/{file_set.name}/{field}.npy" for field in ("id", "vector")]
-        request = milvus_pb2.ImportRequest(collection_name=COLLECTION, files=files)
+        request = milvus_pb2.ImportRequest(collection_name=self.collection, files=files)
         answer = service.Import(request, metadata=AUTHORIZATION)
         [task] = answer.tasks
         return task
 
     def count(self) -> int:
         """The server's own count, by a query over an indexed and loaded collection."""
-        index = self.milvus.prepare_index_params()
-        index.add_index("vector", index_type="FLAT", metric_type="L2")
-        self.milvus.create_index(COLLECTION, index)
-        self.milvus.load_collection(COLLECTION)
+        self.build_index("FLAT")
+        self.milvus.load_collection(self.collection)
         [row] = self.milvus.query(
-            COLLECTION, filter="id >= 0", output_fields=["count(*)"], consistency_level="Strong"
+            self.collection,
+            filter="id >= 0",
+            output_fields=["count(*)"],
+            consistency_level="Strong",
         )
         return row["count(*)"]
+
+    def build_index(self, index_type: str, **parameters: int) -> None:
+        """Have an index built for what is there and for all that comes."""
+        index = self.milvus.prepare_index_params()
+        index.add_index("vector", index_type=index_type, metric_type="L2", params=parameters)
+        self.milvus.create_index(self.collection, index)
 
 
 def watch(client: GrpcImportClient, job_id: str, every_s: float) -> Iterator[Snapshot]:

@@ -9,7 +9,8 @@ The PyPI package ``milvus`` carries the server's binary for Linux on x86-64 and 
 package. It is installed once, with the unpacked binary, below ``IMPORTSTATS_REAL_SERVER_CACHE``
 (default: a directory in the system's place for temporary files): 15 s, 360 MB on disk. Every start
 after that takes 5 to 15 s. One server at a time: the ports of its embedded etcd are fixed. All its
-other ports are free ones, chosen here.
+other ports are free ones: the launcher chooses that of the management port, and those of the
+services are chosen here.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from importstats.errors import ImportStatsError
 from importstats.sources.grpc import GrpcImportClient
 
 MILVUS = "milvus==2.3.5"
-#: The server's built-in account. Its ports are open on every interface, so it asks for a password.
+#: The server's built-in account. Its ports are open on every interface, so it asks for a password,
+#: except on its management port.
 TOKEN = "root:Milvus"
 START_S = 180
 STOP_S = 30
@@ -100,6 +102,14 @@ class RealServer:
             return None
         found = re.search(r"^proxy:.*?^  port: (\d+)", config.read_text(), re.DOTALL | re.MULTILINE)
         return found[1] if found else None
+
+    def management_uri(self) -> str:
+        """Where it serves metrics, by its log: the launcher takes the first port free from 9091."""
+        log = (self.directory / "logs" / "milvus-stdout.log").read_text(errors="replace")
+        found = re.search(r'"management listen"\] \[addr=:(\d+)\]', log)
+        if found is None:
+            raise RuntimeError(f"the log names no management port:\n{self.log()}")
+        return f"http://127.0.0.1:{found[1]}"
 
     def log(self) -> str:
         """The end of what the launcher and the server printed."""

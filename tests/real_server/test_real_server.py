@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 from bulk_insert import COLLECTION, BulkInsert, FileSet, watch
 from serve import TOKEN, RealServer, real_server
 
+import importstats
 from importstats.errors import (
     JobNotFoundError,
     ServerError,
@@ -20,9 +24,11 @@ from importstats.errors import (
 )
 from importstats.sources.file_names import parse_file_name
 from importstats.sources.grpc import GrpcImportClient
+from importstats.sources.management import ManagementClient, Outcome
 from importstats.sources.messages import ImportProgressData
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster
 
 # Installing, starting, inserting and stopping: half a minute to a minute and a half.
 pytestmark = pytest.mark.timeout(600)
@@ -30,6 +36,8 @@ pytestmark = pytest.mark.timeout(600)
 GOOD = [FileSet("small", 2_000), FileSet("middle", 60_000), FileSet("large", 200_000)]
 WRONG_DIMENSION = FileSet("wrong-dimension", 1_000, dimension=64)
 WRONG_COUNT = FileSet("wrong-count", 1_000, ids=999)
+#: Each is a segment, and a build of its index takes longer than its import.
+INDEXED = [FileSet(f"indexed-{number}", 20_000) for number in range(3)]
 
 
 @dataclass
@@ -156,6 +164,98 @@ def test_the_store_keeps_what_was_collected(run: Run, tmp_path: Path) -> None:
     assert {row["file_name"]: row["imported_rows"] for row in kept} == {
         detail.file_name: detail.imported_rows for detail in run.last.details
     }
+
+
+@dataclass
+class Queue:
+    """What was seen of a bulk insert that completed before its indexes were built."""
+
+    store: Path
+    samples: dict[str, float]
+    indexed: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def queue(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Queue:
+    """A bulk insert into an indexed collection, collected with its management port to the end."""
+    bulk_insert = BulkInsert(run.server, "indexed")
+    bulk_insert.build_index("HNSW", M=32, efConstruction=400)
+    job_id = bulk_insert.insert(INDEXED)
+    store = tmp_path_factory.mktemp("queue") / "store"
+    management_uri = run.server.management_uri()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "importstats", "collect", job_id, "--source", "grpc"),
+            *("--uri", run.server.uri, "--store", str(store), "--max-interval", "2"),
+            *("--management-uri", management_uri),
+        ],
+        env=os.environ | {"MILVUS_TOKEN": TOKEN},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    with ManagementClient(management_uri, token="") as client:
+        samples = {
+            sample["labels"]["index_task_status"]: sample["value"]
+            for sample in client.gauges().rows
+            if sample["name"] == "datacoord_index_task_count"
+            and sample["labels"]["collection_id"] == _collection_id(management_uri, job_id)
+        }
+    indexed = _legacy(
+        management_uri, "index/progress", collection_name="indexed", field_name="vector"
+    )
+    return Queue(store, samples, indexed)
+
+
+def _collection_id(management_uri: str, job_id: str) -> str:
+    task = _legacy(management_uri, "import/state", task=int(job_id.partition(",")[0]))
+    return str(task["collection_id"])
+
+
+def _legacy(management_uri: str, path: str, **body: object) -> dict[str, int]:
+    """An answer of the old API on the management port: a GET with a body, and no login."""
+    answered = requests.get(f"{management_uri}/api/v1/{path}", json=body, timeout=30)
+    answered.raise_for_status()
+    decoded: dict[str, int] = answered.json()
+    return decoded
+
+
+def test_the_management_port_offers_metrics_and_no_lists(run: Run) -> None:
+    with ManagementClient(run.server.management_uri(), token="") as client:
+        lists = [client.tasks(), client.builds(), client.compactions(), client.segments("1")]
+        lists += [client.nodes(), client.settings()]
+        gauges = client.gauges()
+    assert {reading.outcome for reading in lists} == {Outcome.NOT_OFFERED}
+    assert gauges.outcome is Outcome.ANSWERED
+    values = {sample["name"]: sample["value"] for sample in gauges.rows}
+    assert (values["datacoord_datanode_num"], values["datacoord_index_node_num"]) == (1, 1)
+
+
+def test_indexes_are_built_after_the_job_has_completed(queue: Queue) -> None:
+    last = importstats.load_jobs(queue.store).iloc[-1]
+    assert (last["state"], last["progress_pct"], last["imported_rows"]) == (
+        "Completed",
+        100,
+        60_000,
+    )
+    # The server's own word, of an API that importstats does not use; it leaves a zero out.
+    assert queue.indexed["total_rows"] == 60_000
+    assert queue.indexed.get("indexed_rows", 0) < 60_000
+    assert queue.samples["unissued"] + queue.samples["in-progress"] > 0
+    assert sum(queue.samples.values()) == len(INDEXED)
+
+
+def test_the_index_queue_that_progress_hides_is_found(queue: Queue) -> None:
+    jobs = importstats.load_jobs(queue.store)
+    alone = importstats.diagnose(jobs)
+    assert "builds_go_on" not in set(alone["finding"].astype("str"))
+    found = importstats.diagnose(jobs, cluster=load_cluster(queue.store))
+    shown = importstats.ImportJob.load(queue.store, jobs["job_id"].iloc[0]).diagnosis
+    for findings in (found, shown):
+        message = findings.set_index("finding").loc["builds_go_on", "message"]
+        assert message.startswith("The job has completed, and ")
+        assert ", 1 of them at work" in message
 
 
 def test_a_stopped_server_is_unreachable_and_leaves_no_process(run: Run) -> None:
