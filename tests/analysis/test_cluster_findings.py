@@ -164,3 +164,14 @@ def test_the_last_look_at_a_cluster_counts_although_the_job_had_ended_before():
         "2026-05-18T00:00:10Z", at=pd.Timestamp("2026-05-18T00:00:12Z")
     )
     assert "builds_go_on" not in found("2026-05-17T23:59:10Z")
+
+
+def test_a_job_is_shown_with_the_last_look_at_its_cluster():
+    def shown(**options):
+        job = ImportJob(
+            completed("2026-05-18T00:00:10Z"), cluster=recorded("milvus-2.3.5-t18s"), **options
+        )
+        return set(job.diagnosis["finding"].astype("str"))
+
+    assert "builds_go_on" in shown()
+    assert "builds_go_on" not in shown(at=pd.Timestamp("2026-05-18T00:00:12Z"))
