@@ -57,7 +57,8 @@ class OpenRuns:
             if run is not None and (run[2] == values or repr(run[2]) == repr(values)):
                 run[1] = at
                 continue
-            if run is not None and key in self._changed:
+            # One that was written and went on is written again, with when it was last seen.
+            if run is not None and (key in self._changed or run[1] > run[0]):
                 self._ended.append(run)
             self._open[key] = [at, at, values]
             self._changed.add(key)

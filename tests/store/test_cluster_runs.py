@@ -1,0 +1,44 @@
+"""Runs of what a cluster lists: what is written look by look is what was seen."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from importstats.store.cluster_runs import OpenRuns, joined
+
+BEGIN = datetime(2026, 5, 18, tzinfo=UTC)
+STATES = ["Unissued"] * 3 + ["InProgress"] * 4 + ["Finished"]
+
+
+def listed(state):
+    return {"build_id": "7", "segment_id": "3", "state": state}
+
+
+@pytest.mark.parametrize("write_every", [1, 2, 3, 8])
+def test_a_run_that_was_written_while_it_went_on_keeps_when_it_was_last_seen(write_every):
+    runs, parts = OpenRuns("builds", "http://milvus:19530"), []
+    for look, state in enumerate(STATES):
+        runs.add([listed(state)], BEGIN + timedelta(seconds=10 * look))
+        if (look + 1) % write_every == 0:
+            parts.append(runs.take(everything=False))
+            runs.written()
+    parts.append(runs.take(everything=True))
+    stored = joined("builds", pa.concat_tables(parts))
+    assert stored["state"].to_pylist() == ["Unissued", "InProgress", "Finished"]
+    seen = zip(
+        stored["observed_at"].to_pylist(), stored["last_observed_at"].to_pylist(), strict=True
+    )
+    assert [
+        ((first - BEGIN).total_seconds(), (last - BEGIN).total_seconds()) for first, last in seen
+    ] == [(0, 20), (30, 60), (70, 70)]
+
+
+def test_what_changes_with_every_look_is_written_once():
+    runs, rows = OpenRuns("gauges", "http://milvus:19530"), 0
+    for look in range(5):
+        sample = {"process": "p", "name": "n", "labels": {}, "value": float(look)}
+        runs.add([sample], BEGIN + timedelta(seconds=10 * look))
+        rows += runs.take(everything=False).num_rows
+        runs.written()
+    assert rows == 5
