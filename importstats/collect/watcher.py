@@ -209,8 +209,8 @@ class ClusterWatcher(Closing):
         if not self._store.exists():
             return
         for table, runs in self._runs.items():
-            # That a node is not listed any more is known only by when it was listed last.
-            rows = runs.take(everything=everything or table == "nodes")
+            # That one of these is not listed any more is known only by when it was listed last.
+            rows = runs.take(everything=everything, still_listed=table in ("nodes", "segments"))
             self._tables.append(table, self._source_uri, rows)
             runs.written()
             if everything:

@@ -45,6 +45,7 @@ class OpenRuns:
         self._open: dict[tuple[Any, ...], list[Any]] = {}
         self._ended: list[list[Any]] = []
         self._changed: set[tuple[Any, ...]] = set()
+        self._still_listed: set[tuple[Any, ...]] = set()
 
     def add(self, rows: Sequence[Row], at: datetime) -> None:
         """What is listed at a time."""
@@ -56,6 +57,7 @@ class OpenRuns:
             # NaN is a value that does not change, although it is not equal to itself.
             if run is not None and (run[2] == values or repr(run[2]) == repr(values)):
                 run[1] = at
+                self._still_listed.add(key)
                 continue
             # One that was written and went on is written again, with when it was last seen.
             if run is not None and (key in self._changed or run[1] > run[0]):
@@ -67,10 +69,11 @@ class OpenRuns:
         """Each entry as it was listed last."""
         return [dict(zip(self._names, run[2], strict=True)) for run in self._open.values()]
 
-    def take(self, *, everything: bool) -> pa.Table:
-        """The runs that are new since the last call; or all, with how long each has gone on."""
+    def take(self, *, everything: bool, still_listed: bool = False) -> pa.Table:
+        """The runs that are new since the last call, or those that went on as well, or all."""
+        keys = self._changed | self._still_listed if still_listed else self._changed
         runs = [*self._ended]
-        runs += self._open.values() if everything else (self._open[key] for key in self._changed)
+        runs += self._open.values() if everything else (self._open[key] for key in keys)
         schema = CLUSTER_SCHEMAS[self._table]
         columns: list[list[Any]] = [
             [run[0] for run in runs],
@@ -87,6 +90,7 @@ class OpenRuns:
         """What was taken is in the store."""
         self._ended.clear()
         self._changed.clear()
+        self._still_listed.clear()
 
     def forget(self, before: datetime) -> None:
         """Forget what was last listed before a time: a server lists no entry for ever."""

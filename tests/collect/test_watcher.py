@@ -4,8 +4,11 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
+import pandas as pd
 import pytest
 import warm
 from canned import Canned, says
@@ -60,10 +63,12 @@ class Watched:
 
 
 def test_states_and_nodes_are_kept_after_the_server_forgot_them(tmp_path):
+    looks = []
     with Watched(tmp_path) as simulated:
         while True:
             simulated.server.advance(8)
             simulated.poll()
+            looks.append(datetime.now(UTC))
             simulated.watcher.look()
             if simulated.server.cluster.describe(simulated.job_id).ended:
                 break
@@ -82,6 +87,13 @@ def test_states_and_nodes_are_kept_after_the_server_forgot_them(tmp_path):
     assert set(builds["state"]) >= {"Unissued", "InProgress", "Finished"}
     assert (builds["observed_at"] <= builds["last_observed_at"]).all()
     assert segments["is_importing"].all()
+    # Each state was last seen with the look before the one that saw the next.
+    runs = builds.sort_values(["build_id", "observed_at"])
+    seen = np.searchsorted(pd.to_datetime(looks), runs["last_observed_at"])
+    changed = np.searchsorted(pd.to_datetime(looks), runs["observed_at"])
+    same = runs["build_id"].eq(runs["build_id"].shift(-1)).to_numpy()[:-1]
+    assert same.sum() > 6
+    assert (changed[1:] - seen[:-1])[same].tolist() == [1] * same.sum()
     assert set(nodes["kind"]) == {"datanode", "proxy"}
     # Merging files neither loses nor adds a row.
     assert again.tasks.equals(load_tasks(simulated.store))

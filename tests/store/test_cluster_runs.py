@@ -42,3 +42,14 @@ def test_what_changes_with_every_look_is_written_once():
         rows += runs.take(everything=False).num_rows
         runs.written()
     assert rows == 5
+
+
+def test_what_is_still_listed_is_written_with_every_look_where_that_is_asked_for():
+    runs = OpenRuns("builds", "http://milvus:19530")
+    gone = {**listed("Finished"), "build_id": "8"}
+    written = []
+    for look in range(3):
+        runs.add([listed("Unissued"), *[gone] * (look == 0)], BEGIN + timedelta(seconds=10 * look))
+        written.append(runs.take(everything=False, still_listed=True)["build_id"].to_pylist())
+        runs.written()
+    assert [sorted(ids) for ids in written] == [["7", "8"], ["7"], ["7"]]
