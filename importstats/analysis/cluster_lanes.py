@@ -27,6 +27,8 @@ _TABLES: Final = ("tasks", "builds", "compactions", "segments", "nodes")
 _WORKERS: Final = frozenset({"datanode", "indexnode"})
 # Coordinators are asked every 5 to 10 seconds; what is missed for a minute is not known.
 _LEAST_GAP_S: Final = 60.0
+#: A collector writes only every so often that an entry is still as it was.
+_UNWRITTEN: Final = pd.Timedelta(minutes=10)
 
 
 def work_spans(cluster: Cluster) -> pd.DataFrame:
@@ -113,10 +115,11 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
         ["indexed", "sorted", "being written", "written"],
         "other",
     )
-    spans = pd.DataFrame(
-        {"stage": stage.astype(str), **_times(rows, last), "count": rows["segments"].fillna(1)}
-    )
-    listed = spans[state.ne("Dropped").to_numpy()].astype({"count": "int64"})
+    spans = pd.DataFrame({"stage": stage.astype(str), "count": rows["segments"].fillna(1)})
+    # Collections are asked for one after the other, so each has looks of its own.
+    times = [_times(own, last) for _, own in rows.groupby("collection_id", dropna=False)]
+    spans = spans.join(pd.concat(times)) if times else spans.join(_times(rows, last))
+    listed = spans[state.ne("Dropped")].astype({"count": "int64"})
     return listed.reset_index(drop=True)
 
 
@@ -202,23 +205,27 @@ def _entries(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.
             "work": work,
             "node_id": rows["node_id"],
             "state": rows["state"].astype("str"),
-            **_times(rows, last),
             "count": 1,
             "entry": rows[key],
         }
-    )
+    ).join(_times(rows, last))
     spans = spans.sort_values(["entry", "start"], kind="stable")
+    # That an entry is not listed means nothing: as in ClusterState, it is as it was listed last.
+    latest = ~spans["entry"].duplicated(keep="last")
+    goes_on = latest & (rows["last_observed_at"].loc[spans.index] >= last - _UNWRITTEN)
+    spans = spans.assign(is_open=goes_on, end=spans["end"].mask(goes_on, last))
     before = spans.groupby("entry")["node_id"].ffill()
     spans["node_id"] = spans["node_id"].where(~spans["state"].isin(_FAILS), before)
     return spans.drop(columns="entry").astype({"node_id": "str", "work": "str"})
 
 
-def _times(rows: pd.DataFrame, last: pd.Timestamp) -> dict[str, Any]:
+def _times(rows: pd.DataFrame, last: pd.Timestamp) -> pd.DataFrame:
     """When each run began and ended, and whether it had not ended at the last look."""
     seen = rows["last_observed_at"]
     looks = pd.concat([rows["observed_at"], seen]).drop_duplicates().sort_values()
+    start = rows["observed_at"]
     if len(looks) < 2:
-        return {"start": rows["observed_at"], "end": seen, "is_open": seen.notna()}
+        return pd.DataFrame({"start": start, "end": seen, "is_open": seen.notna()})
     pause_s = looks.diff().dt.total_seconds().iloc[1:]
     # Looks at which nothing changed are not known: few of the pauses are as short as they were.
     usual_s = float(pause_s.quantile(0.25, interpolation="lower"))
@@ -227,7 +234,7 @@ def _times(rows: pd.DataFrame, last: pd.Timestamp) -> dict[str, Any]:
     following = looks.iloc[np.minimum(place, len(looks) - 1)].set_axis(rows.index)
     end = following.where(following - seen <= gap, seen)
     is_open = seen.eq(looks.iloc[-1]) & (seen >= last - gap)
-    return {"start": rows["observed_at"], "end": end.mask(is_open, last), "is_open": is_open}
+    return pd.DataFrame({"start": start, "end": end.mask(is_open, last), "is_open": is_open})
 
 
 def _last_look(cluster: Cluster) -> pd.Timestamp:

@@ -205,7 +205,8 @@ def test_segments_without_an_id_count_as_many_as_they_are():
     at = [BEGIN, BEGIN + pd.Timedelta(seconds=10)]
     segments = pd.DataFrame(
         {
-            "segment_id": pd.Series([None, None], dtype="str"), "state": ["Flushed", "Dropped"],
+            "segment_id": pd.Series([None, None], dtype="str"), "collection_id": "5",
+            "state": ["Flushed", "Dropped"],
             "is_sorted": pd.array([True, None], dtype="boolean"),
             "is_indexed": pd.array([None, None], dtype="boolean"),
             "segments": pd.array([1200, 7], dtype="Int64"),
@@ -216,6 +217,30 @@ def test_segments_without_an_id_count_as_many_as_they_are():
     assert segment_spans(cluster)[["stage", "count"]].to_numpy().tolist() == [["sorted", 1200]]
     ax = plots.plot_segments(cluster, zone=UTC, ax=axes())
     assert title(ax) == "1,200 segments listed at the last look: 1,200 sorted"
+
+
+def test_collections_that_are_asked_for_one_after_the_other_leave_no_holes():
+    first = pd.to_timedelta([0, 1, 10, 11], unit="s")
+    last = pd.to_timedelta([0, 1, 20, 21], unit="s")
+    segments = pd.DataFrame(
+        {
+            "segment_id": list("1212"), "collection_id": list("5656"), "state": "Flushed",
+            "is_sorted": [False, False, True, True], "is_indexed": False,
+            "segments": pd.array([1] * 4, dtype="Int64"), "source_uri": "http://milvus:19530",
+            "observed_at": BEGIN + first, "last_observed_at": BEGIN + last,
+        }
+    )  # fmt: skip
+    spans = segment_spans(no_cluster()._replace(segments=segments))
+    assert (spans["end"] - BEGIN).dt.total_seconds().tolist() == [10, 11, 21, 21]
+    assert spans["is_open"].tolist() == [False, False, True, True]
+
+
+def test_a_build_that_the_store_has_not_heard_of_for_minutes_still_waits():
+    rows = [("1", "Unissued", None, 0, 0), ("2", "Unissued", None, 500, 500)]
+    ax = plots.plot_queue(made(rows), zone=UTC, ax=axes())
+    assert title(ax).endswith("2 still wait")
+    ax = plots.plot_queue(made([*rows, ("3", "Unissued", None, 650, 650)]), zone=UTC, ax=axes())
+    assert title(ax).endswith("2 still wait")
 
 
 def test_gaps_are_hatched_in_all():
