@@ -127,6 +127,19 @@ class Page:
         return until_true(lambda: not self.js("return document.querySelector('#tip').hidden") and
                           self.all("#tip > *"))  # fmt: skip
 
+    def drag(self, css, start, end):
+        """Drag along a share of a plot; the zoom that the link then has."""
+        middle = (start + end) / 2
+        for kind, share, pressed in (
+            ("mouseMoved", start, 0), ("mousePressed", start, 1), ("mouseMoved", middle, 1),
+            ("mouseMoved", end, 1), ("mouseReleased", end, 1),
+        ):  # fmt: skip
+            self.mouse(kind, *self.point(css, share), pressed)
+        asked = until_true(
+            lambda: re.search(r"from=([\d.-]+)&to=([\d.-]+)", self.js("return location.hash"))
+        )
+        return float(asked[1]), float(asked[2])
+
     def complaints(self):
         return self.browser.get_log("browser")
 
@@ -223,15 +236,7 @@ def test_hover_says_phase_progress_and_the_file_under_the_pointer(page):
 
 def test_a_drag_zooms_all_charts_and_the_link_keeps_it(page):
     page.js("location.hash = ''")
-    for kind, share, pressed in (
-        ("mouseMoved", 0.2, 0), ("mousePressed", 0.2, 1), ("mouseMoved", 0.35, 1),
-        ("mouseMoved", 0.5, 1), ("mouseReleased", 0.5, 1),
-    ):  # fmt: skip
-        page.mouse(kind, *page.point("#chart-rates", share), pressed)
-    asked = until_true(
-        lambda: re.search(r"from=([\d.-]+)&to=([\d.-]+)", page.js("return location.hash"))
-    )
-    start, end = float(asked[1]), float(asked[2])
+    start, end = page.drag("#chart-rates", 0.2, 0.5)
     lines = page.hover("#chart-progress", 0.001)
     first = frames()[0]["observed_at"].iloc[0].floor("s")
     moment = pd.Timestamp(f"{first:%Y-%m-%d} {lines[0].split()[0]}", tz="UTC")
@@ -275,6 +280,13 @@ def test_ten_thousand_files_are_searched_sorted_and_scrolled(browser, served):
     page.click("[data-sort=run_s]")
     page.click("[data-sort=run_s]")
     assert page.hover("#chart-files", 0.4)[0] in set(files["file"])
+    start, end = page.drag("#chart-rates", 0.2, 0.5)
+    first = jobs["observed_at"].iloc[0].floor("s")
+    moment = page.hover("#chart-progress", 0.001)[0].split()[0]
+    shown = pd.Timestamp(f"{first:%Y-%m-%d} {moment}", tz="UTC")
+    assert abs((shown - first).total_seconds() - start) < 0.02 * (end - start) + 2
+    page.click("#zoom-out")
+    assert {url for url in page.requests() if not url.endswith("favicon.ico")} <= {page.address}
     assert [c for c in page.complaints() if "favicon" not in c["message"]] == []
 
 
