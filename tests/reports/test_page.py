@@ -274,6 +274,11 @@ def test_ten_thousand_files_are_searched_sorted_and_scrolled(browser, served):
     page.js("document.querySelector('#files-scroll').scrollTop = 1e9")
     until_true(lambda: "unknown" in page.all("#files-rows tr[data-row] td:nth-child(5)")
                or page.all("#files-rows tr[data-row]"))  # fmt: skip
+    for only, state in (("done", "Completed"), ("waiting", "Pending")):
+        page.click(f"[data-only={only}]")
+        count = int(files["state"].eq(state).sum())
+        assert page.text("#files-count") == f"{count:,} of 10,000 files"
+    page.click("[data-only=all]")
     page.search("part-00042")
     assert page.text("#files-count").startswith("1 of 10,000")
     page.search("")
