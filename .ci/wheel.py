@@ -24,9 +24,19 @@ def tracked() -> set[str]:
     """The files that belong into the wheel, as it names them."""
     listed = subprocess.run(
         ["git", "ls-files", "importstats", "data"],  # noqa: S607
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout.splitlines()  # fmt: skip
+        cwd=ROOT, check=False, capture_output=True, text=True,
+    ).stdout.splitlines() or files()  # fmt: skip
     return {f"importstats/{name}" if name.startswith("data/") else name for name in listed}
+
+
+def files() -> list[str]:
+    """The files there are, for a checkout that is not one of git, such as an unpacked archive."""
+    found = [path for name in ("importstats", "data") for path in (ROOT / name).rglob("*")]
+    return [
+        path.relative_to(ROOT).as_posix()
+        for path in found
+        if path.is_file() and path.parent.name != "__pycache__"
+    ]
 
 
 def problems(wheel: Path, tag: str | None, repository: str | None) -> Iterator[str]:
