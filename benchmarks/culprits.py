@@ -19,13 +19,9 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.findings import diagnose
-from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec, Restart, SimulatedCluster
-from importstats.simulator.dialects import dialect_named
+from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec, Restart
 from importstats.simulator.specs import Compaction
-from importstats.simulator.watching import SimulatedWatch
-from importstats.simulator.wire import describe_answer, encode
-from importstats.sources.answers import parse_response
-from importstats.sources.snapshot import Snapshot
+from importstats.simulator.watching import WatchedJob
 from importstats.store.frames import jobs_frame
 from importstats.store.schema import jobs_table
 
@@ -56,33 +52,21 @@ class Case:
     names: Callable[[dict[str, Any], Watched], bool] = lambda evidence, seen: True
 
 
-class Watched:
-    """A simulated cluster, polled and watched."""
+class Watched(WatchedJob):
+    """The job of a case, and what is found of it."""
 
     def __init__(self, case: Case, seed: int, dialect: str = "2.6") -> None:
-        self.dialect = dialect_named(dialect)
-        spec = replace(case.cluster, release=self.dialect.release)
-        self.cluster = SimulatedCluster(spec, seed=seed)
-        self.cluster.advance(max(0.0, self.cluster.now_s))
-        self.job_id = self.cluster.create(case.job)
+        super().__init__(case.cluster, case.job, seed=seed, dialect=dialect, source_uri=URI)
         self.others = [job.job_id for job in self.cluster.live_jobs if job.job_id != self.job_id]
-        self.watch = SimulatedWatch(self.cluster, URI)
-        self._snapshots: list[Snapshot] = []
 
     def poll(self, seconds: float = POLL_S) -> bool:
         """Go on and ask once; whether the job goes on."""
-        self.cluster.advance(self.cluster.now_s + seconds)
-        self.watch.look()
-        state = self.cluster.describe(self.job_id)
-        answer = parse_response(encode(describe_answer(state, self.dialect)))
-        at = self.cluster.time(self.cluster.now_s)
-        self._snapshots.append(Snapshot(at, self.job_id, URI, answer))
-        return not state.ended
+        return super().poll(seconds)
 
     @property
     def jobs(self) -> pd.DataFrame:
         """The jobs frame so far."""
-        return jobs_frame(jobs_table(self._snapshots))
+        return jobs_frame(jobs_table(self.snapshots))
 
     def findings(self) -> pd.DataFrame:
         """What is found now."""

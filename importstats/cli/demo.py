@@ -81,6 +81,20 @@ def demo(
     run_demo(out, files=files, seed=seed, seconds=seconds, console=output_console())
 
 
+def new_store(folder: Path) -> SnapshotStore:
+    """The store of a demo that is about to run.
+
+    Raises
+    ------
+    StoreError
+        The folder holds an earlier demo.
+    """
+    store = SnapshotStore(folder / "store")
+    if store.exists():
+        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
+    return store
+
+
 def run_demo(
     folder: Path, *, files: int = 300, seed: int = 6, seconds: float = 25.0, console: Console
 ) -> DemoResult:
@@ -102,9 +116,7 @@ def run_demo(
     StoreError
         The folder holds an earlier demo, or cannot be written.
     """
-    store = SnapshotStore(folder / "store")
-    if store.exists():
-        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
+    store = new_store(folder)
     cluster, job = demo_job(files, seed)
     duration_s = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.duration_s
     acceleration = duration_s / seconds

@@ -13,22 +13,17 @@ from typing import Final
 from rich.console import Console
 
 from importstats.analysis.findings import diagnose
-from importstats.errors import StoreError
+from importstats.cli.demo import new_store
 from importstats.reports import report
 from importstats.show.job import ImportJob
-from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec, SimulatedCluster
-from importstats.simulator.dialects import dialect_named
+from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec
 from importstats.simulator.specs import Compaction
-from importstats.simulator.watching import SimulatedWatch
-from importstats.simulator.wire import describe_answer, encode
-from importstats.sources.answers import parse_response
-from importstats.sources.snapshot import Snapshot
+from importstats.simulator.watching import WatchedJob
 from importstats.store import SnapshotStore
 from importstats.store.cluster_tables import ClusterTables
 from importstats.store.frames import flatten_jobs
 from importstats.text import format_time
 
-_URI: Final = "http://localhost:19530"
 _POLL_S: Final = 15.0
 #: At every so many polls the job is looked at, as a reader would.
 _LOOK_EVERY: Final = 6
@@ -65,41 +60,30 @@ def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
     StoreError
         The folder holds an earlier demo, or cannot be written.
     """
-    store = SnapshotStore(folder / "store")
-    if store.exists():
-        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
-    spec, job = demo_cluster()
-    dialect = dialect_named("2.6")
-    cluster = SimulatedCluster(replace(spec, release=dialect.release), seed=seed)
-    cluster.advance(0.0)
-    job_id = cluster.create(job)
-    watch, snapshots = SimulatedWatch(cluster, _URI), []
+    store = new_store(folder)
+    job = WatchedJob(*demo_cluster(), seed=seed)
     console.print(
-        f"A simulated cluster imports 8 files (job {job_id}) beside another job and compactions.\n"
-        "What the management port says of it, whenever that changes:\n"
+        f"A simulated cluster imports 8 files (job {job.job_id}) beside another job and "
+        "compactions.\nWhat the management port says of it, whenever that changes:\n"
     )
     said: tuple[str, ...] = ()
     page = ""
     for poll in range(1, _MOST_POLLS + 1):
-        cluster.advance(cluster.now_s + _POLL_S)
-        watch.look()
-        state, at = cluster.describe(job_id), cluster.time(cluster.now_s)
-        answer = parse_response(encode(describe_answer(state, dialect)))
-        snapshots.append(Snapshot(at, job_id, _URI, answer))
-        if poll % _LOOK_EVERY and not state.ended:
+        goes_on = job.poll(_POLL_S)
+        if poll % _LOOK_EVERY and goes_on:
             continue
-        jobs, seen = flatten_jobs(snapshots), watch.frames()
+        jobs, seen = flatten_jobs(job.snapshots), job.watch.frames()
         found = diagnose(jobs, cluster=seen)
-        kinds = (state.phase.value, *found["finding"].astype("str").head(1))
+        kinds = (job.state.phase.value, *found["finding"].astype("str").head(1))
         if kinds != said:
             said = kinds
             shown = ImportJob(jobs, cluster=seen)
             _print(console, shown)
             if len(found) and str(found["severity"].iloc[0]) != "info":
-                page = report(jobs, at=at, cluster=seen)
-        if state.ended:
+                page = report(jobs, at=job.snapshots[-1].observed_at, cluster=seen)
+        if not goes_on:
             break
-    return _kept(folder, store, snapshots, watch, page, console)
+    return _kept(folder, store, job, page, console)
 
 
 def _print(console: Console, job: ImportJob) -> None:
@@ -110,19 +94,12 @@ def _print(console: Console, job: ImportJob) -> None:
         console.print(f"          {finding['advice']}", soft_wrap=True, style="dim")
 
 
-def _kept(
-    folder: Path,
-    store: SnapshotStore,
-    snapshots: list[Snapshot],
-    watch: SimulatedWatch,
-    page: str,
-    console: Console,
-) -> Path:
+def _kept(folder: Path, store: SnapshotStore, job: WatchedJob, page: str, console: Console) -> Path:
     """Write all that was collected, and say where it is."""
-    store.append(snapshots)
+    store.append(job.snapshots)
     tables = ClusterTables(store)
-    for table, rows in watch.tables().items():
-        tables.append(table, _URI, rows)
+    for table, rows in job.watch.tables().items():
+        tables.append(table, job.source_uri, rows)
     path = folder / "why.html"
     path.write_text(page, encoding="utf-8")
     console.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -11,8 +12,12 @@ import pyarrow as pa
 
 from importstats.simulator.api import Access
 from importstats.simulator.cluster import SimulatedCluster
+from importstats.simulator.dialects import dialect_named
 from importstats.simulator.management import ManagementPort
 from importstats.simulator.management_state import Known
+from importstats.simulator.specs import ClusterSpec, JobSpec
+from importstats.simulator.wire import describe_answer, encode
+from importstats.sources.answers import parse_response
 from importstats.sources.management import PATHS
 from importstats.sources.management_lists import (
     builds_of,
@@ -23,10 +28,12 @@ from importstats.sources.management_lists import (
     tasks_of,
 )
 from importstats.sources.management_metrics import samples_of
+from importstats.sources.snapshot import Snapshot
 from importstats.store.cluster_frames import ClusterFrames, cluster_frame
 from importstats.store.cluster_runs import OpenRuns, joined
 from importstats.store.cluster_schema import CLUSTER_TABLES, ClusterTable
 
+_URI: Final = "http://localhost:19530"
 _PARSERS: Final = {
     "tasks": tasks_of,
     "builds": builds_of,
@@ -60,9 +67,7 @@ class SimulatedWatch:
     True
     """
 
-    def __init__(
-        self, cluster: SimulatedCluster, source_uri: str = "http://localhost:19530"
-    ) -> None:
+    def __init__(self, cluster: SimulatedCluster, source_uri: str = _URI) -> None:
         self._cluster = cluster
         self._port = ManagementPort(Known(cluster), Access(), {})
         self._runs = {table: OpenRuns(table, source_uri) for table in CLUSTER_TABLES}
@@ -94,3 +99,69 @@ class SimulatedWatch:
     def frames(self) -> ClusterFrames:
         """All that was seen so far."""
         return ClusterFrames(*map(cluster_frame, self.tables().values()))
+
+
+class WatchedJob:
+    """A simulated job that is polled while its cluster is watched.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        Of any release: it runs that of the dialect.
+    job : JobSpec
+    seed : int
+    dialect : str
+        What the server speaks.
+    source_uri : str
+        The server that snapshots and frames name.
+
+    Attributes
+    ----------
+    cluster : SimulatedCluster
+    job_id : str
+    watch : SimulatedWatch
+    state : JobState
+        As of the latest poll.
+    snapshots : list of Snapshot
+        One for each poll.
+
+    Examples
+    --------
+    >>> from importstats.simulator import FileSpec
+    >>> file = FileSpec(("1.parquet",), 2**30, 10**6)
+    >>> job = JobSpec(collection_name="products", files=(file,))
+    >>> watched = WatchedJob(ClusterSpec(), job, seed=1)
+    >>> while watched.poll(15.0):
+    ...     pass
+    >>> watched.state.phase.value, watched.snapshots[-1].response.data.state
+    ('Completed', 'Completed')
+    """
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        job: JobSpec,
+        *,
+        seed: int,
+        dialect: str = "2.6",
+        source_uri: str = _URI,
+    ) -> None:
+        self.dialect = dialect_named(dialect)
+        self.source_uri = source_uri
+        self.cluster = SimulatedCluster(replace(spec, release=self.dialect.release), seed=seed)
+        # What came before the job has begun: a spec may have other jobs since before 0.
+        self.cluster.advance(max(0.0, self.cluster.now_s))
+        self.job_id = self.cluster.create(job)
+        self.state = self.cluster.describe(self.job_id)
+        self.watch = SimulatedWatch(self.cluster, source_uri)
+        self.snapshots: list[Snapshot] = []
+
+    def poll(self, seconds: float) -> bool:
+        """Go on for so long, then ask for everything once; whether the job goes on."""
+        self.cluster.advance(self.cluster.now_s + seconds)
+        self.watch.look()
+        self.state = self.cluster.describe(self.job_id)
+        answer = parse_response(encode(describe_answer(self.state, self.dialect)))
+        at = self.cluster.time(self.cluster.now_s)
+        self.snapshots.append(Snapshot(at, self.job_id, self.source_uri, answer))
+        return not self.state.ended

@@ -77,7 +77,7 @@ def test_nothing_of_later_is_used(queued):
 
 def test_a_store_with_these_tables_names_it(queued, tmp_path):
     store = SnapshotStore(tmp_path)
-    store.append(queued._snapshots)
+    store.append(queued.snapshots)
     tables = ClusterTables(store)
     for table in CLUSTER_TABLES:
         rows = queued.watch._runs[table].take(everything=True)

@@ -20,7 +20,7 @@ def watched():
 
 
 def test_a_file_has_the_node_that_imported_it(watched):
-    details = flatten_details(watched._snapshots)
+    details = flatten_details(watched.snapshots)
     found = tasks_of_files(details, watched.watch.frames().tasks)
     truth = watched.cluster.truth(watched.job_id).files.sort_values("file_index")
     assert found["file_index"].tolist() == truth["file_index"].tolist()
@@ -36,7 +36,7 @@ def test_a_file_has_the_node_that_imported_it(watched):
 
 
 def test_files_that_look_alike_are_told_apart_by_nobody(watched):
-    details, tasks = flatten_details(watched._snapshots), watched.watch.frames().tasks
+    details, tasks = flatten_details(watched.snapshots), watched.watch.frames().tasks
     waits = details["state"].eq("Pending").groupby(details["observed_at"]).transform("sum")
     at = details.loc[waits >= 2, "observed_at"].min()
     found = tasks_of_files(details[details["observed_at"] <= at], tasks[tasks["observed_at"] <= at])
@@ -47,7 +47,7 @@ def test_files_that_look_alike_are_told_apart_by_nobody(watched):
 
 
 def test_without_tasks_nothing_is_known(watched):
-    details = flatten_details(watched._snapshots)
+    details = flatten_details(watched.snapshots)
     found = tasks_of_files(details, watched.watch.frames().tasks.iloc[:0])
     assert found["task_id"].isna().all()
     assert found["certainty"].isna().all()

@@ -17,8 +17,7 @@ from importstats import plots
 from importstats.analysis.cluster_lanes import busy_shares, segment_spans, work_spans
 from importstats.cli.demo_why import demo_cluster
 from importstats.plots.cluster import STAGE_COLORS, WORK_COLORS
-from importstats.simulator import SimulatedCluster
-from importstats.simulator.watching import SimulatedWatch
+from importstats.simulator.watching import WatchedJob
 from importstats.store.cluster_frames import no_cluster
 
 PLOTS = (plots.plot_node_lanes, plots.plot_queue, plots.plot_segments)
@@ -29,15 +28,10 @@ BEGIN = pd.Timestamp("2026-05-18T08:00:00Z")
 @lru_cache(maxsize=1)
 def watched():
     """A simulated cluster that imports, sorts, compacts and builds, from begin to end."""
-    spec, job = demo_cluster()
-    cluster = SimulatedCluster(spec, seed=6)
-    cluster.advance(0.0)
-    job_id = cluster.create(job)
-    watch = SimulatedWatch(cluster)
-    while not cluster.describe(job_id).ended:
-        cluster.advance(cluster.now_s + POLL_S)
-        watch.look()
-    return watch.frames()
+    job = WatchedJob(*demo_cluster(), seed=6)
+    while job.poll(POLL_S):
+        pass
+    return job.watch.frames()
 
 
 def axes():
