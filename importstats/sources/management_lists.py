@@ -311,7 +311,8 @@ def _rows(answer: Any, fields: _Fields, *, key: str, tolerated: Iterable[str] = 
     return list(rows.values()), tuple(sorted(unknown))
 
 
-_KIND_OF_SEGMENT: Final = (
+#: What segments that are counted together have in common.
+KIND_OF_SEGMENT: Final = (
     "collection_id",
     "shard",
     "state",
@@ -327,7 +328,7 @@ def _alike(rows: Iterable[Row]) -> list[Row]:
     total: Counter[tuple[Any, ...]] = Counter()
     size: Counter[tuple[Any, ...]] = Counter()
     for row in rows:
-        kind = tuple(row[name] for name in _KIND_OF_SEGMENT)
+        kind = tuple(row[name] for name in KIND_OF_SEGMENT)
         count[kind] += 1
         total[kind] += row["rows"]
         size[kind] += row["size_bytes"]
@@ -335,7 +336,7 @@ def _alike(rows: Iterable[Row]) -> list[Row]:
         {
             "segment_id": None,
             "partition_id": None,
-            **dict(zip(_KIND_OF_SEGMENT, kind, strict=True)),
+            **dict(zip(KIND_OF_SEGMENT, kind, strict=True)),
             "rows": total[kind],
             "size_bytes": size[kind],
             "segments": count[kind],

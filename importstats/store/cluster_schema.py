@@ -11,6 +11,7 @@ from typing import Final, Literal, get_args
 
 import pyarrow as pa
 
+from importstats.sources.management_lists import KIND_OF_SEGMENT
 from importstats.store.schema import SCHEMA_VERSION, TIMESTAMP
 
 ClusterTable = Literal["tasks", "builds", "compactions", "segments", "nodes", "gauges", "settings"]
@@ -121,15 +122,7 @@ KEYS: Final[dict[ClusterTable, tuple[str, ...]]] = {
     "tasks": ("task_id",),
     "builds": ("build_id",),
     "compactions": ("plan_id",),
-    "segments": (
-        "segment_id",
-        "collection_id",
-        "shard",
-        "state",
-        "is_importing",
-        "is_sorted",
-        "is_indexed",
-    ),
+    "segments": ("segment_id", *KIND_OF_SEGMENT),
     "nodes": ("node_id", "kind"),
     "gauges": ("process", "name", "labels"),
     "settings": ("name",),
