@@ -147,9 +147,7 @@ def plot_queue(
         return say_nothing(axes_or_new(ax, (9, 3)), "Nothing was seen waiting in the cluster")
     counts = counts_over_time(waiting, "work")
     ax = axes_or_new(ax, (9, 3))
-    drawn = _stack(ax, counts, WORK, WORK_COLORS, end)
-    ax.set_ylabel("waiting entries")
-    _from_zero(ax)
+    drawn = _draw_counts(ax, counts, WORK, WORK_COLORS, end, "waiting entries")
     total = counts.sum(axis=1)
     place = int(total.to_numpy().argmax())
     worst = counts.index[place]
@@ -178,9 +176,7 @@ def plot_segments(
         return say_nothing(axes_or_new(ax, (9, 3)), "No segment was listed")
     counts = counts_over_time(spans, "stage")
     ax = axes_or_new(ax, (9, 3))
-    drawn = _stack(ax, counts, STAGES, STAGE_COLORS, end)
-    ax.set_ylabel("segments")
-    _from_zero(ax)
+    drawn = _draw_counts(ax, counts, STAGES, STAGE_COLORS, end, "segments")
     now = counts.iloc[-1]
     title = f"At most {segments_text(int(counts.sum(axis=1).max()))}; none is listed any more"
     if now.sum():
@@ -308,9 +304,20 @@ def _finished(
     return ax
 
 
-def _from_zero(ax: Axes) -> None:
+def _draw_counts(
+    ax: Axes,
+    counts: pd.DataFrame,
+    order: Sequence[str],
+    colors: Mapping[str, str],
+    end: pd.Timestamp,
+    label: str,
+) -> dict[str, str]:
+    """Whole numbers stacked from 0; returns the colours of the kinds that are drawn."""
+    drawn = _stack(ax, counts, order, colors, end)
+    ax.set_ylabel(label)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return drawn
 
 
 def _lanes_finding(
