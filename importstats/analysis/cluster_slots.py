@@ -54,13 +54,13 @@ def no_slot(job: JobHistory, state: ClusterState) -> Finding | None:
     if not len(waiting):
         return None
     waited_s = seconds(state.at - waiting["since"].min())
+    free = state.gauge("datanode_slot", type="available")
+    if waited_s < LEAST_WAIT_S or free:
+        return None
     at_work = own["state"].astype("str").isin(AT_WORK).sum()
     others = _others_at_work(job, state, state.tasks)
-    free = state.gauge("datanode_slot", type="available")
-    if free:
-        return None
     held = slots_held(state)
-    if waited_s < LEAST_WAIT_S or not (others or held["compaction"] or held["index"]):
+    if not (others or held["compaction"] or held["index"]):
         return None
     if at_work and not others:
         return None
@@ -127,13 +127,13 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
     if not len(waiting):
         return None
     waited_s = seconds(state.at - waiting["since"].min())
+    if waited_s < LEAST_WAIT_S:
+        return None
     executing = int(own["state"].astype("str").isin(AT_WORK).sum())
     plans = state.lately(state.compactions)
     at_work = plans["state"].astype("str").isin(AT_WORK)
     others = int((at_work & ~plans["plan_id"].isin(own["plan_id"])).sum())
     builds = int(state.lately(state.builds)["state"].astype("str").isin(AT_WORK).sum())
-    if waited_s < LEAST_WAIT_S:
-        return None
     held = []
     if others:
         held.append(f"{others:,} other compaction{'s' * (others != 1)}")
