@@ -152,15 +152,6 @@ class ClusterState:
         named = self.of_job(job_id)["collection_id"].dropna()
         return str(named.iloc[-1]) if len(named) else None
 
-    def sharers(self, job_id: str) -> list[str]:
-        """Other jobs that import into the same collection now, as far as their tasks say."""
-        others = self.tasks[
-            self.tasks["collection_id"].eq(self.collection_of(job_id) or "")
-            & self.tasks["job_id"].ne(job_id)
-            & ~self.tasks["state"].astype("str").isin(["Completed", "Failed"])
-        ]
-        return sorted(others["job_id"].dropna().unique())
-
     def builds_of(self, job_id: str) -> pd.DataFrame:
         """The index builds of a job's segments; exact if no other job shares its collection.
 

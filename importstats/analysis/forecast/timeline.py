@@ -16,9 +16,6 @@ from importstats.analysis.phase import job_codes
 from importstats.arrays import Bools, Floats, Ints, floats
 from importstats.names import JOB_KEY
 
-#: How much of the time in the phase so far counts as recent.
-RECENT_SHARE: Final = 0.3
-
 _FILE_COLUMNS: Final = ("progress_pct", "file_size_bytes")
 
 
