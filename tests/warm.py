@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-_SERVER = """
+#: Imports the package, and what a copy of the process needs; `main` runs a command.
+IMPORTED = """
 import json, os, pkgutil, sys, time
 from importlib import import_module
 import importstats
@@ -20,6 +21,10 @@ for module in pkgutil.walk_packages(importstats.__path__, "importstats."):
     if not module.name.endswith(("__main__", ".grpc")):
         import_module(module.name)
 from importstats.cli import main
+"""
+_SERVER = (
+    IMPORTED
+    + """
 for line in sys.stdin:
     asked = json.loads(line)
     pid = os.fork()
@@ -44,6 +49,7 @@ for line in sys.stdin:
             os._exit(code)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+)
 _running: list[subprocess.Popen] = []
 
 

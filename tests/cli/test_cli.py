@@ -179,14 +179,9 @@ def test_simulate_serves_until_told_to_stop(tmp_path):
 
 # Start-up takes seconds, and a life here is shorter: all is imported once, and each life is a copy
 # of that process, which runs the command from its beginning until it is killed.
-LIVES = """
-import os, pkgutil, sys
-from importlib import import_module
-import importstats
-for module in pkgutil.walk_packages(importstats.__path__, "importstats."):
-    if not module.name.endswith("__main__"):
-        import_module(module.name)
-from importstats.cli import main
+LIVES = (
+    warm.IMPORTED
+    + """
 for log in sys.stdin:
     pid = os.fork()
     if pid == 0:
@@ -198,6 +193,7 @@ for log in sys.stdin:
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+)
 
 
 @pytest.mark.timeout(600)
