@@ -483,9 +483,9 @@ def test_no_secret_reaches_disk_log_output_metrics_or_the_process_list(tmp_path)
             stack.callback(process.kill)
             processes.append(process)
         for number in range(len(processes)):
-            told = wait_for(written / f"log-{number}", r"url=(\S+)")
+            url = wait_for(written / f"log-{number}", r"url=(\S+)")
             wait_for(written / f"log-{number}", r" saved ")
-            metrics = urllib.request.urlopen(told, timeout=20).read()
+            metrics = urllib.request.urlopen(url, timeout=20).read()
             (written / f"metrics-{number}").write_bytes(metrics)
         commands = [
             path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if readable(path)

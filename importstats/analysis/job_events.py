@@ -1,4 +1,4 @@
-"""Events: what somebody wants to hear about a job, each under an id that never changes.
+"""Events: what is worth a message about a job, each under an id that never changes.
 
 :func:`events` finds them in frames; :mod:`importstats.collect.notifier` brings them to webhooks and
 commands. An id is made of what happened, not of when it was noticed, so whoever looks at the same

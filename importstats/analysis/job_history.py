@@ -22,7 +22,7 @@ from importstats.text import format_duration
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 _US: Final = 1e6
-# What has not been heard of for longer may have ended.
+# A job that was not seen for longer may have ended.
 _LATELY: Final = pd.Timedelta(hours=1)
 
 #: Phases in which tasks work on files: hashing them, with Import V3, or writing their rows.

@@ -123,7 +123,7 @@ _BRIEF_S: Final = 120.0
 
 
 def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
-    """Whether a job was last heard of so long ago that nothing of it can be said of now.
+    """Whether a job was last seen so long ago that nothing can be said about its present.
 
     That is five of its usual pauses between two snapshots, and five minutes (ours: the collector
     polls at least every minute, and a server that is away for a restart is back by then).

@@ -17,7 +17,7 @@ from importstats.version import __version__
 Event = Mapping[str, Any]
 Body = Mapping[str, Any]
 
-#: What an event is to somebody on call. The rest is no incident.
+#: How severe an event is to the person on call. The others are no incidents.
 SEVERITIES: Final = {
     "failed": "critical",
     "stalled": "error",
@@ -161,5 +161,5 @@ def _unmarked(text: str) -> str:
 
 
 def _run_id(event: Event) -> uuid.UUID:
-    """The same for all events of a job, whoever sends them."""
+    """One key for all events of a job, from every collector."""
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{event['source_uri']} {event['job_id']}")

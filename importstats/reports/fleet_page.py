@@ -96,7 +96,7 @@ def _file_name(job: dict[Any, Any]) -> str:
 
 def _cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
-    # A failed job says that its progress is 0, and of one not heard of nobody knows what it does.
+    # A failed job reports a progress of 0, and what a job not seen for long is doing is unknown.
     rate = job["rows_per_s"]
     failed, lost = (str(job["status"]) == status for status in ("failed", "lost"))
     return [

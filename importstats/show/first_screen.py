@@ -21,7 +21,7 @@ _STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "don
 
 
 def first_line(job: ImportJob) -> str:
-    """How much time is left; of a job that has ended, or is not heard of, how it stands."""
+    """How much time is left; of a job that has ended, or was not seen for long, its state."""
     if job.phase in END_PHASES or job.stale:
         return job.headline
     return left_text(job.eta_frame, job.at)

@@ -51,8 +51,8 @@ def test_a_cut_frame_gives_the_same_phases(watched):
 
 def test_all_that_rests_on_phases_believes_them(watched):
     jobs = with_known_phase(watched.jobs, watched.watch.frames())
-    told = jobs.assign(known_phase="Sorting")
-    middle = told[with_phase(watched.jobs)["phase"].astype("str").eq("Importing")]
+    known = jobs.assign(known_phase="Sorting")
+    middle = known[with_phase(watched.jobs)["phase"].astype("str").eq("Importing")]
     assert set(with_phase(middle)["phase"].astype("str")) == {"Sorting"}
     assert set(phases(middle)["phase"].astype("str")) == {"Sorting"}
     assert set(eta(middle)["phase"].astype("str")) == {"Sorting"}

@@ -24,10 +24,10 @@ def test_a_file_has_the_node_that_imported_it(watched):
     found = tasks_of_files(details, watched.watch.frames().tasks)
     truth = watched.cluster.truth(watched.job_id).files.sort_values("file_index")
     assert found["file_index"].tolist() == truth["file_index"].tolist()
-    told = found["node_id"].notna().to_numpy()
-    assert told.sum() >= len(found) / 2
+    known = found["node_id"].notna().to_numpy()
+    assert known.sum() >= len(found) / 2
     expected = (101 + truth["node"]).astype("str").to_numpy()
-    assert (found["node_id"].to_numpy()[told] == expected[told]).all()
+    assert (found["node_id"].to_numpy()[known] == expected[known]).all()
     sure = found[found["certainty"].eq(1)]
     assert len(sure) >= 2
     # Files of one task have one task, those of different tasks never the same.
@@ -35,7 +35,7 @@ def test_a_file_has_the_node_that_imported_it(watched):
     assert pd.Series(sure["task_id"].to_numpy()).nunique() == own.nunique()
 
 
-def test_files_that_look_alike_are_told_apart_by_nobody(watched):
+def test_files_that_look_alike_are_not_guessed_at(watched):
     details, tasks = flatten_details(watched.snapshots), watched.watch.frames().tasks
     waits = details["state"].eq("Pending").groupby(details["observed_at"]).transform("sum")
     at = details.loc[waits >= 2, "observed_at"].min()

@@ -33,7 +33,7 @@ JOB = JobSpec(collection_name="products", files=FILES, index_rows_per_s=10e3)
 
 
 class Watched:
-    """A simulated server, a store, and a watcher that looks only when it is told to."""
+    """A simulated server, a store, and a watcher that looks only when the test lets it."""
 
     def __init__(self, folder, job=JOB, **options):
         self.server = SimulatorServer(

@@ -90,7 +90,7 @@ class Inode:
 
 
 class Disk:
-    """A disk that was told some operations and then lost power."""
+    """A disk that was given some operations and then lost power."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Inode | None] = {}  # As the process sees them; None is a folder.
