@@ -1,7 +1,7 @@
 # One command for each wish; CONTRIBUTING.md says more.
 python := .venv/bin/python
 
-.PHONY: install check test docs site bench real-server clean
+.PHONY: install check test mutants docs site bench real-server clean
 
 install: .venv/complete
 
@@ -18,6 +18,12 @@ check: install
 
 test: install
 	.venv/bin/pytest -n auto
+
+SEED ?= 1
+EACH ?= 15
+
+mutants: install
+	$(python) tests/mutants.py --seed $(SEED) --each $(EACH) $(MODULE) --tests $(TESTS)
 
 real-server: install
 	IMPORTSTATS_REAL_SERVER=1 .venv/bin/pytest tests/real_server

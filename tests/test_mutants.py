@@ -1,0 +1,93 @@
+"""The command that changes code and looks whether a test notices."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mutants import draw
+
+COMMAND = Path(__file__).with_name("mutants.py")
+MODULE = '''\
+"""How late."""
+
+LATE_S = 60
+EARLY = -1
+
+
+def is_late(seconds: int | None) -> bool:
+    """Whether it is late."""
+    return seconds > LATE_S
+
+
+def nobody_asks():
+    """A number that no test looks at."""
+    return 7
+'''
+TESTS = """\
+from package.late import is_late
+
+
+def test_late():
+    assert is_late(61)
+    assert not is_late(60)
+"""
+SETTINGS = """\
+[tool.mutants]
+target_pct = 85
+patience_s = 10
+without = []
+libraries = ["hypothesis", "pytest"]
+operators = ["NumberReplacer", "ReplaceComparisonOperator_Gt_GtE", "ReplaceBinaryOperator_*"]
+
+[tool.mutants.tests]
+"package" = ["tests"]
+"""
+JUSTIFIED = """\
+[[mutant]]
+module = "package/late.py"
+was = "return 7"
+becomes = "return 6"
+because = "Nobody asks."
+"""
+OUTPUT = """\
+package/late.py:4 survived
+  - EARLY = -1
+  + EARLY = - 0
+Seed 1.
+
+| module | drawn | killed | justified | survived |
+|---|--:|--:|--:|--:|
+| package/late.py | 4 | 2 | 1 | 1 |
+| all | 4 | 2 | 1 | 1 |
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "late.py").write_text(MODULE)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_late.py").write_text(TESTS)
+    (tmp_path / "pyproject.toml").write_text(SETTINGS)
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def test_a_mutant_survives_if_no_test_notices_it_unless_it_is_justified(project):
+    (project / "tests" / "mutants.toml").write_text(JUSTIFIED)
+    command = [sys.executable, str(COMMAND), "--jobs", "1", "--seed", "1"]
+    ran = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert ran.stdout == OUTPUT
+    assert ran.stderr == "measuring what tests/test_late.py reaches\n"
+    assert ran.returncode == 1, "75 % are killed or justified, and 85 % are asked for"
+    assert (project / "package" / "late.py").read_text() == MODULE
+
+
+def test_a_seed_draws_the_same_again_and_another_seed_others(project, monkeypatch):
+    monkeypatch.chdir(project)
+    operators = ["NumberReplacer", "ReplaceComparisonOperator_*"]
+    draws = [draw("package/late.py", operators, each=3, seed=seed) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+    assert [len({one.line for one in drawn}) for drawn in draws] == [3, 3, 3]
+    assert not any("None" in one.becomes for drawn in draws for one in drawn)
