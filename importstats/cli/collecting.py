@@ -21,7 +21,7 @@ from importstats.cli.expecting import (
     stored_check,
 )
 from importstats.cli.logs import log_to_stderr
-from importstats.cli.management import ManagementInterval, ManagementUri
+from importstats.cli.management import ManagementInterval, ManagementUri, look_once, watched
 from importstats.cli.options import (
     DEFAULT_STORE,
     ENVIRONMENT,
@@ -155,6 +155,7 @@ def snapshot(
     *jobs: Jobs,
     store: Store = DEFAULT_STORE,
     collection: Collection = None,
+    management_uri: ManagementUri = (),
     quiet: Quiet = False,
     verbose: Verbose = False,
     connection: Connection = ENVIRONMENT,
@@ -167,14 +168,16 @@ def snapshot(
     if len(servers) == 1:
         own, settings = servers[0]
         where = chosen_store(store, settings)
-        return _snapshot(own, jobs, where, collection or settings.collection, quiet)
+        ports = management_uri or tuple(settings.management_uri)
+        return _snapshot(own, jobs, where, collection or settings.collection, ports, quiet)
     if jobs:
         raise UsageError("job ids are of one server: choose it with --server")
     codes = []
     for own, settings in servers:
         where = chosen_store(store, settings)
+        ports = management_uri or tuple(settings.management_uri)
         try:
-            code = _snapshot(own, (), where, collection or settings.collection, quiet)
+            code = _snapshot(own, (), where, collection or settings.collection, ports, quiet)
         except ImportStatsError as error:
             line = f"importstats: error: server {printable(settings.name)}: {error}"
             print(line, file=sys.stderr)
@@ -186,15 +189,23 @@ def snapshot(
 
 
 def _snapshot(
-    connection: Connection, jobs: tuple[str, ...], store: str, collection: str | None, quiet: bool
+    connection: Connection,
+    jobs: tuple[str, ...],
+    store: str,
+    collection: str | None,
+    management_uri: tuple[str, ...],
+    quiet: bool,
 ) -> int:
     """Store one snapshot of each job of a server; the exit code that says what came of it."""
+    opened = SnapshotStore(store)
     with contextlib.closing(connection.opened()) as source:
-        collector = Collector(
-            source, SnapshotStore(store), jobs=jobs, collection=collection, once=True
-        )
+        collector = Collector(source, opened, jobs=jobs, collection=collection, once=True)
         with stopped_by_signals(collector.stop) as stopping:
             collected = collector.run()
+        if collected and stopping.exit_code is None:
+            # Snapshots first: a port that is slow must not be the reason that one is missing.
+            running = [job.job_id for job in collected.values() if not job.ended]
+            look_once(management_uri, connection, opened, source.uri, running)
     for job in collected.values():
         if job.snapshots and not quiet:
             print(_saved_line(job))
@@ -246,9 +257,11 @@ def watch(
         if not console.is_terminal:
             printer = live.headline_printer(opened, console, source_uri=source.uri)
         collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=printer)
+        ports = management_uri or tuple(settings.management_uri)
         with (
             stopped_by_signals(collector.stop) as stopping,
             _page_kept(opened, job, source.uri, page),
+            watched(ports, management_interval, connection, opened, collector),
         ):
             if console.is_terminal:
                 collected = live.watch(collector, job, console)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from importstats.cli.logs import log_warnings_of
 from importstats.cli.options import Connection, positive, read_token
 from importstats.collect.collector import Collector
 from importstats.errors import UsageError
 from importstats.sources.endpoint import parse_endpoint
 from importstats.store import SnapshotStore
+
+if TYPE_CHECKING:
+    # What parses its answers takes time to import, and most commands name no management port.
+    from importstats.sources.management import ManagementClient
 
 ManagementUri = Annotated[
     tuple[str, ...],
@@ -46,6 +52,39 @@ def watched(
     if not uris:
         return contextlib.nullcontext()
     from importstats.collect.watcher import ClusterWatcher
+
+    def running() -> list[str]:
+        return [job.job_id for job in list(collector.jobs.values()) if not job.ended]
+
+    clients = _clients(uris, connection)
+    return ClusterWatcher(clients, store, collector.source.uri, running, every_s=every_s)
+
+
+def look_once(
+    uris: tuple[str, ...],
+    connection: Connection,
+    store: SnapshotStore,
+    source_uri: str,
+    running: Collection[str],
+) -> None:
+    """Ask management ports once, if any are named, and store what the cluster does.
+
+    Raises
+    ------
+    UsageError
+        An address is none, or has a password in it.
+    """
+    if not uris:
+        return
+    from importstats.collect.watcher import ClusterWatcher
+
+    log_warnings_of("importstats.collect")
+    watcher = ClusterWatcher(_clients(uris, connection), store, source_uri, lambda: running)
+    with contextlib.closing(watcher):
+        watcher.look_once()
+
+
+def _clients(uris: tuple[str, ...], connection: Connection) -> list[ManagementClient]:
     from importstats.sources.management import ManagementClient
 
     if any(parse_endpoint(uri).credentials is not None for uri in uris):
@@ -55,9 +94,4 @@ def watched(
         )
     token = read_token(connection.token_file) if connection.token_file else None
     verify = str(connection.ca_file) if connection.ca_file else True
-    clients = [ManagementClient(uri, token=token, verify=verify) for uri in uris]
-
-    def running() -> list[str]:
-        return [job.job_id for job in list(collector.jobs.values()) if not job.ended]
-
-    return ClusterWatcher(clients, store, collector.source.uri, running, every_s=every_s)
+    return [ManagementClient(uri, token=token, verify=verify) for uri in uris]

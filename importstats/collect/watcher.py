@@ -85,8 +85,9 @@ class ClusterWatcher(Closing):
     def close(self) -> None:
         """Watch no more; what was seen is stored."""
         self._stop.set()
-        # An answer under way is not waited for longer than it may take.
-        self._thread.join(10.0)
+        if self._thread.is_alive():
+            # An answer under way is not waited for longer than it may take.
+            self._thread.join(10.0)
         for client in self._clients:
             client.close()
 
@@ -116,6 +117,18 @@ class ClusterWatcher(Closing):
         if key not in self._said:
             self._said.add(key)
             log_event(level, event, **fields, reason=reason)
+
+    def look_once(self) -> None:
+        """Ask for all there is and store it, in this thread; no trouble with it is an error.
+
+        For who comes by every minute and begins anew each time: runs of equal values that follow
+        each other become one when they are read, whoever stored them.
+        """
+        self._guarded(self.look)
+        if not self._running():
+            self._guarded(self._last_look)
+        for table in CLUSTER_TABLES:
+            self._guarded(lambda table=table: self._tables.compact(table, self._source_uri))  # type: ignore[misc]
 
     def look(self) -> None:
         """Ask once for all that is due, and store what is new."""

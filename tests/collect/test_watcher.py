@@ -258,3 +258,66 @@ def test_a_password_in_the_address_is_refused():
     done = warm.run("collect", "--uri", "http://127.0.0.1:1", *("--management-uri", address))
     assert done.returncode == 2
     assert done.stderr.startswith("importstats: error: --management-uri has a user or password")
+
+
+def test_snapshots_look_at_the_cluster_each_time(tmp_path):
+    with SimulatorServer(ClusterSpec(), [JOB], acceleration=0, management=True) as server:
+        ask = ("snapshot", "--uri", server.uri, "--store", tmp_path / "store")
+        server.advance(40)
+        first = warm.run(*ask, "--management-uri", server.management_uri)
+        server.advance(40)
+        second = warm.run(*ask, IMPORTSTATS_MANAGEMENT_URI=server.management_uri)
+        configuration = tmp_path / "importstats.toml"
+        configuration.write_text(
+            f'[[servers]]\nuri = "{server.uri}"\nmanagement-uri = ["{server.management_uri}"]\n'
+        )
+        server.advance(900)
+        store = ("--store", tmp_path / "store")
+        third = warm.run("snapshot", "--config", configuration, *store)
+    [job] = server.job_ids
+    states = ["Importing", "Importing", "Completed"]
+    said = [f"saved job={job} state={state}\n" for state in states]
+    assert [done.stdout for done in (first, second, third)] == said
+    assert [done.stderr for done in (first, second, third)] == [""] * 3
+    cluster = load_cluster(tmp_path / "store")
+    looks = load_jobs(tmp_path / "store")["observed_at"].tolist()
+    # Each look is beside a snapshot; the last is at the metrics alone, for no job runs any more.
+    tasks, gauges = cluster.tasks, cluster.gauges
+    assert set(tasks["job_id"]) == {job}
+    assert tasks["observed_at"].min() > looks[0]
+    assert looks[1] < tasks["last_observed_at"].max() < looks[2] < gauges["observed_at"].max()
+    # What did not change between two looks of two processes is one run.
+    assert len(cluster.settings) == 2
+    assert (cluster.settings["observed_at"] < cluster.settings["last_observed_at"]).all()
+
+
+def test_a_snapshot_with_a_port_that_is_absent_says_so_in_a_line(tmp_path):
+    with SimulatorServer(ClusterSpec(), [JOB], acceleration=0) as server:
+        server.advance(40)
+        done = warm.run(
+            *("snapshot", "--uri", server.uri, "--store", tmp_path / "store"),
+            *("--management-uri", "http://127.0.0.1:1"),
+        )
+    assert done.returncode == 0
+    assert done.stdout == f"saved job={server.job_ids[0]} state=Importing\n"
+    assert done.stderr == (
+        "importstats: WARNING: no management port outcome=not reached "
+        "reason=http://127.0.0.1:1 does not answer ([Errno 111] Connection refused); "
+        "check the URI and the network\n"
+    )
+
+
+def test_watch_watches_the_cluster(tmp_path):
+    warm.run("--version")  # Else the job may be over before the command has begun.
+    with SimulatorServer(ClusterSpec(), [JOB], management=True, acceleration=40) as server:
+        done = warm.run(
+            "watch",
+            *server.job_ids,
+            *("--uri", server.uri, "--store", tmp_path / "store"),
+            *("--management-uri", server.management_uri, "--management-interval", "0.2"),
+            *("--min-interval", "0.2"),
+        )
+    assert done.returncode == 0, done.stderr
+    cluster = load_cluster(tmp_path / "store")
+    assert set(cluster.tasks["job_id"]) == set(server.job_ids)
+    assert len(cluster.builds)
