@@ -68,6 +68,8 @@ def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
     2    a    900.0     was
     3    b      0.0      no
     """
+    # Frames that were put together can have an index twice.
+    stragglers = stragglers.reset_index(drop=True)
     state = stragglers["state"].astype("str").str.lower()
     verdict = stragglers["verdict"].astype("str")
     late = stragglers["is_straggler"].fillna(False).astype("bool")
