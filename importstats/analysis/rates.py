@@ -92,7 +92,8 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
             the step took (or the window), and from then on what appeared with it over the time
             since, which is falling and never 0.
         ``rows_per_s_mean`` : float64
-            Since the last sample at which nothing was written yet.
+            What was written so far, spread as above, over the time since writing began; the time
+            after all of it was written does not count.
 
     Raises
     ------
@@ -186,10 +187,6 @@ def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
     sized = np.repeat(np.logical_or.reduceat(curve.sized, first), count) if len(first) else opens
     course = _Course.of(curve, window_us)
     silent = curve.open & (curve.time > course.last_step)
-    written = np.cumsum(curve.gain)
-    written -= np.repeat(written[first] - curve.gain[first], count)
-    idle = np.add.reduceat(written == 0, first, dtype=np.int64) if len(first) else first
-    started = np.repeat(curve.time[first + np.maximum(idle, 1) - 1], count)
     shown = curve.shown
     table = keys.iloc[curve.key[shown]].reset_index(drop=True)
     return table.assign(
@@ -208,8 +205,25 @@ def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
         )[shown],
         rows_per_s_window=course.windowed(curve.spread)[shown],
         bytes_per_s_window=np.where(sized, course.windowed(curve.byte_spread), np.nan)[shown],
-        rows_per_s_mean=_per_second(written, (curve.time - started) / _US)[shown],
+        rows_per_s_mean=_mean(curve, first, count)[shown],
     )
+
+
+def _mean(curve: Curve, first: Ints, count: Ints) -> Floats:
+    """What was written so far over the time since writing began; that after its end is none."""
+    if not len(first):
+        return np.zeros(0)
+    written = curve.spread - np.repeat(curve.spread[first], count)
+    rounding = 1e-12 * float(curve.spread.max())
+    place = np.arange(len(written))
+    rise = np.minimum.reduceat(np.where(written > rounding, place, len(place)), first)
+    begun = np.repeat(
+        curve.time[np.minimum(np.maximum(rise - 1, first), ends(first, len(place)))], count
+    )
+    grows = np.where(grown(curve.spread, curve.key) > rounding, place, -1)
+    grows[first] = first
+    until = np.where(curve.open, curve.time, curve.time[np.maximum.accumulate(grows)])
+    return _per_second(np.where(written > rounding, written, 0.0), (until - begun) / _US)
 
 
 @dataclass(frozen=True)

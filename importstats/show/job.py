@@ -384,7 +384,7 @@ def _rate_text(rates: pd.DataFrame, *, over: bool) -> str:
         return f"{mean} on average while rows were written; none in the last minute"
     now = format_rate(latest["rows_per_s_window"], "rows")
     size = format_rate(latest["bytes_per_s_window"], "B")
-    return f"{now} · {size} in the last minute, {mean} since the first row"
+    return f"{now} · {size} in the last minute, {mean} on average"
 
 
 def _unheard(job: ImportJob) -> Look:

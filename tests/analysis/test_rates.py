@@ -69,10 +69,25 @@ def test_a_window_weighs_by_time_not_by_sample():
     assert wide["bytes_per_s_window"].iloc[2] == pytest.approx(10 * (5 * 100 + 50 * 10) / 55)
 
 
-def test_the_mean_runs_from_the_last_sample_without_rows():
-    rates = throughput(one_job([0, 100, 110, 120], [0, 0, 500, 1000]))
-    assert rates["rows_per_s_mean"].tolist()[2:] == [50, 50]
-    assert rates["rows_per_s_mean"].isna().tolist() == [True, True, False, False]
+def test_the_mean_is_over_the_time_in_which_rows_were_written():
+    # The first 500 rows were written since 0, when they were known, and seen at 110.
+    rates = throughput(one_job([0, 100, 110, 120], [0, 0, 500, 1000], total=2000))
+    assert rates["rows_per_s_mean"].tolist()[1:] == pytest.approx(
+        [500 / 110, 500 / 110, 1000 / 120]
+    )
+    assert np.isnan(rates["rows_per_s_mean"].iloc[0])
+
+
+def test_the_mean_is_no_more_than_the_most_and_stays_when_all_is_written():
+    # A file at work shows no rows, and all of them when it is done.
+    rates = throughput(one_job([0, 2560, 2580, 5000], [0, 0, 129_000, 129_000], total=129_000))
+    assert rates["rows_per_s_mean"].tolist()[1:] == pytest.approx([50, 50, 50])
+    assert rates["rows_per_s_window"].max() == pytest.approx(50)
+
+
+def test_time_in_which_nothing_comes_counts_while_rows_are_missing():
+    rates = throughput(one_job([0, 10, 20, 40], [0, 100, 200, 200], total=300))
+    assert rates["rows_per_s_mean"].tolist()[1:] == pytest.approx([10, 10, 5])
 
 
 def test_a_repeated_time_gives_no_rate():

@@ -139,6 +139,7 @@ def hold_rate(said, rates):
     assert format_rate(window.max(), "rows") in said
     mean = rates["rows_per_s_mean"].astype("float64").dropna().iloc[-1]
     assert f"{format_rate(mean, 'rows')} on average" in said
+    assert mean <= window.max() * (1 + 1e-9)
     assert 2 <= len(numbers) <= 3
     if " at last" in said:
         assert said.startswith(format_rate(window.iloc[-1], "rows"))
