@@ -15,16 +15,17 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from scraping import DASHBOARD, Prometheus, Query, collecting, queries, scraping
 
-from importstats.plots.style import OTHER_COLOR, PHASE_COLORS
+from importstats.plots.hatching import DASH_CYCLE
+from importstats.plots.style import CYCLE, OTHER_COLOR, PHASE_COLORS
 from importstats.simulator import SimulatorServer, make_shape
 from importstats.text import format_count, format_duration
 
@@ -32,6 +33,10 @@ PICTURE: Final = Path(__file__).with_name("dashboard.png")
 SECONDS: Final = 900
 COLUMNS: Final = 24  # of Grafana's grid
 ROW_INCHES: Final = 0.3
+WIDTH_INCHES: Final = 13.0
+# So wide is an entry of a legend, and so high its line.
+LEGEND_INCHES: Final = 3.2
+LEGEND_ROW: Final = 0.13
 
 
 def main() -> None:
@@ -55,33 +60,40 @@ def main() -> None:
 
 
 def drawn(prometheus: Prometheus, start: float, end: float) -> Figure:
-    """All panels, each where the dashboard has it."""
+    """All panels, each where the dashboard has it, its legend below it."""
     asked = queries(rate_interval="1m")
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in DASHBOARD["panels"])
-    figure = plt.figure(figsize=(13, rows * ROW_INCHES))
+    figure = plt.figure(figsize=(WIDTH_INCHES, rows * ROW_INCHES))
     for panel in DASHBOARD["panels"]:
-        place = panel["gridPos"]
-        left, width = place["x"] / COLUMNS, place["w"] / COLUMNS
-        top, height = 1 - place["y"] / rows, place["h"] / rows
-        small = panel["type"] == "stat"
-        axes = figure.add_axes((
-            left + (0.1 if panel["type"] == "state-timeline" else 0.045),
-            top - height + (0.01 if small else 0.03),
-            width - (0.115 if panel["type"] == "state-timeline" else 0.06),
-            height - (0.03 if small else 0.055),
-        ))  # fmt: skip
-        axes.set_title(panel["title"], loc="left", fontsize=9, fontweight="bold")
         lines = [
-            (name_of(series, query), series["values"])
-            for query in asked
-            if query.panel is panel
+            Line(name_of(series, query), who(series), place, series["values"])
+            for place, query in enumerate(query for query in asked if query.panel is panel)
             for series in prometheus.answer(query.text, start, end)
         ]
-        PAINTERS[panel["type"]](axes, lines, panel["fieldConfig"]["defaults"].get("unit"))
-        if not small:
-            axes.set_xlim(at(start), at(end))
-            axes.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=UTC))
-            axes.tick_params(labelsize=7)
+        kind, place = panel["type"], panel["gridPos"]
+        columns = max(1, round(place["w"] / COLUMNS * WIDTH_INCHES / LEGEND_INCHES))
+        below = len(lines) / columns * LEGEND_ROW if kind == "timeseries" else 0.0
+        left = {"stat": 0.2, "state-timeline": 1.9}.get(kind, 0.75)
+        bottom = 0.0 if kind == "stat" else 0.3 + below
+        axes = figure.add_axes((
+            place["x"] / COLUMNS + left / WIDTH_INCHES,
+            1 - (place["y"] + place["h"] - (0.2 + bottom) / ROW_INCHES) / rows,
+            place["w"] / COLUMNS - (left + 0.2) / WIDTH_INCHES,
+            (place["h"] - (0.55 + bottom) / ROW_INCHES) / rows,
+        ))  # fmt: skip
+        axes.set_title(panel["title"], loc="left", fontsize=9, fontweight="bold")
+        PAINTERS[kind](axes, lines, panel["fieldConfig"]["defaults"].get("unit"))
+        if kind == "stat":
+            continue
+        axes.set_xlim(at(start), at(end))
+        axes.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=UTC))
+        axes.tick_params(labelsize=7)
+        if kind == "timeseries" and lines:
+            corner = (0, -0.28 / (axes.get_position().height * rows * ROW_INCHES))
+            axes.legend(
+                fontsize=6, ncols=columns, loc="upper left", bbox_to_anchor=corner, frameon=False,
+                borderaxespad=0, handlelength=2.6,
+            )  # fmt: skip
     return figure
 
 
@@ -91,12 +103,24 @@ def name_of(series: dict[str, Any], query: Query) -> str:
     return re.sub(r"{{\s*(\w+)\s*}}", lambda found: labels.get(found[1], ""), query.legend)
 
 
+def who(series: dict[str, Any]) -> str:
+    """What a line is of: the job, or all its labels if it is of none."""
+    labels = series["metric"]
+    return str(labels.get("job_id", sorted(labels.items())))
+
+
 def at(seconds: float) -> datetime:
     """A time of Prometheus."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
-Lines = list[tuple[str, list[tuple[float, str]]]]
+class Line(NamedTuple):
+    """A series: its name in the legend, of which job it is, by which query, and its values."""
+
+    name: str
+    who: str
+    query: int
+    values: list[tuple[float, str]]
 
 
 def with_unit(value: float, unit: str | None) -> str:
@@ -108,36 +132,52 @@ def with_unit(value: float, unit: str | None) -> str:
     return f"{value:g}" if abs(value) < 1000 else format_count(value)
 
 
-def paint_number(axes: Axes, lines: Lines, unit: str | None) -> None:
+def paint_number(axes: Axes, lines: list[Line], unit: str | None) -> None:
     """The latest value."""
     axes.axis("off")
-    value = float(lines[0][1][-1][1])
+    value = float(lines[0].values[-1][1])
     axes.text(0.5, 0.4, with_unit(value, unit), ha="center", va="center", fontsize=20)
 
 
-def paint_phases(axes: Axes, lines: Lines, _unit: str | None) -> None:
+def paint_phases(axes: Axes, lines: list[Line], _unit: str | None) -> None:
     """A row for each job and phase, with a bar while the job was in it."""
-    for place, (name, values) in enumerate(reversed(lines)):
-        color = PHASE_COLORS.get(name.split()[-1], OTHER_COLOR)
-        times = [at(when) for when, _ in values]
+    for place, line in enumerate(reversed(lines)):
+        color = PHASE_COLORS.get(line.name.split()[-1], OTHER_COLOR)
+        times = [at(when) for when, _ in line.values]
         axes.plot(times, [place] * len(times), "s", color=color, markersize=4)
-    names = [f"{name.split()[0]} {name.split()[-1]}" for name, _ in reversed(lines)]
+    names = [f"{line.name.split()[0]} {line.name.split()[-1]}" for line in reversed(lines)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-1, len(names))
 
 
-def paint_lines(axes: Axes, lines: Lines, unit: str | None) -> None:
-    """Values over time."""
-    for name, values in lines:
+def paint_lines(axes: Axes, lines: list[Line], unit: str | None) -> None:
+    """Values over time: a colour for each job, a dash for each query."""
+    jobs = list(dict.fromkeys(line.who for line in lines))
+    alone = len({line.query for line in lines}) == 1
+    for line in lines:
+        number = jobs.index(line.who)
         axes.plot(
-            [at(when) for when, _ in values], [float(value) for _, value in values], label=name
+            [at(when) for when, _ in line.values],
+            [float(value) for _, value in line.values],
+            color=CYCLE[number % len(CYCLE)],
+            ls=DASH_CYCLE[(number if alone else line.query) % len(DASH_CYCLE)],
+            label=line.name,
         )
+    top = 1.08 * max((float(value) for line in lines for _, value in line.values), default=0.0)
+    axes.set_ylim(0, top or 1)
     axes.yaxis.set_major_formatter(lambda value, _place: with_unit(value, unit))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=unit == "short"))
+    axes.yaxis.set_major_locator(
+        MultipleLocator(duration_step(top))
+        if unit == "s" and top >= 5
+        else MaxNLocator(nbins=5, integer=unit == "short")
+    )
     axes.grid(alpha=0.3)
-    if lines:
-        axes.legend(fontsize=5, loc="upper left", framealpha=0.5)
-        axes.set_ylim(0, 1.4 * max(axes.get_ylim()[1], 0.5))
+
+
+def duration_step(longest_s: float) -> float:
+    """The step of an axis of durations that gives five ticks or fewer."""
+    steps = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800)
+    return next((step for step in steps if longest_s / step <= 5), 604800)
 
 
 PAINTERS: Final = {
