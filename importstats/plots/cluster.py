@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from importstats.analysis.cluster_lanes import (
@@ -27,6 +26,7 @@ from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.cluster_words import listed_text, segments_text
 from importstats.analysis.words import clock
 from importstats.arrays import Floats
+from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, filled, paper, swatch
 from importstats.plots.style import (
     FILE_STATE_COLORS,
     OTHER_COLOR,
@@ -47,21 +47,29 @@ from importstats.plots.style import (
 )
 from importstats.text import format_duration
 
-#: One colour per kind of work: that of the phase which it makes.
-WORK_COLORS: Final[Mapping[str, str]] = {
-    "preimport": PHASE_COLORS["PreImporting"],
-    "import": PHASE_COLORS["Importing"],
-    "sort": PHASE_COLORS["Sorting"],
-    "index build": PHASE_COLORS["IndexBuilding"],
-    "compaction": PHASE_COLORS["Pending"],
+# A colour and a hatch.
+_Look = tuple[str, str]
+
+
+def _look_of(phase: str) -> _Look:
+    return PHASE_COLORS[phase], PHASE_HATCHES[phase]
+
+
+#: How each kind of work looks: as the phase which it makes.
+WORK_LOOKS: Final[Mapping[str, _Look]] = {
+    "preimport": _look_of("PreImporting"),
+    "import": _look_of("Importing"),
+    "sort": _look_of("Sorting"),
+    "index build": _look_of("IndexBuilding"),
+    "compaction": _look_of("Pending"),
 }
-#: One colour per stage of a segment: that of the phase which comes next.
-STAGE_COLORS: Final[Mapping[str, str]] = {
-    "indexed": PHASE_COLORS["Completed"],
-    "sorted": PHASE_COLORS["IndexBuilding"],
-    "written": PHASE_COLORS["Sorting"],
-    "being written": PHASE_COLORS["Importing"],
-    "other": OTHER_COLOR,
+#: How each stage of a segment looks: as the phase which comes next.
+STAGE_LOOKS: Final[Mapping[str, _Look]] = {
+    "indexed": _look_of("Completed"),
+    "sorted": _look_of("IndexBuilding"),
+    "written": _look_of("Sorting"),
+    "being written": _look_of("Importing"),
+    "other": (OTHER_COLOR, OTHER_HATCH),
 }
 _LANES: Final = 16
 _LANE_HEIGHT: Final = 0.8
@@ -121,12 +129,12 @@ def plot_node_lanes(
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(texts) - 0.4, -0.6)
     ax.set_ylabel(f"entries at work\n(a full lane: {most:,})", fontsize="small")
-    colors = {kind: WORK_COLORS[kind] for kind in WORK if at_work["work"].eq(kind).any()}
+    looks = {kind: WORK_LOOKS[kind] for kind in WORK if at_work["work"].eq(kind).any()}
     title = _lanes_finding(shares, names, start, end, int(spans["has_failed"].sum()))
     # The layout makes room for the names, and the title has less.
     longest = max(len(line) for text in texts for line in text.splitlines())
     taken_in = max(0.0, 0.065 * longest - 0.5)
-    return _finished(ax, (start, end), zone, gaps, colors, title, taken_in)
+    return _finished(ax, (start, end), zone, gaps, looks, title, taken_in)
 
 
 def plot_queue(
@@ -147,7 +155,7 @@ def plot_queue(
         return say_nothing(axes_or_new(ax, (9, 3)), "Nothing was seen waiting in the cluster")
     counts = counts_over_time(waiting, "work")
     ax = axes_or_new(ax, (9, 3))
-    drawn = _draw_counts(ax, counts, WORK, WORK_COLORS, end, "waiting entries")
+    drawn = _draw_counts(ax, counts, WORK, WORK_LOOKS, end, "waiting entries")
     total = counts.sum(axis=1)
     place = int(total.to_numpy().argmax())
     worst = counts.index[place]
@@ -176,7 +184,7 @@ def plot_segments(
         return say_nothing(axes_or_new(ax, (9, 3)), "No segment was listed")
     counts = counts_over_time(spans, "stage")
     ax = axes_or_new(ax, (9, 3))
-    drawn = _draw_counts(ax, counts, STAGES, STAGE_COLORS, end, "segments")
+    drawn = _draw_counts(ax, counts, STAGES, STAGE_LOOKS, end, "segments")
     now = counts.iloc[-1]
     title = f"At most {segments_text(int(counts.sum(axis=1).max()))}; none is listed any more"
     if now.sum():
@@ -238,7 +246,7 @@ def _draw_lanes(ax: Axes, spans: pd.DataFrame, end: pd.Timestamp) -> int:
     most = max(int(counts.sum(axis=1).max()) for counts in lanes.values())
     scale = -_LANE_HEIGHT / max(most, 1)
     for lane, counts in lanes.items():
-        _stack(ax, counts, WORK, WORK_COLORS, end, base=lane + _LANE_HEIGHT / 2, scale=scale)
+        _stack(ax, counts, WORK, WORK_LOOKS, end, base=lane + _LANE_HEIGHT / 2, scale=scale)
     failed = spans[spans["has_failed"] & spans["lane"].notna()]
     ax.scatter(
         days(failed["start"]),
@@ -246,7 +254,7 @@ def _draw_lanes(ax: Axes, spans: pd.DataFrame, end: pd.Timestamp) -> int:
         marker="X",
         s=42,
         color=FILE_STATE_COLORS["failed"],
-        edgecolors="white",
+        edgecolors=paper(),
         lw=0.7,
         zorder=5,
         gid="failed",
@@ -260,24 +268,23 @@ def _stack(
     ax: Axes,
     counts: pd.DataFrame,
     order: Sequence[str],
-    colors: Mapping[str, str],
+    looks: Mapping[str, _Look],
     end: pd.Timestamp,
     *,
     base: float = 0.0,
     scale: float = 1.0,
-) -> dict[str, str]:
-    """Steps one upon another; returns the colours of the kinds that are drawn."""
+) -> dict[str, _Look]:
+    """Steps one upon another; returns how the kinds that are drawn look."""
     x = days(pd.Series([*counts.index, end]))
     low: Floats = np.full(len(x), base)
     drawn = [kind for kind in order if kind in counts]
     for kind in drawn:
         height = counts[kind].to_numpy(np.float64)
         high = low + scale * np.append(height, height[-1])
-        ax.fill_between(
-            x, low, high, step="post", color=colors[kind], lw=0, zorder=2, gid=f"kind:{kind}"
-        )
+        look = filled(*looks[kind])
+        ax.fill_between(x, low, high, step="post", zorder=2, gid=f"kind:{kind}", **look)
         low = high
-    return {kind: colors[kind] for kind in drawn}
+    return {kind: looks[kind] for kind in drawn}
 
 
 def _finished(
@@ -285,7 +292,7 @@ def _finished(
     looked: tuple[pd.Timestamp, pd.Timestamp],
     zone: tzinfo | None,
     gaps: pd.DataFrame | None,
-    colors: Mapping[str, str],
+    looks: Mapping[str, _Look],
     title: str,
     taken_in: float = 0.0,
 ) -> Axes:
@@ -297,8 +304,7 @@ def _finished(
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone_at(zone, looked[1]))
     add_grid(ax, "x")
-    patches = [Patch(color=color, label=kind) for kind, color in colors.items()]
-    add_legend_above(ax, patches)
+    add_legend_above(ax, [swatch(kind, *look) for kind, look in looks.items()])
     # Above the legend, for a title of two findings is long.
     set_title(ax, title, taken_in=taken_in, above_pt=20)
     return ax
@@ -308,12 +314,12 @@ def _draw_counts(
     ax: Axes,
     counts: pd.DataFrame,
     order: Sequence[str],
-    colors: Mapping[str, str],
+    looks: Mapping[str, _Look],
     end: pd.Timestamp,
     label: str,
-) -> dict[str, str]:
-    """Whole numbers stacked from 0; returns the colours of the kinds that are drawn."""
-    drawn = _stack(ax, counts, order, colors, end)
+) -> dict[str, _Look]:
+    """Whole numbers stacked from 0; returns how the kinds that are drawn look."""
+    drawn = _stack(ax, counts, order, looks, end)
     ax.set_ylabel(label)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from importstats.analysis.phase import job_codes
 from importstats.names import JOB_KEY
+from importstats.plots.hatching import PHASE_HATCHES, filled
 from importstats.plots.style import (
     PHASE_COLORS,
     add_grid,
@@ -64,7 +65,8 @@ def plot_comparison(
         own = (names == phase) & (row >= 0)
         if own.any():
             width = run.to_numpy()[own] / scale
-            ax.barh(row[own], width, left=left[own], height=0.7, color=color, label=phase)
+            look = filled(color, PHASE_HATCHES[phase])
+            ax.barh(row[own], width, left=left[own], height=0.7, label=phase, **look)
     texts = _job_names(keys.iloc[ranked], summary)
     ax.set_yticks(range(len(ranked)), labels=texts, fontsize="small")
     ax.tick_params(axis="y", length=0)

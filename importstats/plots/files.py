@@ -8,17 +8,17 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.patches import Patch
+from matplotlib.text import Annotation
 
 from importstats.analysis.causes import failure_causes
 from importstats.analysis.cut import until
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.samples import FileSamples
-from importstats.arrays import Floats, Ints, timestamps
+from importstats.arrays import Ints, timestamps
+from importstats.plots.file_states import STATE_WORDS, draw_counts, draw_rows, state_swatches
+from importstats.plots.hatching import paper
 from importstats.plots.style import (
-    FILE_STATE_COLORS,
     OTHER_COLOR,
     VERDICT_COLORS,
     add_legend_above,
@@ -27,7 +27,6 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
-    on_paper,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -36,11 +35,13 @@ from importstats.plots.style import (
     width_in,
     zone_at,
 )
-from importstats.text import format_duration, printable
+from importstats.text import format_duration
 
 # Up to so many files each have a row and a name of their own.
 _NAMED_FILES: Final = 60
 _ROW_IN: Final = 0.2
+# Of more files than these together rows would be thinner than a line of the picture.
+_MOST_ROWS: Final = 1000
 
 
 def plot_files(
@@ -57,8 +58,9 @@ def plot_files(
 
     Up to `named` files have a row and a name each. Of more, a third as many do, the worst of the
     stragglers and failed files (or, without `stragglers`, those that took longest), and all others
-    are thin lines below them in the order in which they started. The folder that all files are in
-    stands at the axis, not in every name.
+    are thin lines below them in the order in which they started; of more than a thousand others
+    it is drawn how many are in each state. The folder that all files are in stands at the axis,
+    not in every name.
 
     Parameters
     ----------
@@ -98,23 +100,29 @@ def plot_files(
     ax = axes_or_new(ax, (9, files_height(details, stragglers, named=named)))
     zone = zone_at(zone, spans["end"].max())
 
+    counted = len(rest) > _MOST_ROWS
     top, height = np.full(len(files), np.nan), np.full(len(files), 0.72)
     top[worth.index] = np.arange(len(worth)) - 0.36
-    if len(rest):
+    if len(rest) and not counted:
         height[rest.index] = folded / len(rest)
         top[rest.index] = rest_top + folded / len(rest) * np.arange(len(rest))
-    _draw_spans(ax, spans, top, height, rasterized=len(rest) > 0)
+    draw_rows(ax, spans, top, height, rasterized=len(rest) > 0 and not counted)
+    if counted:
+        own = spans[spans["key"].isin(rest.index)]
+        draw_counts(ax, own, len(rest), rest_top, folded)
     prefix = common_folder(files["file"])
     labels = [short_name(name, prefix) for name in worth["file"]]
     ticks = [float(row) for row in range(len(worth))]
     if len(rest):
         ticks.append(rest_top + folded / 2)
-        labels.append(f"{len(rest):,} {'other ' * bool(len(worth))}files,\nby start")
+        how = "counted" if counted else "by start"
+        labels.append(f"{len(rest):,} {'other ' * bool(len(worth))}files,\n{how}")
     ax.set_yticks(ticks, labels=labels, fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(bottom, -0.6)
     _span_limits(ax, spans)
     _mark_stragglers(ax, worth, spans)
+    _make_room_for_counts(ax)
     if prefix:
         figure = ax.get_figure(root=True)
         tall = 3.0 if figure is None else figure.get_figheight() * ax.get_position().height
@@ -122,7 +130,7 @@ def plot_files(
     if gaps is not None:
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
-    taken = _state_legend(ax, spans)
+    taken = _state_legend(ax, spans, rows=not len(rest))
     set_title(ax, files_finding(files, stragglers), taken_in=taken)
     return ax
 
@@ -261,39 +269,6 @@ def _folded_rows(count: int) -> float:
 ROW_ORDER: Final = ["start", "file", "file_index"]
 
 
-def _draw_spans(
-    ax: Axes, spans: pd.DataFrame, top: Floats, height: Floats, *, rasterized: bool
-) -> None:
-    start, end = days(spans["start"]), days(spans["end"])
-    key = spans["key"].to_numpy()
-    y = top[key]
-    tall = height[key]
-    states = spans["state"].to_numpy()
-    # Work is a bar; waiting and being done are thin lines, of no account beside it.
-    for state in dict.fromkeys(states):
-        own = states == state
-        waits = state in ("", "none", "pending", "completed")
-        inset = np.where(tall[own] > 0.5, _THIN.get(state, 0.38) * tall[own], 0.0) if waits else 0.0
-        low, high = y[own] + inset, y[own] + tall[own] - inset
-        x0, x1 = start[own], end[own]
-        corners = np.stack(
-            [np.stack([x0, x1, x1, x0], axis=1), np.stack([low, low, high, high], axis=1)], axis=2
-        )
-        ax.add_collection(
-            PolyCollection(
-                list(corners),
-                facecolors=FILE_STATE_COLORS.get(state, OTHER_COLOR),
-                edgecolors="none",
-                alpha=0.3 if waits and rasterized else None,
-                hatch="////" if state == "unseen" and not rasterized else None,
-                antialiaseds=not rasterized,
-                rasterized=rasterized,
-                gid=f"state:{printable(str(state), 60)}",
-            ),
-            autolim=False,
-        )
-
-
 def _span_limits(ax: Axes, spans: pd.DataFrame) -> None:
     left, right = float(days(spans["start"]).min()), float(days(spans["end"]).max())
     margin = 0.02 * (right - left) or 30 / 86_400
@@ -311,7 +286,7 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
     colors = [
         VERDICT_COLORS.get(verdict.split(":")[0], OTHER_COLOR) for verdict in marked["verdict"]
     ]
-    ax.scatter(x, rows, marker="D", s=26, c=colors, edgecolors="white", lw=0.7, zorder=5)
+    ax.scatter(x, rows, marker="D", s=26, c=colors, edgecolors=paper(), lw=0.7, zorder=5)
     texts = [
         lateness_text(verdict, delay)
         for verdict, delay in zip(marked["verdict"], marked["delay_s"], strict=True)
@@ -327,10 +302,18 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
             fontsize="small",
             gid="verdict",
             zorder=4,
-            path_effects=on_paper(),
+            bbox={"facecolor": paper(), "pad": 0.6, "lw": 0},
         )
         ax.get_yticklabels()[row].set_fontweight("bold")
         right = max(right, with_room(ax, left, end, text))
+    ax.set_xlim(left, right)
+
+
+def _make_room_for_counts(ax: Axes) -> None:
+    left, right = ax.get_xlim()
+    for note in ax.texts:
+        if isinstance(note, Annotation) and note.get_gid() == "count":
+            right = max(right, with_room(ax, left, note.xy[0], note.get_text()))
     ax.set_xlim(left, right)
 
 
@@ -341,7 +324,6 @@ def with_room(ax: Axes, left: float, end: float, text: str) -> float:
 
 
 # Of these an unknown delay is worth a word; a file that failed or waits has none.
-_THIN: Final = {"completed": 0.44}
 _DELAYING: Final = frozenset(
     {"stuck", "slow", "big", "unknown", "goes back", "was stuck", "was slow", "was big"}
 )
@@ -356,31 +338,15 @@ def lateness_text(verdict: str, delay_s: float | None) -> str:
     return f"{verdict}, {format_duration(delay_s)} late"
 
 
-def _state_legend(ax: Axes, spans: pd.DataFrame) -> float:
+def _state_legend(ax: Axes, spans: pd.DataFrame, *, rows: bool) -> float:
     """A legend of the states that are drawn; returns about how wide it is, in inches."""
-    seen = dict.fromkeys(spans["state"])
-    colors = {
-        label(_STATE_WORDS.get(state, state), 30): FILE_STATE_COLORS.get(state, OTHER_COLOR)
-        for state in (*FILE_STATE_COLORS, *seen)
-        if state in seen
-    }
-    patches = [Patch(color=color, label=name) for name, color in colors.items()]
-    return add_legend_above(ax, patches) if len(colors) > 1 else 0.0
-
-
-_STATE_WORDS: Final = {
-    "": "waiting",
-    "none": "waiting",
-    "pending": "waiting",
-    "inprogress": "importing",
-    "unseen": "imported between two polls",
-    "completed": "done",
-}
+    swatches = state_swatches(list(dict.fromkeys(spans["state"])), rows=rows)
+    return add_legend_above(ax, swatches) if len(swatches) > 1 else 0.0
 
 
 def files_finding(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> str:
     """How many files there are, in which states, and how many of them are behind."""
-    words = files["state"].map(lambda state: _STATE_WORDS.get(state, state))
+    words = files["state"].map(lambda state: STATE_WORDS.get(state, state))
     counts = words.value_counts()
     total = "1 file" if len(files) == 1 else f"{len(files):,} files"
     parts = ", ".join(f"{count:,} {label(word, 30)}" for word, count in counts.items())

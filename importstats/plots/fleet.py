@@ -16,6 +16,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from importstats.arrays import Floats
 from importstats.fleets import Fleet
 from importstats.names import PHASES
+from importstats.plots.hatching import HATCH_CYCLE, OTHER_HATCH, PHASE_HATCHES, filled
 from importstats.plots.style import (
     GREY,
     PHASE_COLORS,
@@ -79,9 +80,9 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
     for name in PHASES:
         own = phase.eq(name).to_numpy()
         if own.any():
-            color = PHASE_COLORS[name]
+            look = filled(PHASE_COLORS[name], PHASE_HATCHES[name])
             long = (seen - start)[own]
-            ax.barh(place[own], long, left=start[own], height=0.6, color=color, label=name)
+            ax.barh(place[own], long, left=start[own], height=0.6, label=name, **look)
     now = days(pd.Series([pd.Timestamp(fleet.at)]))[0]
     ax.axvline(now, color=_ink(), lw=0.8, ls=":", zorder=1)
     right = _draw_ends(ax, running, start, seen, now)
@@ -173,12 +174,13 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     at, width = mdates.date2num(dates.to_numpy()), 0.8 / len(rows)
     for number, values in enumerate(rows):
         is_rest = number == drawn
+        look = (GREY, OTHER_HATCH) if is_rest else (CLUSTER_COLORS[number], HATCH_CYCLE[number])
         ax.bar(
             at + 0.1 + (number + 0.5) * width,
             values,
             width,
-            color=GREY if is_rest else CLUSTER_COLORS[number],
             label=f"{len(clusters) - drawn} others" if is_rest else label(clusters[number], 40),
+            **filled(*look),
         )
     ax.set_xlim(at[0], at[-1] + 1)
     labelled = slice(None, None, -(-len(dates) // _MOST_DAY_LABELS))
@@ -210,8 +212,8 @@ def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
             shares[name],
             left=left,
             height=0.6,
-            color=PHASE_COLORS[name],
             label=name,
+            **filled(PHASE_COLORS[name], PHASE_HATCHES[name]),
         )
         left += shares[name].to_numpy()
     ax.set_yticks(range(len(clusters)), labels=[label(c, 32) for c in clusters], fontsize="small")

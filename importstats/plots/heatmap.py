@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from importstats.analysis.cut import until
@@ -43,7 +43,8 @@ def plot_file_heatmap(
     """Files by time, coloured by progress: what thousands of files do, on one image.
 
     Files stand in the order in which they started. Where there are more than fit, neighbours share
-    a line, which shows their mean progress, and failed or retried as soon as one of them is.
+    a line, which shows their mean progress, and failed or retried as soon as one of them is. Such
+    lines have a mark beside them: a cross at the right, a triangle at the left.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def plot_file_heatmap(
     samples = FileSamples.of(details if at is None else until(details, at))
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
-    files, spans = state_spans(samples)
+    files, _ = state_spans(samples)
     begin, last = int(samples.slot_time.min()), int(samples.slot_time.max())
     zone = zone_at(zone, pd.Timestamp(last, unit="us", tz="UTC"))
     columns = min(_HEATMAP_COLUMNS, max(2, len(np.unique(samples.slot_time))))
@@ -82,19 +83,34 @@ def plot_file_heatmap(
     bar = shown.axes.figure.colorbar(shown, ax=ax, pad=0.01, aspect=30)
     bar.set_label("progress (%)")
     bar.outline.set_visible(False)
-    seen = set(spans["state"])
-    extremes = [
-        Patch(color=FILE_STATE_COLORS[name], label=name)
-        for name in ("retry", "failed")
-        if name in seen
-    ]
-    taken = add_legend_above(ax, extremes) if extremes else 0.0
+    taken = _mark_extremes(ax, image, len(files))
     ax.set_ylabel("files, by start")
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     set_time_axis(ax, zone)
     set_title(ax, files_finding(files, None), taken_in=taken)
     return ax
+
+
+def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
+    """A mark beside each line with a failed or retried file; how wide their legend is."""
+    extremes = []
+    for name, value, marker in (("retry", 101.0, "<"), ("failed", -1.0, "X")):
+        lines = np.flatnonzero((image == value).any(axis=1))
+        if not len(lines):
+            continue
+        look: dict[str, Any] = {
+            "color": FILE_STATE_COLORS[name],
+            "marker": marker,
+            "ls": "",
+            "ms": 6,
+        }
+        middle = (lines + 0.5) * files / len(image)
+        place = np.full(len(lines), 1.008 if name == "failed" else -0.008)
+        across = ax.get_yaxis_transform()
+        ax.plot(place, middle, transform=across, clip_on=False, gid=f"marks:{name}", **look)
+        extremes.append(Line2D([], [], label=name, **look))
+    return add_legend_above(ax, extremes) if extremes else 0.0
 
 
 def _heat_map() -> Colormap:

@@ -156,7 +156,7 @@ def draw_overview(
         wrapped(
             label(headline(jobs, eta, stragglers, findings, at=at, zone=zone), TITLE_CHARACTERS),
             10.5,
-            16.5,
+            14.7,
         ),
         x=0.01,
         ha="left",
@@ -191,6 +191,6 @@ def _share_time(
             fontsize="small",
         )
     for note in panels[-1].texts:
-        if isinstance(note, Annotation) and note.get_gid() == "verdict":
+        if isinstance(note, Annotation) and note.get_gid() in ("verdict", "count"):
             right = max(right, with_room(panels[-1], left, note.xy[0], note.get_text()))
     panels[0].set_xlim(left, right)

@@ -9,13 +9,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from matplotlib.colors import to_rgb
 
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.words import answered_snapshots, clock, eta_text, headline
 from importstats.arrays import Floats
-from importstats.names import END_PHASES
+from importstats.names import END_PHASES, PHASES
+from importstats.plots.hatching import PHASE_HATCHES, swatch
 from importstats.plots.style import (
     BLUE,
     GREEN,
@@ -29,6 +30,7 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
+    on_paper,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -40,6 +42,9 @@ from importstats.plots.style import (
 from importstats.text import printable
 
 _BAND_ALPHA: Final = 0.16
+_HATCH_ALPHA: Final = 0.3
+# A name is so high, in inches.
+_UPRIGHT_IN: Final = 0.17
 
 
 def plot_progress(
@@ -281,12 +286,13 @@ def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: 
         va="top" if inside else "bottom",
         ha="left" if p50 < (now + 9 * right) / 10 else "right",
         fontsize="small",
+        path_effects=on_paper(),
     )
     return right
 
 
 def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
-    """A band for each run of a phase, with its name above, or where it is narrow in a legend."""
+    """A band for each run of a phase, with its name above, or in it, or else in a legend."""
     start = days(runs["start"])
     end = np.where(runs["end"].notna(), days(runs["end"]), last)
     left, right = ax.get_xlim()
@@ -298,7 +304,15 @@ def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
             ax.axvline(begin, color=color, lw=2, gid=f"phase:{phase}")
             unnamed.append(phase)
             continue
-        ax.axvspan(begin, stop, color=color, alpha=_BAND_ALPHA, lw=0, gid=f"phase:{phase}")
+        ax.axvspan(
+            begin,
+            stop,
+            facecolor=(*to_rgb(color), _BAND_ALPHA),
+            edgecolor=(*to_rgb(color), _HATCH_ALPHA),
+            hatch=PHASE_HATCHES[phase] or None,
+            lw=0,
+            gid=f"phase:{phase}",
+        )
         ax.plot(
             [begin, stop],
             [1, 1],
@@ -308,18 +322,33 @@ def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
             solid_capstyle="butt",
             clip_on=False,
         )
-        if (stop - begin) * inch > 0.085 * len(phase):
-            ax.text(
-                (begin + stop) / 2,
-                1.025,
-                phase,
-                transform=ax.get_xaxis_transform(),
-                fontsize="small",
-                ha="center",
-            )
-        else:
+        if not _name_band(ax, phase, begin, stop, inch):
             unnamed.append(phase)
-    if unnamed:
-        add_legend(
-            ax, [Patch(color=PHASE_COLORS[name], label=name) for name in dict.fromkeys(unnamed)]
-        )
+    named = dict.fromkeys(unnamed)
+    if named:
+        add_legend(ax, [swatch(name, PHASE_COLORS[name], PHASE_HATCHES[name]) for name in named])
+
+
+def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> bool:
+    """Write a phase's name above its band, upright in it if it is narrow; whether it has room."""
+    middle = (begin + stop) / 2
+    across = ax.get_xaxis_transform()
+    if (stop - begin) * inch > 0.085 * len(phase):
+        ax.text(middle, 1.025, phase, transform=across, fontsize="small", ha="center")
+        return True
+    if (stop - begin) * inch < _UPRIGHT_IN:
+        return False
+    # Where the line of progress is not.
+    early = PHASES.index(phase) <= PHASES.index("Importing")
+    ax.text(
+        middle,
+        0.96 if early else 0.04,
+        phase,
+        transform=across,
+        rotation=90,
+        fontsize="small",
+        ha="center",
+        va="top" if early else "bottom",
+        path_effects=on_paper(),
+    )
+    return True

@@ -15,6 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.words import clock
 from importstats.arrays import Floats
+from importstats.plots.hatching import DASH_CYCLE
 from importstats.plots.style import (
     BLUE,
     CYCLE,
@@ -79,7 +80,8 @@ def plot_throughput(
             own = rates[codes == code]
             # Where nothing changed there is no sample: the rate of a sample reaches back.
             x = days(own["observed_at"])
-            ax.step(x, own[windowed], where="pre", color=CYCLE[code], lw=1.4, label=name)
+            look: dict[str, Any] = {"color": CYCLE[code], "ls": DASH_CYCLE[code]}
+            ax.step(x, own[windowed], where="pre", lw=1.4, label=name, **look)
         text = f"Throughput of {len(names)}: {_range_text(rates, codes, windowed, names, word)}"
     else:
         x, low, middle, high = _rate_spread(rates, codes, windowed)
@@ -183,11 +185,8 @@ def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> s
         return f"Nothing written since {since}; before, {mean} on average, {peak} at most"
     if not latest[column.removesuffix("_window")] > 0:
         # The window still holds what was written before writing ended.
-        return f"{mean} on average since the first row, {peak} at most"
-    return (
-        f"{format_rate(latest[column], word)} at last; {mean} on average since the first row, "
-        f"{peak} at most"
-    )
+        return f"{mean} on average, {peak} at most"
+    return f"{format_rate(latest[column], word)} at last; {mean} on average, {peak} at most"
 
 
 def _range_text(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from importstats.plots.hatching import MARKER_CYCLE
 from importstats.plots.style import (
     CYCLE,
     GREY,
@@ -51,9 +52,10 @@ def plot_eta_error(
     for place, (method, own) in enumerate(rows.groupby("method", observed=True, sort=False)):
         own = own.sort_values("tenth")
         middle = own["tenth"].to_numpy() * 10 + 5
-        color = CYCLE[place % len(CYCLE)]
-        ax.plot(middle, own["median_relative_error"], "o-", ms=4, color=color, label=label(method))
-        ax.plot(middle, own["p90_relative_error"], ":", lw=1.2, color=color)
+        color, marker = CYCLE[place % len(CYCLE)], MARKER_CYCLE[place % len(MARKER_CYCLE)]
+        look: dict[str, Any] = {"color": color, "marker": marker}
+        ax.plot(middle, own["median_relative_error"], ms=4, label=label(method), **look)
+        ax.plot(middle, own["p90_relative_error"], ls=":", lw=1.2, ms=3, **look)
     ax.set_yscale("log")
     ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     ax.set_xlim(0, 100)
@@ -102,7 +104,11 @@ def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     for place, (method, own) in enumerate(known.groupby("method", observed=True, sort=False)):
         true = own["true_remaining_s"]
         shares = [float((true <= own[column]).mean()) for column in columns]
-        ax.plot(levels, shares, "o-", color=CYCLE[place % len(CYCLE)], label=label(method))
+        look: dict[str, Any] = {
+            "color": CYCLE[place % len(CYCLE)],
+            "marker": MARKER_CYCLE[place % len(MARKER_CYCLE)],
+        }
+        ax.plot(levels, shares, label=label(method), **look)
         held = float(true.between(own[columns[0]], own[columns[2]]).mean())
         texts.append(f"{label(method)} {share_text(held)} of {len(own):,} times")
     ax.set_xlim(0, 1)

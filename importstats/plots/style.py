@@ -25,6 +25,7 @@ from matplotlib.text import Text
 from importstats.analysis.phase import job_codes
 from importstats.analysis.words import in_zone
 from importstats.arrays import Floats
+from importstats.plots.hatching import paper
 from importstats.plots.lettering import drawable, use_fonts_for
 from importstats.text import UNKNOWN, format_percent, printable
 
@@ -167,7 +168,7 @@ def wrapped(text: str, width_in: float, size_pt: float) -> str:
     """A text broken into lines that fit a width."""
     # A number stays with its unit, and "rows/s" with its prefix.
     held = _UNIT.sub("\u00a0", text)
-    lines = textwrap.wrap(held, max(20, int(width_in * 72 / (0.49 * size_pt))))
+    lines = textwrap.wrap(held, max(20, int(width_in * 72 / (0.55 * size_pt))))
     return "\n".join(lines).replace("\u00a0", " ")
 
 
@@ -223,7 +224,7 @@ def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
 
 def on_paper() -> list[AbstractPathEffect]:
     """The effect of a text that is read on whatever lies below it."""
-    return [patheffects.withStroke(linewidth=2.5, foreground=matplotlib.rcParams["axes.facecolor"])]
+    return [patheffects.withStroke(linewidth=2.5, foreground=paper())]
 
 
 def set_time_axis(

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from importstats import plots
 from importstats.analysis.cluster_lanes import busy_shares, segment_spans, work_spans
 from importstats.cli.demo_why import demo_cluster
-from importstats.plots.cluster import STAGE_COLORS, WORK_COLORS
+from importstats.plots.cluster import STAGE_LOOKS, WORK_LOOKS
 from importstats.simulator.watching import WatchedJob
 from importstats.store.cluster_frames import no_cluster
 
@@ -107,7 +107,7 @@ def test_segments_are_in_the_stages_that_were_listed_last():
     )
     assert {kind for kind, _, _ in bands(ax)} == {"indexed", "sorted", "written", "being written"}
     for kind, _, band in bands(ax):
-        assert to_hex(band.get_facecolor()[0]).upper() == STAGE_COLORS[kind]
+        assert to_hex(band.get_facecolor()[0]).upper() == STAGE_LOOKS[kind][0]
 
 
 def test_lanes_have_the_work_of_their_nodes_and_crosses_where_it_failed():
@@ -129,7 +129,7 @@ def test_lanes_have_the_work_of_their_nodes_and_crosses_where_it_failed():
     assert set(failed.get_offsets()[:, 1]) == {lane_of["101"]}
     assert title(ax).endswith(f"{len(retries)} failures seen")
     for kind, _, band in bands(ax):
-        assert to_hex(band.get_facecolor()[0]).upper() == WORK_COLORS[kind]
+        assert to_hex(band.get_facecolor()[0]).upper() == WORK_LOOKS[kind][0]
 
 
 def test_lanes_say_how_busy_a_node_was():

@@ -2,13 +2,24 @@
 
 import re
 from importlib import resources
-from itertools import chain
+from itertools import chain, combinations, pairwise
 
+import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from importstats import plots
+from importstats.names import PHASES
+from importstats.plots.cluster import STAGE_LOOKS, WORK_LOOKS
 from importstats.plots.fleet import CLUSTER_COLORS
+from importstats.plots.hatching import (
+    DASH_CYCLE,
+    HATCH_CYCLE,
+    MARKER_CYCLE,
+    OTHER_HATCH,
+    PHASE_HATCHES,
+    STATE_HATCHES,
+)
 from importstats.plots.style import CYCLE
 
 # White, GitHub's dark, JupyterLab's dark.
@@ -66,3 +77,103 @@ def test_every_text_of_a_page_is_read_on_paper_panel_and_chosen_row(theme):
 def test_colours_of_one_kind_are_not_alike():
     assert len(set(CLUSTER_COLORS)) == len(CLUSTER_COLORS)
     assert not set(CLUSTER_COLORS) & set(chain(plots.PHASE_COLORS.values()))
+
+
+# What an eye sees that lacks a kind of cone, in linear RGB (Machado, Oliveira and Fernandes, 2009,
+# severity 1), and one that sees no colour.
+EYES = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+               [0.004733, 0.691367, 0.303900]],
+    "grey": [[0.2126, 0.7152, 0.0722]] * 3,
+}  # fmt: skip
+# Two colours that are nearer need something else beside them.
+APART = 10.0
+
+
+def lab(color, eye):
+    """A colour as an eye sees it, in CIELAB under D65."""
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(EYES[eye]) @ linear, 0, 1)
+    xyz = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                    [0.0193339, 0.1191920, 0.9503041]]) @ seen  # fmt: skip
+    x, y, z = (
+        np.cbrt(v) if v > 216 / 24389 else (24389 / 27 * v + 16) / 116
+        for v in xyz / [0.95047, 1.0, 1.08883]
+    )
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def ciede2000(one, other):
+    """The difference of two colours of CIELAB (Sharma, Wu and Dalal, 2005)."""
+    (l1, a1, b1), (l2, a2, b2) = one, other
+    mean = ((a1**2 + b1**2) ** 0.5 + (a2**2 + b2**2) ** 0.5) / 2
+    grey = 1.5 - 0.5 * (mean**7 / (mean**7 + 25**7)) ** 0.5
+    c1, c2 = np.hypot(a1 * grey, b1), np.hypot(a2 * grey, b2)
+    h1, h2 = (np.degrees(np.arctan2(b, a * grey)) % 360 for a, b in ((a1, b1), (a2, b2)))
+    turn = 0.0 if c1 * c2 == 0 else (h2 - h1 + 180) % 360 - 180
+    hue = 2 * (c1 * c2) ** 0.5 * np.sin(np.radians(turn / 2))
+    mean_l, mean_c = (l1 + l2) / 2, (c1 + c2) / 2
+    mean_h = h1 + h2 if c1 * c2 == 0 else (h1 + turn / 2) % 360
+    t = (
+        1 - 0.17 * np.cos(np.radians(mean_h - 30)) + 0.24 * np.cos(np.radians(2 * mean_h))
+        + 0.32 * np.cos(np.radians(3 * mean_h + 6)) - 0.20 * np.cos(np.radians(4 * mean_h - 63))
+    )  # fmt: skip
+    s_l = 1 + 0.015 * (mean_l - 50) ** 2 / (20 + (mean_l - 50) ** 2) ** 0.5
+    s_c, s_h = 1 + 0.045 * mean_c, 1 + 0.015 * mean_c * t
+    bend = 60 * np.exp(-(((mean_h - 275) / 25) ** 2))
+    r_t = -2 * (mean_c**7 / (mean_c**7 + 25**7)) ** 0.5 * np.sin(np.radians(bend))
+    dl, dc, dh = (l2 - l1) / s_l, (c2 - c1) / s_c, hue / s_h
+    return float((dl**2 + dc**2 + dh**2 + r_t * dc * dh) ** 0.5)
+
+
+def test_the_difference_is_that_of_the_published_pairs():
+    for one, other, expected in (
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
+        ((22.7233, 20.0904, -46.6940), (23.0331, 14.9730, -42.5619), 2.0373),
+    ):
+        assert ciede2000(one, other) == pytest.approx(expected, abs=1e-4)
+
+
+def alike(looks):
+    """The neighbours that some eye takes for one: too near in colour, and with the same hatch."""
+    return {
+        (one, other, eye)
+        for one, other in looks
+        for eye in EYES
+        if ciede2000(lab(one[1], eye), lab(other[1], eye)) < APART and one[2] == other[2]
+    }
+
+
+def test_no_two_phases_are_alike_to_any_eye():
+    looks = [(name, plots.PHASE_COLORS[name], PHASE_HATCHES[name]) for name in PHASES]
+    assert alike(pairwise(looks)) == set()
+    bands = [look for look in looks if look[0] not in ("Completed", "Failed")]
+    assert len({hatch for _, _, hatch in bands}) == len(bands)
+
+
+def test_no_two_states_of_files_are_alike_to_any_eye():
+    looks = {
+        hatch: (name, plots.FILE_STATE_COLORS[name], hatch) for name, hatch in STATE_HATCHES.items()
+    }
+    assert set(plots.FILE_STATE_COLORS) == set(STATE_HATCHES)
+    # Being done has no hatch either, and is drawn as a hair or pale: see the test of figures.
+    assert sorted(looks) == ["", "---", "////", "\\\\\\\\", "xxxx"]
+    assert OTHER_HATCH not in looks
+
+
+def test_no_two_kinds_of_work_stages_or_clusters_are_alike_to_any_eye():
+    for looks in (WORK_LOOKS, STAGE_LOOKS):
+        named = [(name, *look) for name, look in looks.items()]
+        assert alike(combinations(named, 2)) == set()
+    clusters = zip(map(str, range(6)), CLUSTER_COLORS, HATCH_CYCLE, strict=False)
+    assert alike(combinations(clusters, 2)) == set()
+
+
+def test_every_line_of_a_cycle_has_its_own_dash_and_marker():
+    assert len({*DASH_CYCLE}) == len({*MARKER_CYCLE}) == len(CYCLE)

@@ -390,6 +390,21 @@ def test_each_file_has_a_row_of_its_states():
     assert title(ax) == "3 files: 1 done, 1 failed, 1 waiting"
 
 
+def test_no_two_states_are_drawn_alike_but_for_their_colour():
+    details = files([[P, I, R, I, F], [P, P, C, C, C], [I, "Elsewhere", I, I, I]])
+    ax = plots.plot_files(details, zone=UTC, ax=axes())
+    looks = {
+        c.get_gid(): (c.get_hatch(), round(np.ptp(c.get_paths()[0].vertices[:, 1]), 2))
+        for c in ax.collections
+        if isinstance(c, PolyCollection)
+    }
+    assert len(looks) == 7
+    assert len(set(looks.values())) == 7
+    keys = {handle.get_label(): handle for handle in ax.get_legend().legend_handles}
+    assert keys["failed"].get_hatch() == looks["state:failed"][0] == "xxxx"
+    assert keys["waiting"].get_linewidth() > keys["done"].get_linewidth()
+
+
 def test_a_file_done_between_two_polls_has_a_bar_in_between():
     ax = plots.plot_files(files([[P, P, C, C], [P, I, I, C]]), zone=UTC, ax=axes())
     assert boxes(ax, "pending") == [(0, 1, 0), (0, 1, 1)]
@@ -497,8 +512,8 @@ def test_stragglers_are_marked_and_named_with_their_verdict():
     assert all(text.xy[0] < right for text in with_gid(ax, "verdict"))
 
 
-@pytest.mark.parametrize("count", [300, 10_000])
-def test_of_many_files_the_worst_are_named_and_all_are_drawn(count):
+def test_of_many_files_the_worst_are_named_and_all_are_drawn():
+    count = 300
     states = [[I, I, C]] * (count - 2) + [[I, I, I], [I, F, F]]
     details = files(states)
     ax = plots.plot_files(details, zone=UTC, ax=axes())
@@ -511,6 +526,30 @@ def test_of_many_files_the_worst_are_named_and_all_are_drawn(count):
     assert title(ax).startswith(f"{count:,} files: {count - 2:,} done")
     # As an SVG the page it is on stays small.
     assert len(rendered(ax, "svg")) < 500_000
+
+
+def test_of_thousands_the_worst_are_named_and_the_others_counted():
+    begun = [[P, I, C, C]] * 3000 + [[I, I, I, C]] * 1000 + [[I, I, I, I]] * 1200
+    waits = [[P, P, P, P]] * 2500 + [[P, P, I, I]] * 300
+    failed = [[I, I, I, F]]
+    ax = plots.plot_files(files([*begun, *waits, *failed]), zone=UTC, ax=axes())
+    labels = [text.get_text() for text in ax.get_yticklabels()]
+    assert labels[0] == "08000.parquet"
+    assert labels[-1] == "7,981 other files,\ncounted"
+    # Those that took longest have a row each: here 19 of the thousand that are done by now.
+    assert [note.get_text() for note in with_gid(ax, "count")] == [
+        "3,981 done",
+        "1,500 importing, the oldest for 3 min",
+        "2,500 waiting",
+    ]
+    bands = {
+        c.get_gid(): c.get_paths()[0].get_extents()
+        for c in ax.collections
+        if len(c.get_paths()) == 1
+    }
+    shares = {name: box.y1 - box.y0 for name, box in bands.items()}
+    assert shares["state:pending"] > 0
+    rendered(ax)
 
 
 def test_a_state_that_is_not_known_is_drawn_and_named():

@@ -1,0 +1,205 @@
+"""File states: the states of files over time, drawn as a row per file or as counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from importstats.arrays import Floats, Ints
+from importstats.plots.hatching import OTHER_HATCH, STATE_HATCHES, filled, paper, swatch
+from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, days, label, on_paper
+from importstats.text import format_duration, printable
+
+#: A state in words, as people say it; others are said as the server does.
+STATE_WORDS: Final = {
+    "": "waiting",
+    "none": "waiting",
+    "pending": "waiting",
+    "inprogress": "importing",
+    "unseen": "imported between two polls",
+    "completed": "done",
+}
+_WAITS: Final = ("", "none", "pending")
+# From the top: what is done, what is at work in the server's own states, and what waits.
+_FROM_THE_TOP: Final = ("completed", "failed", "retry", "inprogress", "unseen", *_WAITS)
+_DONE_ALPHA: Final = 0.3
+# Of rows that wait a third is drawn: stripes, and what is done is not.
+_STRIPE: Final = 0.08
+# What waits is a thin line, what is done a thinner one: so much of the row's height is left free
+# above and below.
+_THIN: Final = {"completed": 0.44}
+_WAITING_INSET: Final = 0.38
+_MOST_TIMES: Final = 400
+# The least distance of two labels, in rows.
+_LABEL_ROWS: Final = 0.95
+
+
+def state_color(state: str) -> str:
+    """The colour of a state, in lower case."""
+    return FILE_STATE_COLORS.get(state, OTHER_COLOR)
+
+
+def state_hatch(state: str) -> str:
+    """The hatch of a state, in lower case."""
+    return STATE_HATCHES.get(state, OTHER_HATCH)
+
+
+def draw_rows(
+    ax: Axes, spans: pd.DataFrame, top: Floats, height: Floats, *, rasterized: bool
+) -> None:
+    """A row for each file: work as bars; waiting and being done as thin lines, or pale.
+
+    Parameters
+    ----------
+    ax : Axes
+    spans : DataFrame
+        Of :func:`~importstats.plots.files.state_spans`.
+    top, height : array of float64
+        Of each file's row; NaN if it has none.
+    rasterized : bool
+        Whether there are rows that are too low for lines of their own.
+    """
+    start, end = days(spans["start"]), days(spans["end"])
+    key = spans["key"].to_numpy()
+    states = spans["state"].to_numpy()
+    for state in dict.fromkeys(states):
+        own = (states == state) & np.isfinite(top[key])
+        y, tall = top[key[own]], height[key[own]]
+        if state in _WAITS:
+            own[np.flatnonzero(own)[~_striped(y, tall)]] = False
+            y, tall = top[key[own]], height[key[own]]
+        waits = state in (*_WAITS, "completed")
+        inset = _THIN.get(state, _WAITING_INSET) * tall if waits else 0.0
+        inset = np.where(tall > 0.5, inset, 0.0)
+        if not own.any():
+            continue
+        low, high = y + inset, y + tall - inset
+        x0, x1 = start[own], end[own]
+        corners = np.stack(
+            [np.stack([x0, x1, x1, x0], axis=1), np.stack([low, low, high, high], axis=1)], axis=2
+        )
+        colors = np.tile([*to_rgb(state_color(state)), 1.0], (len(x0), 1))
+        if state == "completed":
+            colors[tall <= 0.5, 3] = _DONE_ALPHA
+        ax.add_collection(
+            PolyCollection(
+                list(corners),
+                facecolors=colors,
+                edgecolors=paper(),
+                linewidths=0,
+                hatch=None if waits else state_hatch(state) or None,
+                antialiaseds=not rasterized,
+                rasterized=rasterized,
+                gid=f"state:{printable(str(state), 60)}",
+            ),
+            autolim=False,
+        )
+
+
+def _striped(top: Floats, height: Floats) -> Any:
+    """Which rows are drawn so that low ones are stripes; rows of their own all are."""
+    rows = np.maximum(np.ceil(_STRIPE / height), 1.0)
+    line = np.floor(top / height + 0.5)
+    return (height > 0.5) | (line % (3 * rows) < rows)
+
+
+def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: float) -> None:
+    """How many files are in each state over time, on each other, with the counts at the end.
+
+    Parameters
+    ----------
+    ax : Axes
+    spans : DataFrame
+        Of these files alone, in the order of files and times.
+    files : int
+        How many there are.
+    top, height : float
+        Where to draw.
+    """
+    start, end = days(spans["start"]), days(spans["end"])
+    x = np.unique(np.append(start, end.max()))
+    x = x[np.linspace(0, len(x) - 1, min(_MOST_TIMES, len(x))).astype(int)]
+    found = set(spans["state"])
+    order = [s for s in _FROM_THE_TOP if s in found]
+    order += sorted(found.difference(order))
+    # What a file was last seen in holds on.
+    is_last = ~spans["key"].duplicated(keep="last").to_numpy()
+    low = np.full(len(x), float(top))
+    labels = []
+    for state in order:
+        own = spans["state"].eq(state).to_numpy()
+        count = _at(start[own], x) - _at(end[own & ~is_last], x)
+        high = low + height * count / files
+        ax.fill_between(
+            x, low, high, step="post", gid=f"state:{printable(str(state), 60)}", **_look(state)
+        )
+        if count[-1]:
+            age = 86_400 * (x[-1] - start[own & is_last].min())
+            oldest = "" if state in (*_WAITS, "completed") else _age_text(age, int(count[-1]))
+            text = f"{count[-1]:,} {label(STATE_WORDS.get(state, state), 30)}{oldest}"
+            labels.append((float(low[-1] + high[-1]) / 2, text))
+        low = high
+    _write_counts(ax, float(x[-1]), labels)
+
+
+def _at(times: Floats, grid: Floats) -> Ints:
+    """How many of the times are not after each time of a grid."""
+    return np.searchsorted(np.sort(times), grid, side="right")
+
+
+def _age_text(age_s: float, count: int) -> str:
+    return f", {'the oldest ' * (count > 1)}for {format_duration(age_s)}"
+
+
+def _look(state: str) -> dict[str, Any]:
+    color = state_color(state)
+    if state in _WAITS:
+        stripes = {"hatch": state_hatch(state), "edgecolor": color, "linewidth": 0}
+        return {"facecolor": "none", **stripes}
+    if state == "completed":
+        return {"facecolor": (*to_rgb(color), _DONE_ALPHA), "linewidth": 0}
+    return filled(color, state_hatch(state))
+
+
+def _write_counts(ax: Axes, x: float, labels: Sequence[tuple[float, str]]) -> None:
+    place = -np.inf
+    for middle, text in labels:
+        place = max(middle, place + _LABEL_ROWS)
+        ax.annotate(
+            text,
+            (x, place),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            gid="count",
+            zorder=4,
+            path_effects=on_paper(),
+        )
+
+
+def state_swatches(states: Sequence[str], *, rows: bool) -> list[Artist]:
+    """How each state is drawn, for a legend; with rows of their own, lines for what is thin."""
+    swatches: dict[str, Artist] = {}
+    for state in (*FILE_STATE_COLORS, *states):
+        if state not in states:
+            continue
+        name = label(STATE_WORDS.get(state, state), 30)
+        color = state_color(state)
+        if state in (*_WAITS, "completed") and rows:
+            width = 1.2 if state == "completed" else 3.5
+            swatches[name] = Line2D([], [], color=color, lw=width, label=name)
+        elif state in (*_WAITS, "completed"):
+            swatches[name] = Patch(label=name, **{"edgecolor": color, **_look(state)})
+        else:
+            swatches[name] = swatch(name, color, state_hatch(state))
+    return list(swatches.values())
