@@ -1,0 +1,523 @@
+"""The store at its edges: which segments overlap, are merged, wait or may go, and from when on."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pytest
+
+from importstats.errors import StoreError
+from importstats.sources.answers import parse_response
+from importstats.sources.snapshot import Snapshot
+from importstats.store import SnapshotStore, compaction, delta, disk, listing
+from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.compaction import CompactionResult
+from importstats.store.delta import DataFile, DeltaLog
+from importstats.store.files import Files
+from importstats.store.marker import Marker
+from importstats.store.queries import Choice, _lots
+from importstats.store.runs import NOWHERE, Runs, expand, extend, locate, transfer, windows
+from importstats.store.segments import JobFolder, Period, Segment, slug
+
+JOB = JobFolder("u", "7")
+START = datetime(2026, 5, 18, tzinfo=UTC)
+NOW_S = 1_800_000_000.0
+
+
+def segment(first: int, last: int, *, level: int = 0) -> Segment:
+    """A segment from one second to another."""
+    times = [f"20260518T0000{second:02}.000000Z" for second in (first, last)]
+    return Segment(level, f"{first}-{last}-{level}", *times, JOB)
+
+
+def spans(groups: list[list[Segment]]) -> list[list[str]]:
+    return [[each.name for each in group] for group in groups]
+
+
+# --- Compaction -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("segments", "groups"),
+    [
+        ([], []),
+        ([(0, 9)], []),
+        ([(0, 9), (10, 19)], []),
+        ([(0, 9), (9, 19)], [["0-9-0", "9-19-0"]]),
+        ([(5, 6), (0, 9)], [["0-9-0", "5-6-0"]]),
+        ([(0, 9), (1, 2), (8, 9), (10, 11)], [["0-9-0", "1-2-0", "8-9-0"]]),
+        ([(0, 1), (1, 2), (5, 6), (6, 7)], [["0-1-0", "1-2-0"], ["5-6-0", "6-7-0"]]),
+    ],
+)
+def test_segments_overlap_if_one_begins_before_another_ends_or_as_it_does(segments, groups):
+    made = [segment(*each) for each in segments]
+    assert spans(compaction._overlapping(made)) == groups
+
+
+HALF = compaction._MAX_MERGE_BYTES // 2
+
+
+@pytest.mark.parametrize(
+    ("levels", "sizes", "least", "by_level", "merged"),
+    [
+        ([0, 0, 0], [1, 1, 1], 3, True, [0, 1, 2]),
+        ([0, 0, 0], [1, 1, 1], 4, True, []),
+        # Of one level only, the lowest first.
+        ([1, 0, 1, 0], [1, 1, 1, 1], 2, True, [1, 3]),
+        ([1, 0, 1], [1, 1, 1], 2, True, [0, 2]),
+        ([1, 0, 1], [1, 1, 1], 3, True, []),
+        ([1, 0, 1], [1, 1, 1], 3, False, [0, 1, 2]),
+        # No more than the limit at once, which may be reached.
+        ([0, 0, 0], [HALF, HALF, 1], 2, True, [0, 1]),
+        ([0, 0, 0], [HALF + 1, HALF, HALF], 2, True, [1, 2]),
+        ([0, 0, 0], [HALF, HALF, 1], 3, True, []),
+        ([0, 0, 0], [3 * HALF, 1, 1], 2, True, [1, 2]),
+        ([0, 0], [3 * HALF, 1], 1, True, [0]),
+    ],
+)
+def test_neighbours_of_one_level_are_merged_up_to_a_size(levels, sizes, least, by_level, merged):
+    segments = [segment(n, n, level=level) for n, level in enumerate(levels)]
+    known = {each.name: size for each, size in zip(segments, sizes, strict=True)}
+    found = compaction._plan(segments[::-1], known, least, by_level=by_level)
+    assert found == [segments[n] for n in merged]
+
+
+def test_a_merge_holds_at_most_32_mib():
+    assert compaction._MAX_MERGE_BYTES == 33_554_432
+
+
+@pytest.mark.parametrize(("hours", "stale"), [(5.99, False), (6, False), (6.01, True)])
+def test_what_was_left_is_stale_after_six_hours(hours, stale, tmp_path, monkeypatch):
+    file = tmp_path / "left"
+    file.touch()
+    os.utime(file, (NOW_S, NOW_S))
+    info = pafs.LocalFileSystem().get_file_info(str(file))
+    monkeypatch.setattr(compaction.time, "time", lambda: NOW_S + hours * 3600)
+    assert compaction._is_stale(info) is stale
+
+
+def snapshot(number: int, job: str = "7", files: int = 1) -> Snapshot:
+    details = [{"fileName": f"[{i}]", "importedRows": number + i} for i in range(files)]
+    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
+    when = START + timedelta(seconds=number)
+    return Snapshot(when, job, "https://milvus", parse_response(answer), snapshot_id=number)
+
+
+def bytes_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*/*/*/*.parquet"))
+
+
+def test_a_compaction_counts_segments_and_bytes_of_all_jobs_before_and_after(tmp_path):
+    store = SnapshotStore(tmp_path)
+    for number in range(3):
+        store.append([snapshot(number), snapshot(number, job="8")])
+    store.append(snapshot(0, job="9"))
+    before = bytes_of(tmp_path)
+    result = store.compact(min_segments=4)
+    assert result == CompactionResult(7, 7, before, before)
+    result = store.compact(min_segments=3)
+    assert result == CompactionResult(7, 3, before, bytes_of(tmp_path))
+    assert [Segment.parse(JOB, file.name).level for file in tmp_path.glob("jobs/*/job=7/*")] == [1]
+    store.append([snapshot(3)])
+    assert store.compact(final=True).segments_after == 3
+    assert [Segment.parse(JOB, file.name).level for file in tmp_path.glob("jobs/*/job=7/*")] == [2]
+
+
+@pytest.mark.parametrize(("age_s", "left"), [(6 * 3600 - 60, 2), (6 * 3600 + 60, 0)])
+def test_details_without_a_jobs_file_and_begun_files_go_when_they_are_stale(age_s, left, tmp_path):
+    store = SnapshotStore(tmp_path)
+    store.append([snapshot(0)])
+    (file,) = tmp_path.glob("details/*/*/*")
+    orphan = file.with_name(f"{file.name[:-20]}{'0' * 12}.parquet")
+    orphan.write_bytes(file.read_bytes())
+    (jobs,) = tmp_path.glob("jobs/*/*/*")
+    begun = jobs.with_name(f".{jobs.name}.{'0' * 12}")
+    begun.write_bytes(b"")
+    then = datetime.now(UTC).timestamp() - age_s
+    for each in (orphan, begun):
+        os.utime(each, (then, then))
+    store.compact(final=True)
+    assert sum(each.exists() for each in (orphan, begun)) == left
+    assert store.jobs().num_rows == 1
+
+
+# --- The Delta log --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age_s", "unread"), [(3599, False), (3600, False), (3601, True)])
+def test_a_file_may_go_an_hour_after_its_removal(age_s, unread, tmp_path, monkeypatch):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    log.publish(lambda: {"a": DataFile(1, 2), "b": DataFile(3, 4)})
+    monkeypatch.setattr(delta.time, "time", lambda: NOW_S)
+    log.publish(lambda: {"b": DataFile(3, 4)})
+    monkeypatch.setattr(delta.time, "time", lambda: NOW_S + age_s)
+    assert log.is_unread("a", compaction._GRACE_S) is unread
+    assert log.is_unread("b", compaction._GRACE_S) is False
+    assert log.is_unread("never there", compaction._GRACE_S) is True
+
+
+def log_files(folder: Path) -> list[str]:
+    return sorted(file.name.lstrip("0") for file in (folder / "jobs" / "_delta_log").iterdir())
+
+
+def test_a_log_is_created_empty_and_changes_only_for_what_changed(tmp_path):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    assert not log.exists()
+    log.publish(lambda: {"a/x": DataFile(1, 2)})
+    assert log.exists()
+    folder = tmp_path / "jobs" / "_delta_log"
+    commits = [list(map(json.loads, p.read_text().splitlines())) for p in sorted(folder.iterdir())]
+    assert [[next(iter(action)) for action in commit] for commit in commits] == [
+        ["protocol", "metaData"],
+        ["add"],
+    ]
+    assert commits[0][0] == {"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}}
+    assert commits[1][0]["add"] == {
+        "path": "a/x",
+        "partitionValues": {},
+        "size": 1,
+        "modificationTime": 2,
+        "dataChange": True,
+    }
+    log.publish(lambda: {"a/x": DataFile(1, 2)})
+    assert len(list(folder.iterdir())) == 2
+    # What lies outside of `within` is another's.
+    log.publish(lambda: {"b/y": DataFile(5, 6)}, "b/")
+    assert log.active == {"a/x": DataFile(1, 2), "b/y": DataFile(5, 6)}
+    log.publish(dict, "b/")
+    assert log.active == {"a/x": DataFile(1, 2)}
+    last = json.loads(sorted(folder.iterdir())[-1].read_text())["remove"]
+    assert (last["path"], last["dataChange"]) == ("b/y", True)
+    assert DeltaLog(Files(tmp_path, None), "jobs").exists()
+
+
+def test_every_twentieth_commit_is_a_checkpoint_and_old_commits_go_after_a_day(
+    tmp_path, monkeypatch
+):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    folder = tmp_path / "jobs" / "_delta_log"
+    for number in range(19):
+        log.publish(lambda number=number: {f"{number}": DataFile(1, 2)})
+    assert not list(folder.glob("*.parquet"))
+    log.publish(lambda: {"19": DataFile(1, 2)})
+    assert [file.name for file in folder.glob("*.parquet")] == [f"{20:020}.checkpoint.parquet"]
+    last = json.loads((folder / "_last_checkpoint").read_text())
+    # Protocol, metadata, one file that counts and nineteen that do not.
+    assert last == {"version": 20, "size": 22}
+    for file in folder.iterdir():
+        os.utime(file, (NOW_S, NOW_S))
+    monkeypatch.setattr(delta.time, "time", lambda: NOW_S + 86_401)
+    for number in range(20, 40):
+        log.publish(lambda number=number: {f"{number}": DataFile(1, 2)})
+    names = sorted(int(file.stem) for file in folder.glob("*.json"))
+    assert names == list(range(21, 41))
+    fresh = DeltaLog(Files(tmp_path, None), "jobs")
+    assert fresh.refresh()
+    assert (fresh.active, len(fresh.removed)) == ({"39": DataFile(1, 2)}, 39)
+
+
+def test_commits_of_less_than_a_day_stay(tmp_path, monkeypatch):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    folder = tmp_path / "jobs" / "_delta_log"
+    for number in range(20):
+        log.publish(lambda number=number: {f"{number}": DataFile(1, 2)})
+    for file in folder.iterdir():
+        os.utime(file, (NOW_S, NOW_S))
+    monkeypatch.setattr(delta.time, "time", lambda: NOW_S + 86_400)
+    for number in range(20, 40):
+        log.publish(lambda number=number: {f"{number}": DataFile(1, 2)})
+    assert len(list(folder.glob("*.json"))) == 41
+
+
+def test_a_log_that_changes_at_each_attempt_is_an_error(tmp_path, monkeypatch):
+    files = Files(tmp_path, None)
+    tries = []
+    monkeypatch.setattr(Files, "put_new", lambda *_: bool(tries.append(1)))
+    monkeypatch.setattr(delta.time, "sleep", lambda _: None)
+    with pytest.raises(StoreError, match="changed during each of 50 attempts to add to it"):
+        DeltaLog(files, "jobs").publish(dict)
+    assert len(tries) == 50
+
+
+# --- Listing, names and periods -------------------------------------------------------------------
+
+
+def test_a_read_is_tried_fifty_times_and_waits_longer_each_time(tmp_path, monkeypatch):
+    waits = []
+    monkeypatch.setattr(listing.time, "sleep", waits.append)
+
+    def read(_segments):
+        raise FileNotFoundError
+
+    with pytest.raises(StoreError, match="changed during each of 50 attempts"):
+        listing.Listing(Files(tmp_path, None)).retrying(JOB, [], read)
+    assert len(waits) == 50
+    assert waits[:3] == [0.001, 0.002, 0.004]
+    assert max(waits) == waits[-1] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "held"),
+    [
+        (None, None, True),
+        (5, None, True),
+        (5.000001, None, False),
+        (None, 3, True),
+        (None, 2.999999, False),
+        (4, 4, True),
+    ],
+)
+def test_a_period_holds_both_its_ends(since, until, held):
+    ends = [None if s is None else START + timedelta(seconds=s) for s in (since, until)]
+    assert Period.of(*ends).may_hold(segment(3, 5)) is held
+
+
+def test_a_mask_has_both_ends_and_a_period_knows_zones():
+    begin = datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
+    period = Period.of(begin + timedelta(seconds=1), begin + timedelta(seconds=2))
+    assert period == (1_000_000, 2_000_000)
+    times = np.array([999_999, 1_000_000, 2_000_000, 2_000_001])
+    assert period.mask(times).tolist() == [False, True, True, False]
+    with pytest.raises(ValueError, match="until has no time zone"):
+        Period.of(None, datetime(2026, 5, 18))
+
+
+@pytest.mark.parametrize(
+    ("text", "folder"),
+    [
+        ("0", "0"),
+        ("01", "01~"),
+        ("9" * 18, "9" * 18),
+        ("9" * 19, f"{'9' * 19}~"),
+        ("a" * 64, "a" * 64),
+        ("a" * 65, f"{'a' * 48}~"),
+        ("A", "a~"),
+        ("https://Host:1/x", "host-1-x~"),
+    ],
+)
+def test_a_plain_name_stands_and_any_other_has_80_bits_of_hash(text, folder):
+    made = slug(text)
+    if "~" not in folder:
+        assert made == folder
+    else:
+        remnant, _, digest = made.partition("~")
+        assert (f"{remnant}~", len(digest)) == (folder, 20)
+
+
+def test_a_marker_is_read_if_its_major_version_is_known(tmp_path):
+    files = Files(tmp_path, None)
+    Marker(files).check(create=True)
+    assert (tmp_path / "_importstats.json").read_text() == '{"importstats_store": "1.0"}\n'
+    (tmp_path / "_importstats.json").write_text('{"importstats_store": "1.9"}')
+    Marker(files).check()
+    (tmp_path / "_importstats.json").write_text('{"importstats_store": "2.0"}')
+    with pytest.raises(StoreError, match=r"has format 2\.0, newer than this importstats can read"):
+        Marker(files).check()
+    (tmp_path / "_importstats.json").write_text('{"importstats_store": "2"}')
+    with pytest.raises(StoreError, match="is damaged"):
+        Marker(files).check()
+
+
+@pytest.mark.parametrize(
+    ("name", "temporary"),
+    [(f".x.{'0' * 12}", True), (f".x.{'0' * 11}", False), (f"x.{'0' * 12}", False)],
+)
+def test_a_file_that_was_being_written_is_known_by_its_name(name, temporary):
+    assert disk.is_temporary(name) is temporary
+
+
+# --- Runs -----------------------------------------------------------------------------------------
+
+
+def runs(*rows: tuple[int, int, int, int]) -> Runs:
+    """Runs of (file, rows imported, first position, last position)."""
+    file_index, imported, first, last = (list(column) for column in zip(*rows, strict=True))
+    values = {"file_index": pa.array(file_index), "imported_rows": pa.array(imported)}
+    return Runs(pa.table(values), np.array(first), np.array(last))
+
+
+def rows_of(found: Runs) -> list[tuple[int, ...]]:
+    columns = [column.to_pylist() for column in found.values.columns]
+    return list(zip(*columns, found.first.tolist(), found.last.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([(0, 5, 0, 1), (0, 5, 2, 3)], [(0, 5, 0, 3)]),
+        ([(0, 5, 0, 1), (0, 5, 3, 3)], [(0, 5, 0, 1), (0, 5, 3, 3)]),
+        ([(0, 5, 0, 1), (0, 6, 2, 3)], [(0, 5, 0, 1), (0, 6, 2, 3)]),
+        ([(0, 5, 0, 1), (1, 5, 2, 3)], [(0, 5, 0, 1), (1, 5, 2, 3)]),
+        ([(1, 5, 0, 0), (0, 5, 1, 1), (0, 5, 0, 0)], [(0, 5, 0, 1), (1, 5, 0, 0)]),
+        ([(0, 5, 0, 0), (0, 5, 1, 1), (0, 5, 2, 2)], [(0, 5, 0, 2)]),
+        ([(0, 5, 1, 1), (0, 5, 0, 0)], [(0, 5, 0, 1)]),
+    ],
+)
+def test_neighbours_with_equal_values_are_one_run(before, after):
+    assert rows_of(extend(runs(*before))) == after
+
+
+def test_runs_become_a_row_for_each_file_and_position_inside():
+    found = runs((1, 7, 0, 2), (0, 5, 1, 3))
+    assert rows_of(expand(found, 1, 3)) == [
+        (0, 5, 1, 1),
+        (1, 7, 1, 1),
+        (0, 5, 2, 2),
+        (1, 7, 2, 2),
+    ]
+    assert rows_of(expand(found, 3, 4)) == [(0, 5, 3, 3)]
+    assert rows_of(expand(found, 0, 1)) == [(1, 7, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("most", "pieces"),
+    [
+        (None, [(0, 4)]),
+        (1, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+        (2, [(0, 1), (1, 2), (2, 3), (3, 4)]),
+        (3, [(0, 2), (2, 4)]),
+        (5, [(0, 3), (3, 4)]),
+        (6, [(0, 4)]),
+    ],
+)
+def test_windows_expand_to_at_most_so_many_rows(most, pieces):
+    # One, two, two and one files at the four snapshots.
+    found = runs((0, 5, 0, 2), (1, 7, 1, 3))
+    assert list(windows(found, 4, most)) == pieces
+
+
+def stored(*ends: tuple[int, int]) -> pa.Table:
+    first, last = zip(*ends, strict=True)
+    columns = {"file_index": list(range(len(ends))), "snapshot_id": first, "last_snapshot_id": last}
+    return pa.table({name: pa.array(list(values)) for name, values in columns.items()})
+
+
+def test_runs_are_cut_where_their_snapshots_are_no_neighbours_elsewhere():
+    ids = np.array([10, 20, 30])
+    table = stored((10, 30), (20, 20))
+    first, last = locate(table, ids)
+    assert (first.tolist(), last.tolist()) == ([0, 1], [2, 1])
+    same = transfer(table, ids, np.arange(3))
+    assert rows_of(same) == [(0, 0, 2), (1, 1, 1)]
+    moved = transfer(table, ids, np.array([1, 2, 3]))
+    assert rows_of(moved) == [(0, 1, 3), (1, 2, 2)]
+    apart = transfer(table, ids, np.array([0, 2, 3]))
+    assert rows_of(apart) == [(0, 0, 0), (0, 2, 3), (1, 2, 2)]
+    gone = transfer(table, ids, np.array([0, NOWHERE, 1]))
+    assert rows_of(gone) == [(0, 0, 0), (0, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("ends", "ids", "message"),
+    [
+        ((10, 40), [10, 20], "refer to snapshots"),
+        ((15, 20), [10, 20], "refer to snapshots"),
+        ((10, 10), [], "refer to snapshots"),
+        ((20, 10), [10, 20], "end before they begin"),
+    ],
+)
+def test_runs_of_other_snapshots_are_refused(ends, ids, message):
+    with pytest.raises(pa.ArrowInvalid, match=message):
+        locate(stored(ends), np.array(ids, np.int64))
+
+
+# --- What a cluster lists -------------------------------------------------------------------------
+
+
+def setting(value: str) -> dict[str, str]:
+    return {"name": "quota", "value": value, "origin": "FileSource"}
+
+
+def at(minute: int) -> datetime:
+    return START + timedelta(minutes=minute)
+
+
+def runs_of(table: pa.Table) -> list[tuple[str, int, int]]:
+    return [
+        (row["value"], row["observed_at"].minute, row["last_observed_at"].minute)
+        for row in table.to_pylist()
+    ]
+
+
+def test_what_is_listed_again_is_one_run_and_what_changed_another():
+    found = OpenRuns("settings", "u")
+    for minute, value in enumerate("1122"):
+        found.add([setting(value)], at(minute))
+    assert runs_of(found.take(everything=False)) == [("1", 0, 1), ("2", 2, 3)]
+    assert [row["value"] for row in found.last()] == ["2"]
+    found.written()
+    assert runs_of(found.take(everything=False)) == []
+    assert runs_of(found.take(everything=True)) == [("2", 2, 3)]
+    found.add([setting("2")], at(4))
+    assert runs_of(found.take(everything=False)) == []
+    assert runs_of(found.take(everything=False, still_listed=True)) == [("2", 2, 4)]
+    # It was written up to minute 3, and went on: it is written once more when it ends.
+    found.written()
+    found.add([setting("3")], at(5))
+    assert runs_of(found.take(everything=False)) == [("2", 2, 4), ("3", 5, 5)]
+
+
+@pytest.mark.parametrize(("before", "left"), [(1, 1), (2, 0)])
+def test_what_was_listed_before_a_time_is_forgotten_once_it_is_written(before, left):
+    found = OpenRuns("settings", "u")
+    found.add([setting("1")], at(1))
+    found.forget(at(9))
+    assert len(found.last()) == 1
+    found.written()
+    found.forget(at(before))
+    assert len(found.last()) == left
+
+
+def test_runs_of_two_files_are_joined_by_their_values():
+    parts = []
+    for values in ("112", "2211"):
+        found = OpenRuns("settings", "u")
+        for minute, value in enumerate(values, start=10 * len(parts)):
+            found.add([setting(value)], at(minute))
+        parts.append(found.take(everything=True))
+    both = joined("settings", pa.concat_tables(parts[::-1]))
+    assert runs_of(both) == [("1", 0, 1), ("2", 2, 11), ("1", 12, 13)]
+    one = parts[0].slice(0, 1)
+    assert joined("settings", one) is one
+
+
+# --- Queries --------------------------------------------------------------------------------------
+
+
+class _Part:
+    def __init__(self, ids: int, detail_rows: int | None) -> None:
+        self.ids, self.detail_rows = range(ids), detail_rows
+
+
+class _Job:
+    def __init__(self, *parts: _Part) -> None:
+        self.state = type("State", (), {"parts": parts})
+
+
+@pytest.mark.parametrize(
+    ("most", "sizes"), [(0, [1, 1, 1]), (7, [1, 2]), (8, [2, 1]), (10, [2, 1]), (11, [3])]
+)
+def test_jobs_are_read_in_lots_of_rows_or_snapshots_if_rows_are_not_known(most, sizes):
+    jobs = [_Job(_Part(1, 7)), _Job(_Part(3, None)), _Job(_Part(9, 0), _Part(9, 1))]
+    found = [len(lot) for lot in _lots(jobs, most)]
+    assert found == sizes
+
+
+def test_keys_have_the_first_and_the_last_time_and_count_segments(tmp_path):
+    store = SnapshotStore(tmp_path)
+    for number in range(3):
+        store.append(snapshot(number))
+    store.append(snapshot(5, job="8"))
+    rows = store.job_keys().to_pylist()
+    assert [(row["job_id"], row["segments"]) for row in rows] == [("7", 3), ("8", 1)]
+    assert (rows[0]["first_observed_at"], rows[0]["last_observed_at"]) == (
+        START,
+        START + timedelta(seconds=2),
+    )
+    assert Choice() == (None, None, (None, None))
