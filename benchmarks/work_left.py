@@ -16,16 +16,15 @@ import culprits
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.forecast import eta
-from importstats.analysis.work_left import with_work_left
 from importstats.simulator import Arrival, ClusterSpec
+from importstats.simulator.specs import Compaction
 
 _EVERY = 6
 
 
 def case(seed: int) -> culprits.Case:
-    """A job, beside another one in half of the cases."""
+    """A job; in half of the cases beside another one, in a third beside compactions."""
     rng = np.random.default_rng([seed, 77])
     job = culprits.job_of(
         rng,
@@ -35,11 +34,22 @@ def case(seed: int) -> culprits.Case:
     )
     others: tuple[Arrival, ...] = ()
     if rng.integers(2):
-        other = culprits.job_of(rng, index_rows_per_s=job.index_rows_per_s)
+        # Of an index like the job's in half of these cases.
+        rows_per_s = job.index_rows_per_s if rng.integers(2) else float(rng.uniform(2e3, 2e4))
+        other = culprits.job_of(rng, index_rows_per_s=rows_per_s)
         other = replace(other, collection_name="others")
         others = (Arrival(-float(rng.uniform(0, 120)), other),)
-    slots = int(rng.integers(1, 4))
-    return culprits.Case(ClusterSpec(other_jobs=others, index_slots_per_node=slots), job)
+    compactions: tuple[Compaction, ...] = ()
+    if not rng.integers(3):
+        begins, takes = float(rng.uniform(0, 300)), float(rng.uniform(30, 300))
+        compactions = (Compaction(begins, takes, int(rng.integers(1, 4))),)
+    cluster = ClusterSpec(
+        other_jobs=others,
+        compactions=compactions,
+        index_speeds=(1.0, float(rng.uniform(0.6, 1.0))),
+        index_slots_per_node=int(rng.integers(1, 4)),
+    )
+    return culprits.Case(cluster, job)
 
 
 def answers(seed: int) -> Iterator[dict[str, object]]:
@@ -51,11 +61,10 @@ def answers(seed: int) -> Iterator[dict[str, object]]:
         polls += 1
         if polls % _EVERY:
             continue
-        cluster = seen.watch.frames()
-        jobs = with_known_phase(seen.jobs, cluster)
-        before = eta(jobs, at=jobs["observed_at"].iloc[-1])
-        if before["phase"].astype("str").item() in ("Sorting", "IndexBuilding"):
-            found.append((before, with_work_left(before, cluster)))
+        at = seen.jobs["observed_at"].iloc[-1]
+        after = eta(seen.jobs, at=at, cluster=seen.watch.frames())
+        if after["phase"].astype("str").item() in ("Sorting", "IndexBuilding"):
+            found.append((eta(seen.jobs, at=at), after))
     end = pd.Timestamp(seen.cluster.truth(seen.job_id).end)
     for before, after in found:
         true_s = (end - after["observed_at"].item()).total_seconds()

@@ -1,90 +1,54 @@
 """The rest of a job in Sorting and IndexBuilding by what is left to do, not by what others took.
 
 Where a cluster is watched it is known which sorts and index builds of a job run, since when, which
-wait and which of others wait before them. Each takes as long as those that ended; as many run at
-once as do now. That makes a small simulation of a queue with several servers, drawn many times
-(ParaTimer, Morton et al., SIGMOD 2010, and Jockey, Ferguson et al., EuroSys 2012, estimate so from
-the work that is left).
+wait and which of others wait before them. Each takes as long for its rows as those that ended; as
+many run at once as do now. That makes a small simulation of a queue with several slots, drawn many
+times (ParaTimer, Morton et al., SIGMOD 2010, and Jockey, Ferguson et al., EuroSys 2012, estimate so
+from the work that is left).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, Cluster, ClusterState
-from importstats.arrays import Bools, Floats, floats
+from importstats.analysis.cluster_state import AT_WORK, WAITS, Cluster, ClusterState
+from importstats.analysis.work_queue import DRAWS, Pace, Works, last_end_s
+from importstats.arrays import Floats, floats
 
 #: What a job's estimate is called that comes from here.
 WORK: Final = "work"
 
 _PHASES: Final = ("Sorting", "IndexBuilding")
-_DRAWS: Final = 200
 _QUANTILES: Final = (0.1, 0.5, 0.9)
-_LEAST_ENDED: Final = 3
-#: How uncertain the logarithm of the mean time of a work is by what is not known (ours).
-_MEAN_SD: Final = 0.12
-#: Seconds that a coordinator takes to see the end of the last work, and to end the job (ours).
-_CHECKS_S: Final = 4.0
 #: Works in a queue beyond this are left to the forecast of all jobs.
 _MOST_WORKS: Final = 5_000
+#: How uncertain the logarithm of a mean time is that comes from works of others, from the nodes'
+#: own mean, and from works of another kind; and how uncertain that of the whole is (ours).
+_OTHERS_SD: Final = 0.8
+_NODES_SD: Final = 0.4
+_GUESSED_SD: Final = 1.0
+_WHOLE_SD: Final = 0.06
+#: A sort takes such a part of the time of an index build, if none was seen (ours).
+_SORT_SHARE: Final = 0.1
 
-
-@dataclass(frozen=True)
-class Pace:
-    """How long works take for each row: the mean of the logarithm of these seconds, and its sd."""
-
-    log_mean: float
-    log_sd: float
-
-    @classmethod
-    def of(cls, took_s: Floats, rows: Floats) -> Pace | None:
-        """Of works that ended; None if these are too few."""
-        known = took_s > 0
-        if known.sum() < _LEAST_ENDED:
-            return None
-        logs = np.log(took_s[known] / rows[known])
-        return cls(float(logs.mean()), float(max(logs.std(ddof=1), 0.05)))
-
-
-@dataclass(frozen=True)
-class Queue:
-    """What is left: works that run, and works that wait in their order.
-
-    Attributes
-    ----------
-    ages_s, running_rows : ndarray of float64
-        Seconds that each has run, and its rows.
-    running_own : ndarray of bool
-        Whether it is the job's.
-    ahead_rows, own_rows : ndarray of float64
-        Rows of works of others that wait before the job's, and of the job's.
-    at_once : int
-        How many run at once.
-    """
-
-    ages_s: Floats
-    running_rows: Floats
-    running_own: Bools
-    ahead_rows: Floats
-    own_rows: Floats
-    at_once: int
+#: The kinds of works, each with a pace of its own.
+_OWN_BUILD, _OTHER_BUILD, _SORT, _COMPACTION = range(4)
 
 
 def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
     """Estimates of jobs, those in Sorting and IndexBuilding by the work that is left.
 
-    Where the cluster does not tell enough (nothing waits or runs, too few works have ended, 2.5 in
+    Where the cluster does not tell enough (nothing waits or runs, no build has ended, 2.5 in
     Sorting) an estimate stays as it is.
 
     Parameters
     ----------
     estimates : DataFrame
-        Of :func:`~importstats.eta`: one row for each job, its last.
+        As :func:`~importstats.eta` makes them without a cluster.
     cluster : ClusterFrames
         See :func:`~importstats.store.cluster_frames.load_cluster`.
 
@@ -100,7 +64,10 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
     for place in np.flatnonzero(named):
         row = found.iloc[place]
         state = ClusterState.of(cluster, str(row["source_uri"]), row["observed_at"])
-        left_s = work_left_s(state, str(row["job_id"]))
+        job_id = str(row["job_id"])
+        if str(row["phase"]) == "Sorting" and not len(state.sorts_of(job_id)):
+            continue
+        left_s = work_left_s(state, job_id)
         if left_s is not None:
             remaining[place] = np.quantile(left_s, _QUANTILES)
             method[place] = WORK
@@ -112,8 +79,7 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
         end = found["observed_at"] + pd.to_timedelta(seconds.round(6), unit="s")
         found[f"remaining_{name}_s"] = seconds
         found[f"eta_{name}"] = found[f"eta_{name}"].where(~is_ours, end)
-    categories = [*estimates["method"].astype("category").cat.categories, WORK]
-    found["method"] = pd.Categorical(method, categories=list(dict.fromkeys(categories)))
+    found["method"] = pd.Categorical(method, categories=estimates["method"].cat.categories)
     found["reason"] = found["reason"].where(~is_ours)
     return found
 
@@ -122,27 +88,29 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     """Draws of the seconds until all sorts and builds of a job are done; None if not known."""
     sorts, builds = state.sorts_of(job_id), state.builds_of(job_id)
     unsorted = _unfinished(sorts)
-    if not len(unsorted) and not len(_unfinished(builds)):
-        return None
     rows_of = _rows_of_segments(state)
-    build_pace = _build_pace(state, builds, rows_of)
-    sort_pace = _sort_pace(state)
-    if build_pace is None or (len(unsorted) and sort_pace is None):
+    to_come = _builds_to_come(sorts, builds, unsorted, rows_of)
+    if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):
         return None
-    sorted_before = len(sorts) - len(unsorted)
-    # Every segment that is still to be sorted will have as many builds as those that are.
-    each = max(1, round(len(builds) / sorted_before)) if sorted_before and len(builds) else 1
-    to_sort = _filled(floats(unsorted, "total_rows"), rows_of)
-    queue = _queue(state, sorts, builds, rows_of, np.repeat(to_sort, each))
-    if queue is None or len(queue.ahead_rows) + len(queue.own_rows) > _MOST_WORKS:
+    paces = _paces(state, builds, rows_of)
+    entries = _entries(state, sorts, builds, rows_of)
+    if paces is None or not entries["is_at_work"].any():
         return None
+    waiting = entries[~entries["is_at_work"]].sort_values("first_seen", kind="stable")
+    if len(waiting) + len(to_come) > _MOST_WORKS:
+        return None
+    at_work = entries[entries["is_at_work"]]
+    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
     rng = np.random.default_rng(len(builds))
-    left_s = _drawn(queue, build_pace, rng)
-    if len(unsorted) and sort_pace is not None:
-        one_s = np.exp(sort_pace.log_mean + sort_pace.log_sd**2 / 2)
-        work_s = float(to_sort.sum()) * one_s / min(queue.at_once, len(unsorted))
-        left_s = left_s + work_s * np.exp(_MEAN_SD * rng.standard_normal(_DRAWS))
-    return np.sort(left_s + _CHECKS_S)
+    left_s = last_end_s(
+        _works(at_work),
+        np.maximum(ages, 0.0) + _pause_s(state) / 2,
+        _works(waiting, to_come),
+        max(len(at_work), _most_at_once(state, with_compactions=len(sorts) > 0)),
+        paces,
+        rng,
+    )
+    return np.sort(left_s * np.exp(_WHOLE_SD * rng.standard_normal(DRAWS)))
 
 
 def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
@@ -166,76 +134,119 @@ def _rows(builds: pd.DataFrame, rows_of: pd.Series[float]) -> Floats:
     return _filled(found, rows_of)
 
 
-def _build_pace(
+def _builds_to_come(
+    sorts: pd.DataFrame, builds: pd.DataFrame, unsorted: pd.DataFrame, rows_of: pd.Series[float]
+) -> Floats:
+    """The rows of builds that are not listed yet: of segments to sort, and just sorted."""
+    done = sorts[~sorts["plan_id"].isin(unsorted["plan_id"])]
+    new = done[~done["result_segments"].isin(builds["segment_id"])]
+    built = builds["segment_id"].nunique()
+    # Each will have as many builds as those that have some.
+    each = max(1, round(len(builds) / built)) if built else 1
+    rows = np.concatenate([floats(unsorted, "total_rows"), floats(new, "total_rows")])
+    return np.repeat(_filled(rows, rows_of), each)
+
+
+def _paces(
     state: ClusterState, builds: pd.DataFrame, rows_of: pd.Series[float]
-) -> Pace | None:
-    """Of the job's own builds, else of all that were seen, else of all the nodes remember."""
+) -> tuple[Pace, ...] | None:
+    """The paces of the kinds of works; None if no index build is known to have ended."""
     took_s = _seconds(state.build_runs, "build_id", "InProgress", "Finished")
-    for kept in (builds, state.builds):
-        ended = kept[kept["build_id"].isin(took_s.index)]
-        seconds = np.asarray(took_s.reindex(ended["build_id"]), np.float64)
-        pace = Pace.of(seconds, _rows(ended, rows_of))
-        if pace is not None:
-            return pace
+    ended = state.builds[state.builds["build_id"].isin(took_s.index)]
+    seconds, rows = np.asarray(took_s.reindex(ended["build_id"]), np.float64), _rows(ended, rows_of)
+    is_own = ended["build_id"].isin(builds["build_id"]).to_numpy(np.bool_)
     mean_s = state.mean("indexnode_build_index_latency")
-    usual = float(_filled(np.array([np.nan]), rows_of)[0])
-    return None if not mean_s else Pace(math.log(mean_s / usual), 0.4)
+    known = seconds > 0
+    if known.any():
+        first = Pace(float(np.log(seconds[known] / rows[known]).mean()), _OTHERS_SD)
+    elif mean_s:
+        done = state.builds["state"].astype("str").eq("Finished")
+        usual = _rows(state.builds[done], rows_of) if done.any() else _filled(_ONE, rows_of)
+        first = Pace(math.log(mean_s / float(usual.mean())), _NODES_SD)
+    else:
+        return None
+    own = first.updated(seconds[is_own], rows[is_own])
+    others = first.updated(seconds[~is_own], rows[~is_own])
+    return own, others, _sort_pace(state, first), _compaction_pace(state)
 
 
-def _sort_pace(state: ClusterState) -> Pace | None:
-    took_s = _seconds(state.compaction_runs, "plan_id", "executing", "completed")
-    plans = state.compactions.set_index("plan_id")
+_ONE: Final = np.array([np.nan])
+
+
+def _sort_pace(state: ClusterState, builds: Pace) -> Pace:
+    took_s, plans = _compaction_seconds(state), state.compactions.set_index("plan_id")
     plans = plans[plans["kind"].astype("str").eq("SortCompaction")]
     rows = plans["total_rows"].astype("float64")
     both = took_s[took_s.index.isin(rows.index[rows > 0])]
-    return Pace.of(np.asarray(both, np.float64), np.asarray(rows.reindex(both.index), np.float64))
+    first = Pace(builds.log_mean + math.log(_SORT_SHARE), _GUESSED_SD)
+    return first.updated(
+        np.asarray(both, np.float64), np.asarray(rows.reindex(both.index), np.float64)
+    )
+
+
+def _compaction_pace(state: ClusterState) -> Pace:
+    """Of compactions that sort nothing, for each and not for a row: their rows say little."""
+    plans = state.compactions[~state.compactions["kind"].astype("str").eq("SortCompaction")]
+    at_work = plans[plans["state"].astype("str").isin(AT_WORK)]
+    ages = (state.at - at_work["since"]).dt.total_seconds()
+    first = Pace(math.log(max(2 * float(ages.mean()), 60.0) if len(ages) else 60.0), _GUESSED_SD)
+    took_s = np.asarray(_compaction_seconds(state).reindex(plans["plan_id"]).dropna(), np.float64)
+    return first.updated(took_s, np.ones(len(took_s)))
+
+
+def _compaction_seconds(state: ClusterState) -> pd.Series[float]:
+    return _seconds(state.compaction_runs, "plan_id", "executing", "completed")
 
 
 def _unfinished(entries: pd.DataFrame) -> pd.DataFrame:
     state = entries["state"].astype("str")
-    left: pd.DataFrame = entries[~state.isin(["Finished", "completed", "cleaned", "Failed"])]
+    left: pd.DataFrame = entries[state.isin(WAITS | AT_WORK)]
     return left
 
 
-def _queue(
-    state: ClusterState,
-    sorts: pd.DataFrame,
-    builds: pd.DataFrame,
-    rows_of: pd.Series[float],
-    to_come: Floats,
-) -> Queue | None:
-    every = state.lately(state.builds)
-    mine = every["build_id"].isin(builds["build_id"])
-    running = every["state"].astype("str").isin(AT_WORK)
-    waiting = every["state"].astype("str").isin(["Unissued", "Retry"])
-    plans = state.lately(state.compactions)
-    compacting = int(plans["state"].astype("str").isin(AT_WORK).sum()) if len(sorts) else 0
-    at_once = int(running.sum()) + compacting
-    if not at_once:
-        return None
-    ahead = waiting & ~mine
-    if not len(to_come):
-        ahead &= every["first_seen"] <= every.loc[waiting & mine, "first_seen"].max()
-    at_work = every[running]
-    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
-    return Queue(
-        np.maximum(ages, 0.0),
-        _rows(at_work, rows_of),
-        mine[running].to_numpy(np.bool_),
-        _rows(every[ahead], rows_of),
-        np.concatenate([_rows(every[waiting & mine], rows_of), to_come]),
-        max(at_once, _most_at_once(state)),
+def _entries(
+    state: ClusterState, sorts: pd.DataFrame, builds: pd.DataFrame, rows_of: pd.Series[float]
+) -> pd.DataFrame:
+    """All works of the cluster that run or wait: what they are, whose, and since when."""
+    every = _unfinished(state.lately(state.builds))
+    own = every["build_id"].isin(builds["build_id"])
+    kind = np.where(own, _OWN_BUILD, _OTHER_BUILD)
+    parts = [every.assign(kind=kind, is_own=own, size=_rows(every, rows_of))]
+    # Without sorts in the list, compactions are of other nodes than builds.
+    if len(sorts):
+        plans = _unfinished(state.lately(state.compactions))
+        is_sort = plans["kind"].astype("str").eq("SortCompaction")
+        size = np.where(is_sort, _filled(floats(plans, "total_rows"), rows_of), 1.0)
+        own = plans["plan_id"].isin(sorts["plan_id"])
+        parts.append(
+            plans.assign(kind=np.where(is_sort, _SORT, _COMPACTION), is_own=own, size=size)
+        )
+    columns = ["state", "since", "first_seen", "kind", "is_own", "size"]
+    found = pd.concat([part[columns].astype({"state": "str"}) for part in parts])
+    return found.assign(is_at_work=found["state"].isin(AT_WORK))
+
+
+def _works(entries: pd.DataFrame, to_come: Floats | None = None) -> Works:
+    rows = entries["size"].to_numpy(np.float64)
+    kind, is_own = entries["kind"].to_numpy(np.int64), entries["is_own"].to_numpy(np.bool_)
+    more = np.zeros(0) if to_come is None else to_come
+    return Works(
+        np.concatenate([rows, more]),
+        np.concatenate([kind, np.full(len(more), _OWN_BUILD)]),
+        np.concatenate([is_own, np.ones(len(more), np.bool_)]),
     )
 
 
-def _most_at_once(state: ClusterState) -> int:
-    """The most builds that were seen to run at the same time."""
-    runs = state.build_runs[state.build_runs["state"].astype("str").eq("InProgress")]
-    if not len(runs):
+def _most_at_once(state: ClusterState, *, with_compactions: bool) -> int:
+    """The most builds, and sorts and compactions if these have the same slots, at the same time."""
+    runs = [state.build_runs, state.compaction_runs] if with_compactions else [state.build_runs]
+    at_work = pd.concat([each[["state", "observed_at", "last_observed_at"]] for each in runs])
+    at_work = at_work[at_work["state"].astype("str").isin(AT_WORK)]
+    if not len(at_work):
         return 1
-    begun = runs["observed_at"].to_numpy(dtype="datetime64[us]")
+    begun = at_work["observed_at"].to_numpy(dtype="datetime64[us]")
     ended = np.minimum(
-        runs["last_observed_at"].to_numpy(dtype="datetime64[us]"),
+        at_work["last_observed_at"].to_numpy(dtype="datetime64[us]"),
         np.datetime64(state.at.tz_convert(None), "us"),
     )
     there = np.searchsorted(np.sort(begun), begun, side="right") - np.searchsorted(
@@ -244,30 +255,11 @@ def _most_at_once(state: ClusterState) -> int:
     return int(there.max())
 
 
-def _drawn(queue: Queue, pace: Pace, rng: np.random.Generator) -> Floats:
-    """When the job's last build ends, drawn: works begin in their order, on whatever is free."""
-    mean = pace.log_mean + _MEAN_SD * rng.standard_normal((_DRAWS, 1))
-
-    def took_s(rows: Floats) -> Floats:
-        noise = pace.log_sd * rng.standard_normal((_DRAWS, len(rows)))
-        return np.asarray(np.exp(mean + noise) * rows)
-
-    running = took_s(queue.running_rows)
-    # One that has run for longer than was drawn is taken to be near its end.
-    left = np.asarray(np.maximum(running - queue.ages_s, 0.1 * running))
-    free: Floats = np.zeros((_DRAWS, queue.at_once))
-    free[:, : left.shape[1]] = left[:, : queue.at_once]
-    last: Floats = np.zeros(_DRAWS)
-    if queue.running_own.any():
-        last = np.asarray(left[:, queue.running_own].max(axis=1), np.float64)
-    each = np.arange(_DRAWS)
-    waiting = took_s(np.concatenate([queue.ahead_rows, queue.own_rows]))
-    for number in range(waiting.shape[1]):
-        server = free.argmin(axis=1)
-        free[each, server] += waiting[:, number]
-        if number >= len(queue.ahead_rows):
-            last = np.asarray(np.maximum(last, free[each, server]), np.float64)
-    return last
+def _pause_s(state: ClusterState) -> float:
+    """The usual pause between two looks at the cluster: what began did so half of it before."""
+    runs = pd.concat([state.build_runs, state.compaction_runs, state.task_runs])
+    pauses = runs["observed_at"].drop_duplicates().sort_values().diff().dt.total_seconds().dropna()
+    return float(pauses.quantile(0.25)) if len(pauses) else 0.0
 
 
 def _seconds(runs: pd.DataFrame, key: str, at_work: str, ended: str) -> pd.Series[float]:

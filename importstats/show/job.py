@@ -21,7 +21,6 @@ from importstats.analysis.ranking import rank_files
 from importstats.analysis.rates import throughput
 from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
-from importstats.analysis.work_left import with_work_left
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.show.attention import Look, looks
 from importstats.show.notebook import REFRESH_S, live
@@ -221,15 +220,15 @@ class ImportJob:
     def eta_frame(self) -> pd.DataFrame:
         """The :func:`~importstats.eta` at the latest snapshot, one row."""
         if "eta_history" in self.__dict__:
-            estimates = self.eta_history.tail(1)
-        else:
-            estimates = eta(self.jobs, self._details, history=self._history, at=self.at)
-        return estimates if self._cluster is None else with_work_left(estimates, self._cluster)
+            return self.eta_history.tail(1)
+        return eta(
+            self.jobs, self._details, history=self._history, at=self.at, cluster=self._cluster
+        )
 
     @cached_property
     def eta_history(self) -> pd.DataFrame:
         """The :func:`~importstats.eta` at every snapshot."""
-        return eta(self.jobs, self._details, history=self._history)
+        return eta(self.jobs, self._details, history=self._history, cluster=self._cluster)
 
     @cached_property
     def phases(self) -> pd.DataFrame:

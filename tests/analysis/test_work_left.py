@@ -8,63 +8,73 @@ import pandas as pd
 import pytest
 
 from importstats import ImportJob
-from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import ClusterState
 from importstats.analysis.forecast import eta
-from importstats.analysis.work_left import Pace, Queue, _drawn, with_work_left, work_left_s
+from importstats.analysis.work_left import with_work_left, work_left_s
+from importstats.analysis.work_queue import Pace, Works, last_end_s
 from importstats.simulator import Arrival, ClusterSpec
 from importstats.store.cluster_frames import no_cluster
 
-EXACT = Pace(0.0, 1e-6)  # A second for each row.
-NONE = np.zeros(0)
+EXACT = Pace(0.0, 1e-6, 1e-6, 1e9)  # A second for each row.
 
 
-def drawn(**fields):
-    known = {
-        "ages_s": NONE,
-        "running_rows": NONE,
-        "running_own": np.zeros(0, bool),
-        "ahead_rows": NONE,
-        "own_rows": NONE,
-        "at_once": 1,
-    }
-    return float(np.median(_drawn(Queue(**{**known, **fields}), EXACT, np.random.default_rng(1))))
+def works(*rows, own=True, kind=0):
+    count = len(rows)
+    return Works(np.array(rows, float), np.full(count, kind), np.full(count, own))
+
+
+def both(first, second):
+    return Works(
+        *map(np.concatenate, zip(vars(first).values(), vars(second).values(), strict=True))
+    )
+
+
+def drawn(running=None, ages=(), waiting=None, at_once=1, paces=(EXACT,)):
+    running, waiting = running or works(), waiting or works()
+    ages = np.array(ages, float)
+    return last_end_s(running, ages, waiting, at_once, paces, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(
     ("queue", "seconds"),
     [
-        ({"own_rows": np.array([100.0, 100.0])}, 200),
-        ({"own_rows": np.array([100.0, 100.0]), "at_once": 2}, 100),
-        ({"own_rows": np.array([100.0]), "ahead_rows": np.array([50.0, 50.0])}, 200),
-        ({"own_rows": np.array([100.0]), "ahead_rows": np.full(3, 50.0), "at_once": 2}, 150),
-        (
-            {
-                "ages_s": np.array([60.0]),
-                "running_rows": np.array([100.0]),
-                "running_own": np.array([True]),
-            },
-            40,
-        ),
-        (
-            {
-                "ages_s": np.array([60.0]),
-                "running_rows": np.array([100.0]),
-                "running_own": np.array([False]),
-                "own_rows": np.array([10.0]),
-            },
-            50,
-        ),
+        ({"waiting": works(100, 100)}, 200),
+        ({"waiting": works(100, 100), "at_once": 2}, 100),
+        ({"waiting": both(works(50, 50, own=False), works(100))}, 200),
+        ({"waiting": both(works(50, 50, 50, own=False), works(100)), "at_once": 2}, 150),
+        # What waits behind the last of the job's own holds up nothing.
+        ({"waiting": both(works(100), works(50, own=False))}, 100),
+        ({"running": works(100), "ages": [60]}, 40),
+        ({"running": works(100, own=False), "ages": [60], "waiting": works(10)}, 50),
+        # Kinds have paces of their own.
+        ({"waiting": works(100, kind=1), "paces": (EXACT, Pace(np.log(3), 1e-6, 1e-6, 1e9))}, 300),
     ],
 )
 def test_a_queue_takes_as_long_as_can_be_reckoned(queue, seconds):
-    assert drawn(**queue) == pytest.approx(seconds, rel=0.1)
+    assert np.quantile(drawn(**queue), [0.1, 0.5, 0.9]) == pytest.approx([seconds] * 3, rel=0.01)
 
 
-def test_a_pace_needs_three_works_and_is_by_row():
-    assert Pace.of(np.array([2.0, 4.0]), np.array([1.0, 2.0])) is None
-    pace = Pace.of(np.array([2.0, 4.0, 8.0]), np.array([1.0, 2.0, 4.0]))
-    assert pace == Pace(pytest.approx(np.log(2)), 0.05)
+def test_what_has_ended_makes_a_pace_and_its_certainty():
+    first = Pace(0.0, 0.5)
+    assert first.updated(np.zeros(0), np.zeros(0)) is first
+    took_s = np.exp(1 + 0.2 * np.random.default_rng(1).standard_normal(100))
+    pace = first.updated(took_s, np.ones(100))
+    assert (pace.log_mean, pace.log_sd) == pytest.approx((1.0, 0.2), abs=0.05)
+    assert (pace.mean_sd, pace.freedom) == (pytest.approx(0.017, abs=0.002), 104)
+    widths = [
+        np.ptp(np.quantile(drawn(waiting=works(*[1] * 20), paces=(each,)), [0.1, 0.9]))
+        for each in (first, pace)
+    ]
+    assert widths[0] / 20 > 4 * widths[1] / (20 * np.e)
+
+
+def test_works_that_run_for_long_say_that_all_take_long():
+    unsure = Pace(0.0, 1.0)
+    usual = np.median(drawn(waiting=works(1), paces=(unsure,)))
+    running = works(1, 1, 1, own=False)
+    later = np.median(drawn(running, [10] * 3, works(1), 4, (unsure,)))
+    assert usual == pytest.approx(1, rel=0.2)
+    assert later > 8
 
 
 @pytest.fixture(scope="module")
@@ -85,13 +95,11 @@ def building():
 def test_the_estimate_is_nearer_to_the_truth_than_without(building):
     seen, end, times = building
     cluster = seen.watch.frames()
-    jobs = with_known_phase(seen.jobs, cluster)
     errors = {"work": [], "before": []}
     for at in times[4::9]:
-        before = eta(jobs, at=at)
-        after = with_work_left(before, cluster)
+        before, after = eta(seen.jobs, at=at), eta(seen.jobs, at=at, cluster=cluster)
         if after["method"].astype("str").item() != "work":
-            assert after.equals(before)
+            assert after.drop(columns="phase").equals(before.drop(columns="phase"))
             continue
         true_s = (end - at).total_seconds()
         for name, frame in (("before", before), ("work", after)):
@@ -119,6 +127,21 @@ def test_what_is_not_known_leaves_the_estimate_as_it_is(building):
     few = cluster._replace(builds=cluster.builds[cluster.builds["state"].ne("Finished")])
     few = few._replace(gauges=cluster.gauges.iloc[:0])
     assert with_work_left(before, few) is before
+    # 2.5 does not list its sorts: what they hold up is not known.
+    sorting = before.assign(phase="Sorting")
+    assert with_work_left(sorting, cluster) is not sorting
+    hidden = cluster._replace(compactions=cluster.compactions.iloc[:0])
+    assert with_work_left(sorting, hidden) is sorting
+
+
+def test_every_snapshot_has_the_estimate_that_was_known_by_then(building):
+    seen, *_ = building
+    cluster = seen.watch.frames()
+    jobs = seen.jobs.iloc[-7::3]
+    every = eta(jobs, cluster=cluster)
+    assert every["method"].astype("str").tolist() == ["work", "work", "ended"]
+    alone = [eta(jobs, at=at, cluster=cluster) for at in jobs["observed_at"]]
+    pd.testing.assert_frame_equal(every, pd.concat(alone, ignore_index=True))
 
 
 def test_nothing_of_later_is_used(building):

@@ -20,16 +20,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from importstats.analysis.cluster_phase import with_known_phase
+from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.forecast.assembly import Outlook, outlook
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import ended_at
 from importstats.analysis.forecast.priors import QUANTILES, Priors, shipped_priors
+from importstats.analysis.work_left import WORK, with_work_left
 from importstats.arrays import Floats, timestamps
 from importstats.names import JOB_KEY, PHASE_DTYPE
 
-#: The values of ``method``: learned from earlier jobs, from the shipped priors alone, the job has
-#: ended, and no estimate.
-METHODS: Final = ("history", "priors", "ended", "none")
+#: The values of ``method``: learned from earlier jobs, from the shipped priors alone, from the work
+#: that is left in the cluster, the job has ended, and no estimate.
+METHODS: Final = ("history", "priors", WORK, "ended", "none")
 
 #: A century: further than any import, and still a time that pandas can hold.
 LONGEST_S: Final = 100 * 365.25 * 86400.0
@@ -50,6 +53,7 @@ def eta(
     *,
     explain: bool = False,
     priors: Priors | None = None,
+    cluster: Cluster | None = None,
 ) -> pd.DataFrame:
     """When each job will end, as could be known at each of its snapshots.
 
@@ -72,6 +76,10 @@ def eta(
         Also the parts of the estimate, and two scenarios; see below.
     priors : Priors, optional
         Instead of those shipped, for experiments.
+    cluster : ClusterFrames, optional
+        What the cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
+        Where it is known, the phase is exact, and in Sorting and IndexBuilding the estimate follows
+        from the work that is left; ``method`` is then ``work``. All others are as without it.
 
     Returns
     -------
@@ -133,6 +141,8 @@ def eta(
     if at is not None:
         jobs = jobs[jobs["observed_at"] <= at]
         details = None if details is None else details[details["observed_at"] <= at]
+    if cluster is not None and len(cluster.tasks):
+        jobs = with_known_phase(jobs[jobs["observed_at"].notna()], cluster)
     seen = observe(jobs)
     frames = [history] if isinstance(history, pd.DataFrame) else list(history or [])
     past = [observe(frame) for frame in frames if len(frame)]
@@ -142,7 +152,8 @@ def eta(
     answer = _answer(seen, found)
     if explain:
         answer = answer.assign(**_parts(len(seen), found))
-    return answer[wanted].reset_index(drop=True)
+    answer = answer[wanted].reset_index(drop=True)
+    return answer if cluster is None else with_work_left(answer, cluster)
 
 
 def _answer(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
