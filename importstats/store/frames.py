@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -37,7 +38,15 @@ from importstats.sources.file_names import parse_file_name
 from importstats.sources.messages import GetImportProgressResponse
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
-from importstats.store.schema import details_table, jobs_table
+from importstats.store.columns import read_columns
+from importstats.store.schema import (
+    ENCODED_DETAILS_SCHEMA,
+    RUN_COLUMNS,
+    TIMESTAMP,
+    detail_columns,
+    encoded_batch,
+    jobs_table,
+)
 
 _NAMES: Final = (
     "source_uri",
@@ -65,7 +74,6 @@ _ONE: Final = (GetImportProgressResponse, Mapping, bytes, str, HttpAnswer, Snaps
 
 #: Stands for "no time known" between a bare response and its frame.
 _UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_UNTIMED_64: Final = np.datetime64(0, "us")
 
 
 def load_jobs(
@@ -189,7 +197,9 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
     0      7  a/1.parquet              900             40
     1      7  a/2.parquet              100           <NA>
     """
-    return _untimed_as_missing(details_frame(details_table(_snapshots(responses))))
+    batches = list(map(_batch, _each(responses)))
+    table = pa.Table.from_batches(batches, schema=ENCODED_DETAILS_SCHEMA)
+    return details_frame(_untimed_as_missing(table))
 
 
 def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> pd.DataFrame:
@@ -215,27 +225,28 @@ def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot])
       job_id      state  progress_pct observed_at
     0      7  Importing          55.0         NaT
     """
-    return _untimed_as_missing(jobs_frame(jobs_table(_snapshots(responses))))
+    table = jobs_table(map(as_snapshot, _each(responses)))
+    return jobs_frame(_untimed_as_missing(table))
 
 
 def jobs_frame(table: pa.Table) -> pd.DataFrame:
     """A ``jobs`` table as a frame with the dtypes above."""
-    return _frame(table)
+    return _frame(_columns(table), table.num_rows)
 
 
 def details_frame(table: pa.Table) -> pd.DataFrame:
     """A ``details`` table as a frame with the dtypes above and the column ``file``."""
-    frame = _frame(table)
-    if "file_name" in frame:
-        printed = frame["file_name"].cat
+    columns = _columns(table)
+    if "file_name" in columns:
+        codes, printed = _codes_and_names(table["file_name"])
         # Two printed names can share a display name, so renaming the categories is not enough.
-        display = display_names(pa.array(printed.categories, pa.string())).dictionary_encode()
-        codes = np.append(display.indices.to_numpy(), np.int32(-1))[printed.codes]
-        file = pd.Categorical.from_codes(
-            codes, pd.Index(display.dictionary.to_pandas(), dtype="str"), validate=False
-        )
-        frame.insert(list(frame).index("file_name") + 1, "file", pd.Series(file, frame.index))
-    return frame
+        of_display, display = _codes_and_names(pa.chunked_array([display_names(printed)]))
+        codes = np.append(of_display, np.int32(-1))[codes]
+        names = list(columns)
+        place = names.index("file_name") + 1
+        columns["file"] = _categorical(codes, display)
+        columns = {name: columns[name] for name in (*names[:place], "file", *names[place:])}
+    return _frame(columns, table.num_rows)
 
 
 def display_names(printed: pa.Array) -> pa.Array:
@@ -248,9 +259,16 @@ def display_names(printed: pa.Array) -> pa.Array:
     >>> display_names(pa.array(["[a/1.parquet]", "b.csv", "[x.npy y.npy]"])).to_pylist()
     ['a/1.parquet', 'b.csv', 'x.npy +1']
     """
-    is_word = pc.match_substring_regex(printed, _WORD)
     starts_list = pc.starts_with(printed, "[")
-    is_list = pc.and_(pc.and_(is_word, starts_list), pc.ends_with(printed, "]"))
+    ends_list = pc.ends_with(printed, "]")
+    has_plain_letters = _has_plain_letters(printed)
+    if has_plain_letters and pc.all(pc.and_(starts_list, ends_list), min_count=0).as_py():
+        inner = pc.binary_slice(printed.view(pa.binary()), 1, -1).view(pa.string())
+        paths = pc.split_pattern(inner, " ")
+        if _are_files(paths.flatten()):
+            return _first_and_how_many_more(pc.list_element(paths, 0), paths)
+    is_word = pc.match_substring_regex(printed, _WORD)
+    is_list = pc.and_(pc.and_(is_word, starts_list), ends_list)
     is_message = pc.or_(pc.starts_with(printed, "id:"), pc.starts_with(printed, "paths:"))
     is_bare = pc.and_(is_word, pc.invert(pc.or_(starts_list, is_message)))
     is_plain = pc.or_(is_list, is_bare)
@@ -265,8 +283,7 @@ def _display_of_several(printed: pa.Array) -> pa.Array:
     """The display name of what is no plain path: most often a list of some."""
     paths = pc.split_pattern(printed, " ")
     first = pc.utf8_slice_codeunits(pc.list_element(paths, 0), 1)
-    more = pc.subtract(pc.list_value_length(paths), 1).cast(pa.string())
-    display = pc.binary_join_element_wise(first, more, " +")
+    display = _first_and_how_many_more(first, paths)
     is_other = pc.invert(pc.match_substring_regex(printed, _FILES))
     if not pc.any(is_other, min_count=0).as_py():
         return display
@@ -275,6 +292,43 @@ def _display_of_several(printed: pa.Array) -> pa.Array:
     return pc.replace_with_mask(display, is_other, parsed)
 
 
+def _first_and_how_many_more(first: pa.Array, paths: pa.ListArray) -> pa.Array:
+    more = pc.subtract(pc.list_value_length(paths), 1)
+    least, most = (bound.as_py() for bound in pc.min_max(more).values())
+    if least == most and most:
+        return pc.binary_join_element_wise(first, f"+{most}", " ")
+    with_more = pc.binary_join_element_wise(first, more.cast(pa.string()), " +")
+    return pc.if_else(pc.greater(more, 0), with_more, first)
+
+
+def _has_plain_letters(texts: pa.Array) -> bool:
+    """Whether all of them are printable ASCII without quotes; blanks may be there."""
+    _, offsets, letters = texts.buffers()
+    if letters is None:
+        return False
+    ends = np.frombuffer(offsets, np.int32)
+    codes = np.frombuffer(letters, np.uint8)[ends[texts.offset] : ends[texts.offset + len(texts)]]
+    is_plain = codes.min(initial=0x20) >= 0x20 and codes.max(initial=0x20) < 0x7F
+    return bool(is_plain and ord('"') not in codes)
+
+
+def _are_files(paths: pa.Array) -> bool:
+    """Whether each of them ends with an extension, in small letters, at which a path ends."""
+    for extension in _EXTENSIONS:
+        is_file = pc.and_(
+            pc.ends_with(paths, extension),
+            pc.greater(pc.binary_length(paths), len(extension)),
+        )
+        if pc.all(is_file, min_count=0).as_py():
+            return True
+        paths = paths.filter(pc.invert(is_file))
+    return False
+
+
+_EXTENSIONS: Final = (
+    *(".parquet", ".npy", ".json", ".csv"),
+    *(".jsonl", ".ndjson", ".tsv", ".gz", ".zst"),
+)
 # Printable ASCII without blanks and quotes, which is one path however it is printed.
 _WORD: Final = r"^[!#-~]+$"
 # Several of these, each with an extension at which a path ends, one blank between.
@@ -282,8 +336,12 @@ _FILE: Final = r"[!#-~]+\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)"
 _FILES: Final = rf"(?i)^\[{_FILE}(?: {_FILE})+\]$"
 
 
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """The table as a frame, each column made by itself: ``to_pandas`` takes several times as long.
+def _frame(columns: dict[str, Any], rows: int) -> pd.DataFrame:
+    return pd.DataFrame(columns, index=range(rows), copy=False)
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
+    """The columns for a frame, each made by itself: ``to_pandas`` takes several times as long.
 
     A categorical has one dictionary, but each chunk of a column can bring its own.
     """
@@ -291,17 +349,23 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     for name, column in zip(table.column_names, table.columns, strict=True):
         encoded = pa.types.is_dictionary(column.type)
         if name in _NAMES:
-            columns[name] = _categories(column if encoded else column.dictionary_encode())
+            columns[name] = _categorical(*_codes_and_names(column))
         elif encoded or pa.types.is_string(column.type):
             columns[name] = _texts(column)
         elif pa.types.is_int64(column.type):
             columns[name] = _integers(column, name)
+        elif column.type == TIMESTAMP:
+            columns[name] = _times(column)
         else:
             columns[name] = column.to_pandas()
-    return pd.DataFrame(columns, index=range(table.num_rows), copy=False)
+    return columns
 
 
-def _categories(column: pa.ChunkedArray) -> pd.Categorical:
+def _codes_and_names(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], pa.Array]:
+    if not pa.types.is_dictionary(column.type):
+        if _is_ascending(column):
+            return np.arange(len(column), dtype=np.int32), column.combine_chunks()
+        column = column.dictionary_encode()
     if _dictionaries(column) > 1:
         column = column.unify_dictionaries()
     codes = np.concatenate(
@@ -312,10 +376,25 @@ def _categories(column: pa.ChunkedArray) -> pd.Categorical:
         ]
     )
     nothing = pa.array([], column.type.value_type)
-    dictionary = column.chunk(0).dictionary if column.num_chunks else nothing
+    return codes, column.chunk(0).dictionary if column.num_chunks else nothing
+
+
+def _is_ascending(texts: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether each is greater than the one before: then all differ, and none need be hashed."""
+    if texts.null_count or len(texts) < 2:
+        return False
+    # Most columns that do not ascend show it at once.
+    for count in (2, len(texts)):
+        some = texts.slice(0, count)
+        if not pc.all(pc.less(some.slice(0, count - 1), some.slice(1))).as_py():
+            return False
+    return True
+
+
+def _categorical(codes: npt.NDArray[np.int32], names: pa.Array) -> pd.Categorical:
     # As pandas has it where there is nothing to tell the type by.
-    names = pd.Index(dictionary.to_pandas(), dtype="str" if len(dictionary) else "object")
-    return pd.Categorical.from_codes(codes, names, validate=False)
+    index = pd.Index(_text_array(names)) if len(names) else pd.Index([], dtype="object")
+    return pd.Categorical.from_codes(codes, index, validate=False)
 
 
 def _dictionaries(column: pa.ChunkedArray) -> int:
@@ -328,11 +407,19 @@ def _dictionaries(column: pa.ChunkedArray) -> int:
     )
 
 
-def _texts(column: pa.ChunkedArray) -> pd.Series[str]:
+def _texts(column: pa.ChunkedArray) -> pd.api.extensions.ExtensionArray:
     if column.null_count == len(column):
-        column = pa.chunked_array([pa.nulls(len(column), pa.string())])
-    texts: pd.Series[str] = column.cast(pa.string()).to_pandas()
-    return texts.astype("str")
+        return _text_array(pa.nulls(len(column), pa.string()))
+    return _text_array(column.cast(pa.string()))
+
+
+def _text_array(texts: pa.Array | pa.ChunkedArray) -> pd.api.extensions.ExtensionArray:
+    array: pd.api.extensions.ExtensionArray = pd.array(texts, dtype="str")
+    return array
+
+
+def _times(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
+    return pd.DatetimeIndex(column.to_numpy(), tz="UTC").array
 
 
 def _integers(column: pa.ChunkedArray, name: str) -> Any:
@@ -346,10 +433,20 @@ def _integers(column: pa.ChunkedArray, name: str) -> Any:
     return pd.arrays.IntegerArray(values, mask)
 
 
-def _snapshots(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> list[Snapshot]:
-    if isinstance(responses, _ONE):
-        return [as_snapshot(responses)]
-    return [as_snapshot(each) for each in responses]
+def _each(
+    responses: Response | Snapshot | Iterable[Response | Snapshot],
+) -> Iterable[Response | Snapshot]:
+    return [responses] if isinstance(responses, _ONE) else responses
+
+
+def _batch(response: Response | Snapshot) -> pa.RecordBatch:
+    if isinstance(response, HttpAnswer):
+        response = response.content
+    if isinstance(response, bytes | str | Mapping) and (read := read_columns(response)):
+        return encoded_batch(as_snapshot(read.response), read.columns)
+    snapshot = as_snapshot(response)
+    details = snapshot.response.data.details if snapshot.response is not None else []
+    return encoded_batch(snapshot, detail_columns(details))
 
 
 def as_snapshot(
@@ -371,21 +468,15 @@ def as_snapshot(
     )
 
 
-def _untimed_as_missing(frame: pd.DataFrame) -> pd.DataFrame:
-    untimed = frame["observed_at"].to_numpy("datetime64[us]") == _UNTIMED_64
-    ids = [name for name in ("snapshot_id", "last_snapshot_id") if name in frame]
-    times = [name for name in ("observed_at", "last_observed_at") if name in frame]
-    if untimed.all() and len(untimed):
-        zeros = np.zeros(len(frame), np.int64)
-        no_id = pd.arrays.IntegerArray(zeros, np.ones(len(frame), np.bool_))
-        no_time = pd.Series(pd.NaT, frame.index, dtype=frame["observed_at"].dtype)
-        missing: dict[str, Any] = {**dict.fromkeys(ids, no_id), **dict.fromkeys(times, no_time)}
-        return frame.assign(**missing)
-    if untimed.any():
-        frame = frame.astype(dict.fromkeys(ids, "Int64"))
-        frame.loc[untimed, times] = pd.NaT
-        frame.loc[untimed, ids] = pd.NA
-    return frame
+def _untimed_as_missing(table: pa.Table) -> pa.Table:
+    is_timed = pc.not_equal(table["observed_at"], pa.scalar(_UNTIMED, TIMESTAMP))
+    if pc.all(is_timed, min_count=0).as_py():
+        return table
+    for place, field in enumerate(table.schema):
+        if field.name in RUN_COLUMNS:
+            missing = pc.if_else(is_timed, table[field.name], pa.scalar(None, field.type))
+            table = table.set_column(place, field, missing)
+    return table
 
 
 def _opened(store: SnapshotStore | str | Path) -> SnapshotStore:

@@ -8,9 +8,8 @@ file that did not change between two snapshots shares their row, which says how 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -92,6 +91,10 @@ ADDED_COLUMNS: Final = frozenset({"create_time", "server_version"})
 RUN_COLUMNS: Final = ("snapshot_id", "last_snapshot_id", "observed_at", "last_observed_at")
 
 
+#: Columns of ``details`` that are of the file itself, as the server reported it.
+DETAIL_VALUES: Final = DETAILS_SCHEMA.names[DETAILS_SCHEMA.names.index("file_name") :]
+
+
 def jobs_table(snapshots: Iterable[Snapshot]) -> pa.Table:
     """One row per snapshot, in their order, by :data:`JOBS_SCHEMA`."""
     rows = pa.array(map(_job_row, snapshots), pa.struct(list(JOBS_SCHEMA)))
@@ -105,69 +108,84 @@ def details_table(snapshots: Iterable[Snapshot]) -> pa.Table:
 
 
 def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
-    """The details of one snapshot, one row per file, by :data:`DETAILS_SCHEMA`.
+    """The details of one snapshot, one row per file, by :data:`DETAILS_SCHEMA`."""
+    data = snapshot.response.data if snapshot.response is not None else None
+    columns = detail_columns(data.details if data is not None else [])
+    return encoded_batch(snapshot, columns).cast(DETAILS_SCHEMA)
+
+
+def encoded_batch(snapshot: Snapshot, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """The details of one snapshot, given their values, by :data:`ENCODED_DETAILS_SCHEMA`.
 
     Rows are ordered by file name, whatever the order of the answer: servers list tasks in the
     random order of a Go map (``importMeta.GetTaskBy``), anew for each answer, so the order carries
     nothing and would make every row look changed.
-
-    No Python statement runs per file: the values are taken out of the parsed response column by
-    column.
     """
+    by_name = pc.sort_indices(columns["file_name"])
+    count = len(by_name)
+    ids, times = (
+        pa.repeat(pa.scalar(value, type_), count)
+        for value, type_ in ((snapshot.snapshot_id, pa.int64()), (snapshot.observed_at, TIMESTAMP))
+    )
     data = snapshot.response.data if snapshot.response is not None else None
-    details = data.details if data is not None else []
-    count = len(details)
-
-    def repeated(value: Any, name: str) -> pa.Array:
-        return pa.repeat(pa.scalar(value, DETAILS_SCHEMA.field(name).type), count)
-
-    def column(field: str, type_: pa.DataType) -> pa.Array:
-        # Arrow takes a list in half the time of what yields its items.
-        return pa.array(list(map(attrgetter(field), details)), type_)
-
-    printed = column("complete_time", pa.string())
-    times = parse_timestamps(printed)
-    columns: dict[str, pa.Array] = {
-        "snapshot_id": repeated(snapshot.snapshot_id, "snapshot_id"),
-        "last_snapshot_id": repeated(snapshot.snapshot_id, "last_snapshot_id"),
-        "observed_at": repeated(snapshot.observed_at, "observed_at"),
-        "last_observed_at": repeated(snapshot.observed_at, "last_observed_at"),
-        "source_uri": repeated(snapshot.source_uri, "source_uri"),
-        "job_id": repeated(snapshot.job_id, "job_id"),
-        "collection_name": repeated(data.collection_name if data else None, "collection_name"),
+    shared = {
+        "snapshot_id": ids,
+        "last_snapshot_id": ids,
+        "observed_at": times,
+        "last_observed_at": times,
+        "source_uri": _repeated(snapshot.source_uri, count),
+        "job_id": _repeated(snapshot.job_id, count),
+        "collection_name": _repeated(data.collection_name if data else None, count),
         "file_index": pa.array(np.arange(count)),
-        **{name: column(field, type_) for name, field, type_ in _DETAIL_COLUMNS},
+    }
+    arrays = [
+        shared[name] if name in shared else columns[name].take(by_name)
+        for name in DETAILS_SCHEMA.names
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=ENCODED_DETAILS_SCHEMA)
+
+
+#: :data:`DETAILS_SCHEMA` with dictionaries, as frames have them, of what a snapshot's rows share.
+ENCODED_DETAILS_SCHEMA: Final = pa.schema(
+    [
+        field.with_type(pa.dictionary(pa.int32(), pa.string()))
+        if field.name in ("source_uri", "job_id", "collection_name")
+        else field
+        for field in DETAILS_SCHEMA
+    ],
+    metadata=DETAILS_SCHEMA.metadata,
+)
+
+
+def _repeated(text: str | None, count: int) -> pa.DictionaryArray:
+    if text is None or not count:
+        codes, texts = pa.nulls(count, pa.int32()), pa.array([], pa.string())
+    else:
+        codes, texts = pa.array(np.zeros(count, np.int32)), pa.array([text])
+    return pa.DictionaryArray.from_arrays(codes, texts)
+
+
+def detail_columns(details: Sequence[ImportProgressDetail]) -> dict[str, pa.Array]:
+    """The values of the details, :data:`DETAIL_VALUES`, in their order."""
+    printed = pa.array([detail.complete_time for detail in details], pa.string())
+    times = parse_timestamps(printed)
+    return {
+        "file_name": pa.array([detail.file_name for detail in details], pa.string()),
+        "file_size_bytes": pa.array([detail.file_size for detail in details], pa.int64()),
+        "state": pa.array([detail.state for detail in details], pa.string()),
+        "progress_pct": pa.array([detail.progress for detail in details], pa.float64()),
+        "imported_rows": pa.array([detail.imported_rows for detail in details], pa.int64()),
+        "total_rows": pa.array([detail.total_rows for detail in details], pa.int64()),
         "complete_time": times,
+        "reason": pa.array([detail.reason for detail in details], pa.string()),
         "extra": _extras(details, printed, times),
     }
-    by_name = pc.sort_indices(columns["file_name"])
-    return pa.RecordBatch.from_arrays(
-        [
-            columns[name] if name in _SAME_IN_EACH_ROW else columns[name].take(by_name)
-            for name in DETAILS_SCHEMA.names
-        ],
-        schema=DETAILS_SCHEMA,
-    )
-
-
-_SAME_IN_EACH_ROW: Final = frozenset(
-    {*RUN_COLUMNS, "source_uri", "job_id", "collection_name", "file_index"}
-)
-_DETAIL_COLUMNS: Final = (
-    ("file_name", "file_name", pa.string()),
-    ("file_size_bytes", "file_size", pa.int64()),
-    ("state", "state", pa.string()),
-    ("progress_pct", "progress", pa.float64()),
-    ("imported_rows", "imported_rows", pa.int64()),
-    ("total_rows", "total_rows", pa.int64()),
-    ("reason", "reason", pa.string()),
-)
 
 
 def _extras(
     details: Sequence[ImportProgressDetail], printed: pa.Array, times: pa.Array
 ) -> pa.Array:
-    extras = list(map(attrgetter("extra"), details))
+    extras = [detail.extra for detail in details]
     unreadable = pc.indices_nonzero(
         pc.and_(pc.is_null(times), pc.fill_null(pc.greater(pc.binary_length(printed), 0), False))
     ).to_pylist()

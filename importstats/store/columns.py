@@ -1,0 +1,300 @@
+"""Columns: the details of an answer straight from its JSON, without an object for each of them.
+
+A server prints each detail by one pattern: the same names in the same order, and nothing between.
+So the text between two values is the same in all details, and a value is a slice of the answer
+whose place follows from those of the quotes. Every byte is either compared with the pattern or
+part of a value that is checked. What is not of that form, or would take a judgment, is left to
+:func:`~importstats.sources.answers.parse_response`, which gives the same columns, later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from importstats.arrays import Ints
+from importstats.errors import ImportStatsError
+from importstats.sources.answers import parse_response
+from importstats.sources.messages import GetImportProgressResponse
+from importstats.store.schema import DETAIL_VALUES, DETAILS_SCHEMA, parse_timestamps
+
+
+class Columns(NamedTuple):
+    """An answer whose details are columns.
+
+    Attributes
+    ----------
+    response : GetImportProgressResponse
+        The answer without its details.
+    columns : dict of Array
+        The value columns of :data:`~importstats.store.schema.DETAILS_SCHEMA`, in the order of the
+        answer.
+    """
+
+    response: GetImportProgressResponse
+    columns: dict[str, pa.Array]
+
+
+def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
+    """The answer with its details as columns, or ``None`` if they are not all of one pattern.
+
+    Examples
+    --------
+    >>> details = '{"fileName":"a","importedRows":5},{"fileName":"b","importedRows":7}'
+    >>> read = read_columns('{"code":0,"data":{"jobId":"7","details":[' + details + "]}}")
+    >>> read.response.data.job_id, read.columns["imported_rows"].to_pylist()
+    ('7', [5, 7])
+    """
+    try:
+        if isinstance(answer, Mapping):
+            return _of_mapping(answer)
+        return _of_text(answer.encode() if isinstance(answer, str) else bytes(answer))
+    except (ImportStatsError, msgspec.MsgspecError, pa.ArrowInvalid, UnicodeError, RecursionError):
+        return None
+
+
+def _of_text(body: bytes) -> Columns | None:
+    begin = body.find(b'"details":[{') + len(b'"details":')
+    found = _columns_and_end(body, begin) if begin >= len(b'"details":') else None
+    if found is None:
+        return None
+    columns, end = found
+    # With one detail in place of all, what is around them is read as any answer is. As the name
+    # occurs once, and there are no escapes, that detail is in the job's list if it is in any.
+    around = body[:begin] + b"[{}]" + body[end:]
+    if around.count(b'"details"') != 1:
+        return None
+    return _without_details(parse_response(around), columns)
+
+
+def _of_mapping(answer: Mapping[str, Any]) -> Columns | None:
+    data: Any = answer.get("data")
+    details: Any = data.get("details") if type(data) is dict else None
+    if type(details) is not list or set(map(type, details)) != {dict}:
+        return None
+    values = chain.from_iterable(map(dict.values, details))
+    # Other types are printed as text or numbers, too, and could not be told from these.
+    if not (set(map(type, values)) <= {str, int} and set(map(type, chain(*details))) == {str}):
+        return None
+    printed = msgspec.json.encode(details)
+    found = _columns_and_end(printed, 0)
+    if found is None or found[1] != len(printed):
+        return None
+    around = parse_response({**answer, "data": {**data, "details": [{}]}})
+    return _without_details(around, found[0])
+
+
+def _without_details(
+    response: GetImportProgressResponse, columns: dict[str, pa.Array]
+) -> Columns | None:
+    if len(response.data.details) != 1:
+        return None
+    response.data.details = []
+    return Columns(response, columns)
+
+
+# --- The pattern ----------------------------------------------------------------------------------
+
+
+class _Field(NamedTuple):
+    """A field of the pattern: its name, the text from the value before, and where its value is.
+
+    ``quote`` counts within a detail: a text begins after that quote, a number two letters after.
+    """
+
+    name: str
+    is_text: bool
+    before: bytes
+    quote: int
+
+
+class _Pattern(NamedTuple):
+    """What all details have in common; ``after`` is the text from the last value on."""
+
+    fields: list[_Field]
+    after: bytes
+    quotes: int
+
+
+_PRINTED_FIELD: Final = re.compile(rb'("([^"]*)":)(?:(")[^"]*"|(null)|[0-9]+)([,}])')
+_TEXTS: Final = {"fileName": "file_name", "state": "state"}
+_COUNTS: Final = {
+    "fileSize": "file_size_bytes",
+    "importedRows": "imported_rows",
+    "totalRows": "total_rows",
+}
+_NUMBERS: Final = frozenset({*_COUNTS, "progress"})
+_KNOWN: Final = frozenset({*_TEXTS, *_NUMBERS, "completeTime", "reason"})
+#: Other names of known fields, and names that the parser leaves out.
+_JUDGED: Final = frozenset({"errorMessage", "readyPercentage", "details", "(extra)"})
+
+
+def _pattern(body: bytes, begin: int) -> _Pattern | None:
+    """The pattern of the first detail."""
+    fields: list[_Field] = []
+    names: set[str] = set()
+    before, quotes, place = b"{", 0, begin + 1
+    while match := _PRINTED_FIELD.match(body, place):
+        printed, letters, text, null, after = match.groups()
+        name = letters.decode()
+        # What comes twice counts once, and an unknown null is kept as one.
+        if name in names or name in _JUDGED or (null and name not in _KNOWN):
+            return None
+        names.add(name)
+        before += printed + (text or null or b"")
+        if not null:
+            fields.append(_Field(name, bool(text), before, quotes + (2 if text else 1)))
+            before = text or b""
+        before += after
+        quotes += 4 if text else 2
+        place = match.end()
+        if after == b"}":
+            return _Pattern(fields, before, quotes) if fields else None
+    return None
+
+
+def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int] | None:
+    """The columns of the list of details that begins there, and the place after its end."""
+    letters = np.frombuffer(body, np.uint8)
+    if b"\\" in body or len(body) > _LONGEST or letters.min(initial=_BLANK) < _BLANK:
+        return None
+    body.decode()  # Fails if it is no text.
+    pattern = _pattern(body, begin + 1) if body.startswith(b"[{", begin) else None
+    if pattern is None:
+        return None
+    quotes, ends = _places(body, letters, begin, pattern)
+    slices = _slices(quotes, ends, pattern)
+    if not (
+        _fits(body, quotes[:, 0] - 1, ends, slices, pattern) and body.startswith(b"]", ends[-1])
+    ):
+        return None
+    texts: dict[str, pa.Array] = {}
+    numbers: dict[str, pa.Array] = {}
+    for field, (first, end) in zip(pattern.fields, slices, strict=True):
+        if not field.is_text and not _are_numbers(letters, first, end):
+            return None
+        (texts if field.is_text else numbers)[field.name] = _cut(body, first, end)
+    columns = _columns(texts, numbers, len(ends))
+    return None if columns is None else (columns, int(ends[-1]) + 1)
+
+
+#: What a place of 32 bits can reach.
+_LONGEST: Final = 2**31 - 16
+_BLANK: Final = 0x20
+
+
+def _places(
+    body: bytes, letters: npt.NDArray[np.uint8], begin: int, pattern: _Pattern
+) -> tuple[npt.NDArray[np.int64], Ints]:
+    """The quotes of each detail, a row each, and the place after its closing bracket."""
+    every = np.flatnonzero(letters[begin:] == ord('"')) + begin
+    rows = len(every) // pattern.quotes
+    quotes = every[: rows * pattern.quotes].reshape(rows, pattern.quotes)
+    begins = quotes[1:, 0] - 1
+    goes_on = (letters[begins] == ord("{")) & (letters[begins - 1] == ord(","))
+    if not goes_on.all():
+        begins = begins[: int(np.argmin(goes_on))]
+    quotes = quotes[: len(begins) + 1]
+    last = pattern.fields[-1]
+    stop = body.find(b"}", int(quotes[-1, last.quote + last.is_text]))
+    return quotes, np.append(begins - 1, stop + 1)
+
+
+def _slices(quotes: Ints, ends: Ints, pattern: _Pattern) -> list[tuple[Ints, Ints]]:
+    """Where the values of each field begin and end, if all details have the pattern."""
+    slices = []
+    for field in pattern.fields:
+        first = quotes[:, field.quote] + (1 if field.is_text else 2)
+        if field.is_text:
+            end = quotes[:, field.quote + 1]
+        elif field.quote + 1 < pattern.quotes:
+            end = quotes[:, field.quote + 1] - 1
+        else:
+            end = ends - len(pattern.after)
+        slices.append((first, end))
+    return slices
+
+
+def _fits(
+    body: bytes, begins: Ints, ends: Ints, slices: list[tuple[Ints, Ints]], pattern: _Pattern
+) -> bool:
+    """Whether the text around the values is that of the pattern in every detail."""
+    stops = [begins, *(end for _, end in slices)]
+    firsts = [*(first for first, _ in slices), ends]
+    texts = [*(field.before for field in pattern.fields), pattern.after]
+    for stop, first, text in zip(stops, firsts, texts, strict=True):
+        if not np.array_equal(stop + len(text), first):
+            return False
+        # As many letters from each place on as the text has.
+        pieces = np.ndarray(len(body) - len(text) + 1, f"V{len(text)}", body, strides=(1,))
+        if pieces[stop].tobytes() != text * len(stop):
+            return False
+    return True
+
+
+def _are_numbers(letters: npt.NDArray[np.uint8], first: Ints, end: Ints) -> bool:
+    """Whether they may be numbers from 0 on; whether all their letters are digits, a cast says."""
+    head, digits = letters[first], end - first
+    begins_well = (head > ord("0")) & (head <= ord("9")) | (head == ord("0")) & (digits == 1)
+    # So many digits fit 64 bits, whatever they are.
+    return bool(np.all(begins_well & (digits > 0) & (digits <= 18)))
+
+
+def _cut(body: bytes, first: Ints, end: Ints) -> pa.Array:
+    """The texts between these places."""
+    places = np.empty(2 * len(first), np.int32)
+    places[0::2], places[1::2] = first, end
+    # Each other one of these is what lies between two values.
+    texts = pa.StringArray.from_buffers(
+        2 * len(first) - 1, pa.py_buffer(places), pa.py_buffer(body)
+    )
+    return texts.take(pa.array(np.arange(0, 2 * len(first), 2)))
+
+
+def _columns(
+    texts: dict[str, pa.Array], numbers: dict[str, pa.Array], count: int
+) -> dict[str, pa.Array] | None:
+    """The columns by name, or ``None`` if a value has to be set apart."""
+    counts = {name: digits.cast(pa.int64()) for name, digits in numbers.items()}
+    if texts.keys() & _NUMBERS or counts.keys() & (_KNOWN - _NUMBERS):
+        return None
+    columns = {ours: texts.get(wire) for wire, ours in _TEXTS.items()}
+    columns |= {ours: counts.get(wire) for wire, ours in _COUNTS.items()}
+    if "progress" in counts:
+        if pc.max(counts["progress"]).as_py() > 100:
+            return None
+        columns["progress_pct"] = counts["progress"].cast(pa.float64())
+    if "completeTime" in texts:
+        printed = texts["completeTime"]
+        columns["complete_time"] = parse_timestamps(printed)
+        unreadable = pc.and_(pc.is_null(columns["complete_time"]), pc.not_equal(printed, ""))
+        if pc.any(unreadable).as_py():
+            return None
+    if "reason" in texts:
+        none = pa.scalar(None, pa.string())
+        columns["reason"] = pc.if_else(pc.equal(texts["reason"], ""), none, texts["reason"])
+    columns["extra"] = _extras(texts, numbers)
+    return {
+        name: pa.nulls(count, DETAILS_SCHEMA.field(name).type) if column is None else column
+        for name, column in ((name, columns.get(name)) for name in DETAIL_VALUES)
+    }
+
+
+def _extras(texts: dict[str, pa.Array], numbers: dict[str, pa.Array]) -> pa.Array | None:
+    """The unknown fields as JSON, as :func:`~importstats.store.schema.extra_json` prints them."""
+    parts: list[Any] = []
+    for name in sorted((texts.keys() | numbers.keys()) - _KNOWN):
+        printed = f'{"," if parts else "{"}"{name}":'
+        if name in texts:
+            parts += [printed + '"', texts[name], '"']
+        else:
+            parts += [printed, numbers[name]]
+    return pc.binary_join_element_wise(*parts, "}", "") if parts else None
