@@ -18,13 +18,8 @@ from typing import Final
 
 import numpy as np
 
+from importstats.analysis.interval_chances import log_likelihoods
 from importstats.arrays import Bools, Floats, Ints, ends, starts, summed
-
-#: The share of errors that are of the slow kind, by how much they are longer (as a logarithm), and
-#: their scatter. Ours: a task that hangs or goes back takes some three times its time.
-SLOW_SHARE: Final = 0.05
-SLOW_SHIFT: Final = 1.1
-SLOW_SCATTER: Final = 0.5
 
 _SCATTERS: Final = np.array([0.04, 0.08, 0.15, 0.28, 0.48])
 _LOG_SCATTER_PRIOR: Final = np.array([-0.7, -0.2, 0.0, -0.2, -0.9])
@@ -164,24 +159,20 @@ def fit_durations(
     low, high = np.log(np.maximum(least_s, _LEAST_S)), np.log(np.maximum(most_s, 2 * _LEAST_S))
     high = np.maximum(high, low + 0.05)
     paces = _grids(job, jobs, size, low, high, mean, sd)
-    best = np.full(jobs, -np.inf)
-    scatter, fixed = np.full(jobs, _SCATTERS[2]), np.full(jobs, _FIXED_BYTES[1])
-    posterior = np.zeros(paces.shape)
-    log_width = np.log(np.maximum(np.gradient(paces, axis=1), 1e-12))
-    for f, extra in enumerate(_FIXED_BYTES):
-        offset = np.log(size + extra + 1.0)
-        # The prior is of what a typical task takes, whatever part of it is fixed.
-        whole = paces + (np.log(np.exp(log_typical) + extra) - log_typical)[:, None]
-        prior = log_width - 0.5 * ((whole - mean[:, None]) / sd[:, None]) ** 2
-        for s, spread in enumerate(_SCATTERS):
-            logs = grid_log_likelihood(low - offset, high - offset, paces[job], spread)
-            total = prior + _LOG_SCATTER_PRIOR[s] + _LOG_FIXED_PRIOR[f]
-            np.add.at(total, job, logs)
-            top = total.max(axis=1)
-            better = top > best
-            best = np.where(better, top, best)
-            scatter, fixed = np.where(better, spread, scatter), np.where(better, extra, fixed)
-            posterior[better] = total[better]
+    log_sizes = np.log(size[:, None] + _FIXED_BYTES + 1.0)
+    total = log_likelihoods(job, low, high, log_sizes, paces, _SCATTERS)
+    # The prior is of what a typical task takes, whatever part of it is fixed.
+    part = np.log(np.exp(log_typical)[:, None] + _FIXED_BYTES) - log_typical[:, None]
+    whole = paces[:, None, :] + part[:, :, None]
+    prior = -0.5 * ((whole - mean[:, None, None]) / sd[:, None, None]) ** 2
+    prior += np.log(np.maximum(np.gradient(paces, axis=1), 1e-12))[:, None, :]
+    total += prior[:, :, None, :]
+    total += (_LOG_FIXED_PRIOR[:, None] + _LOG_SCATTER_PRIOR)[:, :, None]
+    pairs = len(_FIXED_BYTES) * len(_SCATTERS)
+    of_pairs = total.reshape(jobs, pairs, paces.shape[1])
+    best = of_pairs.max(axis=2).argmax(axis=1)
+    posterior = of_pairs[np.arange(jobs), best]
+    fixed, scatter = _FIXED_BYTES[best // len(_SCATTERS)], _SCATTERS[best % len(_SCATTERS)]
     known = np.zeros(jobs, np.bool_) if pooled is None else pooled
     weights = np.exp(posterior - posterior.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
@@ -231,28 +222,6 @@ def median_of_censored(values: Floats, ended: Bools) -> float:
     survival = np.cumprod(np.where(ended[order], 1 - 1 / at_risk, 1.0))
     below = np.flatnonzero(survival <= 0.5)
     return float(values[order[below[0]]] if len(below) else values.max())
-
-
-def grid_log_likelihood(low: Floats, high: Floats, paces: Floats, scatter: float) -> Floats:
-    """Per observation and pace, the logarithm of the probability of its interval.
-
-    Parameters
-    ----------
-    low, high : ndarray of float64
-        Logarithms of seconds per byte between which the observation lies; `high` may be infinite.
-    paces : ndarray of float64
-        Values of log(seconds per byte), one row for all observations or one for each.
-    scatter : float
-        Scale of the logistic error of the logarithm of durations (0.55 of its standard deviation).
-    """
-    paces = np.atleast_2d(paces)
-    slow = paces + SLOW_SHIFT
-    chance = (1 - SLOW_SHARE) * (
-        _below((paces - low[:, None]) / scatter) - _below((paces - high[:, None]) / scatter)
-    ) + SLOW_SHARE * (
-        _below((slow - low[:, None]) / SLOW_SCATTER) - _below((slow - high[:, None]) / SLOW_SCATTER)
-    )
-    return np.log(np.maximum(chance, 1e-12))
 
 
 def _below(error: Floats) -> Floats:

@@ -17,12 +17,8 @@ from typing import Final
 import numpy as np
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.durations import (
-    SLOW_SCATTER,
-    SLOW_SHARE,
-    SLOW_SHIFT,
-    median_of_censored,
-)
+from importstats.analysis.durations import median_of_censored
+from importstats.analysis.interval_chances import SLOW_SCATTER, SLOW_SHARE, SLOW_SHIFT
 from importstats.arrays import Bools, Floats
 
 #: By how much the pace of all tasks may change with the load of a cluster (standard deviation of
