@@ -16,15 +16,34 @@ from importstats.names import JOB_KEY
 _US: Final = 1e6
 _MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
 
+#: Phases that follow on the last row: a server does one segment after the other.
+AFTER_ROWS: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding")
 #: A standstill is out of the ordinary from so many times the longest of the job itself on.
 TIMES_LONGEST: Final = 1.5
-# The same of earlier jobs: of one, of two, of the longest of several and of their median, which a
-# pause of one of them does not bend (ours, chosen on ``benchmarks/worlds``).
-_TIMES_ONE: Final = 3.0
-_TIMES_TWO: Final = 2.5
-_TIMES_SEVERAL: Final = 2.0
-_TIMES_MEDIAN: Final = 2.5
+
+
+@dataclass(frozen=True)
+class _Times:
+    """From how many times those of earlier jobs on a standstill is out of the ordinary.
+
+    Of the only one, of the longer and of the shorter of two, of the longest of several and of their
+    median, which a pause of one of them does not bend.
+    """
+
+    one: float
+    longer: float
+    shorter: float
+    longest: float
+    median: float
+
+
+# Ours, chosen on ``benchmarks/worlds``. Segments are of one size, files are not.
+_OF_FILES: Final = _Times(one=3.0, longer=2.5, shorter=math.inf, longest=2.0, median=2.5)
+_OF_SEGMENTS: Final = _Times(one=2.25, longer=2.0, shorter=4.0, longest=1.75, median=2.25)
 _RECENT_JOBS: Final = 6
+# Of so many standstills of a job at least, one so many times as long as the next is cut to that.
+_TIMES_NEXT: Final = 3.0
+_SEVERAL_STANDSTILLS: Final = 3
 # A larger job stands still for longer, in proportion to its rows up to so many times.
 _MOST_LARGER: Final = 4.0
 
@@ -67,22 +86,28 @@ class Habits:
         return (longest * np.where(np.isnan(larger), 1.0, larger))[-_RECENT_JOBS:]
 
 
-def limit_of(longest_s: Floats) -> float:
-    """Beyond what a standstill is out of the ordinary, by those of earlier jobs; NaN if none.
+def limit_of(longest_s: Floats, phase: str) -> float:
+    """Beyond what a standstill in a phase is out of the ordinary, by earlier jobs; NaN if none.
 
     Examples
     --------
-    >>> limit_of(np.array([60.0])), limit_of(np.array([60.0, 300.0]))
+    >>> one, two = np.array([60.0]), np.array([60.0, 300.0])
+    >>> limit_of(one, "Importing"), limit_of(two, "Importing")
     (180.0, 750.0)
-    >>> limit_of(np.array([200.0, 300.0, 290.0])), limit_of(np.array([60.0, 60.0, 300.0]))
-    (600.0, 150.0)
+    >>> limit_of(one, "IndexBuilding"), limit_of(two, "IndexBuilding")
+    (135.0, 240.0)
+    >>> several = np.array([200.0, 300.0, 290.0])
+    >>> limit_of(several, "Importing"), limit_of(several, "IndexBuilding")
+    (600.0, 525.0)
     """
     if not len(longest_s):
         return math.nan
-    if len(longest_s) <= 2:
-        times = _TIMES_ONE if len(longest_s) == 1 else _TIMES_TWO
-        return float(times * longest_s.max())
-    return float(min(_TIMES_SEVERAL * longest_s.max(), _TIMES_MEDIAN * np.median(longest_s)))
+    times = _OF_SEGMENTS if phase in AFTER_ROWS else _OF_FILES
+    if len(longest_s) == 1:
+        return float(times.one * longest_s[0])
+    if len(longest_s) == 2:
+        return float(min(times.longer * longest_s.max(), times.shorter * longest_s.min()))
+    return float(min(times.longest * longest_s.max(), times.median * np.median(longest_s)))
 
 
 def standstills(history: pd.DataFrame) -> pd.DataFrame:
@@ -101,6 +126,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
             The job's last snapshot.
         ``longest_s`` : float64
             Longest time in which nothing moved, the beginning and the end of the phase included.
+            After the last row one that is far longer than all others of its job is cut.
         ``rows`` : float64
             The most rows that the job said it has; NaN if it named none.
     """
@@ -130,9 +156,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
             "job": of,
         }
     )
-    found = table.groupby([*JOB_KEY, "collection_name", "phase", "job"], as_index=False)[
-        "longest_s"
-    ].max()
+    found = _longest_of_habit(table)
     last = pd.Series(phased["observed_at"].to_numpy(), index=job).groupby(level=0).max()
     completed = table.loc[table["phase"].eq("Completed"), "job"].unique()
     rows = pd.Series(floats(phased, "total_rows"), index=job)
@@ -142,6 +166,23 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     )
     known: pd.DataFrame = found[found["job"].isin(completed) & found["longest_s"].notna()]
     return known[_COLUMNS]
+
+
+def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:
+    """Per job and phase the longest standstill, cut where it can only be a pause.
+
+    Segments are of one size: of several standstills the longest is taken for a pause if it lasts
+    many times as long as the next. So a job that was paused hides no pause of the next job.
+    """
+    by = [*JOB_KEY, "collection_name", "phase", "job"]
+    longest_first = table.sort_values("longest_s", ascending=False, kind="stable")
+    place = longest_first.groupby(by).cumcount()
+    found = longest_first[place.eq(0)].set_index(by)["longest_s"]
+    next_s = longest_first[place.eq(1)].set_index(by)["longest_s"].reindex(found.index)
+    count = table.groupby(by)["longest_s"].count().reindex(found.index)
+    even = found.index.get_level_values("phase").isin(AFTER_ROWS)
+    cut_s = (_TIMES_NEXT * next_s).where(even & (count >= _SEVERAL_STANDSTILLS))
+    return found.where(~(found > cut_s), cut_s).reset_index()
 
 
 def moved_since(snapshots: pd.DataFrame) -> Bools:

@@ -147,7 +147,7 @@ class JobHistory:
     @property
     def limit_s(self) -> float:
         """Beyond what a standstill in this phase is out of the ordinary, by earlier jobs."""
-        return limit_of(self.earlier_of_its_size_s)
+        return limit_of(self.earlier_of_its_size_s, self.phase)
 
     @property
     def usually(self) -> str:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from importstats.analysis.habits import TIMES_LONGEST
+from importstats.analysis.habits import AFTER_ROWS, TIMES_LONGEST
 from importstats.analysis.job_history import HOUR, MINUTE, Finding, JobHistory
 from importstats.text import format_count, format_duration, format_percent
 
-# What follows on the last row: a server does one segment after the other.
-_AFTER_ROWS: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding")
 _LEAST_S: Final = 10 * MINUTE
 _LEAST_POLLS: Final = 3
 
@@ -42,7 +40,7 @@ def waits_to_start(job: JobHistory) -> Finding | None:
 
 def waits_after_rows(job: JobHistory) -> Finding | None:
     """All rows are in, and the job waits for what its release does then."""
-    if job.phase not in _AFTER_ROWS:
+    if job.phase not in AFTER_ROWS:
         return None
     waited_s = job.seconds_since(job.phase_since)
     idle_s, *_ = job.standstill

@@ -33,16 +33,48 @@ def severity(jobs, earlier):
 
 @pytest.mark.parametrize(
     ("earlier_min", "least_min"),
-    [([20], 60), ([20, 16], 50), ([20, 16, 18], 40), ([200, 20, 20], 50)],
+    [
+        ([20], 45),
+        ([20, 16], 40),
+        ([100, 16], 64),
+        ([20, 16, 18], 35),
+        ([200, 20, 20], 45),
+    ],
 )
 def test_a_wait_is_judged_by_how_many_jobs_were_seen(earlier_min, least_min):
-    """Three times the only one, 2.5 times the longer of two, twice the longest of several.
+    """2.25 times the only one, twice the longer of two, 1.75 times the longest of several.
 
-    A pause of one of several makes no difference: 2.5 times their median is enough.
+    A pause of one of them makes no difference: 4 times the shorter of two or 2.25 times the median
+    of several is enough.
     """
     earlier = [job(number, minutes) for number, minutes in enumerate(earlier_min)]
     assert severity(job(9, least_min - 1.5, ends=False), earlier) == "info"
-    assert severity(job(9, least_min + 2, ends=False), earlier) == "warning"
+    assert severity(job(9, least_min + 3, ends=False), earlier) == "warning"
+
+
+def test_a_standstill_far_longer_than_all_others_of_its_job_is_a_pause():
+    """Segments are of one size, so it is cut to three times the next; not so of one or two."""
+
+    def moving(number, *minutes):
+        parts = [job(number, every, ends=False).iloc[4:] for every in minutes]
+        frame = pd.concat([job(number, 0.5, ends=False), *parts], ignore_index=True)
+        frame["progress_pct"] = [
+            *frame["progress_pct"][:6],
+            *np.repeat(81 + np.arange(len(parts)), [len(part) for part in parts]),
+        ]
+        offsets = pd.to_timedelta(np.arange(len(frame)) * 30.0, unit="s")
+        frame["observed_at"] = (START + pd.Timedelta(number, "D") + offsets).as_unit("us")
+        end = frame.iloc[[-1]].assign(state="Completed", progress_pct=100.0)
+        end["observed_at"] += pd.Timedelta(30, "s")
+        return pd.concat([frame, end], ignore_index=True)
+
+    def longest_min(*minutes):
+        found = standstills(moving(1, *minutes))
+        return found.set_index("phase").loc["IndexBuilding", "longest_s"] / 60
+
+    assert longest_min(10, 20, 10) == pytest.approx(20.5)
+    assert longest_min(10, 90, 10) == pytest.approx(3 * 10.5)
+    assert longest_min(90) == pytest.approx(90.5)
 
 
 def test_less_than_ten_minutes_are_no_warning():
@@ -53,7 +85,7 @@ def test_less_than_ten_minutes_are_no_warning():
 
 def test_a_larger_job_may_stand_still_for_longer_and_a_smaller_one_for_as_long():
     earlier = [job(number, 20) for number in range(3)]
-    for rows, least_min in ((2000, 80), (500, 40), (100_000, 160)):
+    for rows, least_min in ((2000, 70), (500, 35), (100_000, 140)):
         assert severity(job(9, least_min - 1.5, rows=rows, ends=False), earlier) == "info"
         assert severity(job(9, least_min + 6, rows=rows, ends=False), earlier) == "warning"
 
