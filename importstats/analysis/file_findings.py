@@ -11,6 +11,7 @@ import pandas as pd
 from importstats.analysis.ages import Ages
 from importstats.analysis.job_history import FILE_PHASES, MINUTE, Finding, JobHistory
 from importstats.analysis.lateness import Limits, straggler_table
+from importstats.analysis.own_pace import slowdown
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.silence import collapse_since, silence
 from importstats.analysis.spans import Spans
@@ -18,6 +19,11 @@ from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration, format_percent
 
+# Where rows grow inside files, none for so long, and for so many times longer than ever before, is
+# no chance once they have come so often.
+_NO_ROWS_S: Final = 5 * MINUTE
+_NO_ROWS_TIMES: Final = 4.0
+_NO_ROWS_MOVES: Final = 5
 # From when on files that wait while none is at work are a warning.
 _NO_SLOT_S: Final = 3 * MINUTE
 _ADVICE: Final = {
@@ -28,6 +34,10 @@ _ADVICE: Final = {
     "stuck": "Look in the log of the data node that imports it; a restart of the node makes it go "
     "back and start again.",
 }
+_WAIT_FOR_NODES: Final = (
+    "Look whether the data nodes and the object store are up; if they are, wait: imports go on "
+    "by themselves after a pause."
+)
 # What holds a job up must do so for so long, and for such a share of its time.
 _HOLDS_UP_S: Final = 2 * MINUTE
 _HOLDS_UP_SHARE: Final = 0.1
@@ -110,9 +120,13 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
 
 
 def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
-    """No task has ended for longer than any of them took."""
+    """No task has ended for longer than any of them took, or no row has come."""
     if job.phase not in FILE_PHASES:
         return None
+    if ages.spans.smooth[number]:
+        still = _no_rows_come(job, ages, number)
+        if still is not None:
+            return still
     quiet = silence(ages, number)
     if quiet is None:
         return None
@@ -123,12 +137,35 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         _time(quiet.since),
         f"No file has ended for {format_duration(quiet.lasts_s)}, while {quiet.running:,} tasks "
         f"are at work; for their size, the longest so far took {format_duration(quiet.longest_s)}",
-        "Look whether the data nodes and the object store are up; if they are, wait: imports go on "
-        "by themselves after a pause.",
+        _WAIT_FOR_NODES,
         {
             "idle_s": quiet.lasts_s,
             "tasks_at_work": quiet.running,
             "longest_task_s": quiet.longest_s,
+            "phase": job.phase,
+        },
+    )
+
+
+def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
+    """Rows grow inside files, and have not for far longer than ever before."""
+    idle_s, longest_s, moves = job.standstill
+    running = int(np.count_nonzero((ages.spans.job == number) & ages.spans.running))
+    limit_s = max(_NO_ROWS_S, _NO_ROWS_TIMES * max(np.nan_to_num(longest_s), job.poll_s))
+    if moves < _NO_ROWS_MOVES or not running or not idle_s >= limit_s:
+        return None
+    return Finding(
+        job,
+        "stalled",
+        "warning",
+        job.last_seen - pd.Timedelta(seconds=idle_s),
+        f"No row has come for {format_duration(idle_s)}, while {running:,} tasks are at work; "
+        f"before, rows came every {format_duration(longest_s)} or sooner",
+        _WAIT_FOR_NODES,
+        {
+            "idle_s": idle_s,
+            "longest_before_s": longest_s,
+            "tasks_at_work": running,
             "phase": job.phase,
         },
     )
@@ -242,9 +279,21 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
 def _throughput_collapsed(
     job: JobHistory, ages: Ages, number: int, factor: float
 ) -> Finding | None:
-    """Since some time far fewer tasks end than should."""
+    """Since some time far fewer tasks end than should, or all go on far more slowly than before."""
     if job.phase not in FILE_PHASES:
         return None
+    slow = slowdown(ages, number, factor)
+    if slow is not None:
+        return Finding(
+            job,
+            "throughput_collapsed",
+            "warning",
+            _time(slow.since),
+            f"For {format_duration(slow.lasts_s)} {slow.tasks:,} tasks have gone on at "
+            f"{format_percent(100 * slow.ratio)} of their pace before",
+            None,
+            {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
+        )
     slump = collapse_since(ages, number, factor)
     if slump is None:
         return None

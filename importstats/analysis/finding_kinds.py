@@ -107,10 +107,11 @@ FINDING_KINDS: Final = (
     FindingKind(
         "stalled",
         ("warning", "critical"),
-        "no file has ended for longer than any task of the job took, for its size; or, before "
-        "rows come and where files are not known, nothing has moved for far longer than in earlier "
-        "jobs of the collection, else `stall_factor` times longer than before in this phase, at "
-        "least 10 minutes and 10 polls, else 6 hours; never while all rows are in",
+        "no file has ended for longer than any task of the job took, for its size; or, where rows "
+        "grow inside files, none has come for 5 minutes and 4 times longer than ever before; or, "
+        "before rows come and where files are not known, nothing has moved for far longer than in "
+        "earlier jobs of the collection, else `stall_factor` times longer than before in this "
+        "phase, at least 10 minutes and 10 polls, else 6 hours; never while all rows are in",
         (
             "idle_s",
             "longest_before_s",
@@ -284,8 +285,8 @@ FINDING_KINDS: Final = (
         "throughput_collapsed",
         ("warning",),
         "for some time, tasks have ended at less than `collapse_factor` of the rate at which they "
-        "should",
-        ("ratio", "lasts_s", "chance"),
+        "should, or gone on at less than that of their own pace before, where progress shows it",
+        ("ratio", "lasts_s", "chance", "tasks"),
         "Look for load on the data nodes and the object store since then.",
     ),
     FindingKind(
