@@ -67,8 +67,9 @@ The release is known by the recorded version of the server, by the dialect of it
 what is impossible on the other scales. Where nothing tells, `phases` says `SortingOrIndexing`. A
 standstill is a warning once it lasts
 
-* with earlier jobs of the collection: 1.5 times the longest of theirs, or 3 times their median if
-  that is less (of one or two jobs: 3 times the longest);
+* with earlier jobs of the collection: 1.75 times the longest of theirs or 2.25 times their median,
+  whichever is less (of two jobs: twice the longer or 4 times the shorter; of one: 2.25 times); a
+  standstill that is over 3 times as long as every other of its job counts as that;
 * without: an hour, and 5 times the longest in this phase, or 5 times what it took to write the
   rows.
 """
