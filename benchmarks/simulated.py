@@ -130,11 +130,12 @@ def files_of(simulation: Simulation) -> pd.DataFrame:
     files, tasks = simulation.truth.files, simulation.truth.tasks
     took = (tasks["ended_at"] - tasks["batch_began_at"]).dt.total_seconds().to_numpy(np.float64)
     work = tasks["file_size_bytes"].to_numpy(np.float64)
-    ratio = took / usual_seconds(took, work)
+    usual = usual_seconds(took, work)
+    ratio = took / usual
     ended = tasks["ended_at"].sort_values()
     others = ended.iloc[-2] if len(ended) > 1 else ended.max()
     late = (tasks["ended_at"] - others).dt.total_seconds().clip(lower=0).fillna(0).to_numpy()
-    late = np.minimum(late, np.nan_to_num(took - took / ratio)).clip(min=0)
+    late = np.minimum(late, np.nan_to_num(took - usual)).clip(min=0)
     span = (ended.max() - tasks["handed_at"].min()).total_seconds()
     share = late / span if len(tasks) > 1 and span > 0 else np.zeros(len(tasks))
     of_task = pd.DataFrame(
@@ -145,6 +146,9 @@ def files_of(simulation: Simulation) -> pd.DataFrame:
             "began_at": tasks["batch_began_at"].to_numpy(),
             "reported_at": tasks["finished_at"].to_numpy(),
             "task_bytes": work,
+            # When a task went back is not kept.
+            "back_at": pd.Series(pd.NaT, tasks.index, dtype="datetime64[us, UTC]"),
+            "usual_s": usual,
             "peer_ratio": ratio,
             "delay_s": late,
             "delay_share": share,

@@ -23,14 +23,17 @@ FILE_TRUTH: Final = (
     "goes",  # how often its task was handed over
     "handed_at",  # of the first go
     "began_at",  # its task's batch began, first go
+    "back_at",  # it first went back, missing if it never did
     "ended_at",  # the last file of its task was written
     "reported_at",  # the server said so
     "task_bytes",
+    "usual_s",  # what tasks of its size took in its job
     "peer_ratio",  # how many times as long at work as the median task of its job, by its size
     "delay_s",  # how much earlier Importing would have ended, had it taken what its peers take
     "delay_share",  # of the time Importing took
     "is_straggler",  # delays the end by a tenth, or takes over twice its peers' time
 )
+TASK_TIMES: Final = ("handed_s", "began_s", "back_s", "ended_s")
 DELAYS_SHARE: Final = 0.1
 SLOW_RATIO: Final = 2.0
 
@@ -91,7 +94,7 @@ def truth_of(recorded: Recorded, trouble: Trouble, about: dict[str, object]) -> 
 def task_truth(run: Run) -> dict[str, Floats]:
     """Per task, seconds since the job's creation; see :data:`FILE_TRUTH`."""
     count = len(run.tasks)
-    found = {name: np.full(count, np.inf) for name in ("handed_s", "began_s", "ended_s")}
+    found = {name: np.full(count, np.inf) for name in TASK_TIMES}
     found["reported_s"] = np.full(count, np.inf)
     for name in ("node", "batch", "goes"):
         found[name] = np.zeros(count)
@@ -101,6 +104,7 @@ def task_truth(run: Run) -> dict[str, Floats]:
         found["node"][task], found["batch"][task] = attempt.node, attempt.batch
         found["handed_s"][task] = min(found["handed_s"][task], attempt.handed_s)
         found["began_s"][task] = min(found["began_s"][task], attempt.began_s)
+        found["back_s"][task] = min(found["back_s"][task], attempt.back_s)
         if np.isfinite(attempt.reported_s):
             found["reported_s"][task] = attempt.reported_s
             found["ended_s"][task] = attempt.ends_s.max()
@@ -166,9 +170,9 @@ def _file_truth(recorded: Recorded, key: dict[str, str], tasks: dict[str, Floats
     columns: dict[str, object] = {**key, "file_index": np.arange(len(task)), "task": task}
     for name in ("node", "batch", "goes"):
         columns[name] = tasks[name][task].astype(np.int64)
-    for name in ("handed", "began", "ended", "reported"):
+    for name in ("handed", "began", "back", "ended", "reported"):
         columns[f"{name}_at"] = _series(recorded, tasks[f"{name}_s"][task])
-    for name in ("task_bytes", "peer_ratio", "delay_s", "delay_share", "is_straggler"):
+    for name in ("task_bytes", "usual_s", "peer_ratio", "delay_s", "delay_share", "is_straggler"):
         columns[name] = tasks[name][task]
     return pd.DataFrame(columns)
 
