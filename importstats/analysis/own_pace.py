@@ -20,7 +20,11 @@ _US: Final = 1e6
 # A task has a pace of its own once so many parts of it were seen and so much of it is done.
 _LEAST_STEPS: Final = 3
 _LEAST_DONE: Final = 0.05
-_MANY_FILES: Final = 16
+# The files of a task share the pool of its node with those of others. Its pace is even while it has
+# a few files, or far more than a pool takes, which is 16; and of several files until the last.
+_FEW_FILES: Final = 4
+_MANY_FILES: Final = 128
+_MOST_DONE: Final = 0.75
 # Progress comes in whole percents or files: from so many that were due on, few are no chance.
 _PERCENTS: Final = 100
 _LEAST_DUE: Final = 10
@@ -81,6 +85,7 @@ class _Course:
     fraction: Floats
     first: Ints
     parts: Ints
+    several: Bools
     begin: Floats
     stop: Floats
     running: Bools
@@ -93,8 +98,10 @@ class _Course:
         spans, moves = ages.spans, ages.spans.moves
         chosen = (spans.job == job) & spans.begun & ~spans.failed
         chosen &= (spans.retries == 0) & (spans.steps >= _LEAST_STEPS) & ~np.isnan(spans.rose_by)
-        if not spans.smooth[job]:
+        smooth = bool(spans.smooth[job])
+        if not smooth:
             chosen &= spans.files >= _MANY_FILES
+        count = spans.files[chosen]
         places = np.flatnonzero(chosen[moves.unit])
         unit = dense(moves.unit[places])
         time = moves.time[places] / _US
@@ -107,9 +114,8 @@ class _Course:
             unit * apart + time - origin,
             moves.fraction[places],
             starts(unit),
-            np.minimum(spans.files[chosen], _PERCENTS)
-            if not spans.smooth[job]
-            else np.full(int(chosen.sum()), _PERCENTS),
+            np.full(len(count), _PERCENTS) if smooth else np.minimum(count, _PERCENTS),
+            count > _FEW_FILES,
             begin,
             np.where(spans.done[chosen], spans.ended_by[chosen], now),
             spans.running[chosen],
@@ -130,6 +136,7 @@ class _Course:
         # Where recording began in the middle a part was done before.
         before = done - self.fraction_at(self.begin)
         seen = (self.begin < since) & (self.stop > since) & (before >= _LEAST_DONE)
+        seen &= ~self.several | (self.fraction_at(self.now) < _MOST_DONE)
         if np.count_nonzero(seen) < _LEAST_TASKS or not (seen & self.running).any():
             return None
         rate = before[seen] / (since - self.begin[seen])

@@ -80,12 +80,13 @@ def test_one_task_alone_is_no_slowdown():
     assert slow(1000, work=WORK[:2], paces=((0, 1.0), (500, 0.1))) is not None
 
 
-def test_tasks_of_many_files_have_a_pace_as_well():
-    """Files that end one by one say nearly as much as rows that grow."""
+@pytest.mark.parametrize(("files", "seen"), [(130, True), (100, False)])
+def test_tasks_of_very_many_files_have_a_pace_as_well(files, seen):
+    """Files that end one by one say nearly as much as rows that grow, until the last of them."""
     work = [(1, 900), (1, 910)]
-    paces = ((0, 1.0), (500, 0.05))
-    assert slow(1400, work=work, paces=paces, files=40) is not None
-    assert slow(1400, work=work, paces=paces, files=10) is None
+    found = slow(1000, work=work, paces=((0, 1.0), (500, 0.05)), files=files, every=60)
+    assert (found is not None) == seen
+    assert slow(1400, work=work, paces=((0, 1.0), (800, 0.05)), files=files, every=60) is None
 
 
 def test_a_slowdown_is_a_warning_and_says_at_what_pace_tasks_go_on():
