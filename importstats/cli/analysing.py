@@ -1,4 +1,4 @@
-"""Commands that read a store: ``summary``, ``report``, ``backtest`` and ``fleet``.
+"""Commands that analyse what is in a store: ``report``, ``compare``, ``backtest`` and ``fleet``.
 
 What draws is imported where it is drawn: matplotlib would double the start of all the others.
 """
@@ -17,7 +17,6 @@ from cyclopts.validators import Number
 
 from importstats.analysis.row_counts import check_rows
 from importstats.analysis.side_by_side import side_by_side
-from importstats.analysis.totals import summary
 from importstats.cli.expecting import NOTHING, Expectation, is_as_expected
 from importstats.cli.options import (
     DEFAULT_STORE,
@@ -37,18 +36,6 @@ from importstats.store import SnapshotStore
 from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
-
-
-def summarise(
-    store: StoreArgument = DEFAULT_STORE, /, *, server: Server = None, output: Output = "table"
-) -> None:
-    """Show every job of a store in one table."""
-    opened = SnapshotStore(store)
-    jobs = load_jobs(opened, source_uri=known_source(opened, server))
-    if output == "table":
-        terminal.print_summary(output_console(), jobs)
-    else:
-        print_tables(output, "importstats.summary/1", {"jobs": summary(jobs)})
 
 
 def write_report(

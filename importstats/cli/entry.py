@@ -83,7 +83,7 @@ COMMANDS: Final = {
         """,
     ),
     "jobs": ("collecting:list_jobs", "List the import jobs the server knows."),
-    "summary": ("analysing:summarise", "Show every job of a store in one table."),
+    "summary": ("summing:summarise", "Show every job of a store in one table."),
     "group": (
         "grouping:show_group",
         """Show many jobs of a store as one: one progress, one ETA, one list of findings.
@@ -144,12 +144,19 @@ app = App(
     help="Collect, analyse and show the progress of Milvus and Zilliz Cloud bulk imports.",
     version=f"importstats {__version__}",
     help_flags=["--help", "-h"],
+    # The list of commands has no markup, and what renders Markdown takes long to import.
+    help_format="plaintext",
     default_parameter=Parameter(negative=(), show_env_var=True),
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
 for _name, (_function, _help) in COMMANDS.items():
-    app.command(f"importstats.cli.{_function}", name=_name, help=cleandoc(_help))
+    app.command(
+        f"importstats.cli.{_function}",
+        name=_name,
+        help=cleandoc(_help),
+        help_format="markdown",
+    )
 
 
 @app.meta.default

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import pandas as pd
 from cyclopts import Parameter
@@ -15,12 +15,14 @@ from rich.console import Console
 
 from importstats.cli.configuration import ServerSettings, read_configuration
 from importstats.cli.logs import log_warnings_of
-from importstats.collect.collector import PollPolicy
 from importstats.errors import UsageError
 from importstats.show.records import as_csv, as_json
 from importstats.sources.endpoint import from_environment, parse_endpoint
-from importstats.sources.source import ProgressSource
 from importstats.text import printable
+
+if TYPE_CHECKING:
+    from importstats.collect.collector import PollPolicy
+    from importstats.sources.source import ProgressSource
 
 
 class _NotGiven(str):
@@ -66,6 +68,8 @@ def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
         raise UsageError(
             f"--min-interval {min_interval:g} is above --max-interval {max_interval:g}"
         )
+    from importstats.collect.collector import PollPolicy
+
     return PollPolicy(min_interval, max_interval)
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -114,6 +113,8 @@ def decode(
             found = file.read([name for name in columns if name not in known], use_threads=several)
             rows = file.metadata.num_rows
     else:
+        import pyarrow.dataset as ds  # Takes a while, and few reads have a filter.
+
         options = ds.ParquetReadOptions(dictionary_columns=set(_TEXT_COLUMNS[table]))
         fragment = ds.ParquetFileFormat(options).make_fragment(source, filesystem)
         found = fragment.to_table(columns=list(columns), filter=filter_)
