@@ -42,9 +42,9 @@ _BYTES: Final = VARIABLES.index("bytes")
 _PACE_SPREAD: Final = 0.5
 # How much the schedule of tasks counts in the rest of Importing; the rest is its pace's.
 _BY_TASKS: Final = 0.6
-# A wait in the queue: half of those that have begun last longer than this (ours).
+# A share ``(1 + t / scale) ** -power`` of the waits in the queue lasts longer than t (ours).
 _QUEUE_S: Final = 3.0
-_QUEUE_POWER: Final = 1.3
+_QUEUE_POWER: Final = 1.6
 #: So many ended jobs of a cluster are replayed, with so many before each, once there are three.
 LEAST_REPLAYED: Final = 3
 MOST_REPLAYED: Final = 10
@@ -144,7 +144,7 @@ def outlook(
     found = _Forecast.of(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight = _mixed(rows, found.left_s, twin)
+    left, weight = _mixed(rows, found, twin)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
@@ -180,11 +180,15 @@ def outlook(
 
 @dataclass(frozen=True)
 class _Forecast:
-    """The model's draws at each row: the rest of the phase, those after it, and both."""
+    """The model's draws at each row: the rest of the phase, those after it, and both.
+
+    The rest of a wait in the queue is apart, since it says nothing of what comes after it.
+    """
 
     rest_s: Floats
     later_s: Floats
     left_s: Floats
+    queue_s: Floats
     next_s: Floats
     log_bytes: Floats
     slots: Floats
@@ -221,11 +225,10 @@ class _Forecast:
                 slots[at], age[at] = found.slots[place], found.running_age_s[place]
         later = later_phases(rows, phase, mean, covariance, rest)
         left = weighted(rest + later, floats(rows, "lived_s"))
-        # A wait in the queue says nothing of what comes after it.
         waits = rows["phase"].eq("Pending").to_numpy(np.bool_)[:, None]
         queue = rest_of_wait(floats(rows, "elapsed_s"), _QUEUE_S, _QUEUE_POWER)[:, _SHUFFLED]
-        left = np.sort(left + np.where(waits, queue, 0.0), axis=1)
-        return cls(rest, later, left, next_s, log_bytes, slots, age)
+        queue = np.where(waits, queue, 0.0)
+        return cls(rest, later, left, queue, next_s, log_bytes, slots, age)
 
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
@@ -280,7 +283,7 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float
     belief = _Belief.of(priors, replays, begin)
     found = _Forecast.of(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
-    left, _ = _mixed(rows, found.left_s, twin)
+    left, _ = _mixed(rows, found, twin)
     quantiles = _interval(rows, left, belief, np.ones(begin))
     return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
 
@@ -340,12 +343,13 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
     return found
 
 
-def _mixed(rows: pd.DataFrame, model: Floats, twin: Floats) -> tuple[Floats, Floats]:
+def _mixed(rows: pd.DataFrame, found: _Forecast, twin: Floats) -> tuple[Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
 
-    Where there is no twin the line is mixed in.
+    Where there is no twin the line is mixed in. The rest of a wait in the queue comes on top, as
+    earlier jobs say nothing of it.
     """
-    model = with_line(rows, model, np.isnan(twin[:, 0]))
+    model = with_line(rows, found.left_s, np.isnan(twin[:, 0]))
     log = np.log(np.maximum(model, 1e-3))
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
     # What an index takes shows in its pace, and a twin that it contradicts is of before a change.
@@ -356,4 +360,5 @@ def _mixed(rows: pd.DataFrame, model: Floats, twin: Floats) -> tuple[Floats, Flo
     mixed = (1 - weight)[:, None] * log + weight[:, None] * other
     middle = np.median(mixed, axis=1, keepdims=True)
     wider = np.hypot(1.0, apart / np.maximum(mixed.std(axis=1), _LEAST_SD))[:, None]
-    return np.asarray(np.exp(middle + wider * (mixed - middle)), np.float64), weight
+    left = np.exp(middle + wider * (mixed - middle)) + found.queue_s
+    return np.asarray(np.sort(left, axis=1), np.float64), weight

@@ -25,17 +25,17 @@ from importstats.arrays import Bools, Floats, Ints
 #: Below and above the median, without and with history, how many times the square root of the
 #: model's own reach on the log scale the interval reaches.
 REACH: Final = {
-    "Pending": ((1.0, 1.0), (0.55, 0.9)),
-    "PreImporting": ((1.2, 1.0), (0.73, 0.9)),
-    "Importing": ((0.98, 1.45), (0.69, 0.84)),
-    "Sorting": ((1.0, 1.35), (0.55, 0.76)),
-    "IndexBuilding": ((0.9, 0.55), (0.53, 0.62)),
+    "Pending": ((1.0, 1.0), (0.55, 1.15)),
+    "PreImporting": ((1.0, 1.15), (0.65, 0.8)),
+    "Importing": ((0.95, 1.4), (0.63, 0.81)),
+    "Sorting": ((1.05, 1.2), (0.75, 0.6)),
+    "IndexBuilding": ((0.82, 0.5), (0.48, 0.53)),
     "Committing": ((1.0, 1.0), (0.7, 0.7)),
 }
 #: The same of IndexBuilding before it has moved.
-REACH_BEFORE_INDEXES: Final = ((1.15, 1.6), (0.6, 0.8))
+REACH_BEFORE_INDEXES: Final = ((1.3, 1.75), (0.9, 0.8))
 _MISSES: Final = 0.2
-_STEP: Final = 0.5
+_STEP: Final = 0.3
 _BOUNDS: Final = (-0.5, 1.2)
 
 

@@ -108,7 +108,8 @@ def eta(
         ``phase_rest_s``, ``later_phases_s`` : float64
             Medians of the rest of the current phase and of the time of those after it.
         ``model_s``, ``twin_s`` : float64
-            Medians of the two forecasts, see :mod:`importstats.analysis.forecast.twin`.
+            Medians of the two forecasts, see :mod:`importstats.analysis.forecast.twin`; in
+            Pending of what comes after the wait.
         ``twin_weight`` : float64
             How much of the answer is the twin's.
         ``earlier_jobs`` : int64

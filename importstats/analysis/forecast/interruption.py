@@ -22,9 +22,10 @@ from importstats.arrays import Floats, Ints
 
 # One interruption in so many hours at work (ours: rarer than once a day of work).
 _RATE_PER_S: Final = 1 / (30 * 3600)
-# Half of them last longer than this, by the power below.
-_SCALE_S: Final = 900.0
-_POWER: Final = 1.2
+# A share ``(1 + t / scale) ** -power`` of them lasts longer than t: half of them 12 minutes, one in
+# nine an hour (ours).
+_SCALE_S: Final = 1800.0
+_POWER: Final = 2.0
 _LEAST_SPREAD: Final = 0.25
 
 # An order of the draws that has nothing to do with their size.

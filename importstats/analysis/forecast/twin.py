@@ -22,7 +22,7 @@ WEIGHT: Final = {
     "PreImporting": 0.55,
     "Importing": 0.55,
     "Sorting": 0.55,
-    "IndexBuilding": 0.35,
+    "IndexBuilding": 0.45,
 }
 # That is of earlier jobs whose logarithms lie so far apart: the closer, the more the twin counts.
 _USUAL_SPREAD: Final = 0.4
