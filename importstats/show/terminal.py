@@ -88,7 +88,9 @@ def print_group(
         note = f"{row['severity']}: job {printable(row['job_id'], 60)}: {row['message']}"
         console.print(Text(printable(note, 400), style=SEVERITY_STYLES[str(row["severity"])]))
     if len(findings) > _NOTES:
-        console.print(f"and {len(findings) - _NOTES:,} more findings: see --out or --output json")
+        more = len(findings) - _NOTES
+        named = "finding" if more == 1 else "findings"
+        console.print(f"and {more:,} more {named}: see --out or --output json")
 
 
 def _group_end(job: Row) -> str:
