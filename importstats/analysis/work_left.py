@@ -88,6 +88,8 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     """Draws of the seconds until all sorts and builds of a job are done; None if not known."""
     sorts, builds = state.sorts_of(job_id), state.builds_of(job_id)
     unsorted = _unfinished(sorts)
+    if _unfinished(builds)["tries"].gt(1).fillna(value=False).any():
+        return None  # How often a build will fail and be tried again is nothing that is left to do.
     rows_of = _rows_of_segments(state)
     to_come = _builds_to_come(sorts, builds, unsorted, rows_of)
     if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):

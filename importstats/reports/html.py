@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.plots.style import PHASE_COLORS
+from importstats.reports.pictures import picture
 from importstats.reports.tables import (
     facts_of,
     failure_table,
@@ -90,12 +91,14 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
     style = Markup(page_style() + _own_style(strip, states))  # noqa: S704 -- ours, without a value
     script = Markup(page_script())  # noqa: S704 -- ours, without a value
     looks = looks_of(job)
+    cluster = picture(job.plot_cluster()) if job.knows_its_cluster else None
     return render(
         "importstats.reports",
         "report.html.jinja",
         job=job,
         version=__version__,
-        policy=_policy(style, script, refresh_s),
+        policy=_policy(style, script, refresh_s, pictures=cluster is not None),
+        cluster=cluster,
         title=tab_title(job),
         style=style,
         script=script,
@@ -183,12 +186,13 @@ def _quantiles(files: pd.DataFrame) -> list[list[str]]:
     return lines
 
 
-def _policy(style: str, script: str, refresh_s: float | None) -> str:
+def _policy(style: str, script: str, refresh_s: float | None, *, pictures: bool) -> str:
     """The page's content-security policy: its own style and script, and nothing from elsewhere."""
     connect = "'none'" if refresh_s is None else "'self'"
+    images = "img-src data:; " if pictures else ""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        f"connect-src {connect}; base-uri 'none'; form-action 'none'"
+        f"{images}connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
 
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
+from importstats.analysis.cluster_causes import cause_text
+from importstats.analysis.cluster_cut import cluster_between
 from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster, last_look
 from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import job_codes, phases, with_phase
 from importstats.analysis.ranking import rank_files
@@ -260,17 +263,24 @@ class ImportJob:
     @cached_property
     def diagnosis(self) -> pd.DataFrame:
         """See :func:`importstats.diagnose`; the history is that of the ETA."""
-        at = pd.Timestamp(self.at)
-        if self._cluster is not None and self.phase in END_PHASES and not self._at_is_given:
-            at = last_look(self._cluster, self.source_uri, at)
         return diagnose(
             self._recorded,
             self._details,
             history=self._history,
             expected=self._expected,
-            at=at,
+            at=self._last_look,
             cluster=self._cluster,
         )
+
+    @property
+    def cause(self) -> str:
+        """What the cluster proves to be in its way, in a few words; empty if nothing is."""
+        return "" if self.phase in END_PHASES or self.stale else cause_text(self.diagnosis)
+
+    @property
+    def knows_its_cluster(self) -> bool:
+        """Whether its cluster was watched."""
+        return self._cluster is not None and len(self._cluster.tasks) > 0
 
     @property
     def stale(self) -> bool:
@@ -319,6 +329,27 @@ class ImportJob:
             zone=self._zone,
         )
 
+    def plot_cluster(self) -> Figure:
+        """The work on each node, what waits and the segments, while the job was there.
+
+        See :func:`importstats.plots.draw_cluster`.
+
+        Raises
+        ------
+        ValueError
+            Its cluster was not watched.
+        """
+        if self._cluster is None or not self.knows_its_cluster:
+            raise ValueError(
+                "nothing is known of the cluster of this job: collect it with --management-uri, "
+                "and load it from the store"
+            )
+        from importstats.plots import draw_cluster
+
+        times = self._recorded["observed_at"]
+        part = cluster_between(self._cluster, self.source_uri, times.iloc[0], self._last_look)
+        return draw_cluster(part, gaps=find_gaps(times), zone=self._zone)
+
     def watch(
         self,
         source: ProgressSource | None = None,
@@ -346,6 +377,14 @@ class ImportJob:
             refresh_s=refresh_s,
             zone=self._zone,
         )
+
+    @property
+    def _last_look(self) -> pd.Timestamp:
+        """Now; of a job that has ended the last look at its cluster, if that was soon after."""
+        at = pd.Timestamp(self.at)
+        if self._cluster is None or self._at_is_given or self.phase not in END_PHASES:
+            return at
+        return last_look(self._cluster, self.source_uri, at)
 
     @property
     def _details(self) -> pd.DataFrame | None:

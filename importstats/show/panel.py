@@ -117,6 +117,8 @@ def _when(job: ImportJob, zone: tzinfo | None) -> RenderableType:
     text = left_text(job.eta_frame, job.at)
     if pd.notna(job.eta["eta_p50"]):
         text += f", {eta_text(job.eta_frame, zone)}"
+    if job.cause:
+        text += f": {job.cause}"
     return Text(text, style="bold")
 
 

@@ -194,6 +194,7 @@ def view_data(job: ImportJob, zone: tzinfo | None, refresh_s: float) -> dict[str
         "first": {
             "name": f"{name} on {printable(job.source_uri, 80)}",
             "line": first_line(job),
+            "cause": job.cause,
             "sub": second_line(job, shown_zone),
             "strip": phase_strip(job),
             "looks": [{**look, "text": printable(look["text"], 1200)} for look in looks_of(job)],

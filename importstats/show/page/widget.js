@@ -53,7 +53,8 @@ function showAge() {
   const seconds = Math.max(0, Date.now() / 1000 - made);
   const live = model.get("running") && !data.ended;
   const stale = live && seconds > 3 * data.refresh_s + 15;
-  at("left").textContent = live && data.eta ? leftText(data.eta, data.at + seconds) : data.first.line;
+  const left = live && data.eta ? leftText(data.eta, data.at + seconds) : data.first.line;
+  at("left").textContent = data.first.cause ? `${left}: ${data.first.cause}` : left;
   at("age").textContent = live
     ? `${stale ? "stale: " : ""}updated ${duration(Math.round(seconds))} ago`
     : `as of ${clock(data, data.at)}${data.ended ? "" : ", not kept up to date any more"}`;

@@ -1,0 +1,121 @@
+"""Causes: what the cluster proves to be in a job's way, in so few words that a first line has room.
+
+The findings say it in full; here is only who or what it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from importstats.text import format_count, printable
+
+_Evidence = Mapping[str, Any]
+#: A wait that has just begun is the pace at which coordinators hand out work.
+_BRIEF_S: Final = 120.0
+
+
+def cause_text(findings: pd.DataFrame) -> str:
+    """Who or what is in the way, by the first finding that the cluster proves; empty if none is.
+
+    Parameters
+    ----------
+    findings : DataFrame
+        The :func:`~importstats.diagnose` of one job, with its cluster.
+
+    Examples
+    --------
+    >>> findings = pd.DataFrame({"finding": ["index_queue"], "severity": ["warning"],
+    ...     "evidence": ['{"waiting_builds": 3, "builds_before": 24, "waited_s": 300.0}']})
+    >>> cause_text(findings)
+    '24 index builds of others are before its own'
+    """
+    for row in findings.to_dict("records"):
+        say = _CAUSES.get(str(row["finding"]))
+        if say is None:
+            continue
+        evidence = json.loads(row["evidence"])
+        waited_s = evidence.get("waited_s")
+        if str(row["severity"]) != "info" or (waited_s is not None and waited_s >= _BRIEF_S):
+            return say(evidence)
+    return ""
+
+
+def _count(number: Any, what: str) -> str:
+    return f"{format_count(number)} {what}{'s' * (number != 1)}"
+
+
+def _are(number: Any) -> str:
+    return "are" if number != 1 else "is"
+
+
+def _quota(evidence: _Evidence) -> str:
+    names = ("quota_bytes", "stored_bytes", "file_size_bytes")
+    quota, stored, size = (float(evidence.get(name) or "nan") for name in names)
+    if quota - stored < size:
+        return "the disk quota is too small for it"
+    return "the disk quota is nearly used up"
+
+
+def _slots(evidence: _Evidence) -> str:
+    jobs = list(evidence["held_by_jobs"])
+    if jobs:
+        more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
+        return f"job {printable(jobs[0], 40)}{more} {_are(len(jobs))} in the slots it waits for"
+    held = [
+        _count(evidence[name], what)
+        for name, what in (
+            ("held_by_compactions", "compaction"),
+            ("held_by_index_builds", "index build"),
+        )
+        if evidence[name]
+    ]
+    return f"{' and '.join(held)} hold the slots it waits for"
+
+
+def _sorts(evidence: _Evidence) -> str:
+    waiting = _count(evidence["waiting_segments"], "segment")
+    for name, what in (("other_compactions", "other compaction"), ("index_builds", "index build")):
+        if evidence[name]:
+            return f"{waiting} to sort behind {_count(evidence[name], what)}"
+    return f"{waiting} to sort"
+
+
+def _queue(evidence: _Evidence) -> str:
+    before = evidence["builds_before"]
+    if before:
+        return f"{_count(before, 'index build')} of others {_are(before)} before its own"
+    return f"{_count(evidence['waiting_builds'], 'index build')} of its own to come"
+
+
+def _long(evidence: _Evidence) -> str:
+    node = evidence.get("node_id")
+    where = "" if node is None else f" on node {printable(node, 40)}"
+    return f"one index build{where} takes far longer than others"
+
+
+def _fails(evidence: _Evidence) -> str:
+    node, reason = evidence.get("node_id"), evidence.get("reason")
+    where = "" if node is None else f" on node {printable(node, 40)}"
+    why = "" if reason is None else f": {printable(reason, 60)}"
+    return f"an index build fails{where}{why}"
+
+
+def _slower(evidence: _Evidence) -> str:
+    node = printable(evidence["node_id"], 40)
+    return f"node {node} is {evidence['times_peers']:.1f} times as slow as its peers"
+
+
+_CAUSES: Final[Mapping[str, Callable[[_Evidence], str]]] = {
+    "no_data_node": lambda _: "no data node is up",
+    "quota_near": _quota,
+    "no_slot": _slots,
+    "sort_queued": _sorts,
+    "index_queue": _queue,
+    "long_index_build": _long,
+    "index_build_fails": _fails,
+    "node_slower": _slower,
+}
