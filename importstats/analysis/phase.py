@@ -26,7 +26,7 @@ from importstats.analysis.scales import (
     scales_of_version,
     scales_of_versions,
 )
-from importstats.arrays import Bools, Floats, Ints
+from importstats.arrays import Bools, Floats, Ints, starts
 from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE
 
 _STATES: Final = {
@@ -157,16 +157,16 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     at_work = np.isin(state, list(_AT_WORK)) | ((state == "") & (progress > 0) & (progress < 100))
     imported, total = _floats(jobs, "imported_rows"), _floats(jobs, "total_rows")
     shown = Shown(progress, imported, total, _floats(jobs, "detail_count"), at_work)
-    possible = _possible_scales(jobs, shown, state)
+    fits = fitting(shown)
+    possible = _possible_scales(jobs, fits, state)
     if server_version is not None:
         possible &= _with_version(jobs)[:, None] | scales_of_version(server_version)
-    code, fraction = phase_by_scales(shown, possible & fitting(shown))
+    code, fraction = phase_by_scales(shown, possible & fits)
     # Zero is what a server sends that divides by a zero total.
     unusable = np.isnan(progress) | (progress < 10)
     overruled = (code == CODE["PreImporting"]) & (shown.imported > 0)
-    guess, guess_fraction = _from_rows(shown, possible)
-    code = np.where(unusable | overruled, guess, code)
-    fraction = np.where(unusable | overruled, guess_fraction, fraction)
+    by_rows = np.flatnonzero(unusable | overruled)
+    code[by_rows], fraction[by_rows] = _from_rows(shown.at(by_rows), possible[by_rows])
 
     bulk = is_bulk_insert(jobs)
     code = np.where(bulk, CODE["Importing"], code)
@@ -255,11 +255,10 @@ def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
     return code, np.where(code == CODE["Importing"], share, np.nan)
 
 
-def _possible_scales(jobs: pd.DataFrame, shown: Shown, state: npt.NDArray[np.object_]) -> Bools:
+def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: npt.NDArray[np.object_]) -> Bools:
     """Which scales each snapshot's job can be on, by all it has shown so far."""
-    fits = fitting(shown)
     # What no scale explains says nothing about which it is.
-    fits |= ~fits.any(axis=1, keepdims=True)
+    fits = fits | ~fits.any(axis=1, keepdims=True)
     commits = np.array([scale.commits for scale in SCALES])
     named = np.isin(state, ["uncommitted", "committing"])
     fits &= ~named.reshape(-1, 1) | commits
@@ -271,9 +270,15 @@ def _possible_scales(jobs: pd.DataFrame, shown: Shown, state: npt.NDArray[np.obj
         return fits
     codes, _ = job_codes(jobs)
     order = np.lexsort((_tie_break(jobs), _times(jobs), codes))
-    seen = pd.DataFrame(fits[order]).groupby(codes[order]).cummin().to_numpy(np.bool_)
+    place = np.arange(len(order))
+    # From where on each is ruled out in its job.
+    out = np.where(fits[order], len(order), place[:, None])
+    first = starts(codes[order])
+    ruled_out = np.minimum.reduceat(out, first, axis=0)
     possible = np.empty_like(fits)
-    possible[order] = seen
+    possible[order] = place[:, None] < np.repeat(
+        ruled_out, np.diff(np.append(first, len(order))), axis=0
+    )
     return possible
 
 
@@ -287,14 +292,17 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
         hints.append((_in_extra(jobs, r'"createTime":\s*"'), _WITH_CREATE_TIME))
     if "status" in jobs:
         # Zilliz Cloud's first API has that code as well.
-        cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)
-        code_200 = (_floats(jobs, "status") == 200) & ~cloud.to_numpy(np.bool_)
-        hints.append((code_200, _WITH_CODE_200))
+        code_200 = _floats(jobs, "status") == 200
+        if code_200.any():
+            cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)
+            hints.append((code_200 & ~cloud.to_numpy(np.bool_), _WITH_CODE_200))
     return hints
 
 
 def _in_extra(jobs: pd.DataFrame, pattern: str) -> Bools:
     """Whether each snapshot's unknown fields, as JSON with or without spaces, match this."""
+    if jobs["extra"].isna().all():
+        return np.zeros(len(jobs), np.bool_)
     found = jobs["extra"].astype("str").str.contains(pattern, regex=True)
     return found.fillna(False).to_numpy(np.bool_)
 

@@ -152,6 +152,29 @@ class Shown:
         """Whether the server says that there are none; what it does not say is not zero."""
         return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))
 
+    def at(self, chosen: Ints | Bools) -> Shown:
+        """What the chosen snapshots show."""
+        return Shown(
+            self.progress[chosen],
+            self.imported[chosen],
+            self.total[chosen],
+            self.details[chosen],
+            self.at_work[chosen],
+        )
+
+    def changes(self) -> Bools:
+        """Whether each snapshot shows something else than the one before it.
+
+        Most do not: a job that waits for its indexes is polled a hundred times.
+        """
+        found = np.ones(len(self.progress), np.bool_)
+        found[1:] = self.at_work[1:] != self.at_work[:-1]
+        for column in (self.progress, self.imported, self.total, self.details):
+            # By the bits, so that NaN is the same as NaN.
+            bits = np.ascontiguousarray(column).view(np.int64)
+            found[1:] |= bits[1:] != bits[:-1]
+        return found
+
 
 def scales_between(least: Release, end: Release | None) -> Bools:
     """Which scales a release from `least` on, and before `end`, can have."""
@@ -184,6 +207,12 @@ def fitting(shown: Shown) -> Bools:
 
     A job that is not at work says nothing about its scale, nor does a progress below 10.
     """
+    changes = shown.changes()
+    fits: Bools = _fitting(shown.at(changes))[np.cumsum(changes) - 1]
+    return fits
+
+
+def _fitting(shown: Shown) -> Bools:
     fits = np.stack([_fits(scale, shown) for scale in SCALES], axis=1)
     exact = np.stack([_fits_exactly(scale, shown) for scale in SCALES], axis=1)
     # Rows and progress of one snapshot may be some moments apart, so that alone rules nothing
@@ -288,6 +317,14 @@ def phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
     fraction : ndarray of float64
         Where scales differ, the least; NaN where phases do.
     """
+    changes = shown.changes()
+    changes[1:] |= (possible[1:] != possible[:-1]).any(axis=1)
+    code, fraction = _phase_by_scales(shown.at(changes), possible[changes])
+    same = np.cumsum(changes) - 1
+    return code[same], fraction[same]
+
+
+def _phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
     general = np.array([scale.general for scale in SCALES])
     plain = possible & general
     considered = np.where(plain.any(axis=1, keepdims=True), plain, possible)

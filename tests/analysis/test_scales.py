@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_phase import START, jobs_frame
 
 from importstats.analysis.phase import with_phase
-from importstats.analysis.scales import SCALES, scales_of_version
+from importstats.analysis.scales import SCALES, Shown, scales_of_version
 
 ALL = (1000, 1000, 3)
 NONE = (0, 0, 0)
@@ -141,3 +141,21 @@ def test_a_known_version_never_gives_a_phase_that_its_release_has_not():
     rows = [(p, *ALL) for p in range(10, 101)]
     assert "Sorting" not in set(phases_of(rows, server_version="2.4.18"))
     assert "SortingOrIndexing" not in set(phases_of(rows, server_version="2.6.2"))
+
+
+@given(st.lists(st.sampled_from([(0, 10), (500, 55), (1000, 66), (1000, 82), (1000, 94)])))
+def test_a_snapshot_that_repeats_the_one_before_has_its_phase(shown):
+    rows = [("Importing", progress, written, 1000, 3) for written, progress in shown]
+    twice = [row for row in rows for _ in range(2)]
+    once, found = with_phase(jobs_frame(rows)), with_phase(jobs_frame(twice))
+    for name in ("phase", "phase_fraction"):
+        assert found[name].iloc[::2].reset_index(drop=True).equals(once[name])
+        assert found[name].iloc[1::2].reset_index(drop=True).equals(once[name])
+
+
+def test_only_what_differs_from_the_snapshot_before_is_a_change():
+    missing = np.full(6, np.nan)
+    rows = np.array([np.nan, np.nan, 5.0, 5.0, 5.0, 5.0])
+    at_work = np.array([True, True, True, True, False, False])
+    shown = Shown(missing, rows, missing, missing, at_work)
+    assert shown.changes().tolist() == [True, False, True, False, True, False]
