@@ -103,6 +103,8 @@ def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The columns of a schema, cast if there is need."""
+    if table.schema.equals(schema):
+        return table.replace_schema_metadata(schema.metadata)
     columns = [table[name] for name in schema.names]
     if all(column.type == field.type for column, field in zip(columns, schema, strict=True)):
         return pa.table(columns, schema=schema)
@@ -179,7 +181,8 @@ def _file_index(values: pa.Table) -> Ints:
 def ints(column: pa.ChunkedArray) -> Ints:
     """A column without nulls as int64; times as microseconds since 1970."""
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.int64())
+        one = column.num_chunks == 1
+        column = column.chunk(0).view(pa.int64()) if one else column.cast(pa.int64())
     return np.asarray(column.to_numpy(), np.int64)
 
 
@@ -206,17 +209,18 @@ def run_rows(runs: Runs, timeline: Timeline, schema: pa.Schema) -> pa.Table:
     }
     columns: dict[str, pa.Array] = {}
     for field in schema:
-        if field.name not in made:
-            column = runs.values[field.name]
-            columns[field.name] = column if column.type == field.type else column.cast(field.type)
+        name, type_ = field.name, field.type
+        if name not in made:
+            column = runs.values[name]
+            columns[name] = column if column.type == type_ else column.cast(type_)
             continue
-        values, positions = made[field.name]
-        twin = columns.get(_FIRST_OF.get(field.name, ""))
+        values, positions = made[name]
+        twin = columns.get(_FIRST_OF.get(name, ""))
         if twin is not None and runs.first is runs.last:
-            columns[field.name] = twin
+            columns[name] = twin
         else:
-            columns[field.name] = pa.array(values[positions]).cast(field.type)
-    return pa.table([columns[name] for name in schema.names], schema=schema)
+            columns[name] = pa.array(values[positions]).view(type_)
+    return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
 
 _FIRST_OF: Final = {"last_snapshot_id": "snapshot_id", "last_observed_at": "observed_at"}
