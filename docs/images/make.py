@@ -3,25 +3,14 @@
 from datetime import UTC
 from pathlib import Path
 
-import matplotlib
-
 from importstats import until
-from importstats.plots import overview
+from importstats.plots import overview, theme
+from importstats.plots.themes import ThemeName
 from importstats.simulator import make_shape, simulate_job, with_stragglers
 from importstats.store.frames import details_frame, jobs_frame
 
-PAPERS = {"overview.png": ("#ffffff", "#1f2328"), "overview_dark.png": ("#0d1117", "#e6edf3")}
+PICTURES: dict[ThemeName, str] = {"light": "overview.png", "dark": "overview_dark.png"}
 SHAPE, FILES, SEED, PROGRESS_PCT = "steady", 200, 8, 66
-
-
-def style(paper: str, ink: str) -> dict[str, str]:
-    """Settings of matplotlib for a paper and an ink."""
-    names = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
-    return {
-        **dict.fromkeys(["figure.facecolor", "axes.facecolor", "savefig.facecolor"], paper),
-        **dict.fromkeys(names, ink),
-        "legend.facecolor": paper,
-    }
 
 
 def main() -> None:
@@ -32,11 +21,11 @@ def main() -> None:
     jobs, details = jobs_frame(tables[0]), details_frame(tables[1])
     at = jobs.loc[jobs["progress_pct"] >= PROGRESS_PCT, "observed_at"].iloc[0]
     jobs, details = until(jobs, at), until(details, at, jobs)
-    for name, (paper, ink) in PAPERS.items():
-        with matplotlib.rc_context(style(paper, ink)):
+    for name, picture in PICTURES.items():
+        with theme(name):
             figure = overview(jobs, details, at=at, zone=UTC)
             figure.set_size_inches(11, 6)
-            figure.savefig(Path(__file__).with_name(name), dpi=100)
+            figure.savefig(Path(__file__).with_name(picture), dpi=100)
 
 
 if __name__ == "__main__":

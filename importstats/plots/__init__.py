@@ -26,9 +26,9 @@ from importstats.plots.style import (
     OTHER_COLOR,
     PHASE_COLORS,
     VERDICT_COLORS,
-    ShownFigure,
     label,
 )
+from importstats.plots.themes import ShownFigure, for_both, theme
 
 __all__ = [
     "FILE_STATE_COLORS",
@@ -41,6 +41,7 @@ __all__ = [
     "draw_overview",
     "eta_text",
     "files_height",
+    "for_both",
     "headline",
     "is_near",
     "label",
@@ -57,4 +58,5 @@ __all__ = [
     "plot_segments",
     "plot_stragglers",
     "plot_throughput",
+    "theme",
 ]

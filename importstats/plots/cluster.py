@@ -31,7 +31,6 @@ from importstats.plots.style import (
     FILE_STATE_COLORS,
     OTHER_COLOR,
     PHASE_COLORS,
-    ShownFigure,
     add_grid,
     add_legend_above,
     axes_or_new,
@@ -45,6 +44,7 @@ from importstats.plots.style import (
     wrapped,
     zone_at,
 )
+from importstats.plots.themes import ShownFigure
 from importstats.text import format_duration
 
 # A colour and a hatch.

@@ -26,7 +26,6 @@ from importstats.plots.rates import plot_throughput
 from importstats.plots.style import (
     OTHER_COLOR,
     TITLE_CHARACTERS,
-    ShownFigure,
     days,
     label,
     require_one_job,
@@ -34,6 +33,7 @@ from importstats.plots.style import (
     wrapped,
     zone_at,
 )
+from importstats.plots.themes import ShownFigure
 
 _NAMED_IN_OVERVIEW: Final = 36
 
@@ -107,7 +107,7 @@ def draw_overview(
     *,
     at: datetime,
     zone: tzinfo | None = None,
-) -> Figure:
+) -> ShownFigure:
     """The figure of :func:`overview` from results that are there already.
 
     Parameters

@@ -6,7 +6,6 @@ import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
-from io import BytesIO
 from itertools import takewhile
 from typing import Any, Final, Literal
 
@@ -18,7 +17,6 @@ from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patheffects import AbstractPathEffect
 from matplotlib.text import Text
 
@@ -98,15 +96,6 @@ TITLE_CHARACTERS: Final = 400
 _UNIT: Final = re.compile(
     r"(?<=\d) (?=(?:[kMGTPE]?(?:B|rows)?(?:/s)?|%|s|min|h|d)(?!\w))|(?<=\d [kMGTPE]) (?=rows/s)"
 )
-
-
-class ShownFigure(Figure):
-    """A figure that a notebook shows by itself, whatever backend pyplot has or has not set up."""
-
-    def _repr_png_(self) -> bytes:
-        png = BytesIO()
-        self.savefig(png, format="png", dpi=100)
-        return png.getvalue()
 
 
 def label(text: object, limit: int = 60) -> str:

@@ -44,6 +44,9 @@ def widget_module() -> str:
     Each view is closed in itself, as a notebook may show several jobs. The libraries see no loader
     of modules, which some notebooks have and which would take them away.
     """
+    # matplotlib would double the start of a command that shows no widget.
+    from importstats.plots.themes import DARK_MARKS, LIGHT_MARKS
+
     light, dark = _own("light.css"), _own("dark.css")
     colors = f":host {{ {light} }} :host(.dark) {{ {dark} }}"
     names = ("uPlot.min.css", "style.css", "widget.css")
@@ -56,6 +59,8 @@ def widget_module() -> str:
             _vendored("signals-core.min.js"),
             "})(preactSignalsCore, {});",
             f"const STYLE = {json.dumps(style)};",
+            f"const DARK_MARKS = {json.dumps(', '.join(DARK_MARKS))};",
+            f"const LIGHT_MARKS = {json.dumps(', '.join(LIGHT_MARKS))};",
             f"const SKELETON = {json.dumps(_own('widget.html'))};",
             "function makeView(model, host, root, tipRoom) {",
             '"use strict";',

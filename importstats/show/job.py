@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
 
@@ -313,21 +313,34 @@ class ImportJob:
             zone=self._zone,
         )
 
-    def plot(self) -> Figure:
-        """The :func:`importstats.plots.overview` of the job."""
-        # matplotlib would double the start of a command that draws nothing.
-        from importstats.plots import draw_overview
+    def plot(self, theme: Literal["auto", "light", "dark"] = "auto") -> Figure:
+        """The :func:`importstats.plots.overview` of the job, on no paper of its own.
 
-        return draw_overview(
-            self.jobs,
-            self._details,
-            self.eta_frame,
-            None if self.details.empty else self.stragglers,
-            self.throughput,
-            self.diagnosis,
-            at=self.at,
-            zone=self._zone,
-        )
+        Parameters
+        ----------
+        theme : {"auto", "light", "dark"}
+            Whether it is drawn for light or for dark paper. ``auto`` is for light, and a notebook
+            with a dark theme shows the same figure drawn for dark.
+        """
+        # matplotlib would double the start of a command that draws nothing.
+        from importstats import plots
+
+        def draw() -> plots.ShownFigure:
+            return plots.draw_overview(
+                self.jobs,
+                self._details,
+                self.eta_frame,
+                None if self.details.empty else self.stragglers,
+                self.throughput,
+                self.diagnosis,
+                at=self.at,
+                zone=self._zone,
+            )
+
+        if theme == "auto":
+            return plots.for_both(draw)
+        with plots.theme(theme):
+            return draw()
 
     def plot_cluster(self) -> Figure:
         """The work on each node, what waits and the segments, while the job was there.

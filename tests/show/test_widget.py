@@ -180,6 +180,53 @@ return {line: text("left"), age: text("age"), name: text("name"), looks: text("v
 """
 
 
+THEME = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"
+FIGURE = """
+import pandas as pd
+from importstats.show.job import ImportJob
+jobs = pd.DataFrame({
+    "source_uri": "http://localhost:19530", "job_id": "7", "snapshot_id": range(3),
+    "observed_at": pd.date_range("2026-05-18", periods=3, freq="60s", tz="UTC"),
+    "state": "Importing", "progress_pct": [40.0, 55.0, 60.0], "imported_rows": [0, 500, 600],
+    "total_rows": 1000, "detail_count": 3})
+ImportJob(jobs).plot()
+"""
+# Whether the figure shows its own picture, which is for light paper.
+OF_THE_FIGURE = """
+const image = document.querySelector('.jp-OutputArea-output img[class^="importstats-"]');
+if (!image?.complete) return null;
+const shown = getComputedStyle(image).content.match(/url\\("(.*)"\\)/)?.[1] ?? image.src;
+return {own: shown === image.src};
+"""
+
+
+@pytest.mark.timeout(240)
+def test_jupyterlab_shows_a_figure_in_its_theme(lab, tmp_path):
+    folder, address = lab
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    notebook.cells = [nbformat.v4.new_code_cell(FIGURE)]
+    nbformat.write(notebook, folder / "figure.ipynb")
+    browser = open_browser(tmp_path / "profile")
+    try:
+        _run_all(browser, address("lab/tree/figure.ipynb"))
+        for system in ("light", "dark"):
+            feature = {"name": "prefers-color-scheme", "value": system}
+            browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+            for name, own in (("JupyterLab Dark", False), ("JupyterLab Light", True)):
+                browser.execute_script(THEME, name)
+                until_true(lambda: _shown_as(browser, own=own), 60)  # noqa: B023
+                if pictures := os.environ.get("IMPORTSTATS_PICTURES"):
+                    browser.save_screenshot(f"{pictures}/{system} {name}.png")
+    finally:
+        browser.quit()
+
+
+def _shown_as(browser, *, own):
+    seen = browser.execute_script(OF_THE_FIGURE)
+    return seen and seen["own"] is own
+
+
 @pytest.mark.timeout(240)
 def test_jupyterlab_shows_it_after_the_cell_has_returned(lab, tmp_path):
     folder, address = lab
@@ -209,8 +256,8 @@ def _completed(seen):
     return seen if seen and seen["line"].startswith("Completed at") else None
 
 
-def _see_it_live(browser, address):
-    """Run the cell; it returns, and what it shows goes on changing and takes the theme."""
+def _run_all(browser, address):
+    """Open a notebook, wait for its kernel, and run all its cells."""
     browser.get(address)
     until_true(
         lambda: browser.execute_script("return !!window.jupyterapp?.shell.currentWidget"), 90
@@ -221,15 +268,19 @@ def _see_it_live(browser, address):
     """
     until_true(lambda: browser.execute_script(ready) == "idle", 90)
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+
+def _see_it_live(browser, address):
+    """Run the cell; it returns, and what it shows goes on changing and takes the theme."""
+    _run_all(browser, address)
     first = until_true(lambda: _running(browser.execute_script(IN_THE_VIEW)), 90)
     count = "return document.querySelector('.jp-InputPrompt')?.innerText"
     assert re.fullmatch(r"\[1\]:", until_true(lambda: browser.execute_script(count)))
     assert not first["dark"]
     assert re.fullmatch(r"updated [\d.]+ s ago", first["age"])
     until_true(lambda: _later(first, browser.execute_script(IN_THE_VIEW)), 60)
-    theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"
     for name, dark in (("JupyterLab Dark", True), ("JupyterLab Light", False)):
-        browser.execute_script(theme, name)
+        browser.execute_script(THEME, name)
         until_true(lambda: browser.execute_script(IN_THE_VIEW)["dark"] is dark, 60)  # noqa: B023
 
 

@@ -1,5 +1,8 @@
-// A notebook's paper is dark if what is written on it is light, whichever notebook it is.
+// Whether the notebook says that it is dark; if it says nothing, its paper is dark if what is written
+// on it is light.
 function isDark(element) {
+  if (document.querySelector(DARK_MARKS)) return true;
+  if (document.querySelector(LIGHT_MARKS)) return false;
   const parts = getComputedStyle(element).color.match(/[\d.]+/g);
   if (!parts) return false; // Not in the notebook yet.
   const [red, green, blue] = parts.map(Number);

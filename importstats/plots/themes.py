@@ -1,0 +1,131 @@
+"""Themes: figures on light and on dark paper, and which of them a notebook shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from io import BytesIO
+from typing import Any, Final, Literal
+
+import matplotlib
+from matplotlib.figure import Figure
+
+ThemeName = Literal["light", "dark"]
+
+#: The paper and the ink of each theme.
+PAPERS: Final[dict[ThemeName, tuple[str, str]]] = {
+    "light": ("#ffffff", "#1f2328"),
+    "dark": ("#111111", "#e6edf3"),
+}
+_INKED: Final = (
+    *("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor"),
+    *("xtick.color", "ytick.color"),
+)
+_DPI: Final = 100
+#: How notebooks say that they are dark, and that they are not, as selectors of CSS: JupyterLab and
+#: Jupyter Notebook, VS Code, marimo and Colab. A page exported from one has the reader's theme.
+DARK_MARKS: Final = (
+    *('[data-jp-theme-light="false"]', ".vscode-dark", ".vscode-high-contrast"),
+    *("body.dark", 'html[theme="dark"]'),
+)
+LIGHT_MARKS: Final = (
+    *('[data-jp-theme-light="true"]', ".vscode-light", ".vscode-high-contrast-light"),
+    *("body.light", 'html[theme="light"]'),
+)
+
+
+@contextmanager
+def theme(name: ThemeName) -> Iterator[None]:
+    """Settings of matplotlib under which figures are drawn for a paper, which shines through.
+
+    Examples
+    --------
+    >>> with theme("dark"):
+    ...     figure = Figure()
+    >>> figure.get_facecolor()[3]
+    0.0
+    """
+    paper, ink = PAPERS[name]
+    faces = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+    settings: dict[str, Any] = {
+        **dict.fromkeys(faces, f"{paper}00"),
+        **dict.fromkeys(_INKED, ink),
+        "legend.facecolor": paper,
+    }
+    with matplotlib.rc_context(settings):
+        yield
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows by itself, whatever backend pyplot has or has not set up.
+
+    Attributes
+    ----------
+    on_dark : callable, optional
+        Draws the same for dark paper; the notebook then shows the one that suits its theme.
+    """
+
+    on_dark: Callable[[], Figure] | None = None
+
+    def _repr_png_(self) -> bytes:
+        return _png(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        if self.on_dark is None:
+            return {}
+        # Those who show no HTML may have any paper.
+        plain = _png(self, facecolor=PAPERS["light"][0])
+        return {
+            "text/plain": repr(self),
+            "image/png": _encoded(plain),
+            "text/html": _both(_png(self), _png(self.on_dark())),
+        }
+
+    def _mime_(self) -> tuple[str, str]:
+        """What marimo shows, which otherwise draws every figure of matplotlib by itself."""
+        if self.on_dark is None:
+            return "image/png", _url(_png(self))
+        return "text/html", _both(_png(self), _png(self.on_dark()))
+
+
+def _png(figure: Figure, **options: Any) -> bytes:
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=_DPI, **options)
+    return png.getvalue()
+
+
+def _encoded(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
+def _url(png: bytes) -> str:
+    return f"data:image/png;base64,{_encoded(png)}"
+
+
+def _both(light: bytes, dark: bytes) -> str:
+    """The light picture, which a style that may be taken away replaces by the dark one."""
+    name = f"importstats-{sha256(light).hexdigest()[:12]}"
+    shown, other = _url(light), _url(dark)
+    dark_marks = ", ".join(DARK_MARKS)
+    unless = "".join(f":not({mark} *)" for mark in LIGHT_MARKS)
+    style = (
+        f".{name} {{ --dark: url({other}); max-width: 100%; }}\n"
+        f":is({dark_marks}) .{name} {{ content: var(--dark); }}\n"
+        f"@media (prefers-color-scheme: dark) {{ .{name}{unless} {{ content: var(--dark); }} }}"
+    )
+    return f'<style>{style}</style><img class="{name}" alt="The figure of a job" src="{shown}">'
+
+
+def for_both(draw: Callable[[], ShownFigure]) -> ShownFigure:
+    """A figure for light paper that a notebook with a dark theme shows for dark paper."""
+
+    def on_dark() -> Figure:
+        with theme("dark"):
+            return draw()
+
+    with theme("light"):
+        figure = draw()
+    figure.on_dark = on_dark
+    return figure
