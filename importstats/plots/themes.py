@@ -49,7 +49,7 @@ def theme(name: ThemeName) -> Iterator[None]:
     """
     paper, ink = PAPERS[name]
     faces = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
-    settings: dict[str, Any] = {
+    settings: dict[Any, Any] = {
         **dict.fromkeys(faces, f"{paper}00"),
         **dict.fromkeys(_INKED, ink),
         "legend.facecolor": paper,

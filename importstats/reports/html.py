@@ -30,7 +30,7 @@ from importstats.show.first_screen import (
     looks_of,
     phase_strip,
     second_line,
-    state_colors,
+    state_looks,
     tab_title,
 )
 from importstats.show.job import ImportJob
@@ -87,7 +87,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
     files = file_columns(job)
     data = page_data(job, files, zone)
     strip = phase_strip(job)
-    states = state_colors(data)
+    states = state_looks(data)
     style = Markup(page_style() + _own_style(strip, states))  # noqa: S704 -- ours, without a value
     script = Markup(page_script())  # noqa: S704 -- ours, without a value
     looks = looks_of(job)
@@ -140,8 +140,8 @@ def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
         grow = max(round(1000 * part["seconds"] / whole), 30 if part["seconds"] else 60)
         color = "" if part["to_come"] else f";border-color:{PHASE_COLORS[part['name']]}"
         rules.append(f".strip li:nth-child({place}){{flex:{grow} 1 0{color}}}")
-    for place, color in enumerate(states.values(), 1):
-        rules.append(f".legend li:nth-child({place}) i{{background:{color}}}")
+    for place, look in enumerate(states.values(), 1):
+        rules.append(f".legend li:nth-child({place}) i{{background:{look}}}")
     return "\n".join(rules)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from importstats.analysis.words import eta_text, left_text
 from importstats.names import END_PHASES
+from importstats.plots.hatching import OTHER_HATCH, STATE_HATCHES
 from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR
 from importstats.show.attention import Look
 from importstats.show.job import ImportJob
@@ -106,10 +107,23 @@ def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
     return parts
 
 
-def state_colors(data: dict[str, Any]) -> dict[str, str]:
-    """The states that the files' timeline shows, in words, with their colours."""
+def state_looks(data: dict[str, Any]) -> dict[str, str]:
+    """The states that the files' timeline shows, in words, with their backgrounds in CSS."""
     words = {**_STATES, **_STATES_MORE}
-    return {
-        words.get(name, name): FILE_STATE_COLORS.get(name, OTHER_COLOR)
-        for name in data["spans"]["state"]["names"]
-    }
+    return {words.get(name, name): _look(name) for name in data["spans"]["state"]["names"]}
+
+
+def _look(state: str) -> str:
+    """The look of a state in a legend: its colour, and what keeps it apart without."""
+    color = FILE_STATE_COLORS.get(state, OTHER_COLOR)
+    if state == "completed":
+        return f"linear-gradient({color},{color}) center/100% 2px no-repeat"
+    hatch = STATE_HATCHES.get(state, OTHER_HATCH)[:1]
+    if hatch == "x":
+        return f"repeating-conic-gradient({color} 0 25%,transparent 0 50%) 0 0/5px 5px"
+    if hatch == ".":
+        return f"radial-gradient({color} 1.5px,transparent 2px) 0 0/4px 4px"
+    angle = {"-": 0, "/": 135, "\\": 45}.get(hatch)
+    if angle is None:
+        return color
+    return f"repeating-linear-gradient({angle}deg,{color} 0 2px,transparent 2px 4px)"

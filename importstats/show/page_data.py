@@ -17,6 +17,7 @@ from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints, floats, microseconds
 from importstats.names import END_PHASES
 from importstats.plots.files import state_spans
+from importstats.plots.hatching import PHASE_HATCHES, STATE_HATCHES
 from importstats.plots.progress import drawn_runs
 from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS, VERDICT_COLORS
 from importstats.show.job import ImportJob
@@ -82,6 +83,7 @@ def page_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, An
             "verdict": dict(VERDICT_COLORS),
             "other": OTHER_COLOR,
         },
+        "hatches": {"phase": dict(PHASE_HATCHES), "state": dict(STATE_HATCHES)},
     }
 
 

@@ -12,8 +12,13 @@ from importstats.collect.collector import Collector
 from importstats.errors import ImportStatsError, MissingExtraError
 from importstats.names import END_PHASES
 from importstats.show.assets import widget_module
-from importstats.show.first_screen import first_line, looks_of, phase_strip, second_line
-from importstats.show.first_screen import state_colors as colors_of_states
+from importstats.show.first_screen import (
+    first_line,
+    looks_of,
+    phase_strip,
+    second_line,
+    state_looks,
+)
 from importstats.show.job import ImportJob
 from importstats.show.page_data import file_columns, packed, page_data
 from importstats.store import SnapshotStore
@@ -198,6 +203,6 @@ def view_data(job: ImportJob, zone: tzinfo | None, refresh_s: float) -> dict[str
             "sub": second_line(job, shown_zone),
             "strip": phase_strip(job),
             "looks": [{**look, "text": printable(look["text"], 1200)} for look in looks_of(job)],
-            "states": colors_of_states(data),
+            "states": state_looks(data),
         },
     }

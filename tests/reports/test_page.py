@@ -295,6 +295,41 @@ def test_ten_thousand_files_are_searched_sorted_and_scrolled(browser, served):
     assert [c for c in page.complaints() if "favicon" not in c["message"]] == []
 
 
+def test_of_hundreds_the_late_ones_lie_on_top_and_the_others_are_counted(browser, served):
+    job = ImportJob(*frames(files=300, share=0.7), zone=UTC)
+    files = file_columns(job)
+    late = files.loc[files["matters"].isin(["now", "failed"]), "file"].tolist()
+    assert 0 < len(late) < 12
+    page = Page(browser, served, "hundreds.html", to_html(job, UTC))
+    [high] = page.js(
+        "return [document.querySelector('#chart-files .u-over').clientHeight]",
+    )
+    for place, name in enumerate(late):
+        said = page.hover("#chart-files", 0.3, (14 * place + 7) / high)
+        assert said[0] == name
+    counts = files["state"].replace({"Completed": "done", "Pending": "waiting"}).value_counts()
+    said = page.text("#files-title")
+    assert said.startswith(f"300 files, {counts['done']} done, ")
+    assert f" {counts['InProgress']} importing (the oldest for " in said
+    assert f" {counts['waiting']} waiting" in said
+    assert said.endswith("late ones on top")
+    # Rows below them are those of the others, by start.
+    rest = files[~files["file"].isin(late)]
+    assert page.hover("#chart-files", 0.3, (14 * len(late) + 1) / high)[0] in set(
+        rest.loc[rest["begin"] <= rest["begin"].min() + pd.Timedelta("60s"), "file"]
+    )
+
+
+def test_a_state_is_known_in_the_legend_without_its_colour(browser, served):
+    page = Page(browser, served, "legend.html", to_html(shown_job(), UTC))
+    looks = page.js(
+        "return [...document.querySelectorAll('.legend li')].map((li) => [li.textContent,"
+        " getComputedStyle(li.firstChild).backgroundImage.replace(/rgb\\([^)]*\\)/g, 'ink')])"
+    )
+    assert len(looks) >= 3
+    assert len({look for _, look in looks}) == len(looks)
+
+
 def test_a_link_to_a_file_opens_at_its_row(browser, served):
     jobs, details, at = frames()
     files = file_columns(shown_job())

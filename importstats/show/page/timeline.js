@@ -10,18 +10,32 @@ function paper() {
   return { ink: of("--ink"), soft: of("--soft"), line: of("--line"), paper: of("--paper"), blue: of("--blue") };
 }
 
-function hatch(context, color) {
+// The strokes of a tile of 8 by 8, by the first letter of a hatch as figures write it.
+const STROKES = {
+  "/": [[-2, 6, 6, -2], [2, 10, 10, 2]],
+  "\\": [[-2, 2, 6, 10], [2, -2, 10, 6]],
+  x: [[-2, 6, 6, -2], [2, 10, 10, 2], [-2, 2, 6, 10], [2, -2, 10, 6]],
+  "-": [[0, 4, 8, 4]],
+  "|": [[4, 0, 4, 8]],
+  "+": [[0, 4, 8, 4], [4, 0, 4, 8]],
+  ".": [[3, 4, 5, 4]],
+  o: [[2, 2, 6, 2], [6, 2, 6, 6], [6, 6, 2, 6], [2, 6, 2, 2]],
+  O: [[1, 1, 7, 1], [7, 1, 7, 7], [7, 7, 1, 7], [1, 7, 1, 1]],
+  "*": [[1, 4, 7, 4], [2, 2, 6, 6], [2, 6, 6, 2]],
+};
+
+function hatch(context, color, code = "/") {
   const tile = document.createElement("canvas");
   tile.width = tile.height = 8;
   const pen = tile.getContext("2d");
   pen.strokeStyle = color;
-  pen.lineWidth = 1;
-  pen.beginPath();
-  pen.moveTo(-2, 6);
-  pen.lineTo(6, -2);
-  pen.moveTo(2, 10);
-  pen.lineTo(10, 2);
-  pen.stroke();
+  pen.lineWidth = code[0] === "." ? 2 : 1;
+  for (const [x, y, toX, toY] of STROKES[code[0]] ?? []) {
+    pen.beginPath();
+    pen.moveTo(x, y);
+    pen.lineTo(toX, toY);
+    pen.stroke();
+  }
   return context.createPattern(tile, "repeat");
 }
 
@@ -75,14 +89,35 @@ function drawPhases(u, data) {
       ctx.fillStyle = data.colors.phase[name] ?? data.colors.other;
       ctx.globalAlpha = 0.15;
       ctx.fillRect(x, top, wide, height);
-      ctx.globalAlpha = 1;
-      ctx.fillRect(x, top, wide, 4 * scale);
-      if (ctx.measureText(name).width + 8 * scale < wide) {
-        ctx.fillStyle = paper().ink;
-        ctx.fillText(name, Math.max(x, left) + 4 * scale, top + 8 * scale);
+      const lines = data.hatches.phase[name];
+      if (lines) {
+        ctx.globalAlpha = 0.3;
+        ctx.fillStyle = hatch(ctx, ctx.fillStyle, lines);
+        ctx.fillRect(x, top, wide, height);
       }
+      ctx.globalAlpha = 1;
+      ctx.fillStyle = data.colors.phase[name] ?? data.colors.other;
+      ctx.fillRect(x, top, wide, 4 * scale);
+      namePhase(ctx, name, Math.max(x, left), top, wide, height, data);
     }
   });
+}
+
+// A phase's name in its band, upright if that is narrow, where the line of progress is not.
+function namePhase(ctx, name, x, top, wide, height, data) {
+  const scale = devicePixelRatio;
+  const long = ctx.measureText(name).width;
+  ctx.fillStyle = paper().ink;
+  if (long + 8 * scale < wide) {
+    ctx.fillText(name, x + 4 * scale, top + 8 * scale);
+  } else if (wide > 14 * scale && long + 12 * scale < height) {
+    const early = Object.keys(data.hatches.phase).indexOf(name) <= Object.keys(data.hatches.phase).indexOf("Importing");
+    ctx.save();
+    ctx.translate(x + wide / 2 - 6 * scale, early ? top + 8 * scale + long : top + height - 4 * scale);
+    ctx.rotate(-Math.PI / 2);
+    ctx.fillText(name, 0, 0);
+    ctx.restore();
+  }
 }
 
 function drawCone(u, data) {
@@ -142,11 +177,34 @@ const THIN = { "": 0.25, none: 0.25, pending: 0.25, completed: 0.12 };
 // What is drawn later covers what is drawn before, where many files share a line of the screen.
 const LAYERS = ["completed", "", "none", "pending"];
 
+// Where the lines of files lie: those that matter now have lines that can be read, whatever the others.
+const LEAST = 14;
+
+function layout(files, lines, height) {
+  const tall = height / Math.max(lines.length, 1);
+  const least = LEAST * devicePixelRatio;
+  let urgent = 0;
+  if (tall < 4 * devicePixelRatio) {
+    while (urgent < MOST_URGENT && urgent < lines.length && isUrgent(files, lines[urgent])) urgent += 1;
+  }
+  const rest = (height - urgent * least) / Math.max(lines.length - urgent, 1);
+  return {
+    urgent,
+    rest,
+    tall: (line) => (line < urgent ? least : rest),
+    middle: (line) => (line < urgent ? (line + 0.5) * least : urgent * least + (line - urgent + 0.5) * rest),
+    at: (y) => Math.floor(y < urgent * least ? y / least : urgent + (y - urgent * least) / rest),
+  };
+}
+
+const MOST_URGENT = 12;
+const isUrgent = (files, row) => ["failed", "now"].includes(nameAt(files.matters, row));
+
 function drawFiles(u, data, spans, shown) {
   const { files, colors } = data;
   const lines = shown.value;
   clipped(u, (ctx, left, top, width, height) => {
-    const tall = height / Math.max(lines.length, 1);
+    const lies = layout(files, lines, height);
     const place = new Int32Array(files.count).fill(-1);
     lines.forEach((row, line) => {
       place[row] = line;
@@ -158,23 +216,35 @@ function drawFiles(u, data, spans, shown) {
     const codes = spans.names.map((_, code) => code).sort((a, b) => (layer(a) + 99) % 100 - (layer(b) + 99) % 100);
     const thin = spans.names.map((name) => THIN[name] ?? 0.8);
     for (const code of [...codes.filter((c) => layer(c) >= 0), ...codes.filter((c) => layer(c) < 0)]) {
-      ctx.fillStyle = colors.state[spans.names[code]] ?? colors.other;
-      const bar = Math.max(Math.min(tall * thin[code], 22 * devicePixelRatio * thin[code]), 1);
-      // Of thousands that wait or are done one a line is drawn, or together they would be no pale.
-      const pale = thin[code] < 0.3 && tall < 3;
-      const every = pale && tall < 1 ? Math.ceil(1 / tall) : 1;
-      ctx.globalAlpha = pale ? 0.3 : 1;
+      const name = spans.names[code];
+      const waits = thin[code] < 0.3;
+      const color = colors.state[name] ?? colors.other;
+      const lined = waits ? null : hatch(ctx, paper().paper, data.hatches.state[name] ?? ".");
+      // Of thousands that wait stripes are drawn; those that are done are pale.
+      const stripe = Math.max(1, Math.ceil(devicePixelRatio / lies.rest));
       for (let span = 0; span < spans.rows.length; span += 1) {
         const line = place[spans.rows[span]];
-        if (spans.code[span] !== code || line < 0 || line % every) continue;
+        if (spans.code[span] !== code || line < 0) continue;
         if (spans.end[span] < from || spans.start[span] > to) continue;
+        const tall = lies.tall(line);
+        const low = tall < 3 && waits;
+        if (low && name !== "completed" && line % (4 * stripe) >= stripe) continue;
+        if (low && name === "completed" && line % stripe) continue;
+        const bar = Math.max(Math.min(tall * thin[code], 22 * devicePixelRatio * thin[code]), 1);
+        ctx.globalAlpha = low && name === "completed" ? 0.3 : 1;
+        ctx.fillStyle = color;
         const x = pixel(spans.start[span]);
-        ctx.fillRect(x, top + (line + 0.5) * tall - bar / 2, Math.max(pixel(spans.end[span]) - x, 1), bar);
+        const box = [x, top + lies.middle(line) - bar / 2, Math.max(pixel(spans.end[span]) - x, 1), bar];
+        ctx.fillRect(...box);
+        if (lined && bar >= 3) {
+          ctx.fillStyle = lined;
+          ctx.fillRect(...box);
+        }
       }
     }
     ctx.globalAlpha = 1;
-    if (data.files.groups < lines.length / 2) drawTaskLines(ctx, data, lines, left, top, width, tall);
-    drawMarks(ctx, data, spans, lines, (line) => top + (line + 0.5) * tall, pixel, tall, left + width);
+    if (data.files.groups < lines.length / 2 && !lies.urgent) drawTaskLines(ctx, data, lines, left, top, width, lies.rest);
+    drawMarks(ctx, data, spans, lines, (line) => top + lies.middle(line), pixel, lies.tall, left + width);
   });
 }
 
@@ -189,7 +259,7 @@ function drawTaskLines(ctx, data, lines, left, top, width, tall) {
 }
 
 // A diamond at the end of each file that matters, its name where there is room, and the choice.
-function drawMarks(ctx, data, spans, lines, middle, pixel, tall, edge) {
+function drawMarks(ctx, data, spans, lines, middle, pixel, tallOf, edge) {
   const { files, colors } = data;
   const scale = devicePixelRatio;
   const { ink, paper: ground } = paper();
@@ -198,6 +268,7 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tall, edge) {
   ctx.font = `${11 * scale}px system-ui, sans-serif`;
   ctx.textBaseline = "middle";
   lines.forEach((row, line) => {
+    const tall = tallOf(line);
     const chosen = files.name[row] === choice.file.value;
     const matters = nameAt(files.matters, row);
     const end = pixel(spans.end[spans.from[row + 1] - 1] ?? 0);
@@ -425,6 +496,27 @@ function makeTimeline(data, spans, rows) {
 
 const redraw = () => charts.forEach(({ u }) => u.redraw(false, true));
 
+const WORDS = { "": "waiting", none: "waiting", pending: "waiting", inprogress: "importing", completed: "done" };
+
+// How many files there are in each state, and for how long the oldest has been at work.
+function stateCounts(data, spans) {
+  const { files } = data;
+  const counts = new Map();
+  let oldest = Infinity;
+  files.name.forEach((_, row) => {
+    const state = nameAt(files.state, row);
+    const word = WORDS[state] ?? state;
+    counts.set(word, (counts.get(word) ?? 0) + 1);
+    if (state === "inprogress") oldest = Math.min(oldest, spans.begin[row]);
+  });
+  const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([word, number]) => {
+    const age = word === "importing" && oldest < Infinity && !data.ended;
+    const text = `${count(number)} ${word}`;
+    return age ? `${text} (${number > 1 ? "the oldest " : ""}for ${duration(data.last - oldest)})` : text;
+  });
+  return `${files.count === 1 ? "1 file" : `${count(files.count)} files`}: ${parts.join(", ")}`.replace(/: ([^:]*)$/, ", $1");
+}
+
 function makeFileChart(data, spans, rows) {
   const { task } = data.files;
   const begin = new Float64Array(data.files.groups).fill(Infinity);
@@ -432,18 +524,34 @@ function makeFileChart(data, spans, rows) {
     begin[group] = Math.min(begin[group], spans.begin[row]);
   });
   const apart = (a, b) => (a === b ? 0 : a - b);
-  // The files of a task lie together.
+  const { files } = data;
+  const crowd = files.count > 100;
+  const urgent = files.name.map((_, row) => (crowd && isUrgent(files, row) ? 0 : 1));
+  // A file at work ends nowhere yet.
+  const stop = files.name.map((_, row) => (nameAt(files.state, row) === "completed" ? spans.stop[row] : Infinity));
+  // Of many those that matter now lie on top, in the order of the table; the files of a task lie
+  // together; and of those that began together the first to end lies first.
   const shown = computed(() =>
     [...rows.value].sort(
-      (a, b) => apart(begin[task[a]], begin[task[b]]) || task[a] - task[b] || apart(spans.begin[a], spans.begin[b]) || a - b,
+      (a, b) =>
+        urgent[a] - urgent[b] ||
+        (urgent[a] ? 0 : a - b) ||
+        apart(begin[task[a]], begin[task[b]]) ||
+        (crowd ? apart(stop[a], stop[b]) : 0) ||
+        task[a] - task[b] ||
+        apart(spans.begin[a], spans.begin[b]) ||
+        a - b,
     ),
   );
   const many = data.files.groups < data.files.count;
-  root.getElementById("files-title").textContent = many
-    ? "Files, by start, those taken for one task together; a diamond marks those that matter"
-    : "Files, by start; a diamond marks those that matter";
+  root.getElementById("files-title").textContent =
+    `${stateCounts(data, spans)}: by start${many ? ", those taken for one task together" : ""}; ` +
+    `a diamond marks those that matter${crowd && urgent.includes(0) ? ", late ones on top" : ""}`;
   const tall = Math.min(460, Math.max(110, 44 + 17 * data.files.count));
-  const lineAt = (u, event) => shown.value[Math.floor((event.offsetY / u.over.clientHeight) * shown.value.length)];
+  const lineAt = (u, event) => {
+    const scale = devicePixelRatio;
+    return shown.value[layout(files, shown.value, u.over.clientHeight * scale).at(event.offsetY * scale)];
+  };
   const u = chart("chart-files", data, {
     height: tall,
     y: { range: [0, 1] },

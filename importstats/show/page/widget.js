@@ -38,10 +38,10 @@ function showLooks() {
 
 function showLegend() {
   at("legend").replaceChildren(
-    ...Object.entries(data.first.states).map(([name, color]) => {
+    ...Object.entries(data.first.states).map(([name, look]) => {
       const item = written("li", name);
       const box = document.createElement("i");
-      box.style.background = color;
+      box.style.background = look;
       item.prepend(box);
       return item;
     }),
