@@ -307,7 +307,12 @@ def test_of_hundreds_the_late_ones_lie_on_top_and_the_others_are_counted(browser
     for place, name in enumerate(late):
         said = page.hover("#chart-files", 0.3, (14 * place + 7) / high)
         assert said[0] == name
-    counts = files["state"].replace({"Completed": "done", "Pending": "waiting"}).value_counts()
+    counts = (
+        files["state"]
+        .astype("str")
+        .replace({"Completed": "done", "Pending": "waiting"})
+        .value_counts()
+    )
     said = page.text("#files-title")
     assert said.startswith(f"300 files, {counts['done']} done, ")
     assert f" {counts['InProgress']} importing (the oldest for " in said

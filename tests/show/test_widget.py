@@ -14,6 +14,7 @@ from browsers import need_browser, open_browser, until_true
 from servers import server_of
 
 import importstats
+from importstats.show.assets import widget_module
 from importstats.show.job import ImportJob
 from importstats.simulator import simulate_job
 from importstats.store.frames import jobs_frame
@@ -117,6 +118,14 @@ def test_a_job_made_of_frames_has_nothing_to_watch():
         ImportJob(jobs_frame(jobs)).watch()
 
 
+def test_the_module_imports_nothing_and_asks_nothing_of_any_network():
+    module = widget_module()
+    assert re.findall(r"\bimport\b|\brequire\(|fetch\(|XMLHttpRequest|WebSocket", module) == []
+    # The address of a library in the licence that stands above it.
+    assert re.findall(r"https?://\S+", module) == ["https://github.com/leeoniya/uPlot"]
+    assert len(module) < 120_000
+
+
 def test_without_the_extra_the_error_names_it():
     code = (
         "import sys; sys.modules['anywidget'] = None; import importstats\n"
@@ -183,6 +192,7 @@ return {line: text("left"), age: text("age"), name: text("name"), looks: text("v
 THEME = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]})"
 FIGURE = """
 import pandas as pd
+from importstats.show.assets import widget_module
 from importstats.show.job import ImportJob
 jobs = pd.DataFrame({
     "source_uri": "http://localhost:19530", "job_id": "7", "snapshot_id": range(3),
