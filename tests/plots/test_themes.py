@@ -72,8 +72,9 @@ def test_the_style_can_be_taken_away_and_the_light_one_is_left():
 
 
 def test_marimo_gets_both_too_and_a_figure_of_one_theme_as_it_is():
-    figure = ImportJob(JOBS).plot()
-    assert figure._mime_() == ("text/html", figure._repr_mimebundle_()["text/html"])
+    kind, html = ImportJob(JOBS).plot()._mime_()
+    assert kind == "text/html"
+    assert html.count("data:image/png;base64,") == 2
     kind, url = ImportJob(JOBS).plot(theme="dark")._mime_()
     assert (kind, url[:27]) == ("image/png", "data:image/png;base64,iVBOR")
 
