@@ -192,6 +192,15 @@ def verdicts(limits: Sequence[Limit]) -> str:
     )
 
 
+def standing(ratio: float) -> str:
+    """Where we stand beside another, given our time divided by its time."""
+    return "ahead" if ratio < LEVEL[0] else "level" if ratio <= LEVEL[1] else "behind"
+
+
+# Ratios between which nobody would notice, nor a busy machine tell.
+LEVEL = (0.95, 1.05)
+
+
 def markdown(table: pd.DataFrame, digits: Mapping[str, int] | None = None) -> str:
     """A frame as a Markdown table."""
     shown = table.copy()

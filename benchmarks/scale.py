@@ -44,6 +44,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
+from measures import standing
 
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
@@ -810,12 +811,7 @@ def judged(result: dict) -> tuple[str, str, str]:
         return "", "", ""
     best = min(others, key=lambda name: result[name]["wall_s"])
     wall, cpu, memory = (ours[n] / result[best][n] for n in ("wall_s", "cpu_s", "rss_mb"))
-    verdict = "ahead" if wall < LEVEL[0] else "level" if wall <= LEVEL[1] else "behind"
-    return best, f"{wall:.2f}, {cpu:.2f}, {memory:.2f}", verdict
-
-
-# Ratios between which nobody would notice, nor a busy machine tell.
-LEVEL = (0.95, 1.05)
+    return best, f"{wall:.2f}, {cpu:.2f}, {memory:.2f}", standing(wall)
 
 
 def main() -> None:
