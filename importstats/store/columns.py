@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import chain
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -44,7 +45,7 @@ class Columns(NamedTuple):
 
 
 def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
-    """The answer with its details as columns, or ``None`` if they are not all of one pattern.
+    """The answer with its details as columns, or ``None`` if they are not all alike.
 
     Examples
     --------
@@ -57,7 +58,15 @@ def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
         if isinstance(answer, Mapping):
             return _of_mapping(answer)
         return _of_text(answer.encode() if isinstance(answer, str) else bytes(answer))
-    except (ImportStatsError, msgspec.MsgspecError, pa.ArrowInvalid, UnicodeError, RecursionError):
+    except (
+        ImportStatsError,
+        msgspec.MsgspecError,
+        pa.ArrowInvalid,
+        UnicodeError,
+        RecursionError,
+        KeyError,
+        OverflowError,
+    ):
         return None
 
 
@@ -80,16 +89,11 @@ def _of_mapping(answer: Mapping[str, Any]) -> Columns | None:
     details: Any = data.get("details") if type(data) is dict else None
     if type(details) is not list or set(map(type, details)) != {dict}:
         return None
-    values = chain.from_iterable(map(dict.values, details))
-    # Other types are printed as text or numbers, too, and could not be told from these.
-    if not (set(map(type, values)) <= {str, int} and set(map(type, chain(*details))) == {str}):
-        return None
-    printed = msgspec.json.encode(details)
-    found = _columns_and_end(printed, 0)
-    if found is None or found[1] != len(printed):
+    columns = _columns_of_objects(details)
+    if columns is None:
         return None
     around = parse_response({**answer, "data": {**data, "details": [{}]}})
-    return _without_details(around, found[0])
+    return _without_details(around, columns)
 
 
 def _without_details(
@@ -99,6 +103,42 @@ def _without_details(
         return None
     response.data.details = []
     return Columns(response, columns)
+
+
+def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | None:
+    """The columns of objects that have the same names and, by name, one type of values."""
+    names = details[0].keys()
+    if not names or names & _JUDGED or sum(map(len, details)) != len(names) * len(details):
+        return None
+    texts: dict[str, pa.Array] = {}
+    numbers: dict[str, pa.Array] = {}
+    unknown: dict[str, list[Any]] = {}
+    for name in names:
+        values = list(map(itemgetter(name), details))
+        types = set(map(type, values))
+        if name not in _KNOWN:
+            if types not in ({str}, {int}):
+                return None
+            unknown[name] = [_printed(values, types)]
+        elif types == {str}:
+            texts[name] = pa.array(values, pa.string())
+        elif types == {int}:
+            numbers[name] = pa.array(values, pa.int64())
+            if pc.min(numbers[name]).as_py() < 0:
+                return None
+        elif types != {type(None)}:
+            return None
+    # Equal names of other types are printed in another way.
+    if unknown and set(map(type, chain.from_iterable(details))) != {str}:
+        return None
+    return _columns(texts, numbers, unknown, len(details))
+
+
+def _printed(values: list[Any], types: set[type]) -> pa.Array:
+    """Numbers or texts as JSON."""
+    if types == {int}:
+        return pa.array(values, pa.int64()).cast(pa.string())
+    return pa.array(msgspec.json.Encoder().encode_lines(values).decode().split("\n")[:-1])
 
 
 # --- The pattern ----------------------------------------------------------------------------------
@@ -182,7 +222,9 @@ def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int]
         if not field.is_text and not _are_numbers(letters, first, end):
             return None
         (texts if field.is_text else numbers)[field.name] = _cut(body, first, end)
-    columns = _columns(texts, numbers, len(ends))
+    unknown = {name: ['"', texts[name], '"'] for name in texts.keys() - _KNOWN}
+    unknown |= {name: [numbers[name]] for name in numbers.keys() - _KNOWN}
+    columns = _columns(texts, numbers, unknown, len(ends))
     return None if columns is None else (columns, int(ends[-1]) + 1)
 
 
@@ -260,9 +302,15 @@ def _cut(body: bytes, first: Ints, end: Ints) -> pa.Array:
 
 
 def _columns(
-    texts: dict[str, pa.Array], numbers: dict[str, pa.Array], count: int
+    texts: dict[str, pa.Array],
+    numbers: dict[str, pa.Array],
+    unknown: dict[str, list[Any]],
+    count: int,
 ) -> dict[str, pa.Array] | None:
-    """The columns by name, or ``None`` if a value has to be set apart."""
+    """The columns by name, or ``None`` if a value has to be set apart.
+
+    ``unknown`` has the values of unknown fields as JSON, in parts to be joined.
+    """
     counts = {name: digits.cast(pa.int64()) for name, digits in numbers.items()}
     if texts.keys() & _NUMBERS or counts.keys() & (_KNOWN - _NUMBERS):
         return None
@@ -281,20 +329,16 @@ def _columns(
     if "reason" in texts:
         none = pa.scalar(None, pa.string())
         columns["reason"] = pc.if_else(pc.equal(texts["reason"], ""), none, texts["reason"])
-    columns["extra"] = _extras(texts, numbers)
+    columns["extra"] = _extras(unknown)
     return {
         name: pa.nulls(count, DETAILS_SCHEMA.field(name).type) if column is None else column
         for name, column in ((name, columns.get(name)) for name in DETAIL_VALUES)
     }
 
 
-def _extras(texts: dict[str, pa.Array], numbers: dict[str, pa.Array]) -> pa.Array | None:
-    """The unknown fields as JSON, as :func:`~importstats.store.schema.extra_json` prints them."""
+def _extras(unknown: dict[str, list[Any]]) -> pa.Array | None:
+    """Unknown fields as JSON, as :func:`~importstats.store.schema.extra_json` prints them."""
     parts: list[Any] = []
-    for name in sorted((texts.keys() | numbers.keys()) - _KNOWN):
-        printed = f'{"," if parts else "{"}"{name}":'
-        if name in texts:
-            parts += [printed + '"', texts[name], '"']
-        else:
-            parts += [printed, numbers[name]]
+    for name in sorted(unknown):
+        parts += ["," if parts else "{", f"{msgspec.json.encode(name).decode()}:", *unknown[name]]
     return pc.binary_join_element_wise(*parts, "}", "") if parts else None

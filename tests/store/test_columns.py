@@ -117,6 +117,35 @@ def test_objects_are_read_as_the_parser_reads_them(answer):
         check_frame(answer)
 
 
+@pytest.mark.parametrize("value", ["a", 'say "x"\\', "\n\x00", 7, -7, 2**63 - 1, "日本"], ids=repr)
+def test_unknown_fields_of_objects_are_kept_as_the_parser_keeps_them(value):
+    detail = {"fileName": "a", "z": value, "b c": value, 'q"': "é", "importedRows": 5}
+    assert check({"code": 0, "data": {"jobId": "7", "details": [detail, detail]}})
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        [{"fileName": "a"}, {"fileName": "\ud800"}],
+        [{"fileName": "a", 7: "x"}],
+        [{"fileName": "a"}, {"fileSize": 7}],
+        [{"fileName": "a"}, {}],
+        [{"fileName": "a"}, {"fileName": None}],
+        [{"fileName": "a"}, 7],
+        [{"importedRows": -1}],
+        [{"importedRows": 2**63}],
+        [{"shard": 2**64}],
+        [{"shard": 1}, {"shard": "1"}],
+        [{"errorMessage": "a"}],
+        [],
+    ],
+)
+def test_objects_that_take_a_judgment_are_left_to_the_parser(details):
+    answer = {"code": 0, "data": {"jobId": "7", "details": details}}
+    assert read_columns(answer) is None
+    check_frame(answer)
+
+
 LETTERS = st.sampled_from([*string.printable.encode(), 0, 0x1F, 0x7F, 0xC3, 0xA9, 0xED, 0xFF])
 PLAIN = (
     '{"code":0,"data":{"jobId":"7","state":"Importing","progress":55,"details":['
