@@ -19,6 +19,7 @@ from importstats.store.compaction import CompactionResult
 from importstats.store.delta import DataFile, DeltaLog
 from importstats.store.files import Files
 from importstats.store.marker import Marker
+from importstats.store.parquet import STORED_SCHEMAS
 from importstats.store.queries import Choice, _lots
 from importstats.store.segments import JobFolder, Period, Segment, slug
 
@@ -75,6 +76,9 @@ HALF = compaction._MAX_MERGE_BYTES // 2
         ([0, 0, 0], [HALF + 1, HALF, HALF], 2, True, [1, 2]),
         ([0, 0, 0], [HALF, HALF, 1], 3, True, []),
         ([0, 0, 0], [3 * HALF, 1, 1], 2, True, [1, 2]),
+        # What is begun anew counts with its size.
+        ([0, 0, 0, 0], [1, 2 * HALF, 1, 1], 2, True, [2, 3]),
+        ([0, 0, 0, 0], [2 * HALF, HALF, HALF, 1], 3, True, []),
         ([0, 0], [3 * HALF, 1], 1, True, [0]),
     ],
 )
@@ -142,6 +146,21 @@ def test_details_without_a_jobs_file_and_begun_files_go_when_they_are_stale(age_
     store.compact(final=True)
     assert sum(each.exists() for each in (orphan, begun)) == left
     assert store.jobs().num_rows == 1
+
+
+def test_the_inputs_that_a_killed_compactor_left_go_and_the_merged_segment_stays(tmp_path):
+    store = SnapshotStore(tmp_path)
+    store.append([snapshot(0), snapshot(1)])
+    store.append([snapshot(1), snapshot(2)])
+    inputs = {file: file.read_bytes() for file in tmp_path.glob("*/*/*/*.parquet")}
+    store.compact(min_segments=2)
+    merged = set(tmp_path.glob("*/*/*/*.parquet"))
+    assert len(merged) == 2
+    for file, content in inputs.items():
+        file.write_bytes(content)
+    store.compact(min_segments=9)
+    assert set(tmp_path.glob("*/*/*/*.parquet")) == merged
+    assert store.jobs()["snapshot_id"].to_pylist() == [0, 1, 2]
 
 
 # --- The Delta log --------------------------------------------------------------------------------
@@ -230,6 +249,50 @@ def test_commits_of_less_than_a_day_stay(tmp_path, monkeypatch):
     for number in range(20, 40):
         log.publish(lambda number=number: {f"{number}": DataFile(1, 2)})
     assert len(list(folder.glob("*.json"))) == 41
+
+
+def test_another_reader_of_the_log_sees_each_commit_in_its_order(tmp_path):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    log.publish(lambda: {"a": DataFile(1, 2)})
+    other = DeltaLog(Files(tmp_path, None), "jobs")
+    assert other.refresh()
+    assert other.active == {"a": DataFile(1, 2)}
+    log.publish(lambda: {"b": DataFile(3, 4)})
+    assert other.refresh()
+    assert (other.active, set(other.removed)) == ({"b": DataFile(3, 4)}, {"a"})
+
+
+def test_the_log_has_the_columns_with_their_types_and_what_they_mean(tmp_path):
+    log = DeltaLog(Files(tmp_path, None), "jobs")
+    log.publish(dict)
+    (first, *_) = sorted((tmp_path / "jobs" / "_delta_log").iterdir())
+    meta = json.loads(first.read_text().splitlines()[1])["metaData"]
+    assert meta["createdTime"] > 1.7e12
+    fields = {field["name"]: field for field in json.loads(meta["schemaString"])["fields"]}
+    types = {name: fields[name]["type"] for name in ("snapshot_id", "progress_pct", "job_id")}
+    assert types == {"snapshot_id": "long", "progress_pct": "double", "job_id": "string"}
+    assert fields["observed_at"]["type"] == "timestamp"
+    assert fields["observed_at"]["nullable"] is True
+    assert fields["observed_at"]["metadata"]["comment"] == (
+        STORED_SCHEMAS["jobs"].field("observed_at").metadata[b"description"].decode()
+    )
+
+
+def test_what_stands_among_the_segments_and_is_none_is_passed_over(tmp_path):
+    store = SnapshotStore(tmp_path)
+    store.append([snapshot(0)])
+    store.append([snapshot(1)])
+    (folder,) = {file.parent for file in tmp_path.glob("jobs/*/*/*.parquet")}
+    (folder / "0-notes.txt").write_text("notes")
+    (folder / "deeper" / "still").mkdir(parents=True)
+    ((_, segments),) = listing.Listing(Files(tmp_path, None)).of_jobs(None, None).items()
+    assert len(segments) == 2
+
+
+def test_an_empty_marker_is_damaged_on_a_disk(tmp_path):
+    (tmp_path / "_importstats.json").write_bytes(b"")
+    with pytest.raises(StoreError, match="is damaged"):
+        Marker(Files(tmp_path, None)).check(create=True)
 
 
 def test_a_log_that_changes_at_each_attempt_is_an_error(tmp_path, monkeypatch):
