@@ -12,21 +12,20 @@ import pandas as pd
 
 from importstats.analysis.cluster_causes import cause_text
 from importstats.analysis.cluster_cut import cluster_between
-from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster, last_look
-from importstats.analysis.cut import until
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.phase import job_codes, phases, with_phase
+from importstats.analysis.phase import phases
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.rates import throughput
 from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
-from importstats.names import END_PHASES, JOB_KEY
+from importstats.names import END_PHASES
 from importstats.show.attention import Look, looks
 from importstats.show.notebook import REFRESH_S, live
+from importstats.show.recorded_job import RecordedJob
 from importstats.store import SnapshotStore
 from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
@@ -49,7 +48,7 @@ _SHOWN_STRAGGLERS: Final = 5
 _Store = SnapshotStore | str | Path
 
 
-class ImportJob:
+class ImportJob(RecordedJob):
     """One import job: its snapshots, and what they say, each computed when it is first asked for.
 
     A thin view for notebooks. It does not change, not even with time: `at` is what it takes for
@@ -113,29 +112,9 @@ class ImportJob:
         cluster: Cluster | None = None,
         zone: tzinfo | None = None,
     ) -> None:
-        recorded = jobs[jobs["observed_at"].notna()]
-        if at is not None:
-            recorded = until(recorded, at)
-        recorded = recorded.sort_values("observed_at", kind="stable")
-        if cluster is not None and len(cluster.tasks):
-            recorded = with_known_phase(recorded, cluster)
-        answered = recorded[recorded["error"].isna()] if "error" in recorded else recorded
-        _, keys = job_codes(answered)
-        if len(keys) != 1:
-            when = "" if at is None else f" by {at.isoformat()}"
-            raise ValueError(
-                f"the jobs frame holds snapshots of {len(keys)} jobs{when} and this shows one: "
-                "select it by source_uri and job_id"
-            )
-        self.source_uri, self.job_id = (str(keys[name].iloc[0]) for name in JOB_KEY)
-        self.jobs = with_phase(answered)
-        self._recorded = recorded
-        self.at: datetime = recorded["observed_at"].iloc[-1] if at is None else at
-        self._at_is_given = at is not None
-        self.details = pd.DataFrame() if details is None else self._own(details)
+        super().__init__(jobs, details, at, cluster=cluster)
         self._history = history
         self._expected = expected
-        self._cluster = cluster
         self._zone = zone
         self._store: _Store | None = None
 
@@ -177,42 +156,6 @@ class ImportJob:
         job = cls(own, details, at, history=every, cluster=cluster, zone=zone)
         job._store = store
         return job
-
-    def _own(self, details: pd.DataFrame) -> pd.DataFrame:
-        own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
-        return until(details[own], self.at, self.jobs)
-
-    @property
-    def collection_name(self) -> str | None:
-        """The collection that the job writes to."""
-        return self._last_text("collection_name")
-
-    @property
-    def state(self) -> str | None:
-        """The state as the server sent it last."""
-        return self._last_text("state")
-
-    @property
-    def reason(self) -> str | None:
-        """Why the job failed, in the server's words."""
-        return self._last_text("reason")
-
-    @property
-    def phase(self) -> str:
-        """The hidden phase, see :func:`~importstats.with_phase`."""
-        return str(self.jobs["phase"].iloc[-1])
-
-    @property
-    def progress_pct(self) -> float | None:
-        """The progress as the server sent it last, in percent."""
-        value = self.jobs["progress_pct"].iloc[-1]
-        return None if pd.isna(value) else float(value)
-
-    @property
-    def last_at_work(self) -> pd.Series[Any]:
-        """The latest snapshot; of a failed job, which says 0 of everything, the one before."""
-        before = self.jobs[self.jobs["phase"] != "Failed"]
-        return (before if len(before) else self.jobs).iloc[-1]
 
     @property
     def eta(self) -> pd.Series[Any]:
@@ -398,14 +341,6 @@ class ImportJob:
         if self._cluster is None or self._at_is_given or self.phase not in END_PHASES:
             return at
         return last_look(self._cluster, self.source_uri, at)
-
-    @property
-    def _details(self) -> pd.DataFrame | None:
-        return None if self.details.empty else self.details
-
-    def _last_text(self, column: str) -> str | None:
-        value = self.jobs[column].iloc[-1] if column in self.jobs else None
-        return None if pd.isna(value) else str(value)
 
     def __repr__(self) -> str:
         return f"<ImportJob {printable(self.job_id, 60)}: {self.headline}>"
