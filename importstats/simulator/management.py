@@ -20,11 +20,11 @@ from importstats.simulator.faults import Faults
 from importstats.simulator.indexing import Work
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.management_gauges import Gauges, metrics_text
+from importstats.simulator.management_nodes import NodeList
 from importstats.simulator.management_state import FIRST_PLAN, OTHER_COLLECTION, ImportTask, Known
-from importstats.simulator.nodes import TaskKind, TaskRun
+from importstats.simulator.nodes import TaskKind
 from importstats.simulator.releases import Phase
 from importstats.simulator.transport import Received, Sent
-from importstats.simulator.units import GIB
 from importstats.simulator.wire import encode
 
 HttpAnswer = tuple[HTTPStatus, bytes | None]
@@ -89,16 +89,12 @@ class ManagementPort:
             "/_dc/tasks/build_index": lambda _: self._index_builds(),
             "/_dc/tasks/compaction": lambda _: self._compactions(),
             "/_dc/segments": self._segments,
-            "/_cluster/info": lambda _: self._info(),
+            "/_cluster/info": lambda _: NodeList(self.known).info(),
             "/_cluster/configs": lambda _: self._configs(),
             "/_collection/list": lambda _: self._collections(),
         }
 
     # As it is printed.
-
-    def _rfc3339(self, at_s: float) -> str:
-        printed = self.known.cluster.local(at_s).isoformat(timespec="seconds")
-        return printed.replace("+00:00", "Z")
 
     def _local(self, at_s: float) -> str:
         return f"{self.known.cluster.local(at_s):%Y-%m-%d %H:%M:%S}"
@@ -129,8 +125,8 @@ class ManagementPort:
                     "state": task.state,
                     "reason": task.job.reason if task.state == "Failed" else "",
                     "task_type": _TASK_TYPES[task.kind],
-                    "created_time": self._rfc3339(task.created_s),
-                    "complete_time": self._rfc3339(task.over_s)
+                    "created_time": self.known.rfc3339(task.created_s),
+                    "complete_time": self.known.rfc3339(task.over_s)
                     if task.state == "Completed" and task.kind == "import"
                     else "",
                 }
@@ -274,85 +270,8 @@ class ManagementPort:
                     }
                 )
 
-    def _info(self) -> dict[str, Any]:
-        spec, nodes = self.known.cluster.spec, []
-        busy = [
-            sum(run.node == number for run in self._at_work())
-            for number in range(len(spec.all_speeds))
-        ]
-        building = self._index_use()
-        for number in range(len(spec.all_speeds)):
-            node = self.known.node_id(number)
-            if self.known.cluster.coordinator.is_up(number):
-                used = min(100.0, 100.0 * busy[number] / spec.cores_per_node)
-                load = self._neighbours(number)
-                used = max(used, 100 * (1 - load), building.get(node, 0.0))
-                nodes.append(self._node("datanode", node, used, load))
-            building.pop(node, None)
-        kind = "datanode" if self.known.cluster.release.sorts_by_compaction else "indexnode"
-        nodes += [self._node(kind, node, used, 1.0) for node, used in building.items()]
-        nodes.append(self._node("proxy", 1, 3.0, 1.0))
-        return {"nodes_info": nodes}
-
     def _index_node(self, number: int) -> str:
         return str(self.known.index_node_id(number)) if number >= 0 else "0"
-
-    def _index_use(self) -> dict[int, float]:
-        """The use of each index node in percent, by its id."""
-        spec, now_s = self.known.cluster.spec, self.known.now_s
-        running = [
-            work.node
-            for work in self.known.cluster.coordinator.works
-            if work.started_s <= now_s < work.ended_s
-        ]
-        return {
-            self.known.index_node_id(number): 100.0
-            * min(1.0, running.count(number) / spec.index_slots_per_node)
-            for number in range(len(spec.index_speeds))
-        }
-
-    def _neighbours(self, node: int) -> float:
-        """The share of a node that noisy neighbours leave."""
-        steps = dict(self.known.cluster.spec.node_load).get(node, ())
-        return min([1.0, *[factor for from_s, factor in steps if from_s <= self.known.now_s][-1:]])
-
-    def _at_work(self) -> Iterator[TaskRun]:
-        for job in self.known.cluster.live_jobs:
-            for runs in (job.runs["preimport"], job.runs["import"]):
-                for attempts in runs.values():
-                    run = attempts[-1]
-                    if not run.gone and run.over_s > self.known.now_s and not job.ended:
-                        yield run
-
-    def _node(self, kind: str, node: int, cpu_pct: float, load: float) -> dict[str, Any]:
-        spec = self.known.cluster.spec
-        return {
-            "identifier": node,
-            "connected": None,
-            "infos": {
-                "has_error": False,
-                "error_reason": "",
-                "name": f"{kind}{node}",
-                "hardware_infos": {
-                    "ip": f"10.0.{node // 250}.{node % 250}:21124",
-                    "cpu_core_count": spec.cores_per_node,
-                    "cpu_core_usage": round(cpu_pct, 1),
-                    "memory": 32 * GIB,
-                    "memory_usage": 4 * GIB,
-                    "disk": 500 * GIB,
-                    "disk_usage": 40 * GIB,
-                    "io_wait_percentage": round(30 * (1 - load), 1),
-                },
-                "system_info": {
-                    "system_version": "0",
-                    "deploy_mode": "DISTRIBUTED",
-                    "build_version": f"v{spec.release}",
-                },
-                "created_time": self._rfc3339(0.0),
-                "type": kind,
-                "id": node,
-            },
-        }
 
     def _configs(self) -> dict[str, str]:
         spec = self.known.cluster.spec

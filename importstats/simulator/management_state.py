@@ -163,6 +163,11 @@ class Known:
             return self.node_id(number)
         return _FIRST_INDEX_NODE + number
 
+    def rfc3339(self, at_s: float) -> str:
+        """A time on the coordinator's clock, as Go prints it."""
+        printed = self.cluster.local(at_s).isoformat(timespec="seconds")
+        return printed.replace("+00:00", "Z")
+
     @staticmethod
     def size_bytes(job: LiveJob, segment: int) -> int:
         """The size of a whole segment."""
