@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,25 +24,29 @@ from importstats.errors import (
     JobNotFoundError,
     PrivilegeError,
     ServerError,
-    UnauthorizedError,
-    UnreachableError,
     UsageError,
 )
 from importstats.sources.actions import RestActions
 from importstats.sources.answers import (
     JobPage,
-    decode_object,
     parse_job_page,
     parse_names,
     parse_response,
 )
-from importstats.sources.endpoint import from_environment, is_cloud, is_private, parse_endpoint
-from importstats.sources.envelope import check_status, says_forgotten
+from importstats.sources.endpoint import (
+    Endpoint,
+    from_environment,
+    is_cloud,
+    is_private,
+    parse_endpoint,
+)
+from importstats.sources.envelope import says_forgotten
 from importstats.sources.hints import VersionHints
 from importstats.sources.messages import GetImportProgressResponse, ImportJobRecord
 from importstats.sources.paging import PAGE_SIZE, all_records
+from importstats.sources.patience import NoSuchPathError, Patience
 from importstats.sources.source import note_database
-from importstats.sources.transport import Answer, CertificateError, Transport
+from importstats.sources.transport import Transport
 from importstats.text import excerpt
 
 logger = logging.getLogger(__name__)
@@ -62,9 +65,6 @@ _LIST_PATH: Final = {"v2": f"{_JOBS}/list", "cloud-v1": f"{_V1_JOBS}/list"}
 
 #: For how long a list says which jobs may be asked for; a server forgets a job hours after its end.
 _LIST_IS_FRESH_S: Final = 5.0
-_FIRST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 20.0
-_MESSAGE_LIMIT: Final = 300
 
 _Parsed = TypeVar("_Parsed")
 
@@ -130,7 +130,6 @@ class ImportClient(RestActions):
         token = _header("token", token or endpoint.credentials or from_environment("token") or "")
         super().__init__(endpoint.uri, timeout, _databases(db_name))
         self._api: Api = api or ("cloud-v1" if endpoint.is_cloud_v1 else "v2")
-        self._retries = retries
         self._cloud_ids = {
             "clusterId": cluster_id or from_environment("cluster_id"),
             "projectId": project_id or from_environment("project_id"),
@@ -143,13 +142,12 @@ class ImportClient(RestActions):
         self._transport = Transport(
             self.uri, token, verify=verify, max_response_bytes=max_response_bytes
         )
-        #: How far the server's clock is before ours, as it last said.
-        self.clock_ahead_s: float | None = None
+        self._patience = Patience(self._transport, self.timeout, retries)
         self._describe_path: str | None = None
         self._ignores_pages = False
         self._listed: tuple[float, frozenset[str]] = (-math.inf, frozenset())
         self._listing = threading.Lock()
-        for warning in self._warnings(endpoint.scheme, endpoint.hostname, token):
+        for warning in _warnings(self._transport, endpoint, token):
             logger.warning("%s", warning)
 
     def __reduce__(self) -> str:
@@ -177,6 +175,11 @@ class ImportClient(RestActions):
     def api(self) -> Api:
         """The API that is spoken."""
         return self._api
+
+    @property
+    def clock_ahead_s(self) -> float | None:
+        """How far the server's clock is before ours, as it last said."""
+        return self._patience.clock_ahead_s
 
     def close(self) -> None:
         """Close the connections."""
@@ -287,7 +290,7 @@ class ImportClient(RestActions):
                 if path != _DESCRIBE_PATHS["v2"][0]:
                     self._check_listed(job_id)
                 answer = self._ask(parse_response, path, body, database)
-            except _NoSuchPathError:
+            except NoSuchPathError:
                 self._hints.note_describe(answers=False)
                 continue
             except ServerError as error:
@@ -337,24 +340,7 @@ class ImportClient(RestActions):
         payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
         headers = {"DB-Name": database.encode()} if database else {}
         method = method or ("GET" if self._api == "cloud-v1" else "POST")
-        retries = self._retries if retries is None else retries
-        deadline = time.monotonic() + self.timeout
-        attempt = 0
-        while True:
-            left = max(deadline - time.monotonic(), 0.001)
-            try:
-                answer = self._transport.exchange(method, path, payload, headers, left)
-                self.clock_ahead_s = answer.clock_ahead_s
-                _check_http_status(self.uri, answer, path)
-                return parse(answer.content)
-            except CertificateError:
-                raise
-            except UnreachableError as error:
-                pause = max(_backoff(attempt), error.retry_after_s)
-                if attempt >= retries or time.monotonic() + pause >= deadline:
-                    raise
-            time.sleep(pause)
-            attempt += 1
+        return self._patience.ask(parse, method, path, payload, headers, retries)
 
     def _send_once(
         self,
@@ -367,22 +353,19 @@ class ImportClient(RestActions):
         self._transport.secrets.add(*secrets)
         return self._ask(parse, path, body, database, method="POST", retries=0)
 
-    def _warnings(self, scheme: str, hostname: str, token: str) -> Iterator[str]:
-        if self._transport.secrets.is_too_short:
-            yield (
-                "the token, or the password in it, is so short that it may be a word of the data; "
-                "it is not masked where the server repeats it: use a longer one"
-            )
-        if token and scheme == "http" and not is_private(hostname):
-            yield f"the token goes to {self.uri} in clear; use https"
-
 
 class _NotListedError(JobNotFoundError):
     """The job was not asked for, so that an old server does not crash of it."""
 
 
-class _NoSuchPathError(ServerError):
-    """404 from the router, not from the API."""
+def _warnings(transport: Transport, endpoint: Endpoint, token: str) -> Iterator[str]:
+    if transport.secrets.is_too_short:
+        yield (
+            "the token, or the password in it, is so short that it may be a word of the data; "
+            "it is not masked where the server repeats it: use a longer one"
+        )
+    if token and endpoint.scheme == "http" and not is_private(endpoint.hostname):
+        yield f"the token goes to {endpoint.uri} in clear; use https"
 
 
 def _check_answer(uri: str, job_id: str, answer: GetImportProgressResponse) -> None:
@@ -400,53 +383,6 @@ def _check_answer(uri: str, job_id: str, answer: GetImportProgressResponse) -> N
             "and was forgotten, or it belongs to another database, see --db",
             server_message=data.reason or "",
         )
-
-
-def _check_http_status(uri: str, answer: Answer, path: str) -> None:
-    status = answer.status
-    if status == 200:
-        return
-    envelope = _envelope(answer.content)
-    number, message = envelope.get("code", envelope.get("status")), envelope.get("message")
-    # Of an envelope only the message is shown: the rest is a frame.
-    said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
-    if status == 401:
-        raise UnauthorizedError(
-            f"{uri} refused the token (HTTP {status}: {said}); check MILVUS_TOKEN"
-        )
-    if 300 <= status < 400:
-        raise ServerError(
-            f"{uri} redirects to {excerpt(answer.location)}; redirects are not followed, "
-            "give that address as the URI if you trust it",
-            code=status,
-        )
-    if status in (408, 429) or status >= 500:
-        raise UnreachableError(
-            f"{uri} answered HTTP {status} to the last try: {said}",
-            retry_after_s=answer.retry_after_s,
-        )
-    if isinstance(number, int):
-        # Some servers wrap their own errors in a 4xx with the usual envelope.
-        check_status(number or status, str(message or ""))
-    if status == 403:
-        raise PrivilegeError(said, code=status)
-    if status == 404 and number is None:
-        raise _NoSuchPathError(f"{uri} has no {path}", code=status)
-    raise ServerError(f"{uri} answered HTTP {status}: {said}", code=status, server_message=said)
-
-
-def _envelope(content: bytes) -> dict[str, Any]:
-    """The envelope of an answer; an empty one if the content is none."""
-    try:
-        return decode_object(content)
-    except BadResponseError:
-        return {}
-
-
-def _backoff(attempt: int) -> float:
-    """The pause after a failed attempt, counted from 0, in seconds."""
-    pause = min(_FIRST_PAUSE_S * 2.0**attempt, _LONGEST_PAUSE_S)
-    return pause + random.uniform(0, 0.5)  # noqa: S311
 
 
 def _is_text(text: str) -> bool:

@@ -88,7 +88,7 @@ class Transport:
     ) -> None:
         self.secrets = Secrets(token)
         self.has_token = bool(token)
-        self._uri = uri
+        self.uri = uri
         self._verify = verify
         self._max_bytes = max_response_bytes
         self._session = requests.Session()
@@ -147,12 +147,12 @@ class Transport:
             # the token elsewhere.
             request = requests.Request(
                 method,
-                self._uri + path,
+                self.uri + path,
                 headers={**self._headers, **headers},
                 auth=self._auth,
                 **options,
             ).prepare()
-            with self._session.get_adapter(self._uri).send(
+            with self._session.get_adapter(self.uri).send(
                 request,
                 stream=True,
                 timeout=Timeout(total=timeout_s),  # type: ignore[arg-type]
@@ -170,13 +170,13 @@ class Transport:
             return error
         except requests.exceptions.SSLError as error:
             return CertificateError(
-                f"{self._uri}: the TLS certificate cannot be verified ({self._cause(error)}); "
+                f"{self.uri}: the TLS certificate cannot be verified ({self._cause(error)}); "
                 "give your own CA with verify=PATH or --ca-file"
             )
         # ValueError: how the libraries take a status or a Location that makes no sense.
         except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
             return UnreachableError(
-                f"{self._uri} does not answer ({self._cause(error)}); check the URI and the network"
+                f"{self.uri} does not answer ({self._cause(error)}); check the URI and the network"
             )
 
     def _read(self, response: requests.Response, deadline: float, timeout_s: float) -> bytes:
@@ -191,11 +191,11 @@ class Transport:
             content += chunk
             if len(content) > self._max_bytes:
                 raise BadResponseError(
-                    f"{self._uri} sent more than {self._max_bytes:,} bytes; refused. "
+                    f"{self.uri} sent more than {self._max_bytes:,} bytes; refused. "
                     "Raise max_response_bytes if a job really has that many files"
                 )
         raise UnreachableError(
-            f"{self._uri} was still sending after {timeout_s:.3g} s; raise the timeout"
+            f"{self.uri} was still sending after {timeout_s:.3g} s; raise the timeout"
         )
 
     def _cause(self, error: BaseException) -> str:

@@ -265,7 +265,7 @@ PASSING = {
 
 @pytest.mark.parametrize("kind", PASSING)
 def test_trouble_that_passes_is_ridden_out(kind, monkeypatch):
-    monkeypatch.setattr("importstats.sources.rest._FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("importstats.sources.patience._FIRST_PAUSE_S", 0.001)
     answers = itertools.chain([PASSING[kind]] * 2, itertools.repeat(job()))
     with Canned(lambda *_: next(answers)) as server, client_of(server.uri, retries=2) as client:
         assert client.describe("7").data.state == "Importing"
