@@ -8,14 +8,11 @@ one job is that job's trouble: only a refused token and a store that cannot be w
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import logging
 import math
 import queue
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
@@ -25,6 +22,7 @@ from importstats.collect.jobs import CollectedJob, gap, late_gap, reason_of
 from importstats.collect.log import log_event, logger
 from importstats.collect.policy import PollPolicy
 from importstats.collect.storing import Append, append_patiently
+from importstats.collect.timetable import Timetable, now
 from importstats.collect.workers import Workers
 from importstats.errors import ImportStatsError, StoreError, UnauthorizedError, UnreachableError
 from importstats.sources.messages import ImportJobRecord
@@ -111,8 +109,7 @@ class Collector:
         self._on_saved = on_saved
         self._gap_after_s = gap_after_s
         self._discovery = Discovery(store, source.uri)
-        self._due: list[tuple[float, int, str]] = []
-        self._order = itertools.count()
+        self._due = Timetable()
         self._done: queue.SimpleQueue[_Result | BaseException | None] = queue.SimpleQueue()
         self._busy = 0
         self._discovering = False
@@ -143,13 +140,13 @@ class Collector:
         """
         for job_id in self._wanted:
             self._add(job_id)
-        next_discovery = math.inf if self._wanted else _now()
+        next_discovery = math.inf if self._wanted else now()
         try:
             while not self._stop.is_set():
-                if _now() >= next_discovery and not self._discovering:
+                if now() >= next_discovery and not self._discovering:
                     self._discovering = True
                     self._start(self._discoverer, self._discover)
-                    next_discovery = _now() + self._discover_s
+                    next_discovery = now() + self._discover_s
                 self._start_due_polls()
                 if not self._due and not self._busy and not self.follow:
                     break
@@ -175,8 +172,8 @@ class Collector:
         self._schedule(self.jobs[job_id], 0.0)
 
     def _schedule(self, job: CollectedJob, pause_s: float) -> None:
-        due = _now() + pause_s * (1 + random.uniform(-1, 1) * self.policy.jitter)  # noqa: S311
-        heapq.heappush(self._due, (due, next(self._order), job.job_id))
+        jitter = 1 + random.uniform(-1, 1) * self.policy.jitter  # noqa: S311
+        self._due.add(now() + pause_s * jitter, job.job_id)
 
     def _start(self, workers: Workers, task: _Task) -> None:
         def work() -> None:
@@ -189,19 +186,18 @@ class Collector:
         workers.start(work)
 
     def _start_due_polls(self) -> None:
-        while self._due and self._due[0][0] <= _now():
-            due, _, job_id = heapq.heappop(self._due)
+        for due, job_id in self._due.take(now()):
             if (job := self.jobs.get(job_id)) is not None:
                 self._start(self._pollers, partial(self._poll, job, due))
-        if (waiting := self._pollers.waiting) and _now() >= self._next_busy_line:
-            self._next_busy_line = _now() + _BUSY_EVERY_S
+        if (waiting := self._pollers.waiting) and now() >= self._next_busy_line:
+            self._next_busy_line = now() + _BUSY_EVERY_S
             what = "polls are late: all workers wait for answers"
             log_event(logging.WARNING, what, workers=self._pollers.most, waiting=waiting)
 
     def _wait(self, next_discovery: float) -> None:
         """Sleep until a task is done, a poll is due, or it is time to discover."""
-        next_due = min([next_discovery, *(due for due, *_ in self._due[:1])])
-        timeout = max(0.0, next_due - _now()) if next_due < math.inf else None
+        next_due = min(next_discovery, self._due.next_at)
+        timeout = max(0.0, next_due - now()) if next_due < math.inf else None
         with contextlib.suppress(queue.Empty):
             self._settle(self._done.get(timeout=timeout))
 
@@ -214,8 +210,8 @@ class Collector:
 
     def _finish(self, grace_s: float = 5.0) -> None:
         """Let polls under way come to their end, so that what has arrived is stored."""
-        deadline = _now() + grace_s
-        while self._busy and (left := deadline - _now()) > 0:
+        deadline = now() + grace_s
+        while self._busy and (left := deadline - now()) > 0:
             with contextlib.suppress(queue.Empty):
                 self._busy -= self._done.get(timeout=left) is not None
 
@@ -264,7 +260,7 @@ class Collector:
     def _poll(self, job: CollectedJob, due: float) -> _Result:
         try:
             snapshot = self.source.snapshot(job.job_id)
-            self._note_late(job, _now() - due - (snapshot.request_latency_s or 0.0))
+            self._note_late(job, now() - due - (snapshot.request_latency_s or 0.0))
             self._append_patiently(snapshot)
             self._note_saved(job, snapshot)
         except (UnauthorizedError, StoreError):
@@ -345,14 +341,6 @@ class Collector:
         if job.latest is not None and (job.failures == 1 or job.lost):
             self._append_patiently(gap(job.job_id, self.source.uri, error))
         log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
-
-
-def _now() -> float:
-    """Seconds on a clock that is never set, and that goes on while the machine sleeps if it can."""
-    return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
-
-
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", None)
 
 
 def _as_ours(doing: str, error: Exception) -> ImportStatsError:
