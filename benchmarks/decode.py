@@ -1,6 +1,6 @@
 """What one poll of a 10,000-file job costs: from the answer to a frame, and to the store.
 
-    python benchmarks/decode.py [--files 10000]
+    python benchmarks/decode.py [--files 10000] [--seed 1]
     python benchmarks/decode.py --smoke
 
 Each row is one way to make a pandas frame of the files in one answer: from its bytes, or from the
@@ -35,9 +35,9 @@ from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_details, flatten_jobs
 
 
-def bodies(files):
+def bodies(files, seed):
     """The same job in the middle of its import, as a plain server and as a newer one sends it."""
-    simulation = simulate_job("many_small_files", files=files, seed=1, poll_every_s=30)
+    simulation = simulate_job("many_small_files", files=files, seed=seed, poll_every_s=30)
     poll = next(p for p in simulation.polls if p.state and (p.state.progress or 0) >= 55)
     plain = encode(describe_answer(poll.state, simulation.dialect))
     newer = json.loads(plain)
@@ -91,7 +91,7 @@ def least_cpu_s(ways, answer, turns):
     return least, rows
 
 
-def compared(files, turns):
+def compared(files, seed, turns):
     """One line of a Markdown table for each kind of answer and form of it."""
     others = list(FROM_BYTES)
     yield (
@@ -99,7 +99,7 @@ def compared(files, turns):
         f"{' | '.join(others)} | best of the others | ours to it | verdict |"
     )
     yield "|---|---|--:|--:|" + "--:|" * (len(others) + 1) + "---|--:|---|"
-    for fields, body in bodies(files).items():
+    for fields, body in bodies(files, seed).items():
         unit = least_cpu_s({"orjson": orjson.loads}, body, turns)[0]["orjson"]
         forms = {"bytes": (body, FROM_BYTES), "dict": (orjson.loads(body), FROM_DICT)}
         for form, (answer, ways) in forms.items():
@@ -142,12 +142,13 @@ def poll_cost(body, polls):
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--files", type=int, default=10_000)
+    options.add_argument("--seed", type=int, default=1)
     options.add_argument("--smoke", action="store_true", help="small and quick: does it run?")
     options = options.parse_args()
     files, turns, polls = (200, 2, 3) if options.smoke else (options.files, 30, 30)
-    for line in compared(files, turns):
+    for line in compared(files, options.seed, turns):
         print(line, flush=True)
-    body = bodies(files)["known fields"]
+    body = bodies(files, options.seed)["known fields"]
     print(f"\n{further(body, turns)}")
     append, compaction = poll_cost(body, polls)
     print(
