@@ -1,23 +1,26 @@
-"""Whether the culprit is named: simulated clusters in which it is known why a job waits.
+"""Whether the culprit is named, and how soon: simulated clusters in which it is known.
 
-    python benchmarks/culprits.py --seeds 51000:51004
+    python benchmarks/culprits.py --seeds 53000:53004
 
-Each case draws a cluster with one culprit (or none) and asks for a diagnosis at every poll. It is
-named if a finding of its kind names the same node, job or segment; a wrong name is a warning of
-another kind that says why a job waits.
+Each case draws a cluster with one culprit (or none) and asks for diagnoses. It is named if a
+finding of its kind names the same node, job or segment; a wrong name is a warning of another kind
+that says why a job waits. From the poll on in which the answers of the management port show the
+culprit to somebody who knows it (no rule of ours says when), each poll is diagnosed, and the polls
+until it is named are counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState
 from importstats.analysis.findings import diagnose
 from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec, Restart
 from importstats.simulator.specs import Compaction
@@ -42,14 +45,78 @@ WHY = (
 )
 
 
+#: So many polls after it can be seen, a culprit is to be named.
+PROMPT_POLLS = 3
+
+Shows = Callable[[ClusterState, str], bool]
+
+
 @dataclass(frozen=True)
 class Case:
-    """A cluster and a job, which findings name the culprit, and by which evidence."""
+    """A cluster and a job, which findings name the culprit, and by which evidence.
+
+    `shows` says whether the answers of the management port show the culprit of a job.
+    """
 
     cluster: ClusterSpec
     job: JobSpec
     findings: tuple[str, ...] = ()
     names: Callable[[dict[str, Any], Watched], bool] = lambda evidence, seen: True
+    shows: Shows = lambda state, job_id: False
+
+
+def _is(entries: pd.DataFrame, states: Collection[str]) -> pd.Series[bool]:
+    return entries["state"].astype("str").isin(states)
+
+
+def _tasks_wait_for_others(state: ClusterState, job_id: str) -> bool:
+    own = state.of_job(job_id)
+    others = state.tasks[state.tasks["job_id"].ne(job_id)]
+    return bool(
+        _is(own, WAITS).any() and not _is(own, AT_WORK).any() and _is(others, AT_WORK).any()
+    )
+
+
+def _sorts_wait_for_others(state: ClusterState, job_id: str) -> bool:
+    sorts = state.sorts_of(job_id)
+    others = state.compactions[~state.compactions["plan_id"].isin(sorts["plan_id"])]
+    return bool(_is(sorts, ["pipelining"]).any() and _is(others, AT_WORK).any())
+
+
+def _work_waits_for_builds(state: ClusterState, job_id: str) -> bool:
+    builds = state.builds_of(job_id)
+    others = state.builds[~state.builds["build_id"].isin(builds["build_id"])]
+    waits = _is(builds, WAITS).any() or _is(state.sorts_of(job_id), ["pipelining"]).any()
+    return bool(waits and _is(others, AT_WORK).any())
+
+
+def _build_has_failed(state: ClusterState, job_id: str) -> bool:
+    own = state.builds_of(job_id)
+    return bool(own["reason"].notna().any() or own["tries"].gt(1).fillna(value=False).any())
+
+
+def _no_node_is_listed(state: ClusterState, job_id: str) -> bool:
+    return bool(len(state.nodes) and not len(state.workers))
+
+
+def _quota_is_full(state: ClusterState, job_id: str) -> bool:
+    quota = state.gauge("rootcoord_disk_quota", scope="cluster")
+    stored = state.gauge("datacoord_stored_binlog_size")
+    return bool(quota and stored and stored > 0.9 * quota)
+
+
+def _runs_twice_as_long(
+    runs: pd.DataFrame, key: str, node: str, done: str, at: pd.Timestamp
+) -> bool:
+    """Whether an entry on a node has run for twice as long as others took that ended elsewhere."""
+    text = runs["state"].astype("str")
+    began = runs[text.eq("InProgress")].groupby(key)["observed_at"].min()
+    ended = runs[text.eq(done)].groupby(key)["observed_at"].min()
+    on = runs[runs["node_id"].notna()].groupby(key)["node_id"].last()
+    took = (ended.reindex(began.index).fillna(at) - began).dt.total_seconds()
+    there = on.reindex(began.index).eq(node)
+    peers = took[~there & ended.reindex(began.index).notna()]
+    return bool(len(peers) >= 2 and (took[there] > 2 * peers.median()).any())
 
 
 class Watched(WatchedJob):
@@ -67,6 +134,10 @@ class Watched(WatchedJob):
     def jobs(self) -> pd.DataFrame:
         """The jobs frame so far."""
         return jobs_frame(jobs_table(self.snapshots))
+
+    def cluster_state(self) -> ClusterState:
+        """What the management port has shown of the cluster so far."""
+        return ClusterState.of(self.watch.frames(), URI, self.jobs["observed_at"].iloc[-1])
 
     def findings(self) -> pd.DataFrame:
         """What is found now."""
@@ -97,6 +168,7 @@ def _other_job(rng: np.random.Generator) -> Case:
         job_of(rng),
         ("no_slot",),
         lambda evidence, seen: list(evidence["held_by_jobs"]) == seen.others,
+        _tasks_wait_for_others,
     )
 
 
@@ -107,6 +179,7 @@ def _compactions(rng: np.random.Generator) -> Case:
         job_of(rng),
         ("sort_queued",),
         lambda evidence, seen: evidence["other_compactions"] > 0,
+        _sorts_wait_for_others,
     )
 
 
@@ -120,6 +193,7 @@ def _queue(rng: np.random.Generator) -> Case:
         # Its segments wait behind the builds of others, first to be sorted, then for an index.
         ("index_queue", "sort_queued"),
         lambda evidence, seen: evidence.get("builds_before", evidence.get("index_builds")) > 0,
+        _work_waits_for_builds,
     )
 
 
@@ -130,13 +204,15 @@ def _failing_build(rng: np.random.Generator) -> Case:
         job,
         ("index_build_fails",),
         lambda evidence, seen: evidence["reason"] == job.build_error,
+        _build_has_failed,
     )
 
 
 def _no_node(rng: np.random.Generator) -> Case:
     at_s = float(rng.uniform(15, 60))
     restarts = tuple(Restart(at_s, node, 1200.0) for node in range(2))
-    return Case(ClusterSpec(restarts=restarts), job_of(rng), ("no_data_node",))
+    cluster = ClusterSpec(restarts=restarts)
+    return Case(cluster, job_of(rng), ("no_data_node",), shows=_no_node_is_listed)
 
 
 def _quota(rng: np.random.Generator) -> Case:
@@ -144,7 +220,13 @@ def _quota(rng: np.random.Generator) -> Case:
     cluster = ClusterSpec(
         stored_bytes=quota * float(rng.uniform(0.92, 0.99)), disk_quota_bytes=quota
     )
-    return Case(cluster, job_of(rng, preimport_bytes_per_s=8e6), ("quota_near",))
+    job = job_of(rng, preimport_bytes_per_s=8e6)
+    return Case(cluster, job, ("quota_near",), shows=_quota_is_full)
+
+
+def _imports_of(state: ClusterState, job_id: str) -> pd.DataFrame:
+    runs = state.task_runs
+    return runs[runs["job_id"].eq(job_id) & runs["kind"].astype("str").eq("ImportTask")]
 
 
 def _slow_node(rng: np.random.Generator) -> Case:
@@ -155,6 +237,9 @@ def _slow_node(rng: np.random.Generator) -> Case:
         job_of(rng, import_bytes_per_s=8e6),
         ("node_slower",),
         lambda evidence, seen: evidence["node_id"] == str(101 + slow),
+        lambda state, job_id: _runs_twice_as_long(
+            _imports_of(state, job_id), "task_id", str(101 + slow), "Completed", state.at
+        ),
     )
 
 
@@ -165,6 +250,9 @@ def _slow_index_node(rng: np.random.Generator) -> Case:
         job_of(rng, sort_rows_per_s=3e5),
         ("long_index_build",),
         lambda evidence, seen: evidence["node_id"] == "103",
+        lambda state, job_id: _runs_twice_as_long(
+            state.build_runs, "build_id", "103", "Finished", state.at
+        ),
     )
 
 
@@ -183,36 +271,55 @@ CASES: dict[str, Callable[[np.random.Generator], Case]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a case: whether its culprit was named, and which wrong names there were."""
+    """What came of a case.
+
+    Attributes
+    ----------
+    named : bool
+        Whether its culprit was named.
+    wrong : tuple of str
+        Wrong names that there were.
+    delay_polls : int or None
+        Polls from the one that showed the culprit to the one that named it; None if either never
+        came.
+    """
 
     named: bool
     wrong: tuple[str, ...]
-    polls: int
+    delay_polls: int | None
 
 
 def judge(name: str, seed: int, *, every: int = 3, most: int = 150) -> Verdict:
-    """Run a case, with a diagnosis at every so many polls, until its culprit is named."""
+    """Run a case until its culprit is named, with a diagnosis at every so many polls.
+
+    Once the culprit can be seen it is every poll.
+    """
     case = CASES[name](np.random.default_rng([seed, sorted(CASES).index(name)]))
     seen = Watched(case, seed)
     wrong: set[str] = set()
+    shown: int | None = None
     for polls in range(1, most + 1):
         goes_on = seen.poll()
-        if polls % every:
+        if shown is None and case.findings and case.shows(seen.cluster_state(), seen.job_id):
+            shown = polls
+        if polls % every and shown is None:
             continue
         found = seen.findings()
         why = found[found["finding"].isin(WHY)]
         for row in why.to_dict("records"):
             if row["finding"] in case.findings and case.names(json.loads(row["evidence"]), seen):
-                return Verdict(True, tuple(sorted(wrong)), polls)
+                # Before it could be seen by the measure above: no later than then.
+                delay = 0 if shown is None else polls - shown
+                return Verdict(True, tuple(sorted(wrong)), delay)
             if row["severity"] != "info":
                 wrong.add(row["finding"])
         if not goes_on:
             break
-    return Verdict(not case.findings, tuple(sorted(wrong)), polls)
+    return Verdict(not case.findings, tuple(sorted(wrong)), None)
 
 
 def main() -> None:
-    """Print how many culprits were named, and how many wrong names there were."""
+    """Print how many culprits were named, how soon, and how many wrong names there were."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="1:6", help="from:to")
     parser.add_argument("--smoke", action="store_true", help="two cases, once")
@@ -226,10 +333,20 @@ def main() -> None:
             "named": [verdict.named for _, verdict in found],
             "wrong": [bool(verdict.wrong) for _, verdict in found],
             "names": [" ".join(verdict.wrong) for _, verdict in found],
+            "delay_polls": pd.array([verdict.delay_polls for _, verdict in found], "Int64"),
         }
     )
-    print(frame.groupby("case")[["named", "wrong"]].mean().round(2).to_string())
+    frame["prompt"] = frame["delay_polls"].le(PROMPT_POLLS).fillna(value=False)
+    by = frame.groupby("case")
+    table = by[["named", "wrong", "prompt"]].mean().round(2)
+    table["median_polls"], table["most_polls"] = (
+        by["delay_polls"].median(),
+        by["delay_polls"].max(),
+    )
+    print(table.to_string())
     print(f"named {frame['named'].mean():.3f}, wrong {frame['wrong'].mean():.3f} of {len(frame)}")
+    culprits = frame[frame["case"].ne("nothing")]
+    print(f"within {PROMPT_POLLS} polls {culprits['prompt'].mean():.3f} of {len(culprits)}")
     if frame["wrong"].any():
         print(frame.loc[frame["wrong"], ["case", "names"]].to_string())
 
