@@ -18,16 +18,17 @@ import msgspec
 from importstats.closing import Closing
 from importstats.errors import BadResponseError, ImportStatsError, UsageError
 from importstats.sources.endpoint import from_environment, parse_endpoint
+from importstats.sources.json_stream import ListReader
 from importstats.sources.management_lists import (
+    Segments,
     builds_of,
     compactions_of,
     nodes_of,
-    segments_of,
     settings_of,
     tasks_of,
 )
 from importstats.sources.management_metrics import MissingParserError, samples_of
-from importstats.sources.transport import Answer, Transport
+from importstats.sources.transport import Answer, Sink, Transport
 from importstats.text import excerpt
 
 Row = dict[str, Any]
@@ -165,10 +166,24 @@ class ManagementClient(Closing):
         return self._list("compactions", compactions_of)
 
     def segments(self, collection_id: str) -> Reading:
-        """The segments of a collection that belong to imports or wait for an index."""
+        """The segments of a collection that belong to imports or wait for an index.
+
+        The list has all segments that there are, and may be far longer than other answers: it is
+        read entry by entry.
+        """
+        found = Segments(self._transport.secrets.masked_json)
+        reader = ListReader(found.take)
         # Without `in` the router asks the data nodes, which know only what is inserted.
         query = {"in": "dc", "collection_id": collection_id}
-        return self._list("segments", segments_of, query)
+        answer = self._ask("segments", query, reader.feed)
+        if isinstance(answer, Reading):
+            return answer
+        try:
+            reader.finish()
+        except (ValueError, TypeError, RecursionError) as error:
+            return self._unreadable("segments", str(error))
+        rows, unknown = found.rows()
+        return Reading(Outcome.ANSWERED, rows, unknown=unknown)
 
     def nodes(self) -> Reading:
         """The processes of the cluster with their load."""
@@ -194,9 +209,8 @@ class ManagementClient(Closing):
         self,
         name: str,
         parse: Callable[[Any], tuple[list[Row], tuple[str, ...]]],
-        query: Mapping[str, str] | None = None,
     ) -> Reading:
-        answer = self._ask(name, query or {})
+        answer = self._ask(name, {})
         if isinstance(answer, Reading):
             return answer
         try:
@@ -213,10 +227,14 @@ class ManagementClient(Closing):
         text = excerpt(self._transport.secrets.masked(problem), _MAX_ERROR_LENGTH)
         return Reading(Outcome.UNREADABLE, reason=f"{self.uri}{PATHS[name]}: {text}")
 
-    def _ask(self, name: str, query: Mapping[str, str]) -> Answer | Reading:
+    def _ask(
+        self, name: str, query: Mapping[str, str], sink: Sink | None = None
+    ) -> Answer | Reading:
         where = f"{self.uri}{PATHS[name]}"
         try:
-            answer = self._transport.exchange("GET", PATHS[name], query, _HEADERS, self._timeout_s)
+            answer = self._transport.exchange(
+                "GET", PATHS[name], query, _HEADERS, self._timeout_s, sink
+            )
         except BadResponseError as error:
             return Reading(Outcome.UNREADABLE, reason=str(error))
         except ImportStatsError as error:

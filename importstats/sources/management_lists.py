@@ -8,7 +8,6 @@ known are kept in ``extra``.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,6 +19,8 @@ Rows = tuple[list[Row], tuple[str, ...]]
 MOST_ROWS: Final = 100_000
 #: Segments of a collection that are kept one by one; of more only how many are like each other.
 MOST_SEGMENTS: Final = 2_000
+#: Entries of the list of segments, which are not kept and may be many.
+MOST_LISTED: Final = 1_000_000
 _LONGEST_TEXT: Final = 1_000
 
 
@@ -47,20 +48,85 @@ def compactions_of(answer: Any) -> Rows:
 
 
 def segments_of(answer: Any) -> Rows:
+    """The segments of ``/_dc/segments`` that an import wrote or that wait for an index."""
+    found = Segments()
+    for entry in _entries(answer):
+        found.take(entry)
+    return found.rows()
+
+
+class Segments:
     """The segments of ``/_dc/segments`` that an import wrote or that wait for an index.
 
     Segments that are deleted, or are done with and of no running import, are left out. Of more
-    than :data:`MOST_SEGMENTS` only the kinds are returned, with how many there are of each.
+    than :data:`MOST_SEGMENTS` only the kinds are kept, with how many there are of each.
+
+    Parameters
+    ----------
+    masked : callable, optional
+        Takes the secrets out of what is kept.
     """
-    rows, unknown = _rows(answer, _SEGMENT, key="segment_id", tolerated=_SEGMENT_OTHER)
-    kept = [
-        row
-        for row in rows
-        if row["state"] != "Dropped" and (row["is_importing"] or not row["is_indexed"])
-    ]
-    if len(kept) <= MOST_SEGMENTS:
-        return [{**row, "segments": 1} for row in kept], unknown
-    return _alike(kept), unknown
+
+    def __init__(self, masked: Callable[[Any], Any] = lambda value: value) -> None:
+        self._masked = masked
+        self._listed = 0
+        self._rows: dict[str, Row] = {}
+        self._kinds: dict[tuple[Any, ...], Row] = {}
+        self._unknown: set[str] = set()
+
+    def take(self, entry: Any) -> None:
+        """An entry of the list; anything else than an object is left out.
+
+        Raises
+        ------
+        ValueError
+            So many segments, or kinds of them, no such server has.
+        """
+        self._listed += 1
+        if self._listed > MOST_LISTED:
+            raise ValueError(f"a list of more than {MOST_LISTED:,} entries; refused")
+        if not isinstance(entry, Mapping) or _identifier(entry.get("segment_id")) is None:
+            return
+        row = _read(entry, _SEGMENT)
+        extra = {name: entry[name] for name in entry if name not in _SEGMENT_KNOWN}
+        if extra:
+            self._unknown.update(self._masked(extra))
+        if row["state"] == "Dropped" or not (row["is_importing"] or not row["is_indexed"]):
+            return
+        row = self._masked({**row, "extra": extra})
+        if self._kinds:
+            self._count(row)
+            return
+        self._rows[row["segment_id"]] = row
+        if len(self._rows) > MOST_SEGMENTS:
+            for each in self._rows.values():
+                self._count(each)
+            self._rows = {}
+
+    def _count(self, row: Row) -> None:
+        kind = tuple(row[name] for name in KIND_OF_SEGMENT)
+        alike = self._kinds.get(kind)
+        if alike is None:
+            if len(self._kinds) == MOST_SEGMENTS:
+                raise ValueError(f"more than {MOST_SEGMENTS:,} kinds of segments; refused")
+            alike = {
+                "segment_id": None,
+                "partition_id": None,
+                **dict(zip(KIND_OF_SEGMENT, kind, strict=True)),
+                **dict.fromkeys(("rows", "size_bytes", "segments"), 0),
+                "extra": {},
+            }
+            self._kinds[kind] = alike
+        alike["rows"] += row["rows"]
+        alike["size_bytes"] += row["size_bytes"]
+        alike["segments"] += 1
+
+    def rows(self) -> Rows:
+        """The rows, and the names of fields that are not known."""
+        found = list(self._kinds.values()) or [
+            {**row, "segments": 1} for row in self._rows.values()
+        ]
+        return found, tuple(sorted(self._unknown))
 
 
 def nodes_of(answer: Any) -> Rows:
@@ -257,6 +323,7 @@ _SEGMENT: Final[_Fields] = {
 _SEGMENT_OTHER: Final = frozenset({"node_id", "level", "compacted", "index_fields"}) | {
     f"{name}_num_of_rows" for name in ("delta", "loaded")
 }
+_SEGMENT_KNOWN: Final = _SEGMENT_OTHER | {sent for sent, _ in _SEGMENT.values()}
 _NODE: Final[_Fields] = {
     "node_id": ("id", _identifier),
     "name": ("name", _text),
@@ -296,9 +363,9 @@ def _read(entry: Mapping[str, Any], fields: _Fields) -> Row:
     return {name: read(entry.get(sent)) for name, (sent, read) in fields.items()}
 
 
-def _rows(answer: Any, fields: _Fields, *, key: str, tolerated: Iterable[str] = ()) -> Rows:
+def _rows(answer: Any, fields: _Fields, *, key: str) -> Rows:
     """Each entry with a key by its fields; of two with one key the last."""
-    known = {sent for sent, _ in fields.values()} | set(tolerated)
+    known = {sent for sent, _ in fields.values()}
     rows: dict[str, Row] = {}
     unknown: set[str] = set()
     for entry in _entries(answer):
@@ -320,27 +387,3 @@ KIND_OF_SEGMENT: Final = (
     "is_sorted",
     "is_indexed",
 )
-
-
-def _alike(rows: Iterable[Row]) -> list[Row]:
-    """One row for each kind of segment: how many there are, their rows and bytes together."""
-    count: Counter[tuple[Any, ...]] = Counter()
-    total: Counter[tuple[Any, ...]] = Counter()
-    size: Counter[tuple[Any, ...]] = Counter()
-    for row in rows:
-        kind = tuple(row[name] for name in KIND_OF_SEGMENT)
-        count[kind] += 1
-        total[kind] += row["rows"]
-        size[kind] += row["size_bytes"]
-    return [
-        {
-            "segment_id": None,
-            "partition_id": None,
-            **dict(zip(KIND_OF_SEGMENT, kind, strict=True)),
-            "rows": total[kind],
-            "size_bytes": size[kind],
-            "segments": count[kind],
-            "extra": {},
-        }
-        for kind in count
-    ]

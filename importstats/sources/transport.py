@@ -8,10 +8,11 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Final
 
 import requests
@@ -27,7 +28,13 @@ from importstats.text import excerpt, without_secrets
 
 _CHUNK_BYTES: Final = 1 << 16
 _CONNECTIONS: Final = 128
+#: What is not kept may be longer than what is.
+_MOST_STREAMED_BYTES: Final = 256 * 2**20
 _LONGEST_RETRY_AFTER_S: Final = 3600.0
+
+
+#: Takes a piece of a body, and says whether it wants more.
+Sink = Callable[[bytes], bool]
 
 
 class CertificateError(UnreachableError):
@@ -115,8 +122,12 @@ class Transport:
         payload: Mapping[str, Any],
         headers: Mapping[str, str | bytes],
         timeout_s: float,
+        sink: Sink | None = None,
     ) -> Answer:
         """Send one request, once. The payload is the body as JSON, of a GET the query.
+
+        A `sink` is given the body of a good answer piece by piece instead, as long as it says that
+        it wants more, and has to mask it. Such an answer may be long.
 
         Raises
         ------
@@ -125,7 +136,7 @@ class Transport:
         BadResponseError
             The answer is too long.
         """
-        outcome = self._attempt(method, path, payload, headers, timeout_s)
+        outcome = self._attempt(method, path, payload, headers, timeout_s, sink)
         if isinstance(outcome, ImportStatsError):
             # Not raised where it was caught: what caused it may repeat the token.
             raise outcome
@@ -138,6 +149,7 @@ class Transport:
         payload: Mapping[str, Any],
         headers: Mapping[str, str | bytes],
         timeout_s: float,
+        sink: Sink | None,
     ) -> Answer | ImportStatsError:
         deadline = time.monotonic() + timeout_s
         options: dict[str, Any] = {"params" if method == "GET" else "json": dict(payload)}
@@ -159,7 +171,9 @@ class Transport:
                 verify=self._verify,
                 proxies=self._proxies,
             ) as response:
-                content = self.secrets.masked_body(self._read(response, deadline, timeout_s))
+                taker = sink if response.status_code == HTTPStatus.OK else None
+                body = self._read(response, deadline, timeout_s, taker)
+                content = self.secrets.masked_body(body)
                 location = without_secrets(
                     self.secrets.masked(response.headers.get("Location", "nowhere"))
                 )
@@ -179,21 +193,30 @@ class Transport:
                 f"{self.uri} does not answer ({self._cause(error)}); check the URI and the network"
             )
 
-    def _read(self, response: requests.Response, deadline: float, timeout_s: float) -> bytes:
+    def _read(
+        self,
+        response: requests.Response,
+        deadline: float,
+        timeout_s: float,
+        sink: Sink | None,
+    ) -> bytes:
         content = bytearray()
+        length, most = 0, self._max_bytes if sink is None else _MOST_STREAMED_BYTES
         while time.monotonic() < deadline:
             try:
                 chunk = response.raw.read1(_CHUNK_BYTES, decode_content=True)
             except ReadTimeoutError:
                 break
-            if not chunk:
-                return bytes(content)
-            content += chunk
-            if len(content) > self._max_bytes:
+            length += len(chunk)
+            if length > most:
                 raise BadResponseError(
-                    f"{self.uri} sent more than {self._max_bytes:,} bytes; refused. "
+                    f"{self.uri} sent more than {most:,} bytes; refused. "
                     "Raise max_response_bytes if a job really has that many files"
                 )
+            if sink is None:
+                content += chunk
+            if not chunk or (sink is not None and not sink(chunk)):
+                return bytes(content)
         raise UnreachableError(
             f"{self.uri} was still sending after {timeout_s:.3g} s; raise the timeout"
         )
