@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -56,15 +57,33 @@ ASKED = {
 }
 
 
-def diagnosed(made: Fleet, job: pd.Series, at: pd.Timestamp) -> pd.DataFrame:
-    """What is found in one job at a time, with what was known of its server by then."""
-    jobs, details = made.job(job["source_uri"], job["job_id"])
-    history, _ = made.cluster(job["source_uri"])
-    others = history[history["job_id"].ne(job["job_id"])]
-    seen = until(jobs, at)
-    if seen.empty:
-        return pd.DataFrame(columns=["finding", "severity", "message"])
-    return diagnose(seen, until(details, at), at=at, history=until(others, at))
+@dataclass(frozen=True)
+class Known:
+    """One job's frames, and the jobs frame of the others of its server."""
+
+    jobs: pd.DataFrame
+    details: pd.DataFrame
+    others: pd.DataFrame
+
+    @classmethod
+    def of(cls, made: Fleet, job: pd.Series) -> Known:
+        jobs, details = made.job(job["source_uri"], job["job_id"])
+        history, _ = made.cluster(job["source_uri"])
+        others = history[history["job_id"].ne(job["job_id"])]
+        return cls(_alone(jobs), _alone(details), _alone(others))
+
+    def diagnosed(self, at: pd.Timestamp) -> pd.DataFrame:
+        """What is found in the job at a time, with what was known of its server by then."""
+        seen = until(self.jobs, at)
+        if seen.empty:
+            return pd.DataFrame(columns=["finding", "severity", "message"])
+        return diagnose(seen, until(self.details, at), at=at, history=until(self.others, at))
+
+
+def _alone(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same without the categories of the rest of the fleet, which cost time at every look."""
+    named = frame.select_dtypes("category")
+    return frame.assign(**{name: named[name].cat.remove_unused_categories() for name in named})
 
 
 def warns(found: pd.DataFrame) -> pd.Series:
@@ -78,12 +97,13 @@ def healthy(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
     rows = []
     for _, job in made.truth[made.truth["healthy"]].iterrows():
         phases = made.phases[made.phases[JOB].eq(job[JOB]).all(axis=1)]
-        polls = made.job(job["source_uri"], job["job_id"])[0]["observed_at"]
+        known = Known.of(made, job)
+        polls = known.jobs["observed_at"]
         looks = polls.iloc[np.linspace(0, len(polls) - 1, LOOKS + 1).astype(int)[1:]]
         ends = phases["end"].dropna() - pd.Timedelta(1, "s")
         warned: dict[str, str] = {}
         for at in sorted({*looks, *ends}):
-            found = diagnosed(made, job, at)
+            found = known.diagnosed(at)
             for row in found[warns(found)].itertuples():
                 warned.setdefault(str(row.finding), f"{at:%m-%d %H:%M:%S} {row.message}")
         rows.append({**job[[*JOB, "family", "release"]], "warned": warned})
@@ -95,7 +115,8 @@ def troubled(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
     made = fleet(seed, [family], round(jobs / TROUBLED), signal=signal, troubles=TROUBLED)
     rows = []
     for _, job in made.truth[made.truth["trouble"].ne("")].iterrows():
-        polls = made.job(job["source_uri"], job["job_id"])[0]["observed_at"]
+        known = Known.of(made, job)
+        polls = known.jobs["observed_at"]
         start, end = job["trouble_start"], job["trouble_end"]
         end = polls.iloc[-1] if pd.isna(end) else min(end, polls.iloc[-1])
         seen = polls[(polls > start) & (polls <= end)]
@@ -103,15 +124,15 @@ def troubled(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
         if len(seen) < 3 or end - start < pd.Timedelta(5, "min"):
             continue
         lasts_min = (end - start).total_seconds() / 60
-        before = diagnosed(made, job, start)
-        known = set(before.loc[warns(before), "finding"].astype("str"))
+        before = known.diagnosed(start)
+        already = set(before.loc[warns(before), "finding"].astype("str"))
         named = np.nan
         for minutes in MINUTES:
             if minutes > lasts_min:
                 break
-            found = diagnosed(made, job, start + pd.Timedelta(minutes, "min"))
+            found = known.diagnosed(start + pd.Timedelta(minutes, "min"))
             warned = set(found.loc[warns(found), "finding"].astype("str"))
-            if warned & NAMED_BY[job["trouble"]] - known:
+            if warned & NAMED_BY[job["trouble"]] - already:
                 named = float(minutes)
                 break
         rows.append(
