@@ -65,8 +65,7 @@ class Past:
     def of(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
         """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
         done = pd.concat([seen.iloc[:0], *map(_completed, observed)], ignore_index=True)
-        columns = [*JOB_KEY, "collection_name"]
-        every = [_named(frame)[columns] for frame in (seen, done, *observed)]
+        every = [_named(frame) for frame in (seen, done, *observed)]
         both = pd.concat(every, ignore_index=True)
         cluster = pd.factorize(both["source_uri"])[0].astype(np.int64)
         job, _ = job_codes(both)
@@ -123,6 +122,8 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
     )
     done = seen["phase"].eq("Completed").to_numpy()
     waits = seen["phase"].eq("Uncommitted").to_numpy()
+    place = seen["place"].to_numpy()
+    now = seen["now_s"].to_numpy(np.float64)
     size = job_variables(seen)[0][:, -1]
     end = ended_at(seen)
     for mine in np.split(np.arange(len(seen)), np.flatnonzero(np.diff(codes)) + 1):
@@ -133,12 +134,12 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
             continue
         work = mine[mine < over[0]]
         known = work[(point[work] >= 0)]
-        if len(known) < 2 or not (seen["place"].to_numpy()[known] >= 0).any():
+        if len(known) < 2 or not (place[known] >= 0).any():
             continue
         level, first = np.unique(point[known], return_index=True)
         left = end[over[0]] - reached_at[known[first]]
-        true_left = end[over[0]] - seen["now_s"].to_numpy(np.float64)[known]
-        at_work = np.flatnonzero(seen["place"].to_numpy()[known] >= 0)
+        true_left = end[over[0]] - now[known]
+        at_work = np.flatnonzero(place[known] >= 0)
         some = at_work[np.linspace(0, len(at_work) - 1, REPLAYED_ROWS).astype(np.int64)]
         some = np.unique(some)
         some = some[true_left[some] > 0]
@@ -161,13 +162,11 @@ def ended_at(seen: pd.DataFrame) -> Floats:
         at = np.where(np.isnat(reported), np.nan, reported.astype(np.int64) / 1e6)
         end = np.where((at >= before) & (at <= now), at, now)
     over = seen["phase"].eq("Completed").to_numpy()
-    keys = [seen[name].to_numpy() for name in JOB_KEY]
-    first = pd.Series(np.where(over, end, np.nan)).groupby(keys).transform("first").to_numpy()
+    job, _ = job_codes(seen)
+    first = pd.Series(np.where(over, end, np.nan)).groupby(job).transform("first").to_numpy()
     return np.where(over, first, end)
 
 
 def _named(seen: pd.DataFrame) -> pd.DataFrame:
-    """With names as plain texts, and a column ``collection_name`` if there was none."""
-    if "collection_name" not in seen:
-        seen = seen.assign(collection_name=None)
-    return seen.astype({**dict.fromkeys(JOB_KEY, "str"), "collection_name": "str"})
+    """The names as plain texts, with a column ``collection_name`` if there was none."""
+    return seen.reindex(columns=[*JOB_KEY, "collection_name"]).astype("str")
