@@ -5,6 +5,8 @@ It is asked for most often, so it stands alone and imports little.
 
 from __future__ import annotations
 
+import pandas as pd
+
 from importstats.analysis.totals import summary
 from importstats.cli.options import (
     DEFAULT_STORE,
@@ -14,9 +16,10 @@ from importstats.cli.options import (
     print_tables,
 )
 from importstats.cli.stored import Server, known_source
+from importstats.names import JOB_KEY
 from importstats.show import terminal
 from importstats.store import SnapshotStore
-from importstats.store.frames import load_jobs
+from importstats.store.pieces import jobs_frames
 
 
 def summarise(
@@ -24,8 +27,9 @@ def summarise(
 ) -> None:
     """Show every job of a store in one table."""
     opened = SnapshotStore(store)
-    jobs = load_jobs(opened, source_uri=known_source(opened, server))
+    found = [summary(jobs) for jobs in jobs_frames(opened, source_uri=known_source(opened, server))]
+    totals = pd.concat(found, ignore_index=True).sort_values(JOB_KEY, ignore_index=True)
     if output == "table":
-        terminal.print_summary(output_console(), jobs)
+        terminal.print_summary(output_console(), totals)
     else:
-        print_tables(output, "importstats.summary/1", {"jobs": summary(jobs)})
+        print_tables(output, "importstats.summary/1", {"jobs": totals})

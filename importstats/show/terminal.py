@@ -10,7 +10,6 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from importstats.analysis.totals import summary
 from importstats.show.fitting import Column, FittingTable, Kind
 from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
@@ -36,9 +35,8 @@ Cell = Callable[[Row], str | Text]
 Spec = tuple[str, Kind, int, Cell]
 
 
-def print_summary(console: Console, jobs: pd.DataFrame) -> None:
-    """Print one line per job: state, rows, duration, rates; its server if there are several."""
-    totals = summary(jobs)
+def print_summary(console: Console, totals: pd.DataFrame) -> None:
+    """Print a line for each job of a summary: state, rows, rates; its server if several."""
     server: list[Spec] = [("server", "id", 9, lambda job: _name(job["source_uri"]))]
     if len(set(totals["source_uri"])) <= 1:
         server = []

@@ -166,6 +166,9 @@ class Queries:
             for folder, state in self._each_job(choice, read)
             if state.rows.num_rows
         )
+        if not details_wanted:
+            yield from ((job.state.rows.select(wanted), schema.empty_table()) for job in known)
+            return
         for lot in self._ahead(read_lot, _lots(known, self._most_rows())):
             yield from ((jobs, details) for jobs, details in lot if jobs.num_rows)
 

@@ -163,7 +163,8 @@ class StoredTables:
         """The rows of :meth:`jobs` with those of :meth:`details`, as runs, a job at a time.
 
         Both are read together, once: every details row has its jobs rows, also while a collector
-        writes. The jobs come in no certain order.
+        writes. The jobs come in no certain order. If no column of details is asked for, no file of
+        details is read.
         """
         wanted = check_columns("jobs", columns), check_columns("details", details_columns)
         choice = self._choice(source_uri, job_id, since, until)

@@ -13,6 +13,7 @@ from rich.console import Console
 from importstats import diagnose
 from importstats.analysis.ranking import delay_text, rank_files
 from importstats.analysis.scoring import backtest
+from importstats.analysis.totals import summary
 from importstats.show.attention import looks
 from importstats.show.job import ImportJob
 from importstats.show.panel import job_view
@@ -113,14 +114,14 @@ def test_a_failed_job_shows_its_reason_and_how_far_it_came(console):
 def test_no_number_and_no_id_is_cut_however_narrow_the_terminal(width):
     jobs, details, at = frames_until("stragglers", 0.5)
     narrow = Console(width=width, record=True, markup=False, file=io.StringIO())
-    print_summary(narrow, jobs)
+    print_summary(narrow, summary(jobs))
     narrow.print(job_view(jobs, details, at=at, zone=UTC))
     text = narrow.export_text()
     assert all(cell_len(line) <= width for line in text.splitlines())
     assert text.split()[text.split().index("job") :].count(jobs["job_id"].iloc[0])
     job = text.splitlines()[1]
     wide = Console(width=300, record=True, markup=False, file=io.StringIO())
-    print_summary(wide, jobs)
+    print_summary(wide, summary(jobs))
     whole = wide.export_text().splitlines()[1]
     for number in re.findall(r"[\d.,]+", job):
         assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d.,])", whole)
@@ -156,7 +157,7 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
     snapshot = hostile_snapshot()
     jobs, details = flatten_jobs(snapshot), flatten_details(snapshot)
     console.print(job_view(jobs, details, at=snapshot.observed_at, zone=UTC))
-    print_summary(console, jobs)
+    print_summary(console, summary(jobs))
     names = dict.fromkeys(["job_id", "collection_name", "state", "reason"], HOSTILE)
     listed = pd.DataFrame([{**names, "progress_pct": 5.0, "ahead": pd.NA}])
     print_job_list(console, listed, empty="none")
@@ -167,7 +168,7 @@ def test_hostile_names_neither_style_nor_steer_the_terminal(console):
 
 
 def test_tables_of_nothing_say_so(console):
-    print_summary(console, flatten_jobs([]))
+    print_summary(console, summary(flatten_jobs([])))
     print_job_list(console, pd.DataFrame(columns=["ahead"]), empty="none listed")
     text = console.export_text()
     assert "no jobs" in text
