@@ -1,11 +1,13 @@
 """How time and memory grow from a million to a hundred million detail rows.
 
     python benchmarks/scale.py --rows 1e6,1e7,1e8 --folder FOLDER --json FILE
+    python benchmarks/scale.py --rows 1000x10000 --folder FOLDER --json FILE
     python benchmarks/scale.py --smoke
 
 A detail row is one file in one snapshot; a store keeps runs of equal ones, so it has far fewer rows
 on disk. The store of each size is simulated once and kept in the folder: jobs of several shapes and
 50 to 1500 files on three clusters, each job compacted to one segment, as a collector leaves it.
+``1000x10000`` is another shape: 1,000 jobs of 10,000 files, of which five snapshots were taken.
 
 Every measurement is a process of its own, which reads the Parquet files from disk and hands out the
 whole result piece by piece: Arrow or Polars tables, and pandas frames where the task says so or an
@@ -53,6 +55,7 @@ from importstats.fleets import summarise
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
 from importstats.store.frames import details_frame, load_details, load_jobs
+from importstats.store.pieces import jobs_frames
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 SHAPES = (
@@ -71,13 +74,55 @@ ROWS_AT_ONCE = 250_000
 MOST_BYTES = 14 * 2**30
 
 
-def generate(folder: Path, rows: float) -> dict:
-    """A store of about so many detail rows, made once, and what is in it."""
-    made = folder / f"{rows:.0e}".replace("+0", "")
+def generate(folder: Path, name: str) -> dict:
+    """The store of a name, made once, and what is in it.
+
+    A number is a store of about so many detail rows. ``JOBSxFILES`` is one of many files and few
+    snapshots: so many jobs of so many files, each seen five times on its way.
+    """
+    made = folder / (name if "x" in name else f"{float(name):.0e}".replace("+0", ""))
     note = made / "scale.json"
-    if note.exists():
-        return {**json.loads(note.read_text()), "path": str(made)}
-    store = SnapshotStore(made)
+    if not note.exists():
+        store = SnapshotStore(made)
+        facts = wide(store, *map(int, name.split("x"))) if "x" in name else long(store, float(name))
+        facts["bytes"] = sum(path.stat().st_size for path in made.rglob("*.parquet"))
+        note.write_text(json.dumps(facts))
+    return {**json.loads(note.read_text()), "path": str(made)}
+
+
+def wide(store: SnapshotStore, jobs: int, files: int) -> dict:
+    """Fill a store with jobs of many files, seen five times each.
+
+    One job is simulated and stored under many ids, so that millions of files take minutes.
+    """
+    whole = simulate_job("many_small_files", files=files, seed=1, poll_every_s=20.0, start=START)
+    listed = [poll for poll in whole.polls if poll.state is not None and poll.state.tasks]
+    seen = [listed[place] for place in np.linspace(0, len(listed) - 1, 5).astype(int)]
+    tables = replace(whole, polls=seen).tables(runs=True)
+    for number in range(jobs):
+        key = SOURCES[number % len(SOURCES)], str(449839014328146740 + number)
+        store.append_tables(*(named(table, *key) for table in tables))
+    snapshots, runs = tables
+    return {
+        "detail_rows": jobs * pc.sum(snapshots["detail_count"]).as_py(),
+        "run_rows": jobs * runs.num_rows,
+        "snapshots": jobs * snapshots.num_rows,
+        "jobs": jobs,
+    }
+
+
+def named(table: pa.Table, *key: str) -> pa.Table:
+    """The rows as those of the job of this key."""
+    for name, value in zip(KEY, key, strict=True):
+        place = table.schema.get_field_index(name)
+        field = table.schema.field(place)
+        values = pa.repeat(value, table.num_rows).cast(field.type)
+        table = table.set_column(place, field, values)
+    return table
+
+
+def long(store: SnapshotStore, rows: float) -> dict:
+    """Fill a store with jobs that are polled for hours."""
     facts = {"detail_rows": 0, "run_rows": 0, "snapshots": 0, "jobs": 0}
     number = -1
     while facts["detail_rows"] < 0.95 * rows:
@@ -101,9 +146,7 @@ def generate(folder: Path, rows: float) -> dict:
         facts["snapshots"] += jobs.num_rows
         facts["run_rows"] += details.num_rows
         facts["detail_rows"] += detail_rows
-    facts["bytes"] = sum(path.stat().st_size for path in made.rglob("*.parquet"))
-    note.write_text(json.dumps(facts))
-    return {**facts, "path": str(made)}
+    return facts
 
 
 # --- importstats ----------------------------------------------------------------------------------
@@ -145,7 +188,8 @@ def our_stragglers(store: str) -> Iterator:
 
 
 def our_phases(store: str) -> Iterator:
-    yield phases(load_jobs(store, columns=OUR_PHASES_COLUMNS))
+    for jobs in jobs_frames(SnapshotStore(store), columns=OUR_PHASES_COLUMNS):
+        yield phases(jobs)
 
 
 def our_summary(store: str) -> Iterator:
@@ -816,7 +860,7 @@ def judged(result: dict) -> tuple[str, str, str]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--rows", default="1e6,1e7")
+    options.add_argument("--rows", default="1e6,1e7", help="detail rows, or JOBSxFILES")
     options.add_argument("--folder", type=Path, help="where the stores are, or will be")
     options.add_argument(
         "--json",
@@ -835,16 +879,14 @@ def main() -> None:
         return
     with TemporaryDirectory() as folder:
         if options.smoke:
-            options.rows, options.rounds, options.folder = "2e4", 1, Path(folder)
+            options.rows, options.rounds, options.folder = "2e4,3x200", 1, Path(folder)
             options.json = Path(folder) / "scale.json"
         compare(options)
 
 
 def compare(options: argparse.Namespace) -> None:
     """Measure all that is not in the file of results, and print everything."""
-    stores = [
-        {"name": rows, **generate(options.folder, float(rows))} for rows in options.rows.split(",")
-    ]
+    stores = [{"name": name, **generate(options.folder, name)} for name in options.rows.split(",")]
     results = json.loads(options.json.read_text())["results"] if options.json.exists() else []
     done = {(result["task"], result["name"]) for result in results}
     for task in (name for name in TASKS if options.only in name):
