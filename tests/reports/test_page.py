@@ -17,6 +17,8 @@ from selenium.webdriver.common.by import By
 
 from importstats import report
 from importstats.analysis.ranking import delay_text
+from importstats.analysis.samples import FileSamples
+from importstats.plots.files import state_spans
 from importstats.reports.html import TOP_FILES, to_html
 from importstats.show.attention import Look
 from importstats.show.job import ImportJob
@@ -315,7 +317,11 @@ def test_of_hundreds_the_late_ones_lie_on_top_and_the_others_are_counted(browser
     )
     said = page.text("#files-title")
     assert said.startswith(f"300 files, {counts['done']} done, ")
-    assert f" {counts['InProgress']} importing (the oldest for " in said
+    _, spans = state_spans(FileSamples.of(job.details))
+    last = spans.drop_duplicates("key", keep="last")
+    at_work = last.loc[last["state"].eq("inprogress"), "start"]
+    oldest = format_duration((job.jobs["observed_at"].iloc[-1] - at_work.min()).total_seconds())
+    assert f" {counts['InProgress']} importing (the oldest for {oldest})" in said
     assert f" {counts['waiting']} waiting" in said
     assert said.endswith("late ones on top")
     # Rows below them are those of the others, by start.

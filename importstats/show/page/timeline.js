@@ -498,7 +498,8 @@ const redraw = () => charts.forEach(({ u }) => u.redraw(false, true));
 
 const WORDS = { "": "waiting", none: "waiting", pending: "waiting", inprogress: "importing", completed: "done" };
 
-// How many files there are in each state, and for how long the oldest has been at work.
+// How many files there are in each state, and for how long the oldest has been at work since it
+// was handed over last.
 function stateCounts(data, spans) {
   const { files } = data;
   const counts = new Map();
@@ -507,7 +508,7 @@ function stateCounts(data, spans) {
     const state = nameAt(files.state, row);
     const word = WORDS[state] ?? state;
     counts.set(word, (counts.get(word) ?? 0) + 1);
-    if (state === "inprogress") oldest = Math.min(oldest, spans.begin[row]);
+    if (state === "inprogress") oldest = Math.min(oldest, spans.start[spans.from[row + 1] - 1]);
   });
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([word, number]) => {
     const age = word === "importing" && oldest < Infinity && !data.ended;
