@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from importstats.names import JOB_KEY
 from importstats.text import format_count, printable
 
 _Evidence = Mapping[str, Any]
@@ -42,6 +43,32 @@ def cause_text(findings: pd.DataFrame) -> str:
         if str(row["severity"]) != "info" or (waited_s is not None and waited_s >= _BRIEF_S):
             return say(evidence)
     return ""
+
+
+def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+    """Events of jobs that are stalled or late, with what the cluster proves to be in their way.
+
+    Parameters
+    ----------
+    found : DataFrame
+        Events with ``source_uri``, ``job_id``, ``event`` and ``message``.
+    findings : DataFrame
+        The :func:`~importstats.diagnose` of their jobs, with their clusters.
+    """
+    causes = {key: cause_text(own) for key, own in findings.groupby(JOB_KEY, observed=True)}
+    said = [
+        f"{message.rstrip('. ')}. In its way: {cause}" if cause and event in _WAIT else message
+        for cause, event, message in zip(
+            [causes.get(key, "") for key in found[JOB_KEY].itertuples(index=False, name=None)],
+            found["event"].astype("str"),
+            found["message"],
+            strict=True,
+        )
+    ]
+    return found.assign(message=said)
+
+
+_WAIT: Final = ("stalled", "late")
 
 
 def _count(number: Any, what: str) -> str:

@@ -16,6 +16,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.cluster_causes import with_causes
+from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.phase import with_phase
@@ -71,6 +73,7 @@ def events(
     estimates: pd.DataFrame | None = None,
     gap_s: float = 900.0,
     expected: int | Mapping[str, int] | pd.Series[int] | None = None,
+    cluster: Cluster | None = None,
 ) -> pd.DataFrame:
     """The events of jobs, as known at a time.
 
@@ -120,6 +123,8 @@ def events(
         The default is 15 times the longest pause between polls that the collector makes by itself.
     expected : int, mapping or Series of int, optional
         See :func:`~importstats.diagnose`.
+    cluster : ClusterFrames, optional
+        What their cluster did: ``stalled`` and ``late`` then say what is in the way.
 
     Returns
     -------
@@ -165,7 +170,7 @@ def events(
     if estimates is None:
         estimates = eta(jobs)
     estimates = estimates[estimates["observed_at"] <= at]
-    diagnosis = diagnose(jobs, details, at=at, expected=expected)
+    diagnosis = diagnose(jobs, details, at=at, expected=expected, cluster=cluster)
     found = pd.concat(
         [
             _facts(snapshots, diagnosis),
@@ -174,7 +179,7 @@ def events(
             _gaps(until, snapshots, at, gap_s),
         ]
     )
-    return _answer(found, snapshots, estimates)
+    return _answer(with_causes(found, diagnosis), snapshots, estimates)
 
 
 def payloads(found: pd.DataFrame) -> Iterator[dict[str, Any]]:

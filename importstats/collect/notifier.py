@@ -25,6 +25,7 @@ from importstats.collect.outbox import Outbox
 from importstats.collect.targets import DeliveryError, Payload, Target, parse_targets
 from importstats.errors import StoreError
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
@@ -192,7 +193,13 @@ class Notifier(Closing):
         here = self._source_uri
         jobs = load_jobs(self._store, job_id=job_id, source_uri=here, gaps=True)
         details = load_details(self._store, job_id=job_id, source_uri=here, runs=True)
-        found = events(jobs, details, datetime.now(UTC), expected=self._expected)
+        found = events(
+            jobs,
+            details,
+            datetime.now(UTC),
+            expected=self._expected,
+            cluster=load_cluster_of(self._store, jobs),
+        )
         if found["event"].isin(_LAST).any():
             self._open.discard(job_id)
         else:
