@@ -84,7 +84,7 @@ def readme_table(text: str) -> str:
     """The methods, best first, and a line that says of what the figures are."""
     found = {row["method"]: row for row in rows_of(opening(text)[1])}
     order = ["eta_history", "eta"]
-    order += sorted(set(found) - set(order), key=lambda name: float(found[name]["median"]))
+    order += sorted(set(found) - set(order), key=lambda name: (float(found[name]["median"]), name))
     lines = [
         "| method | median error | 90th percentile | 80 % interval holds | silent |",
         "|---|---|---|---|---|",
