@@ -53,7 +53,7 @@ def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFr
     first = rows.groupby("job").transform("first")
     progress = floats(rows, "progress_pct")
     done = progress - floats(first, "progress_pct")
-    return _answer(rows, _over(100 - progress, done, seconds(rows) - seconds(first)))
+    return _frame_of_remaining(rows, _over(100 - progress, done, seconds(rows) - seconds(first)))
 
 
 def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Data
     for at in rows.groupby("job").indices.values():
         known = at[~np.isnan(progress[at])]
         remaining[known] = _tqdm_remaining(times[known], progress[known])
-    return _answer(rows, remaining)
+    return _frame_of_remaining(rows, remaining)
 
 
 def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -93,7 +93,7 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
     first = counted.groupby(rows["job"]).transform("first")
     since = counted - first
     left = total - written
-    return _answer(rows, _over(left, floats(since, "written"), floats(since, "at")))
+    return _frame_of_remaining(rows, _over(left, floats(since, "written"), floats(since, "at")))
 
 
 def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -129,7 +129,7 @@ def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFram
         usable = running & np.isfinite(to_end)
         longest = pd.Series(to_end[usable]).groupby(files["row"].to_numpy()[usable]).max()
         remaining[longest.index.to_numpy()] = longest.to_numpy()
-    return _answer(rows, remaining)
+    return _frame_of_remaining(rows, remaining)
 
 
 def twin(
@@ -170,7 +170,7 @@ def twin(
             left *= np.where(np.isfinite(scale), scale, 1.0)
             said.append(np.where(job.end_s <= now[at], left, np.nan))
         remaining[at] = _median(said)
-    return _answer(rows, remaining)
+    return _frame_of_remaining(rows, remaining)
 
 
 def survival(
@@ -185,7 +185,9 @@ def survival(
     Parameters and result are those of :func:`twin`.
     """
     rows, past = timeline(jobs), _Past.of(history)
-    return _answer(rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan)))
+    return _frame_of_remaining(
+        rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan))
+    )
 
 
 def history_median(
@@ -198,7 +200,7 @@ def history_median(
     """
     rows, past = timeline(jobs), _Past.of(history)
     remaining = _by_duration(rows, past, lambda left: left)
-    return _answer(rows, np.maximum(remaining, 0))
+    return _frame_of_remaining(rows, np.maximum(remaining, 0))
 
 
 #: The simple methods that look at one job alone, by name.
@@ -357,5 +359,5 @@ def _over(left: Floats, done: Floats, elapsed: Floats) -> Floats:
     return np.where((done > 0) & (elapsed > 0), remaining, np.nan)
 
 
-def _answer(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
+def _frame_of_remaining(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
     return rows[_SNAPSHOT_KEY].assign(remaining_p50_s=remaining).reset_index(drop=True)

@@ -173,13 +173,13 @@ def events(
     diagnosis = diagnose(jobs, details, at=at, expected=expected, cluster=cluster)
     found = pd.concat(
         [
-            _facts(snapshots, diagnosis),
+            _endings_and_starts(snapshots, diagnosis),
             _conditions(snapshots, diagnosis, at),
             _behind_the_estimate(snapshots, estimates, at),
             _gaps(until, snapshots, at, gap_s),
         ]
     )
-    return _answer(with_causes(found, diagnosis), snapshots, estimates)
+    return _with_job_columns(with_causes(found, diagnosis), snapshots, estimates)
 
 
 def payloads(found: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -271,7 +271,7 @@ _COLUMNS: Final = [
 ]
 
 
-def _facts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
+def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
     """Started, finished, failed, and whether the rows are those expected."""
     parts = []
     begun = _first_of_job(snapshots[snapshots["phase"].ne("Pending")])
@@ -455,7 +455,9 @@ def _found(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[[*JOB_KEY, "snapshot_id", "event", "occurred_at", "message", "episode"]]
 
 
-def _answer(found: pd.DataFrame, snapshots: pd.DataFrame, estimates: pd.DataFrame) -> pd.DataFrame:
+def _with_job_columns(
+    found: pd.DataFrame, snapshots: pd.DataFrame, estimates: pd.DataFrame
+) -> pd.DataFrame:
     key = [*JOB_KEY, "snapshot_id"]
     shown = ["collection_name", "phase", "progress_pct", "imported_rows", "total_rows"]
     expected = estimates.loc[~estimates["phase"].isin(END_PHASES), [*key, *_ETA_COLUMNS]]

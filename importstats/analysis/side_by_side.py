@@ -81,7 +81,7 @@ Importing'
         }
     )
     table["difference_s"] = table["b_s"] - table["a_s"]
-    facts = [_facts(a, a_details), _facts(b, b_details)]
+    facts = [_compared_values(a, a_details), _compared_values(b, b_details)]
     rows = [(what, facts[0][what], facts[1][what]) for what in facts[0]]
     ids = [printable(str(frame["job_id"].iloc[0]), 40) for frame in (a, b)]
     return SideBySide(_verdict(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"]))
@@ -116,7 +116,7 @@ def _verdict(table: pd.DataFrame, ids: list[str]) -> str:
     return f"{text}, all of the difference in {phase}"
 
 
-def _facts(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[str, str]:
+def _compared_values(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[str, str]:
     """What else there is to compare, as text."""
     total = summary(jobs, details).iloc[0]
     latest = jobs.sort_values("observed_at").iloc[-1]

@@ -264,7 +264,7 @@ class _Waiting:
     def table(
         self, collected: Mapping[str, CollectedJob], expected: Mapping[str, Expected]
     ) -> pd.DataFrame:
-        """What came of each job."""
+        """One row per job: how it ended."""
         rows = [
             {
                 "job_id": job.job_id,

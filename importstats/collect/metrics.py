@@ -160,7 +160,7 @@ class MetricsServer(Closing):
         log_event(logging.INFO, "serving metrics", url=self.url)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop the server, and free its port."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()

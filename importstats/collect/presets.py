@@ -44,7 +44,7 @@ def slack(event: Event) -> Body:
     {'text': 'importstats: job 7 failed. no such file'}
     """
     text = event["text"][:_SECTION_CHARACTERS]
-    facts = [f"*{name}*\n{_escaped(value)}" for name, value in _facts(event)]
+    facts = [f"*{name}*\n{_escaped(value)}" for name, value in _named_values(event)]
     if not facts:
         return {"text": text}
     blocks = [
@@ -59,7 +59,7 @@ def teams(event: Event) -> Body:
     """An Adaptive Card for a workflow of Teams that starts with a webhook request."""
     # A run of rich text is shown as it is, while a TextBlock would read Markdown in it.
     sentence = {"type": "TextRun", "text": plain(event), "weight": "Bolder"}
-    facts = [{"title": name, "value": _unmarked(value)} for name, value in _facts(event)]
+    facts = [{"title": name, "value": _unmarked(value)} for name, value in _named_values(event)]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -140,7 +140,7 @@ def plain(event: Event) -> str:
     return html.unescape(event["text"])
 
 
-def _facts(event: Event) -> list[tuple[str, str]]:
+def _named_values(event: Event) -> list[tuple[str, str]]:
     """What is known beside the sentence, as names and values."""
     names = {"phase": "Phase", "progress_pct": "Progress", "eta_p50": "Ends about"}
     units = {"progress_pct": " %"}

@@ -78,7 +78,7 @@ class ClusterWatcher(Closing):
         self._looks = 0
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
+        """Start the thread that asks the management port."""
         self._thread.start()
         return self
 

@@ -85,7 +85,7 @@ def job_view(
         Text(printable(look.text, 400), style=SEVERITY_STYLES[look.severity])
         for look in job.looks[:_LOOKS]
     ]
-    lines += [Text(), _facts(job, zone)]
+    lines += [Text(), _facts_table(job, zone)]
     if job.phase not in END_PHASES and not job.stale and not job.details.empty:
         files = _files_at_work(job.stragglers)
         lines += [Text(), files] if files else []
@@ -122,7 +122,7 @@ def _when(job: ImportJob, zone: tzinfo | None) -> RenderableType:
     return Text(text, style="bold")
 
 
-def _facts(job: ImportJob, zone: tzinfo | None) -> RenderableType:
+def _facts_table(job: ImportJob, zone: tzinfo | None) -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")

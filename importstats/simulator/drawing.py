@@ -28,7 +28,7 @@ class Draw:
     files: int | None
 
     def uniform(self, low: float, high: float) -> float:
-        """A number between two."""
+        """A number drawn evenly between two bounds."""
         return float(self.rng.uniform(low, high))
 
     def integer(self, low: int, high: int) -> int:

@@ -126,7 +126,7 @@ _Shape = tuple[ClusterSpec, JobSpec]
 
 
 def _steady(draw: Draw) -> _Shape:
-    """Nothing special."""
+    """A job in which nothing goes wrong and no file is late."""
     cluster = draw_cluster(draw)
     return cluster, draw_job(draw, cluster)
 

@@ -163,7 +163,7 @@ class ImportClient(RestActions):
 
     @property
     def has_token(self) -> bool:
-        """Whether a token is sent."""
+        """Whether each request carries a token."""
         return self._transport.has_token
 
     @property
@@ -173,7 +173,7 @@ class ImportClient(RestActions):
 
     @property
     def api(self) -> Api:
-        """The API that is spoken."""
+        """The API that the client uses: ``v2`` or ``cloud-v1``."""
         return self._api
 
     @property

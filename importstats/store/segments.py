@@ -55,7 +55,7 @@ class JobFolder(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Its path."""
+        """The job's folder, below that of a table."""
         return f"cluster={self.cluster}/job={self.job}"
 
 

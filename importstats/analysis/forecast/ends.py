@@ -150,14 +150,14 @@ def eta(
     last = seen["job"].ne(seen["job"].shift(-1)).to_numpy(np.bool_)
     wanted = last if at is not None else np.ones(len(seen), np.bool_)
     found = outlook(seen, details, past, wanted, priors or shipped_priors())
-    answer = _answer(seen, found)
+    answer = _outlook_frame(seen, found)
     if explain:
         answer = answer.assign(**_parts(len(seen), found))
     answer = answer[wanted].reset_index(drop=True)
     return answer if cluster is None else with_work_left(answer, cluster)
 
 
-def _answer(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
+def _outlook_frame(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
     remaining = np.full((len(seen), len(QUANTILES)), np.nan)
     remaining[found.rows] = np.minimum(found.quantiles, LONGEST_S)
     method = np.full(len(seen), "none", dtype=object)
