@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from importstats.cli.options import DEFAULT_STORE, StoreArgument
 from importstats.store import SnapshotStore
+from importstats.store.cluster_tables import ClusterTables
 
 
 def compact(
@@ -21,5 +22,8 @@ def compact(
     """Merge a store's many small files into few, without disturbing readers."""
     opened = SnapshotStore(store)
     print(opened.compact(final=True))
+    before, after = ClusterTables(opened).compact_all()
+    if before:
+        print(f"of what clusters do: {before:,} files before, {after:,} now")
     if delta:
         opened.publish()

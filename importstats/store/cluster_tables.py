@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from importstats.errors import StoreError
 from importstats.store.cluster_runs import joined
-from importstats.store.cluster_schema import CLUSTER_SCHEMAS, ClusterTable
+from importstats.store.cluster_schema import CLUSTER_SCHEMAS, CLUSTER_TABLES, ClusterTable
 from importstats.store.segments import SUFFIX, slug
 from importstats.store.store import SnapshotStore
 from importstats.text import excerpt
@@ -49,7 +49,7 @@ class ClusterTables:
             They cannot be written.
         """
         if rows.num_rows:
-            self._files.put(_path(table, source_uri, rows), _encoded(rows))
+            self._files.put(_path(self._folder(table, source_uri), rows), _encoded(rows))
 
     def read(
         self,
@@ -89,12 +89,34 @@ class ClusterTables:
         StoreError
             The store cannot be read or written. Nothing is lost.
         """
-        paths = self._paths(self._folder(table, source_uri))
-        if len(paths) < (2 if final else _MANY_FILES):
-            return
+        folder = self._folder(table, source_uri)
+        paths = self._paths(folder)
+        if len(paths) >= (2 if final else _MANY_FILES):
+            self._merge(table, folder, paths)
+
+    def compact_all(self) -> tuple[int, int]:
+        """Merge the files of each table and cluster; how many there were, and are.
+
+        Raises
+        ------
+        StoreError
+            As :meth:`compact`.
+        """
+        before = after = 0
+        for table in CLUSTER_TABLES:
+            folders: dict[str, list[str]] = {}
+            for path in self._paths(table):
+                folders.setdefault(path.rpartition("/")[0], []).append(path)
+            for folder, paths in folders.items():
+                if len(paths) > 1:
+                    self._merge(table, folder, paths)
+                before, after = before + len(paths), after + 1
+        return before, after
+
+    def _merge(self, table: ClusterTable, folder: str, paths: Sequence[str]) -> None:
         tables = [self._decoded(table, path) for path in paths]
         merged = joined(table, pa.concat_tables(tables))
-        self._files.put(_path(table, source_uri, merged), _encoded(merged))
+        self._files.put(_path(folder, merged), _encoded(merged))
         for path in paths:
             self._files.delete(path)
 
@@ -135,10 +157,10 @@ class ClusterTables:
             ) from error
 
 
-def _path(table: ClusterTable, source_uri: str, rows: pa.Table) -> str:
+def _path(folder: str, rows: pa.Table) -> str:
     first, last = pc.min(rows["observed_at"]), pc.max(rows["last_observed_at"])
     times = "-".join(_printed(time.as_py()) for time in (first, last))
-    return f"{table}/cluster={slug(source_uri)}/{times}-{secrets.token_hex(6)}{SUFFIX}"
+    return f"{folder}/{times}-{secrets.token_hex(6)}{SUFFIX}"
 
 
 def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool:

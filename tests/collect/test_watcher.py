@@ -310,6 +310,14 @@ def test_snapshots_look_at_the_cluster_each_time(tmp_path):
     assert set(tasks["job_id"]) == {job}
     assert tasks["observed_at"].min() > looks[0]
     assert looks[1] < tasks["last_observed_at"].max() < looks[2] < gauges["observed_at"].max()
+    before = [path for path in (tmp_path / "store").rglob("*.parquet") if "jobs" not in path.parts]
+    merged = warm.run("compact", tmp_path / "store")
+    assert merged.returncode == 0, merged.stderr
+    said = merged.stdout.splitlines()[-1].replace(",", "").split()
+    files = [path for path in before if "details" not in path.parts]
+    assert said == f"of what clusters do: {len(files)} files before 7 now".split()
+    again = load_cluster(tmp_path / "store")
+    assert all(mine.equals(theirs) for mine, theirs in zip(cluster, again, strict=True))
     # What did not change between two looks of two processes is one run.
     assert len(cluster.settings) == 2
     assert (cluster.settings["observed_at"] < cluster.settings["last_observed_at"]).all()
