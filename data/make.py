@@ -19,6 +19,7 @@ from typing import Final
 
 import numpy as np
 
+from importstats.cli.demo_why import demo_cluster
 from importstats.simulator import (
     Arrival,
     ClusterSpec,
@@ -29,7 +30,9 @@ from importstats.simulator import (
     simulate_job,
     with_stragglers,
 )
+from importstats.simulator.watching import WatchedJob
 from importstats.store import SnapshotStore
+from importstats.store.cluster_tables import ClusterTables
 
 HERE: Final = Path(__file__).parent
 START: Final = datetime(2026, 5, 18, 8, tzinfo=UTC)
@@ -125,22 +128,47 @@ SIMULATIONS: Final[Mapping[str, Callable[[], Sequence[Simulation]]]] = {
 }
 
 
+#: Jobs of clusters that were watched too, and how often they were polled.
+WATCHED: Final[Mapping[str, Callable[[], WatchedJob]]] = {
+    "waits": lambda: WatchedJob(*demo_cluster(), seed=6, source_uri="http://milvus:19530"),
+}
+_WATCHED_POLL_S: Final = 15.0
+
+
 def make(name: str, folder: Path = HERE) -> None:
     """Simulate one recording and write it below a folder in place of what is there."""
     target = folder / name
     if target.exists():
         shutil.rmtree(target)
     store = SnapshotStore(target)
+    if name in WATCHED:
+        _keep(store, WATCHED[name]())
+        return
     for simulation in SIMULATIONS[name]():
         store.append_tables(*simulation.tables(runs=True))
 
 
+def _keep(store: SnapshotStore, job: WatchedJob) -> None:
+    """Store a job until its end, and what its cluster did meanwhile."""
+    while job.poll(_WATCHED_POLL_S):
+        pass
+    # Their last digits are random, so that two collectors do not make the same.
+    store.append(
+        replace(snapshot, snapshot_id=snapshot.snapshot_id // 10_000 * 10_000)
+        for snapshot in job.snapshots
+    )
+    tables = ClusterTables(store)
+    for table, rows in job.watch.tables().items():
+        tables.append(table, job.source_uri, rows)
+
+
 def main() -> None:
     """Make what the command line names."""
-    names = sys.argv[1:] or list(SIMULATIONS)
-    unknown = [name for name in names if name not in SIMULATIONS]
+    every = [*SIMULATIONS, *WATCHED]
+    names = sys.argv[1:] or every
+    unknown = [name for name in names if name not in every]
     if unknown:
-        sys.exit(f"no recording {unknown[0]!r}; there are {', '.join(SIMULATIONS)}")
+        sys.exit(f"no recording {unknown[0]!r}; there are {', '.join(every)}")
     for name in names:
         make(name)
 

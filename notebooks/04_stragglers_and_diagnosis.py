@@ -25,6 +25,7 @@ import pandas as pd
 import importstats
 from importstats import datasets, plots
 from importstats.analysis.speculation import spark_speculation
+from importstats.store.cluster_frames import load_cluster
 
 pd.set_option("display.precision", 2, "display.max_colwidth", 120)
 
@@ -111,6 +112,37 @@ later = jobs["observed_at"].iloc[0] + timedelta(minutes=12)
 found = importstats.diagnose(jobs, details, at=later)
 for finding in found.itertuples():
     print(f"{finding.severity}, {finding.finding}: {finding.message}.\n{finding.advice}")
+
+# %% [markdown]
+# *"Why does it wait?"* The progress of a job does not say. If its cluster is watched
+# (`collect --management-uri`, see [why](../docs/why.md)), the store has tables of it: the tasks,
+# the index builds, the nodes.
+
+# %% tags=["check"]
+waits = datasets.path("waits")
+tasks, builds = importstats.load_tasks(waits), importstats.load_builds(waits)
+nodes = importstats.load_nodes(waits)
+print(tasks.groupby(["job_id", "kind"], observed=True)["task_id"].nunique().to_string())
+failed = builds[builds["reason"].notna()]
+print(failed[["segment_id", "state", "tries", "reason"]].head(2).to_string())
+print(nodes.drop_duplicates("node_id")[["node_id", "name", "cpu_cores"]].to_string())
+
+# %% [markdown]
+# With them the causes are named, each at its time:
+
+# %% tags=["check"]
+jobs, _ = datasets.load("waits")
+cluster = load_cluster(waits)
+for minute in (3, 12, 23):
+    at = jobs["observed_at"].iloc[0] + timedelta(minutes=minute)
+    job = importstats.ImportJob(jobs, at=at, cluster=cluster)
+    print(f"after {minute} min, {job.phase}: {job.cause}")
+
+# %% [markdown]
+# And the work of each node, the queue and the segments can be seen over time:
+
+# %%
+importstats.ImportJob(jobs, cluster=cluster).plot_cluster()
 
 # %% [markdown]
 # And nothing is found where nothing is wrong, at any time of a healthy job:

@@ -1,4 +1,4 @@
-"""Recordings to try things on: seven small stores, of simulated jobs and of a real server.
+"""Recordings to try things on: nine small stores, of simulated jobs and of a real server.
 
 They lie in the folder ``data`` of the source, whose ``README.md`` says what each shows and how it
 was made.

@@ -10,11 +10,12 @@ import pytest
 
 from importstats.errors import StoreError
 from importstats.store import SnapshotStore, datasets
+from importstats.store.cluster_frames import load_cluster
 from importstats.store.schema import details_table, jobs_table
 
 DATA = Path(__file__).parents[2] / "data"
 MAKE = runpy.run_path(str(DATA / "make.py"))
-SIMULATED = sorted(MAKE["SIMULATIONS"])
+SIMULATED = sorted([*MAKE["SIMULATIONS"], *MAKE["WATCHED"]])
 REAL = "real_milvus_2_3"
 
 
@@ -28,6 +29,9 @@ def test_a_recording_is_what_its_command_makes(name, tmp_path):
     made, kept = tables(SnapshotStore(tmp_path / name)), tables(SnapshotStore(DATA / name))
     assert made[0].equals(kept[0])
     assert made[1].equals(kept[1])
+    clusters = [load_cluster(folder / name) for folder in (tmp_path, DATA)]
+    assert all(mine.equals(theirs) for mine, theirs in zip(*clusters, strict=True))
+    assert bool(len(clusters[0].tasks)) == (name in MAKE["WATCHED"])
 
 
 def test_the_names_are_those_of_the_folder_and_of_its_readme():
