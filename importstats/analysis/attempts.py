@@ -125,7 +125,7 @@ class Steps:
         """Per sample the place of the one before of its unit, itself if it is the first."""
         return np.arange(len(self.unit)) - ~self.first
 
-    def attempts(self, samples: FileSamples) -> Attempts:
+    def find_attempts(self, samples: FileSamples) -> Attempts:
         """The attempts that these steps show."""
         before, time = self.before, self.time / _US
         since = np.where(self.first, _slot_before(samples, self.slot), time[before])

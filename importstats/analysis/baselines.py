@@ -13,8 +13,8 @@ from importstats.analysis.forecast.timeline import (
     expand_details,
     is_state,
     job_slices,
+    ordered_snapshots,
     running_since,
-    timeline,
 )
 from importstats.arrays import Floats, Ints, floats, seconds
 from importstats.names import JOB_KEY
@@ -49,7 +49,7 @@ def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFr
     DataFrame
         ``source_uri``, ``job_id``, ``snapshot_id`` and ``remaining_p50_s`` : float64.
     """
-    rows = timeline(jobs)
+    rows = ordered_snapshots(jobs)
     first = rows.groupby("job").transform("first")
     progress = floats(rows, "progress_pct")
     done = progress - floats(first, "progress_pct")
@@ -68,7 +68,7 @@ def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Data
 
     Parameters and result are those of :func:`linear`.
     """
-    rows = timeline(jobs)
+    rows = ordered_snapshots(jobs)
     times, progress = seconds(rows), floats(rows, "progress_pct")
     remaining = np.full(len(rows), np.nan)
     for at in rows.groupby("job").indices.values():
@@ -86,7 +86,7 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
 
     Parameters and result are those of :func:`linear`.
     """
-    rows = timeline(jobs)
+    rows = ordered_snapshots(jobs)
     total, written = floats(rows, "total_rows"), floats(rows, "imported_rows")
     counted = pd.DataFrame({"at": seconds(rows), "written": written})
     counted[~(total > 0)] = np.nan
@@ -117,7 +117,7 @@ def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFram
     DataFrame
         As :func:`linear`.
     """
-    rows = timeline(jobs)
+    rows = ordered_snapshots(jobs)
     remaining = np.full(len(rows), np.nan)
     if details is not None and len(details):
         files = expand_details(rows, details)
@@ -156,7 +156,7 @@ def twin(
     DataFrame
         As :func:`linear`.
     """
-    rows, past = timeline(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.of(history)
     now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
     remaining = np.full(len(rows), np.nan)
     for at, earlier in past.pairs(rows):
@@ -184,7 +184,7 @@ def survival(
 
     Parameters and result are those of :func:`twin`.
     """
-    rows, past = timeline(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.of(history)
     return _frame_of_remaining(
         rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan))
     )
@@ -198,7 +198,7 @@ def history_median(
     0 once it has taken longer; silent without an earlier job. Parameters and result are those of
     :func:`twin`.
     """
-    rows, past = timeline(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.of(history)
     remaining = _by_duration(rows, past, lambda left: left)
     return _frame_of_remaining(rows, np.maximum(remaining, 0))
 
@@ -248,7 +248,7 @@ class _Past:
         found: dict[tuple[str, str], list[_Earlier]] = {}
         if history is None or history.empty:
             return cls(found)
-        rows = timeline(history)
+        rows = ordered_snapshots(history)
         now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
         completed = rows["state"].eq("Completed").fillna(False).to_numpy(np.bool_)
         key = _collections(rows)

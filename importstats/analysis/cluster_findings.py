@@ -21,7 +21,7 @@ from importstats.analysis.cluster_state import ClusterState
 from importstats.analysis.job_history import Finding, JobHistory
 
 
-def cluster_findings(job: JobHistory, state: ClusterState) -> list[Finding]:
+def diagnose_cluster(job: JobHistory, state: ClusterState) -> list[Finding]:
     """What is in the way of one job, as its cluster stands; of one that has ended what goes on."""
     if not state.known:
         return []

@@ -13,7 +13,7 @@ from importstats.analysis.job_history import FILE_PHASES, MINUTE, Finding, JobHi
 from importstats.analysis.lateness import Limits, straggler_table
 from importstats.analysis.own_pace import slowdown
 from importstats.analysis.ranking import rank_files
-from importstats.analysis.silence import collapse_since, silence
+from importstats.analysis.silence import collapse_since, unusual_silence
 from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
@@ -57,7 +57,7 @@ _SLOW_SHARE: Final = 0.015
 _SLOW_TIMES: Final = 2.75
 
 
-def file_findings(
+def diagnose_files(
     histories: list[JobHistory],
     details: pd.DataFrame,
     at: pd.Timestamp | None,
@@ -127,7 +127,7 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         still = _no_rows_come(job, ages, number)
         if still is not None:
             return still
-    quiet = silence(ages, number)
+    quiet = unusual_silence(ages, number)
     if quiet is None:
         return None
     return Finding(

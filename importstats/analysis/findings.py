@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_findings import cluster_findings
+from importstats.analysis.cluster_findings import diagnose_cluster
 from importstats.analysis.cluster_state import Cluster, ClusterState, last_look
 from importstats.analysis.cut import until
 from importstats.analysis.endings import (
@@ -28,7 +28,7 @@ from importstats.analysis.endings import (
     reason_given,
     rows_differ,
 )
-from importstats.analysis.file_findings import file_findings
+from importstats.analysis.file_findings import diagnose_files
 from importstats.analysis.finding_kinds import FINDING_DTYPE, SEVERITY_DTYPE
 from importstats.analysis.job_history import Finding, job_histories
 from importstats.analysis.misleading import (
@@ -159,7 +159,7 @@ def diagnose(
     found += [collector_gap(job, gap_polls) for job in histories]
     found += [forgotten_soon(job, retention_s) for job in histories]
     if details is not None and len(details):
-        found += file_findings(histories, details, now, collapse_factor)
+        found += diagnose_files(histories, details, now, collapse_factor)
         if expected is not None:
             checks = row_checks(check_rows(details, expected))
             found += [rows_differ(job, checks.get(job.key)) for job in histories]
@@ -169,7 +169,7 @@ def diagnose(
             seen = job.now if now is None else now
             if now is None and job.ended:
                 seen = last_look(cluster, job.key[0], job.now)
-            found += cluster_findings(job, ClusterState.of(cluster, job.key[0], seen))
+            found += diagnose_cluster(job, ClusterState.of(cluster, job.key[0], seen))
     return _table([finding for finding in found if finding is not None])
 
 

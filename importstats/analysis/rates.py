@@ -128,12 +128,12 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         samples = FileSamples.of(frame)
         files = samples.curve()
         if by == "file":
-            return _rates(files, samples.keys(), window_us)
+            return _rate_table(files, samples.keys(), window_us)
         group, keys = group_files(samples) if by == "task" else (samples.job, samples.jobs)
         curve = files.summed(group, len(keys), samples.slot_time)
     if by == "collection":
         curve, keys = _by_collection(frame, curve, keys)
-    return _rates(curve, keys, window_us)
+    return _rate_table(curve, keys, window_us)
 
 
 def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
@@ -175,7 +175,7 @@ def _by_collection(
     return add_up(curve, of_job[curve.key]), collections
 
 
-def _rates(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
+def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
     """The table of a curve."""
     first = starts(curve.key)
     count = np.diff(np.append(first, len(curve.key)))

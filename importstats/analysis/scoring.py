@@ -16,7 +16,7 @@ import pandas as pd
 
 from importstats.analysis.baselines import BASELINES, HISTORY_BASELINES, Method
 from importstats.analysis.forecast import eta
-from importstats.analysis.forecast.timeline import timeline
+from importstats.analysis.forecast.timeline import ordered_snapshots
 from importstats.analysis.phase import with_phase
 from importstats.names import JOB_KEY, PHASE_DTYPE
 
@@ -94,7 +94,7 @@ def true_end(jobs: pd.DataFrame) -> pd.DataFrame:
     >>> true_end(jobs)["end"].dt.time.tolist()
     [datetime.time(0, 1, 30)]
     """
-    rows = timeline(with_phase(jobs))
+    rows = ordered_snapshots(with_phase(jobs))
     completed = rows["phase"].eq("Completed")
     grouped = rows.groupby("job", sort=True)
     first = grouped[[*JOB_KEY, "observed_at"]].first().rename(columns={"observed_at": "start"})
@@ -130,7 +130,7 @@ def true_remaining(jobs: pd.DataFrame, per_job: int | None = None) -> pd.DataFra
         ``source_uri``, ``job_id``, ``snapshot_id``, ``observed_at``, ``phase``, ``tenth`` and
         ``true_remaining_s`` as in :class:`Backtest`.
     """
-    rows = timeline(with_phase(jobs))
+    rows = ordered_snapshots(with_phase(jobs))
     rows = rows.drop_duplicates(["job", "snapshot_id"], ignore_index=True)
     rows = rows.astype(dict.fromkeys(JOB_KEY, "str"))
     rows = rows.merge(true_end(jobs), on=JOB_KEY, how="inner", validate="m:1")

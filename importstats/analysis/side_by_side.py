@@ -42,7 +42,7 @@ class SideBySide:
     facts: pd.DataFrame
 
 
-def side_by_side(
+def compare_two_jobs(
     a: pd.DataFrame,
     b: pd.DataFrame,
     a_details: pd.DataFrame | None = None,
@@ -67,7 +67,7 @@ def side_by_side(
     ...     "total_rows": [0, 900, 900, 900], "detail_count": 3, "file_size_bytes": 9000})
     >>> start = jobs["observed_at"].iloc[0]
     >>> slow = jobs.assign(job_id="8", observed_at=start + 2 * (jobs["observed_at"] - start))
-    >>> side_by_side(jobs, slow).verdict
+    >>> compare_two_jobs(jobs, slow).verdict
     'job 8 took 2 times as long as job 7 (5 min instead of 2 min 30 s), 80 % of the difference in \
 Importing'
     """

@@ -84,7 +84,7 @@ class Slump:
     chance: float
 
 
-def silence(ages: Ages, job: int) -> Silence | None:
+def unusual_silence(ages: Ages, job: int) -> Silence | None:
     """The silence of a job, if it lasts longer than any of its tasks took; else ``None``."""
     tasks = _Tasks.of(ages, job)
     lasts_s = tasks.now - tasks.last_sign

@@ -125,7 +125,7 @@ class Spans:
         leader = _first_files(of_file)
         units = len(leader)
         moves = _steps_of_leaders(samples, of_file, leader)
-        attempts = moves.attempts(samples)
+        attempts = moves.find_attempts(samples)
         job, jobs = samples.job[leader], len(samples.jobs)
         now = _last_times(samples)
         last = ends(np.flatnonzero(moves.first), len(moves.first))

@@ -13,7 +13,7 @@ from importstats.cli.options import DEFAULT_STORE, StoreArgument
 from importstats.cli.stored import frames_of_job, known_source
 from importstats.errors import ImportStatsError, MissingExtraError
 from importstats.reports import Form, report
-from importstats.show.records import records
+from importstats.show.records import row_dicts
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs
 from importstats.text import printable
@@ -94,12 +94,12 @@ def _tools(store: SnapshotStore) -> dict[str, Callable[..., Any]]:
     def jobs(source: str | None = None) -> list[dict[str, Any]]:
         """All recorded jobs, the latest first; with `source` those of one server's address."""
         totals = summary(load_jobs(store, source_uri=known_source(store, source)))
-        return records(totals.sort_values("started_at", ascending=False), *_LISTED)
+        return row_dicts(totals.sort_values("started_at", ascending=False), *_LISTED)
 
     def summarize(job_id: str, source: str | None = None) -> dict[str, Any]:
         """One job's totals: rows, bytes, rates, time in each phase, retries, efficiency."""
         found, _ = frames_of_job(store, job_id, source)
-        return records(summary(found))[0]
+        return row_dicts(summary(found))[0]
 
     def diagnose(job_id: str, source: str | None = None) -> list[dict[str, Any]]:
         """What is wrong with a job or worth knowing, the worst first, with evidence and advice."""

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from importstats.analysis.row_counts import check_rows
-from importstats.analysis.side_by_side import side_by_side
+from importstats.analysis.side_by_side import compare_two_jobs
 from importstats.cli.expecting import NOTHING, Expectation, is_as_expected
 from importstats.cli.options import (
     DEFAULT_STORE,
@@ -133,7 +133,7 @@ def compare_jobs(
         ),
         strict=True,
     )
-    found = side_by_side(*jobs, *details)
+    found = compare_two_jobs(*jobs, *details)
     print(versus_markdown(found, (f"job {printable(first)}", f"job {printable(second)}")), end="")
 
 

@@ -58,7 +58,7 @@ def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
     return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
 
 
-def demo(
+def show_demo(
     *,
     out: Annotated[Path, Parameter(help="Folder for the store, the figure and the report.")] = (
         Path("importstats-demo")

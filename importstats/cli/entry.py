@@ -18,7 +18,10 @@ from importstats.version import __version__
 #: Each command, the function behind it, and its help, whose first line ``importstats --help``
 #: shows. A command is imported when it is called: most need neither matplotlib nor a simulator.
 COMMANDS: Final = {
-    "demo": ("demo:demo", "Watch a simulated import being collected, and keep what it leaves."),
+    "demo": (
+        "demo:show_demo",
+        "Watch a simulated import being collected, and keep what it leaves.",
+    ),
     "watch": (
         "collecting:watch",
         """Collect one job and show it live.

@@ -106,13 +106,13 @@ def fleet(
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
     now = datetime.now(UTC) if at is None else at
     keys = _keys(opened, since, now, source_uri)
-    with _mapper(scheduler, len(keys), workers) as run:
-        analysed = run(
+    with _mapper(scheduler, len(keys), workers) as map_batches:
+        analysed = map_batches(
             partial(_part, opened, at=now, retention_s=retention_s), chunks(keys, _JOBS_PER_TASK)
         )
         pieces = [answer.result for answer in analysed]
         batches = eta_batches(together(pieces).jobs)
-        estimated = run(partial(_estimates, opened, at=now), batches)
+        estimated = map_batches(partial(_estimates, opened, at=now), batches)
     for message in dict.fromkeys(
         message for answer in (*analysed, *estimated) for message in answer.warnings
     ):
@@ -245,7 +245,7 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
         if where is not scheduler:
             running.callback(_await_restarts, client, len(where.workers))
 
-        def run(task: Callable[[Any], Any], batches: Sequence[Any]) -> list[Any]:
+        def map_batches(task: Callable[[Any], Any], batches: Sequence[Any]) -> list[Any]:
             # Not pure: the store may have changed since the same task ran last.
             futures = client.map(task, batches, pure=False)
             try:
@@ -258,7 +258,7 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
                 ) from error
             return answers
 
-        yield run
+        yield map_batches
 
 
 _CONNECT_S: Final = 10

@@ -10,7 +10,7 @@ import pandas as pd
 
 from importstats.analysis.causes import failure_causes
 from importstats.show.job import ImportJob
-from importstats.show.records import plain, records
+from importstats.show.records import plain, row_dicts
 
 #: The ``format`` of the JSON form. A key that is renamed or removed raises the number.
 JSON_FORMAT: Final = "importstats.report/1"
@@ -19,10 +19,10 @@ _EXAMPLES: Final = 3
 
 def to_json(job: ImportJob, _zone: tzinfo) -> str:
     """The job as one JSON object, see :func:`importstats.report`."""
-    return json.dumps(_data(job), indent=2, allow_nan=False) + "\n"
+    return json.dumps(_job_object(job), indent=2, allow_nan=False) + "\n"
 
 
-def _data(job: ImportJob) -> dict[str, Any]:
+def _job_object(job: ImportJob) -> dict[str, Any]:
     latest = job.jobs.iloc[-1]
     estimate = job.eta
     files = last_files(job)
@@ -57,11 +57,11 @@ def _data(job: ImportJob) -> dict[str, Any]:
             }
             for _, finding in job.diagnosis.iterrows()
         ],
-        "phases": records(
+        "phases": row_dicts(
             job.phases, "phase", "start", "end", "duration_s", "uncertainty_s", "snapshots"
         ),
         "files": {"count": len(files), "states": state_counts(files)},
-        "stragglers": records(late_files(job), *_STRAGGLER_KEYS),
+        "stragglers": row_dicts(late_files(job), *_STRAGGLER_KEYS),
         "failures": failures_by_cause(files),
     }
 

@@ -55,11 +55,11 @@ def write_fleet(fleet: Fleet, store: SnapshotStore, path: Path) -> int:
         own = every[every["job_id"].eq(number) & every["source_uri"].eq(source)]
         details = load_details(store, job_id=number, source_uri=source, runs=True)
         write_whole(folder / _file_name(job), report(own, details, at=fleet.at, history=every))
-    write_whole(path, fleet_page(fleet, folder.name))
+    write_whole(path, fleet_html(fleet, folder.name))
     return len(jobs)
 
 
-def fleet_page(fleet: Fleet, folder: str) -> str:
+def fleet_html(fleet: Fleet, folder: str) -> str:
     """The page of a fleet; its links lead to the pages in a folder beside it."""
     running = {(job["source_uri"], job["job_id"]): job for job in fleet.running.to_dict("records")}
     order = fleet.jobs.assign(rank=fleet.jobs["status"].astype("str").ne("running"))

@@ -34,7 +34,7 @@ from importstats.show.first_screen import (
     tab_title,
 )
 from importstats.show.job import ImportJob
-from importstats.show.page_data import file_columns, packed, page_data
+from importstats.show.page_data import file_columns, packed, script_data
 from importstats.show.pages import render
 from importstats.text import (
     format_bytes,
@@ -85,7 +85,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
         The page is written anew about so often, and shows the newest by itself.
     """
     files = file_columns(job)
-    data = page_data(job, files, zone)
+    data = script_data(job, files, zone)
     strip = phase_strip(job)
     states = state_looks(data)
     style = Markup(page_style() + _own_style(strip, states))  # noqa: S704 -- ours, without a value

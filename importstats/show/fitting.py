@@ -65,7 +65,7 @@ class FittingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The table as wide as the options let it be."""
-        shown = self.fitting(options.max_width)
+        shown = self.columns_that_fit(options.max_width)
         widths = _widths(shown, options.max_width)
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
         for column, width in zip(shown, widths, strict=True):
@@ -85,7 +85,7 @@ class FittingTable:
             table.add_row(*cells, style=style or None)
         yield table
 
-    def fitting(self, width: int) -> list[Column]:
+    def columns_that_fit(self, width: int) -> list[Column]:
         """The columns that have room, at least one."""
         shown = list(self.columns)
         while len(shown) > 1 and _total([column.least() for column in shown]) > width:

@@ -49,7 +49,7 @@ def packed(data: dict[str, Any]) -> bytes:
     return zlib.compress(text.encode(), 9)
 
 
-def page_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
+def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
     """All that the page's script draws, times in seconds since ``t0``.
 
     Parameters

@@ -30,7 +30,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def records(frame: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
+def row_dicts(frame: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
     """The rows of a frame as plain dictionaries, of the named columns it has, or of all."""
     known = [name for name in names if name in frame] if names else list(frame.columns)
     rows = frame[known].astype("object").itertuples(index=False, name=None)
@@ -52,10 +52,10 @@ def as_json(form: str, tables: Mapping[str, pd.DataFrame]) -> str:
       ]
     }
     """
-    data = {"format": form, **{name: records(frame) for name, frame in tables.items()}}
+    data = {"format": form, **{name: row_dicts(frame) for name, frame in tables.items()}}
     return json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def as_csv(frame: pd.DataFrame) -> str:
     """A frame as CSV with a header; missing is empty, times are ISO 8601 in UTC."""
-    return pd.DataFrame(records(frame), columns=list(frame.columns)).to_csv(index=False)
+    return pd.DataFrame(row_dicts(frame), columns=list(frame.columns)).to_csv(index=False)

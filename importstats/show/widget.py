@@ -20,7 +20,7 @@ from importstats.show.first_screen import (
     state_looks,
 )
 from importstats.show.job import ImportJob
-from importstats.show.page_data import file_columns, packed, page_data
+from importstats.show.page_data import file_columns, packed, script_data
 from importstats.store import SnapshotStore
 from importstats.text import excerpt, printable
 
@@ -189,7 +189,7 @@ def _said(error: Exception) -> str:
 def view_data(job: ImportJob, zone: tzinfo | None, refresh_s: float) -> dict[str, Any]:
     """What the widget draws: a page's data, and what its first screen says."""
     shown_zone = zone or job.at.astimezone().tzinfo or UTC
-    data = page_data(job, file_columns(job), shown_zone)
+    data = script_data(job, file_columns(job), shown_zone)
     name = f"Import job {printable(job.job_id, 80)}"
     if job.collection_name:
         name += f" into {printable(job.collection_name, 80)}"

@@ -131,7 +131,7 @@ def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | 
     # Equal names of other types are printed in another way.
     if unknown and set(map(type, chain.from_iterable(details))) != {str}:
         return None
-    return _columns(texts, numbers, unknown, len(details))
+    return _decoded_columns(texts, numbers, unknown, len(details))
 
 
 def _printed(values: list[Any], types: set[type]) -> pa.Array:
@@ -224,7 +224,7 @@ def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int]
         (texts if field.is_text else numbers)[field.name] = _cut(body, first, end)
     unknown = {name: ['"', texts[name], '"'] for name in texts.keys() - _KNOWN}
     unknown |= {name: [numbers[name]] for name in numbers.keys() - _KNOWN}
-    columns = _columns(texts, numbers, unknown, len(ends))
+    columns = _decoded_columns(texts, numbers, unknown, len(ends))
     return None if columns is None else (columns, int(ends[-1]) + 1)
 
 
@@ -301,7 +301,7 @@ def _cut(body: bytes, first: Ints, end: Ints) -> pa.Array:
     return texts.take(pa.array(np.arange(0, 2 * len(first), 2)))
 
 
-def _columns(
+def _decoded_columns(
     texts: dict[str, pa.Array],
     numbers: dict[str, pa.Array],
     unknown: dict[str, list[Any]],

@@ -24,7 +24,7 @@ SCHEMA_VERSION: Final = 1
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
 
-def _schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+def _table_schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
     return pa.schema(
         [
             pa.field(name, type_, metadata={"description": description})
@@ -34,7 +34,7 @@ def _schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.S
     )
 
 
-JOBS_SCHEMA: Final = _schema(
+JOBS_SCHEMA: Final = _table_schema(
     "jobs",
     [
         ("snapshot_id", pa.int64(), "unique within the job, sorts by time"),
@@ -61,7 +61,7 @@ JOBS_SCHEMA: Final = _schema(
     ],
 )
 
-DETAILS_SCHEMA: Final = _schema(
+DETAILS_SCHEMA: Final = _table_schema(
     "details",
     [
         ("snapshot_id", pa.int64(), "first snapshot with these values"),

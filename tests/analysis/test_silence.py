@@ -4,7 +4,7 @@ import pytest
 from recordings import HEALTHY, START, scheduled
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.silence import collapse_since, silence
+from importstats.analysis.silence import collapse_since, unusual_silence
 
 
 def waves(count, slots=8, usual=120, *, pause=None, slower=None):
@@ -33,20 +33,20 @@ def test_a_healthy_job_is_never_silent_nor_slow():
     spans = waves(5)
     for second in range(60, 601, 60):
         ages = at(spans, second)
-        assert silence(ages, 0) is None, second
+        assert unusual_silence(ages, 0) is None, second
         assert collapse_since(ages, 0, 0.35) is None, second
 
 
 def test_a_pause_is_a_silence_longer_than_any_task_took():
     spans = waves(6, pause=(300, 3000))
-    quiet = silence(at(spans, 1200), 0)
+    quiet = unusual_silence(at(spans, 1200), 0)
     assert quiet.since == pytest.approx(START.timestamp() + 300, abs=61)
     assert quiet.lasts_s == pytest.approx(900, abs=61)
     assert quiet.running == 8
     assert 120 < quiet.longest_s < 240
     # Less than five minutes are never one.
-    assert silence(at(spans, 540), 0) is None
-    assert silence(at(spans, 660), 0) is not None
+    assert unusual_silence(at(spans, 540), 0) is None
+    assert unusual_silence(at(spans, 660), 0) is not None
 
 
 # The longest of them takes ten minutes; the others tell them from one task.
@@ -56,21 +56,21 @@ FOUR = [(1, 571), (1, 581), (1, 591), (1, 601)]
 @pytest.mark.parametrize(("times", "silent"), [(1.15, False), (1.4, True)])
 def test_a_silence_is_measured_by_the_longest_task(times, silent):
     spans = [*FOUR, *[(602, 9000)] * 4]
-    assert (silence(at(spans, 601 + int(600 * times), every=10), 0) is not None) == silent
+    assert (unusual_silence(at(spans, 601 + int(600 * times), every=10), 0) is not None) == silent
 
 
 def test_a_silence_of_larger_tasks_may_last_longer():
     spans = [*FOUR, *[(602, 9000)] * 4]
     sizes = [200_000_000 + place for place in range(4)] + [900_000_000] * 4
     details = scheduled(spans, 1800, every=10, sizes=sizes)
-    assert silence(Ages.of(details, START + pd.Timedelta("1800s")), 0) is None
+    assert unusual_silence(Ages.of(details, START + pd.Timedelta("1800s")), 0) is None
 
 
 def test_a_task_that_goes_back_is_no_end():
     spans = [*waves(6, pause=(300, 3000))]
     last = max(place for place, span in enumerate(spans) if span[0] < 300 < span[1])
     details = scheduled(spans, 1200, every=30, back={last: [(600, 630)]})
-    assert silence(Ages.of(details, START + pd.Timedelta("1200s")), 0) is not None
+    assert unusual_silence(Ages.of(details, START + pd.Timedelta("1200s")), 0) is not None
 
 
 def test_tasks_that_end_far_too_slowly_are_a_slump():
@@ -83,13 +83,13 @@ def test_tasks_that_end_far_too_slowly_are_a_slump():
 def test_before_anything_has_ended_nobody_knows():
     spans = [(1, 9000)] * 8
     ages = at(spans, 6000, every=300)
-    assert silence(ages, 0) is None
+    assert unusual_silence(ages, 0) is None
     assert collapse_since(ages, 0, 0.35) is None
 
 
 def test_one_task_is_no_silence_of_the_job():
     spans = [*HEALTHY, (1, 9000)]
-    assert silence(at(spans, 3000, every=60), 0) is None
+    assert unusual_silence(at(spans, 3000, every=60), 0) is None
 
 
 @pytest.mark.parametrize(("slower", "second", "found"), [(4.0, 1200, False), (6.0, 1000, True)])

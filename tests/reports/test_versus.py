@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import warm
 
-from importstats.analysis.side_by_side import side_by_side
+from importstats.analysis.side_by_side import compare_two_jobs
 from importstats.reports.versus import versus_markdown
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
@@ -36,7 +36,7 @@ def test_the_verdict_names_the_slower_job_and_its_phase_whichever_comes_first():
     fast = job("7", {"Pending": 2, "Importing": 20, "IndexBuilding": 10})
     slow = job("8", {"Pending": 2, "Importing": 21, "IndexBuilding": 30})
     for pair in ((fast, slow), (slow, fast)):
-        found = side_by_side(*pair)
+        found = compare_two_jobs(*pair)
         times = found.phases.set_index("phase")
         whole = times["difference_s"].abs().sum()
         share = times.loc["IndexBuilding", "difference_s"] / times["difference_s"].sum()
@@ -46,18 +46,20 @@ def test_the_verdict_names_the_slower_job_and_its_phase_whichever_comes_first():
 
 
 def test_jobs_that_took_as_long_are_said_to():
-    same = side_by_side(job("7", {"Importing": 20}), job("8", {"Importing": 20}))
+    same = compare_two_jobs(job("7", {"Importing": 20}), job("8", {"Importing": 20}))
     assert "took about as long as" in same.verdict
 
 
 def test_a_job_of_one_snapshot_is_no_comparison():
     one = job("7", {"Importing": 20}).head(1)
-    assert side_by_side(one, job("8", {"Importing": 20})).verdict.startswith("nothing to compare")
+    assert compare_two_jobs(one, job("8", {"Importing": 20})).verdict.startswith(
+        "nothing to compare"
+    )
 
 
 @pytest.mark.parametrize("name", ["a|b", "<img src=x>", "**b**", "`x`", "[a](http://x)", "@all"])
 def test_no_name_becomes_markdown(name):
-    found = side_by_side(
+    found = compare_two_jobs(
         job(name, {"Importing": 20}, collection_name=name), job("8", {"Importing": 5})
     )
     text = versus_markdown(found, (f"job {name}", "job 8"))

@@ -21,7 +21,7 @@ def at_quota(seen: pd.DataFrame, details: pd.DataFrame | None) -> Bools:
     Parameters
     ----------
     seen : DataFrame
-        A :func:`~importstats.analysis.forecast.timeline.timeline`.
+        A :func:`~importstats.analysis.forecast.timeline.ordered_snapshots`.
     details : DataFrame or None
         A details frame, as runs or single snapshots.
     """

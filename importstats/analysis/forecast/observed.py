@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.forecast.line import line_s
-from importstats.analysis.forecast.timeline import timeline
+from importstats.analysis.forecast.timeline import ordered_snapshots
 from importstats.analysis.phase import is_bulk_insert, with_phase
 from importstats.arrays import Bools, Floats, Ints, floats, seconds
 from importstats.names import PHASE_DTYPE, WORK_PHASES
@@ -42,7 +42,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        A :func:`~importstats.analysis.forecast.timeline.timeline` with ``shown_phase``,
+        A :func:`~importstats.analysis.forecast.timeline.ordered_snapshots` with ``shown_phase``,
         ``phase`` (as the model knows it) and ``phase_fraction``, and as float64 (NaN: not known):
 
         ``now_s``
@@ -84,7 +84,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         ``only_imports``
             As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
     """
-    rows = with_phase(timeline(jobs))
+    rows = with_phase(ordered_snapshots(jobs))
     rows = rows.assign(shown_phase=rows["phase"], phase=_modelled(rows))
     job, now = rows["job"].to_numpy(), seconds(rows)
     place = _places(rows["phase"])

@@ -19,7 +19,7 @@ from importstats.names import JOB_KEY
 _FILE_COLUMNS: Final = ("progress_pct", "file_size_bytes")
 
 
-def timeline(jobs: pd.DataFrame) -> pd.DataFrame:
+def ordered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:
     """The snapshots of a jobs frame in order, each once, and a number for their job.
 
     Rows that are no snapshots (a recorded gap, no time) are left out, and so is the second of two
@@ -41,7 +41,7 @@ def timeline(jobs: pd.DataFrame) -> pd.DataFrame:
     >>> jobs = pd.DataFrame({
     ...     "source_uri": "u", "job_id": ["8", "7", "7", "7"], "snapshot_id": [4, 3, 1, 1],
     ...     "observed_at": pd.to_datetime([4, 3, 1, 1], unit="s", utc=True)})
-    >>> timeline(jobs)[["job", "job_id", "snapshot_id"]]
+    >>> ordered_snapshots(jobs)[["job", "job_id", "snapshot_id"]]
        job job_id  snapshot_id
     0    0      7            1
     1    0      7            3
@@ -74,7 +74,7 @@ def expand_details(rows: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        A :func:`timeline`.
+        A :func:`ordered_snapshots`.
     details : DataFrame
         A details frame, see :mod:`importstats.store.frames`.
 
