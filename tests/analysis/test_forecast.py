@@ -13,7 +13,7 @@ from importstats.analysis.forecast import METHODS, eta
 from importstats.analysis.forecast.levels import Earlier, given_earlier
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.priors import VARIABLES, parse_priors, shipped_priors
-from importstats.analysis.forecast.timeline import expand_details, timeline
+from importstats.analysis.forecast.timeline import expand_details, ordered_snapshots
 from importstats.analysis.scoring import backtest
 from importstats.simulator import SHAPES, simulate_job
 from importstats.store.frames import details_frame, jobs_frame
@@ -421,7 +421,7 @@ def test_expanded_details_hand_made():
             "progress_pct": [0.0, 50.0, 100.0],
         }
     )
-    files = expand_details(timeline(jobs), runs)
+    files = expand_details(ordered_snapshots(jobs), runs)
     assert files[["row", "file", "progress_pct"]].to_numpy().tolist() == [
         [1, 0, 0],
         [1, 1, 50],
