@@ -17,7 +17,7 @@ check: install
 	.venv/bin/lint-imports
 
 test: install
-	.venv/bin/pytest -n auto
+	.venv/bin/pytest $(if $(TESTS),$(TESTS),-n auto)
 
 SEED ?= 1
 EACH ?= 15

@@ -128,6 +128,9 @@ def test_a_job_that_waits_for_its_commit():
     found = diagnose(jobs_of(states))
     assert found["finding"].tolist() == ["waits_for_commit"]
     assert found["severity"].tolist() == ["warning"]
+    assert found["message"].item() == (
+        "All rows are imported; the job has waited 9 min 30 s for a commit"
+    )
 
 
 def test_one_stuck_file_holds_up_the_job():
