@@ -54,18 +54,20 @@ class Load:
     files: Annotated[
         tuple[str, ...],
         Parameter(
-            help="Files as the server sees them, several words or again; on Zilliz Cloud object "
-            "URLs. A set of NumPy files is one word: x.npy,y.npy.",
+            help="Paths as the server sees them, or object URLs on Zilliz Cloud. Give several, "
+            "or repeat the option. Join a set of NumPy files with commas: x.npy,y.npy.",
             consume_multiple=True,
             show_default=False,
         ),
     ] = ()
     files_from: Annotated[
-        Path | None, Parameter(help="Text file with a file a line; - is standard input.")
+        Path | None, Parameter(help="Text file with one path per line; - is standard input.")
     ] = None
     manifest: Annotated[
         Path | None,
-        Parameter(help="CSV, Parquet or JSON with a column file and, if known, a column rows."),
+        Parameter(
+            help="CSV, Parquet or JSON file with a column `file` and, if known, a column `rows`."
+        ),
     ] = None
     partition: Annotated[str | None, Parameter(help="Partition to import to.")] = None
     option: Annotated[
@@ -105,7 +107,7 @@ def submit(
     per_job: Annotated[
         int,
         Parameter(
-            help="Most files of one job; more files make several jobs.",
+            help="Largest number of files in a job; more files make several jobs.",
             validator=Number(gte=1, lte=MOST_FILES),
         ),
     ] = MOST_FILES,
@@ -210,9 +212,11 @@ def commit(*jobs: Job, quiet: Quiet = False, connection: Connection = ENVIRONMEN
 
 def abort(
     *jobs: Job,
-    yes: Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask.")] = False,
+    yes: Annotated[
+        bool, Parameter(name=("--yes", "-y"), help="Do not ask for confirmation.")
+    ] = False,
     discard: Annotated[
-        bool, Parameter(help="Also if all rows of the job are written: they are lost.")
+        bool, Parameter(help="Abort even if all rows of the job are written; they are lost.")
     ] = False,
     quiet: Quiet = False,
     connection: Connection = ENVIRONMENT,
@@ -234,7 +238,7 @@ def abort(
 
 def _agreed(job: str, data: ImportProgressData) -> bool:
     if not sys.stdin.isatty():
-        raise UsageError("abort asks before it acts, and nobody can answer here: give --yes")
+        raise UsageError("abort asks for confirmation, and nobody can answer here: give --yes")
     rows = f"{format_count(data.imported_rows)} of {format_count(data.total_rows)} rows"
     sys.stderr.write(
         f"job {printable(job)} ({printable(data.collection_name or 'unknown', 60)}) is "
@@ -256,4 +260,6 @@ def _two_phase_client(connection: Connection) -> ImportClient:
     if isinstance(source, ImportClient):
         return source
     source.close()
-    raise UsageError("only the REST API of Milvus 3.0 commits and aborts; leave out --source grpc")
+    raise UsageError(
+        "only the REST API of Milvus 3.0 can commit and abort jobs; leave out --source grpc"
+    )

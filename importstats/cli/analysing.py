@@ -47,18 +47,18 @@ def write_report(
         Parameter(
             name=("--out", "-o"),
             validator=in_a_folder,
-            help="File to write; its ending names the form. Default: the terminal, as md.",
+            help="File to write; its ending sets the format. Default: Markdown in the terminal.",
         ),
     ] = None,
     form: Annotated[
         Literal["html", "md", "json"] | None,
-        Parameter(name=("--format", "--output"), help="Form of the report."),
+        Parameter(name=("--format", "--output"), help="Format of the report."),
     ] = None,
     serve: Annotated[
         bool,
-        Parameter(help="Serve the page on this machine, up to date, until Ctrl-C."),
+        Parameter(help="Serve the page on this machine and keep it up to date, until Ctrl-C."),
     ] = False,
-    port: Annotated[int, Parameter(help="Port of --serve; 0 takes a free one.")] = 0,
+    port: Annotated[int, Parameter(help="Port for --serve; 0 takes a free one.")] = 0,
     expectation: Expectation = NOTHING,
     server: Server = None,
     store: Store = DEFAULT_STORE,
@@ -113,7 +113,7 @@ def compare_jobs(
         tuple[str, ...],
         Parameter(
             name="--source",
-            help="Server of both jobs, by its address; given twice, of the first and the second.",
+            help="Address of both jobs' server; give it twice for the first and the second job.",
             show_default=False,
         ),
     ] = (),
@@ -123,7 +123,9 @@ def compare_jobs(
     from importstats.reports.versus import versus_markdown
 
     if len(servers) > 2:
-        raise UsageError("compare takes --source at most twice: of the first and of the second job")
+        raise UsageError(
+            "compare takes --source at most twice: for the first and for the second job"
+        )
     opened = SnapshotStore(store)
     of_each = (servers[0], servers[-1]) if servers else (None, None)
     jobs, details = zip(
@@ -178,7 +180,7 @@ def score_methods(
     *,
     per_job: Annotated[
         int,
-        Parameter(help="Score at most so many snapshots of each job.", validator=Number(gte=1)),
+        Parameter(help="Score at most this many snapshots of each job.", validator=Number(gte=1)),
     ] = 50,
     plot: Annotated[
         Picture, Parameter(help="Write a figure of the error over the jobs' life.")

@@ -61,9 +61,10 @@ from importstats.text import printable
 OnEvent = Annotated[
     tuple[str, ...],
     Parameter(
-        help="Report events (started, finished, failed, stalled, late, ...): https://... gets "
-        "each as JSON by POST, exec:COMMAND on its standard input; file:PATH holds such targets, "
-        "one a line, so that a secret in one is not on the process list. May be repeated.",
+        help="Report events (started, finished, failed, stalled, late, ...): https://... receives "
+        "each as JSON by POST, exec:COMMAND reads it from standard input. file:PATH names "
+        "a file of targets, one per line, which keeps their secrets off the process "
+        "list. May be repeated.",
         show_default=False,
     ),
 ]
@@ -81,14 +82,14 @@ def collect(
     *jobs: Jobs,
     store: Store = DEFAULT_STORE,
     collection: Collection = None,
-    follow: Annotated[bool, Parameter(help="Go on when all jobs ended.")] = False,
+    follow: Annotated[bool, Parameter(help="Keep running after all jobs have ended.")] = False,
     min_interval: MinInterval = 2.0,
     max_interval: MaxInterval = 60.0,
     discover_interval: Annotated[
         float,
         Parameter(help="Seconds between two looks at the server's job list.", validator=positive),
     ] = 30.0,
-    log_format: Annotated[LogFormat, Parameter(help="Form of the log lines.")] = "text",
+    log_format: Annotated[LogFormat, Parameter(help="Format of the log lines.")] = "text",
     on_event: OnEvent = (),
     metrics_port: MetricsPort = None,
     metrics_host: Annotated[str, Parameter(help="Address to serve metrics on.")] = "127.0.0.1",
@@ -104,8 +105,8 @@ def collect(
     servers = connection.of_each_server()
     if len(servers) > 1 and (jobs or metrics_port):
         raise UsageError(
-            "job ids and --metrics-port are of one server: choose it with --server (the file has "
-            "metrics-port for each)"
+            "job ids and --metrics-port belong to one server: choose it with --server, or give "
+            "each server of the file its own metrics-port"
         )
     runs = [
         ServerRun(
@@ -171,7 +172,7 @@ def snapshot(
         ports = management_uri or tuple(settings.management_uri)
         return _snapshot(own, jobs, where, collection or settings.collection, ports, quiet)
     if jobs:
-        raise UsageError("job ids are of one server: choose it with --server")
+        raise UsageError("job ids belong to one server: choose it with --server")
     codes = []
     for own, settings in servers:
         where = chosen_store(store, settings)
@@ -296,7 +297,7 @@ def list_jobs(
     collection: Collection = None,
     ahead_of: Annotated[
         str | None,
-        Parameter(help="Only the jobs that this job waits for: those before it in the line."),
+        Parameter(help="List only the jobs that this job waits for: those before it in the queue."),
     ] = None,
     output: Output = "table",
     connection: Connection = ENVIRONMENT,

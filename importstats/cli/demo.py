@@ -63,8 +63,10 @@ def show_demo(
     out: Annotated[Path, Parameter(help="Folder for the store, the figure and the report.")] = (
         Path("importstats-demo")
     ),
-    files: Annotated[int, Parameter(help="Files of the job.", validator=Number(gte=1))] = 300,
-    seed: Annotated[int, Parameter(help="Draws the job.")] = 6,
+    files: Annotated[
+        int, Parameter(help="Number of files in the job.", validator=Number(gte=1))
+    ] = 300,
+    seed: Annotated[int, Parameter(help="Seed of the simulated job.")] = 6,
     seconds: Annotated[
         float, Parameter(help="About how long the job takes.", validator=Number(gte=1))
     ] = 25.0,

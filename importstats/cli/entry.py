@@ -37,15 +37,16 @@ COMMANDS: Final = {
 
         Exits 0 when all jobs completed, 8 if one failed, 9 if the end of one was missed; 3 to 7
         name an error: 3 unreachable, 4 token refused, 5 job not known, 6 store, 7 bad answer.
-        Stopped by a signal it exits 130 or 143, with --follow 0.
+        If a signal stops it, it exits 130 or 143; with --follow, 0.
         """,
     ),
     "wait": (
         "waiting:wait",
         """Wait until jobs completed, are at work, or can be committed; collect them meanwhile.
 
-        Exits 0 when all are there, 8 as soon as one failed, 10 if the rows are not those expected,
-        124 if the time is over, 130 or 143 if stopped by a signal; else as `collect` does.
+        Exits 0 once all have got there, 8 as soon as one has failed, 10 if the rows differ from
+        those expected, 124 if the time runs out, 130 or 143 if a signal stops it; else as `collect`
+        does.
         """,
     ),
     "snapshot": (
@@ -68,8 +69,8 @@ COMMANDS: Final = {
         "acting:submit",
         """Create import jobs on the server, and print their ids.
 
-        Sent once: if no answer comes, it is not known whether there is a job, and the message says
-        so. Zilliz Cloud reads the files with IMPORTSTATS_STORAGE_ACCESS_KEY,
+        Sends the request once: if no answer comes, the job may or may not exist, and the message
+        says so. Zilliz Cloud reads the files with IMPORTSTATS_STORAGE_ACCESS_KEY,
         IMPORTSTATS_STORAGE_SECRET_KEY and IMPORTSTATS_STORAGE_TOKEN.
         """,
     ),
@@ -122,8 +123,8 @@ COMMANDS: Final = {
         "agents:serve_agents",
         """Let an agent read a store by the Model Context Protocol, and change nothing.
 
-        It speaks on standard input and output, and is started by the agent's program. Needs the
-        extra mcp.
+        The agent's program starts it and talks to it on standard input and output. Needs the extra
+        mcp.
         """,
     ),
     "completion": (

@@ -28,17 +28,19 @@ class Expectation:
 
     expect_rows: Annotated[
         int | None,
-        Parameter(help="Rows that the job is to have in the end.", validator=Number(gte=0)),
+        Parameter(
+            help="Number of rows that the job should have at its end.", validator=Number(gte=0)
+        ),
     ] = None
     manifest: Annotated[
         Path | None,
-        Parameter(help="CSV, Parquet or JSON of file and rows that the job is to have."),
+        Parameter(help="CSV, Parquet or JSON file of the files and rows that the job should have."),
     ] = None
     sources: Annotated[
         str | None,
         Parameter(
-            help="Folder or s3:// below which the files are. Rows of Parquet files that the "
-            "manifest does not say are read from their footers.",
+            help="Folder or s3:// address that holds the files. If the manifest gives no rows "
+            "for a Parquet file, they are read from its footer.",
         ),
     ] = None
 
@@ -55,7 +57,7 @@ class Expectation:
         if self.manifest is None:
             return self.expect_rows
         if self.expect_rows is not None:
-            raise UsageError("give --expect-rows or --manifest: the manifest has a sum")
+            raise UsageError("give --expect-rows or --manifest, not both: the manifest has the sum")
         return read_manifest(self.manifest, sources=self.sources).rename(shown_file)
 
 

@@ -42,7 +42,7 @@ def show_group(
     file: LoadFile = None,
     collection: Annotated[
         str | None,
-        Parameter(help="All jobs of this collection, or of those that fit: 'sales_*'."),
+        Parameter(help="All jobs of this collection, or of all collections that match: 'sales_*'."),
     ] = None,
     server: Server = None,
     out: Annotated[

@@ -73,11 +73,14 @@ def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
     return PollPolicy(min_interval, max_interval)
 
 
-Jobs = Annotated[str, Parameter(help="Job ids. None: all the server lists.")]
+Jobs = Annotated[str, Parameter(help="Job ids. Default: all jobs that the server lists.")]
 Job = Annotated[str, Parameter(help="Job id.")]
 LoadFile = Annotated[
     Path | None,
-    Parameter(name=("--file", "-f"), help="File of `submit --save`, or a text with an id a line."),
+    Parameter(
+        name=("--file", "-f"),
+        help="File written by `submit --save`, or a text file with one id per line.",
+    ),
 ]
 Store = Annotated[
     str,
@@ -100,7 +103,7 @@ MinInterval = Annotated[
 MaxInterval = Annotated[
     float, Parameter(help="Longest pause between two polls, seconds.", validator=positive)
 ]
-Collection = Annotated[str | None, Parameter(help="With no job ids: only jobs of this collection.")]
+Collection = Annotated[str | None, Parameter(help="Without job ids: only jobs of this collection.")]
 LogFormat = Literal["text", "json"]
 Quiet = Annotated[
     bool, Parameter(name=("--quiet", "-q"), help="Print nothing but warnings and errors.")
@@ -108,7 +111,7 @@ Quiet = Annotated[
 Verbose = Annotated[bool, Parameter(name=("--verbose", "-v"), help="Log each step.")]
 Output = Annotated[
     Literal["table", "json", "csv"],
-    Parameter(help="Form of the output; docs/output.md has the columns of json and csv."),
+    Parameter(help="Format of the output; docs/output.md lists the columns of json and csv."),
 ]
 
 
@@ -150,13 +153,14 @@ class Connection:
     ] = "rest"
     server_version: Annotated[
         str | None,
-        Parameter(help="The server's release, as 2.4.15. Default: what its answers give away."),
+        Parameter(help="The server's release, such as 2.4.15. Default: what its answers show."),
     ] = None
     config: Annotated[
         Path | None,
         Parameter(
             env_var="IMPORTSTATS_CONFIG",
-            help="File of servers (importstats.toml). Options and environment win over it.",
+            help="Configuration file that lists servers (importstats.toml). Options and "
+            "environment variables override it.",
         ),
     ] = None
     server: Annotated[str | None, Parameter(help="Name of a server in the --config file.")] = None
@@ -172,7 +176,9 @@ class Connection:
         """
         if self.config is None:
             if self.server is not None:
-                raise UsageError("--server is the name of a server in a file: give its --config")
+                raise UsageError(
+                    "--server names a server of a configuration file: give the file with --config"
+                )
             return [(self, ServerSettings())]
         servers = read_configuration(self.config)
         chosen = [each for each in servers if self.server in (None, each.name)]
@@ -245,7 +251,9 @@ class Connection:
             from importstats.sources.grpc import GrpcImportClient
 
             if len(self.db) > 1:
-                raise UsageError("--source grpc takes one --db: its tasks are of the whole server")
+                raise UsageError(
+                    "--source grpc takes one --db: it lists the tasks of the whole server"
+                )
             return GrpcImportClient(
                 self.uri,
                 token=token,

@@ -51,7 +51,9 @@ def simulate(
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
     acceleration: Annotated[
         float,
-        Parameter(help="How many times faster than real the jobs run.", validator=Number(gte=0)),
+        Parameter(
+            help="How many times faster than real time the jobs run.", validator=Number(gte=0)
+        ),
     ] = 60.0,
     dialect: Annotated[
         str,
@@ -65,7 +67,7 @@ def simulate(
     ] = "whole",
     collection: Annotated[
         list[str] | None,
-        Parameter(help="A collection to make jobs for; may be given again.", negative=""),
+        Parameter(help="Collection to make jobs for. May be repeated.", negative=""),
     ] = None,
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[

@@ -18,8 +18,8 @@ Server = Annotated[
     str | None,
     Parameter(
         name="--source",
-        help="Only jobs of this server, by its address. Needed if several servers have a job "
-        "of this id.",
+        help="Address of a server: only its jobs. Needed if several servers have a job with "
+        "this id.",
     ),
 ]
 

@@ -16,7 +16,7 @@ def compact(
     /,
     *,
     delta: Annotated[
-        bool, Parameter(help="Write a Delta Lake log, by which other tools read a live store.")
+        bool, Parameter(help="Write a Delta Lake log, so that other tools can read a live store.")
     ] = False,
 ) -> None:
     """Merge a store's many small files into few, without disturbing readers."""

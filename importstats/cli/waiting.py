@@ -100,8 +100,8 @@ def wait(
         Goal,
         Parameter(
             name="--for",
-            help="What to wait for: that all jobs completed, are at work, or only wait for a "
-            "commit. A job that is further counts.",
+            help="Wait until all jobs have completed, are at work, or wait only for a commit. "
+            "A job that is further along counts.",
         ),
     ] = "completed",
     timeout: Annotated[
@@ -127,8 +127,8 @@ def wait(
     expected = expectation.rows()
     if expected is not None and (len(jobs) > 1 or goal == "importing"):
         raise UsageError(
-            "rows are expected of one job that ends: name one, and wait for completed or "
-            "committable; for several jobs give the --file of `submit --save`"
+            "--expect-rows and --manifest check one job that ends: name one, and wait for "
+            "completed or committable; for several jobs give the --file of `submit --save`"
         )
     log_to_stderr("text", quiet=not verbose, verbose=verbose)
     policy = poll_policy(min_interval, max_interval)

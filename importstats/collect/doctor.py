@@ -119,13 +119,13 @@ def _of_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
         return
     yield Check("address", "ok", f"{client.uri} answers")
     if isinstance(problem, CertificateError):
-        fix = "name your own authority with --ca-file, or the host that the certificate is for"
+        fix = "give your own authority with --ca-file, or use the host name in the certificate"
         yield Check("TLS", "failed", str(problem), fix, problem)
         yield from _skipped(later[1:])
         return
     yield _of_encryption(client.uri, has_token=has_token)
     if isinstance(problem, BadResponseError) or _is_no_api(problem):
-        fix = "give the URI of Milvus or Zilliz Cloud itself, not of a page or a proxy before it"
+        fix = "give the URI of Milvus or Zilliz Cloud itself, not of a page or proxy before it"
         yield Check("server", "failed", str(problem), fix, problem)
         yield from _skipped(later[2:])
         return
@@ -142,7 +142,7 @@ def _of_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
 
 def _skipped(names: list[str]) -> Iterator[Check]:
     for name in names:
-        yield Check(name, "skipped", "not checked, because of what failed before")
+        yield Check(name, "skipped", "not checked, because an earlier check failed")
 
 
 def _is_no_api(problem: ImportStatsError | None) -> bool:
@@ -154,7 +154,7 @@ def _of_encryption(uri: str, *, has_token: bool) -> Check:
     if parts.scheme == "https":
         return Check("TLS", "ok", "the certificate is verified")
     if has_token and not is_private(parts.hostname or ""):
-        return Check("TLS", "warning", "the token goes in clear", "use https")
+        return Check("TLS", "warning", "the token is sent unencrypted", "use https")
     return Check("TLS", "ok", "none; the host is one of your own, or no token is sent")
 
 
@@ -173,7 +173,7 @@ def _of_token(problem: ImportStatsError | None, *, has_token: bool) -> Check:
     if isinstance(problem, UnauthorizedError):
         fix = "set MILVUS_TOKEN to user:password or an API key of this server, or --token-file"
         return Check("token", "failed", str(problem), fix, problem)
-    return Check("token", "ok", "accepted" if has_token else "none, and none is asked for")
+    return Check("token", "ok", "accepted" if has_token else "none, and the server asks for none")
 
 
 def _of_databases(client: ImportClient) -> Check:
@@ -216,7 +216,7 @@ def _of_privilege(
 
 def _of_describe(client: ImportClient, records: list[ImportJobRecord]) -> Check:
     if not records:
-        return Check("describe", "skipped", "no job is listed that could be asked for")
+        return Check("describe", "skipped", "the server lists no job to ask about")
     job_id = records[0].job_id
     try:
         answer = client.describe(job_id)
@@ -228,15 +228,15 @@ def _of_describe(client: ImportClient, records: list[ImportJobRecord]) -> Check:
 
 def _of_clock(ahead_s: float | None) -> Check:
     if ahead_s is None:
-        return Check("clock", "skipped", "the server did not say its time")
+        return Check("clock", "skipped", "the server did not send its time")
     if abs(ahead_s) < _LARGEST_CLOCK_DIFFERENCE_S:
-        return Check("clock", "ok", "the server's clock is that of this machine")
+        return Check("clock", "ok", "the server's clock agrees with that of this machine")
     where = "ahead of" if ahead_s > 0 else "behind"
     return Check(
         "clock",
         "warning",
         f"the server's clock is {format_duration(abs(ahead_s))} {where} that of this machine",
-        "synchronise both with NTP: ends of files are timed by one, snapshots by the other",
+        "synchronise both with NTP: the server times the ends of files, this machine the snapshots",
     )
 
 
@@ -253,7 +253,7 @@ def _of_store(store: SnapshotStore) -> Iterator[Check]:
         yield from _skipped(["disk"])
         return
     yield Check("store", "ok", f"{store.uri} can be written")
-    yield _of_disk(files.root) if files.is_local else Check("disk", "ok", "a bucket has no end")
+    yield _of_disk(files.root) if files.is_local else Check("disk", "ok", "a bucket has no limit")
     if files.is_local:
         for folder in ("_doctor", "_tmp"):
             _remove_if_empty(Path(files.root, folder))

@@ -136,7 +136,7 @@ class Outbox:
                 raise
             return  # Another courier was faster.
         self.set_aside += 1
-        log_event(logging.WARNING, "no event: set aside", file=path, reason=reason)
+        log_event(logging.WARNING, "not an event: set aside", file=path, reason=reason)
 
 
 class _Event(msgspec.Struct):

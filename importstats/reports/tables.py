@@ -50,7 +50,9 @@ def facts_of(job: ImportJob, zone: tzinfo, *, brief: bool = False) -> dict[str, 
         if pd.notna(estimate["remaining_p50_s"]):
             left = (estimate["eta_p50"] - job.at).total_seconds()
             facts["Time left"] = (
-                f"about {format_duration(left)}" if left > 0 else "none by the estimate: it is late"
+                f"about {format_duration(left)}"
+                if left > 0
+                else "none by the estimate: the job is late"
             )
     facts["Rows"] = (
         f"{format_count(known.get('imported_rows'))} of {format_count(known.get('total_rows'))}"

@@ -297,8 +297,8 @@ class ImportJob(RecordedJob):
         """
         if self._cluster is None or not self.knows_its_cluster:
             raise ValueError(
-                "nothing is known of the cluster of this job: collect it with --management-uri, "
-                "and load it from the store"
+                "nothing is known about this job's cluster: collect with --management-uri, "
+                "then load the job from the store"
             )
         from importstats.plots import draw_cluster
 
@@ -353,7 +353,7 @@ def _grown(store: _Store | None) -> _Store:
     """The store of a job that grows."""
     if store is None:
         raise ValueError(
-            "this job was made of frames and does not grow: load it with ImportJob.load, or use "
+            "this job was made from frames and does not grow: load it with ImportJob.load, or use "
             "importstats.live(client, job_id)"
         )
     return store

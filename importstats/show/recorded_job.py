@@ -36,8 +36,8 @@ class RecordedJob:
         if len(keys) != 1:
             when = "" if at is None else f" by {at.isoformat()}"
             raise ValueError(
-                f"the jobs frame holds snapshots of {len(keys)} jobs{when} and this shows one: "
-                "select it by source_uri and job_id"
+                f"the jobs frame holds snapshots of {len(keys)} jobs{when} and ImportJob shows "
+                "one: select it by source_uri and job_id"
             )
         self.source_uri, self.job_id = (str(keys[name].iloc[0]) for name in JOB_KEY)
         self.jobs = with_phase(answered)

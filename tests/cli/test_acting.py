@@ -124,12 +124,12 @@ REFUSED = {
     "rows of several jobs": (
         ["wait", "7", "8", "--expect-rows", "5"],
         2,
-        "rows are expected of one job that ends",
+        "--expect-rows and --manifest check one job that ends",
     ),
     "rows in two ways": (
         ["wait", "7", "--expect-rows", "5", "--manifest", "empty.csv"],
         2,
-        "give --expect-rows or --manifest: the manifest has a sum",
+        "give --expect-rows or --manifest, not both: the manifest has the sum",
     ),
     "sources of nothing": (["wait", "7", "--sources", "."], 2, "--sources is for the files of"),
     "no time for an answer": (["wait", "7", "--request-timeout", "0"], 2, 'Invalid value "0.0"'),
@@ -189,7 +189,7 @@ def test_abort_asks_and_the_job_fails(here):
         asked = run("abort", job, "-u", server.uri)
         assert (asked.returncode, asked.stdout) == (2, "")
         assert asked.stderr == (
-            "importstats: error: abort asks before it acts, and nobody can answer here: "
+            "importstats: error: abort asks for confirmation, and nobody can answer here: "
             "give --yes\n"
         )
         done = run("abort", job, "--yes", "-u", server.uri)

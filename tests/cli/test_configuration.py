@@ -156,9 +156,9 @@ def test_what_is_wrong_with_the_file_is_one_line(case, tmp_path):
     ("arguments", "environment", "said"),
     [
         (["jobs", "--config", "c.toml"], {}, "c.toml has 2 servers (a, b): choose one with"),
-        (["jobs", "--server", "a"], {}, "--server is the name of a server in a file: give"),
-        (["collect", "7", "--config", "c.toml"], {}, "job ids and --metrics-port are of one"),
-        (["snapshot", "7", "--config", "c.toml"], {}, "job ids are of one server: choose it"),
+        (["jobs", "--server", "a"], {}, "--server names a server of a configuration file: give"),
+        (["collect", "7", "--config", "c.toml"], {}, "job ids and --metrics-port belong to one"),
+        (["snapshot", "7", "--config", "c.toml"], {}, "job ids belong to one server: choose it"),
         (
             ["collect", "--config", "c.toml"],
             {"MILVUS_TOKEN": TOKEN},

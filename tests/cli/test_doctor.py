@@ -48,7 +48,7 @@ def test_all_is_well(tmp_path):
         "ok       databases  the user sees default, sales; asked: default",
         "ok       privilege  1 job listed",
         "ok       describe   job 7 is Importing",
-        "ok       clock      the server's clock is that of this machine",
+        "ok       clock      the server's clock agrees with that of this machine",
         f"ok       store      {tmp_path / 's'} can be written",
         "ok       retention  a poll every 1 min; a server forgets a job 3 h after its end by "
         "default",

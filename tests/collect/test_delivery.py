@@ -513,7 +513,7 @@ def test_what_is_no_event_is_set_aside_counted_and_stops_no_delivery(kind, store
         assert events.pending == 0
     assert Path(store.uri, "_events", "set_aside", "odd-1.json").read_text() == odd
     assert entries(store, "pending") == {}
-    assert "no event: set aside" in caplog.text
+    assert "not an event: set aside" in caplog.text
 
 
 def test_whatever_one_delivery_raises_the_courier_goes_on(store, server, monkeypatch):
