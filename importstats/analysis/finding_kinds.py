@@ -109,7 +109,7 @@ FINDING_KINDS: Final = (
         ("warning", "critical"),
         "no file has ended for longer than any task of the job took, for its size; or, where rows "
         "grow inside files, none has come for 5 minutes and 4 times longer than ever before; or, "
-        "before rows come and where files are not known, nothing has moved for far longer than in "
+        "before rows come and if files are not known, nothing has moved for far longer than in "
         "earlier jobs of the collection, else `stall_factor` times longer than before in this "
         "phase, at least 10 minutes and 10 polls, else 6 hours; never while all rows are in",
         (
@@ -167,7 +167,8 @@ FINDING_KINDS: Final = (
         "no_slot",
         ("info", "warning"),
         "tasks of the job have waited for 20 seconds while other jobs, compactions or index builds "
-        "hold the data nodes' slots; a warning if none of its own is at work for 2 minutes",
+        "hold the data nodes' slots; a warning after 2 minutes "
+        "if none of its own is at work",
         (
             "waiting_tasks",
             "tasks_at_work",
@@ -185,8 +186,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "sort_queued",
         ("info", "warning"),
-        "segments of the job have waited for 20 seconds to be sorted (from 2.6 on); a warning if "
-        "none of its own is at work for 2 minutes",
+        "segments of the job have waited for 20 seconds to be sorted (from 2.6 on); a warning "
+        "after 2 minutes if none of its own is at work",
         (
             "waiting_segments",
             "segments_at_work",
@@ -284,8 +285,9 @@ FINDING_KINDS: Final = (
     FindingKind(
         "throughput_collapsed",
         ("warning",),
-        "for some time, tasks have ended at less than `collapse_factor` of the rate at which they "
-        "should, or gone on at less than that of their own pace before, where progress shows it",
+        "for some time, tasks have ended at less than `collapse_factor` of the expected rate "
+        "or, if progress shows it, have gone on at less than that share of their own "
+        "earlier pace",
         ("ratio", "lasts_s", "chance", "tasks"),
         "Look for load on the data nodes and the object store since then.",
     ),
@@ -325,8 +327,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "forgotten_soon",
         ("warning", "critical"),
-        "not ended when last seen, and unseen for more than half of `retention_s`: the server may "
-        "forget the job before its end is seen",
+        "the job had not ended when last seen, and has not been seen for more than half of "
+        "`retention_s`: the server may forget the job before its end is seen",
         ("unseen_s", "retention_s", "phase"),
         "Poll the job now; how it ended is lost once the server forgets it.",
     ),
@@ -357,7 +359,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "retries",
         ("info", "warning"),
-        "tasks went back; a warning if it is a tenth of them, and 3",
+        "tasks went back to the queue; a warning if at least 3 tasks and a tenth of all did",
         ("tasks", "times", "all_tasks"),
         "Look for the reason in the data nodes' logs; the tasks start again.",
     ),

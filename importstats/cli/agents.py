@@ -51,7 +51,7 @@ def serve_agents(store: StoreArgument = DEFAULT_STORE, /) -> None:
 
 
 def server_of(store: SnapshotStore) -> MCPServer[Any]:
-    """The server of a store's tools, of which none changes anything.
+    """The server of a store's tools, all of which only read.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def server_of(store: SnapshotStore) -> MCPServer[Any]:
 def _with_expected_errors(
     tool: Callable[..., Any], tool_error: type[Exception]
 ) -> Callable[..., Any]:
-    """The tool, whose expected errors are answers; any other is logged with its traceback."""
+    """The tool with expected errors as answers; any other is logged with its traceback."""
 
     @functools.wraps(tool)
     def answered(*args: Any, **options: Any) -> Any:

@@ -140,7 +140,7 @@ def collect(
 def _exit_code_of_servers(
     runs: Sequence[ServerRun], outcomes: Sequence[Collected | ImportStatsError], stopped: int | None
 ) -> int:
-    """The worst that came of a server. An error of one of several is a line with its name."""
+    """The worst exit code of all servers; prints each server's error on a line with its name."""
     codes = []
     for run, outcome in zip(runs, outcomes, strict=True):
         if isinstance(outcome, ImportStatsError):
@@ -284,7 +284,7 @@ def watch(
 def _page_kept(
     store: SnapshotStore, job: str, source_uri: str, page: Path | None
 ) -> contextlib.AbstractContextManager[object]:
-    """What keeps the page of a job up to date, if there shall be one."""
+    """A context in which the page of a job is kept up to date, if there is to be one."""
     if page is None:
         return contextlib.nullcontext()
     from importstats.reports.live import PageWriter

@@ -93,7 +93,7 @@ def read_configuration(path: Path) -> list[ServerSettings]:
 
 
 def _completed(server: ServerSettings, found: _File, path: Path) -> ServerSettings:
-    """A server with the defaults of its file, and with paths that are relative to nothing."""
+    """A server with the defaults of its file and with absolute paths."""
     if server.uri is not None:
         try:
             endpoint = parse_endpoint(server.uri)

@@ -1,4 +1,4 @@
-"""The demo of why: an import that waits for one thing after the other, and what is found of each.
+"""The demo of causes: an import that waits for one thing after another, and each finding.
 
 The cluster runs on a virtual clock, so an hour of it takes seconds, and waits are as long as real
 ones. What is collected is stored as a collector stores it.

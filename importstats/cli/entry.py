@@ -223,7 +223,7 @@ def _exit_code(error: Exception) -> int:
 
 
 def _discard_output() -> None:
-    """Let what is left in the buffer of standard output go nowhere, rather than fail at exit."""
+    """Discard what standard output still buffers, so that the exit does not fail."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,4 +1,4 @@
-"""What is expected of a job: options for the rows that it shall have, and whether it has them."""
+"""Expectations of a job: options for the rows that it should have, and whether it has them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Expected = int | pd.Series
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Expectation:
-    """How many rows a job, or each of its files, is to have."""
+    """How many rows a job, or each of its files, should have."""
 
     expect_rows: Annotated[
         int | None,

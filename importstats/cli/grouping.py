@@ -146,7 +146,7 @@ def _findings(
     manifest: Sequence[GroupJob],
     at: datetime,
 ) -> pd.DataFrame:
-    """What is to be said about the jobs, the severest first; of rows too, where they are known."""
+    """The findings of the jobs, the severest first; also those about rows, if these are known."""
     found = [diagnose(own, details, history=every, at=at)]
     for job in manifest:
         rows = rows_of_files(job)

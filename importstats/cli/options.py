@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _NotGiven(str):
-    """A text that nobody gave: the default of an option, which a configuration may replace."""
+    """The default of an option that was not given, which a configuration may replace."""
 
     __slots__ = ()
 
@@ -38,13 +38,13 @@ _TIMEOUT_S: Final = 30.0
 
 
 def positive(_type: object, seconds: float) -> None:
-    """Refuse what is no positive, finite number of seconds."""
+    """Refuse anything but a positive, finite number of seconds."""
     if not 0 < seconds < math.inf:
         raise ValueError(f"{seconds:g} is not a positive number of seconds")
 
 
 def check_job_ids(jobs: Iterable[str]) -> None:
-    """Refuse a job id that is empty, as of a shell variable that is not set."""
+    """Refuse an empty job id, which an unset shell variable leaves."""
     if not all(job.strip() for job in jobs):
         raise UsageError("a job id is empty; leave it out to collect all jobs")
 
@@ -56,7 +56,7 @@ def in_a_folder(_type: object, path: Path | None) -> None:
 
 
 def a_page(_type: object, path: Path | None) -> None:
-    """Refuse what is not a page in a folder that exists."""
+    """Refuse a file that is not .html or whose folder does not exist."""
     if path is not None and path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"a page is not a {path.suffix or 'file without an ending'}; use .html")
     in_a_folder(_type, path)
@@ -166,7 +166,7 @@ class Connection:
     server: Annotated[str | None, Parameter(help="Name of a server in the --config file.")] = None
 
     def of_each_server(self) -> list[tuple[Connection, ServerSettings]]:
-        """The connection to each server that is meant, and what the configuration says of it.
+        """The connection to each chosen server, and its settings in the configuration.
 
         Raises
         ------
@@ -198,7 +198,7 @@ class Connection:
         return [(self._completed(each), each) for each in chosen]
 
     def one_server(self) -> tuple[Connection, ServerSettings]:
-        """The connection to the only server that is meant.
+        """The connection to the one chosen server, and its settings.
 
         Raises
         ------
@@ -214,7 +214,7 @@ class Connection:
         return servers[0]
 
     def _completed(self, settings: ServerSettings) -> Connection:
-        """With what neither an option nor the environment says from a configuration."""
+        """The connection, in which a configuration adds what options and environment leave out."""
 
         def first(name: str, given: str | None, configured: str | None) -> str | None:
             return given or (None if from_environment(name) else configured)
@@ -283,7 +283,7 @@ ENVIRONMENT: Final = Connection()
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class PatientConnection(Connection):
-    """The server to ask, where ``--timeout`` is how long is waited for the jobs."""
+    """The server to ask, for commands whose ``--timeout`` limits the wait for jobs."""
 
     timeout: Annotated[
         float,

@@ -114,7 +114,7 @@ class Running:
 def run_side_by_side(
     runs: Sequence[ServerRun], running: Running
 ) -> list[Collected | ImportStatsError]:
-    """What came of each server, in the order of the runs: one's trouble does not end the others."""
+    """The outcome of each server, in the order of the runs; an error of one ends no other."""
     outcomes: list[Collected | ImportStatsError] = [_NOT_RUN] * len(runs)
 
     def collect(place: int, run: ServerRun) -> None:

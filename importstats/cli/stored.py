@@ -1,4 +1,4 @@
-"""Jobs of a store as commands read them: of the server that is meant, where there are several."""
+"""Jobs of a store as commands read them: those of the chosen server, if there are several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command for pipelines: ``wait``, which ends when jobs are where they shall be."""
+"""The command for pipelines: ``wait``, which ends when jobs have reached their goal."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def wait(
 def _expected_of_each(
     jobs: Sequence[str], expected: Expected | None, manifest: Sequence[GroupJob]
 ) -> dict[str, Expected]:
-    """What is expected of each job of which something is."""
+    """The expected rows of each job that has any."""
     rows = {job.job_id: rows_of_files(job) for job in manifest}
     known: dict[str, Expected] = {
         job: each for job, each in rows.items() if each is not None and each.notna().any()
@@ -181,7 +181,7 @@ def _checked_rows(
 
 
 def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: int | None) -> int:
-    """The exit code: 0 only if all jobs are where they shall be."""
+    """The exit code: 0 only if all jobs have reached their goal."""
     if not waiting.missing:
         return 0
     if waiting.failed:
@@ -200,7 +200,7 @@ def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: 
 
 @dataclass
 class _Waiting:
-    """Which jobs are not yet where they shall be; ends the collector once it is decided.
+    """The jobs that have not reached their goal; ends the collector once the outcome is clear.
 
     Attributes
     ----------
@@ -238,7 +238,7 @@ class _Waiting:
                 self.collector.stop()
 
     def say(self, *lines: str) -> None:
-        """Print lines, unless there is quiet."""
+        """Print lines, unless the user asked for quiet."""
         if self.said is not None:
             print(*lines, sep="\n", file=self.said, flush=True)
 

@@ -209,7 +209,7 @@ class Collector:
             result()
 
     def _finish(self, grace_s: float = 5.0) -> None:
-        """Let polls under way come to their end, so that what has arrived is stored."""
+        """Wait for the polls under way, so that what has arrived is stored."""
         deadline = now() + grace_s
         while self._busy and (left := deadline - now()) > 0:
             with contextlib.suppress(queue.Empty):
@@ -326,7 +326,7 @@ class Collector:
             self._on_saved(job)
 
     def _note_late(self, job: CollectedJob, late_s: float) -> None:
-        """Record the gap that a poll leaves which is far too late."""
+        """Record the gap that a far too late poll leaves."""
         if late_s >= self._gap_after_s and job.latest is not None:
             hole = late_gap(job.job_id, self.source.uri, late_s)
             self._append_patiently(hole)

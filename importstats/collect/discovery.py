@@ -28,7 +28,7 @@ class Discovery:
     def sort(
         self, records: Iterable[ImportJobRecord], jobs: dict[str, CollectedJob]
     ) -> tuple[list[ImportJobRecord], list[ImportJobRecord]]:
-        """The jobs that run and are new, and those that ended unseen, maybe by us alone.
+        """The new jobs that run, and those that ended, unseen by this process at least.
 
         What the server forgot is forgotten here, too, and taken out of `jobs`: memory stays
         bounded.

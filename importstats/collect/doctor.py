@@ -1,4 +1,4 @@
-"""The doctor: checks in order what collecting needs, and says the first thing wrong and its fix."""
+"""The doctor: checks in order what collecting needs, and names the first fault and its fix."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ class _MeasuredSource:
 
 
 class _EventCollector(Collector):
-    """Counts of a notifier."""
+    """Reports a notifier's events and deliveries, as counters."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
@@ -270,7 +270,7 @@ class _EventCollector(Collector):
 
 
 class _StoreCollector(Collector):
-    """Tells of jobs, from the store, at most every `refresh_s`."""
+    """Reports the jobs of the store, read at most every `refresh_s` seconds."""
 
     def __init__(
         self,

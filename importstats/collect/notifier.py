@@ -235,7 +235,7 @@ class _Courier:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is something new in the outbox."""
+        """Wake the thread: the outbox has something new."""
         self._wake.set()
 
     def close(self) -> None:

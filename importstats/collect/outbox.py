@@ -69,7 +69,7 @@ class Outbox:
             return self._asked_at
 
     def add(self, payload: Payload) -> bool:
-        """Write an event down durably, unless it is known. Whether it was new."""
+        """Write an event down durably unless it is known; returns whether it was new."""
         event_id = payload["id"]
         with self._lock:
             if event_id in self._known:
@@ -127,7 +127,7 @@ class Outbox:
         return entry
 
     def _put_aside(self, path: str, reason: str) -> None:
-        """Out of the way of what can be delivered, and kept for who wants to look."""
+        """Move a file that cannot be delivered out of the way, and keep it for a look."""
         name = path.rpartition("/")[2]
         try:
             self._files.move(path, f"{_FOLDER}/set_aside/{name}")

@@ -43,7 +43,7 @@ class DeliveryError(UsageError):
 
 
 class Target(Protocol):
-    """Where events go.
+    """One place that events go to.
 
     Attributes
     ----------

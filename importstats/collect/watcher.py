@@ -103,7 +103,7 @@ class ClusterWatcher(Closing):
             self._guarded(lambda: self._compact(final=True))
 
     def _guarded(self, act: Callable[[], None]) -> None:
-        """Do something of which no failure may leave this thread."""
+        """Do something, and log a failure instead of letting it end this thread."""
         try:
             act()
         except StoreError as error:

@@ -58,7 +58,7 @@ class Workers:
         self._tasks.put(task)
 
     def close(self) -> None:
-        """Let the threads end when they have done what they were given."""
+        """Let the threads end once they have done their tasks."""
         for _ in range(self._threads):
             self._tasks.put(None)
 

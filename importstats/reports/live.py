@@ -58,7 +58,7 @@ def stored_page(
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that whoever reads it sees the old one or the new one, whole.
+    """Write a file so that a reader sees the whole old file or the whole new one.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class PageWriter(Closing):
         return True
 
     def close(self) -> None:
-        """Write the page for the last time, as one that does not change any more."""
+        """Write the page for the last time, marked as one that no longer changes."""
         self._closing.set()
         self._thread.join()
         self._write(None)

@@ -88,7 +88,7 @@ _MD_SPECIAL: Final = re.compile(r"([\\`*\[\]<>|~])|(?<!\w)(_)|(_)(?!\w)")
 
 
 def md_text(text: str) -> str:
-    """Text that means nothing but itself in Markdown, on code hosts neither."""
+    """The text with all marks escaped that Markdown or a code host would read."""
     line = _MD_SPECIAL.sub(r"\\\g<0>", printable(text, MOST_TEXT))
     return line.replace("&", "&amp;").replace("@", "&#64;")
 

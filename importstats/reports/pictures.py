@@ -20,7 +20,7 @@ _INK: Final = 0.45
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as two images, and what is to be seen on them.
+    """A figure as two images, with a description of them.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Picture:
 
 
 def picture(figure: Figure) -> Picture:
-    """A figure for a page; what its axes are titled is what is to be seen.
+    """A figure for a page; the titles of its axes describe it.
 
     The figure is on dark paper afterwards.
     """

@@ -35,7 +35,7 @@ class Look:
 
 
 def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list[Look]:
-    """The things to look at, the first first; none if nothing needs to be looked at.
+    """What to look at, the most important first; empty if nothing needs attention.
 
     What is critical comes before the files that are late now, these before other warnings. A
     finding about a file that is late now is said where that file stands.

@@ -59,7 +59,7 @@ def first_look(job: ImportJob) -> str:
 
 
 def looks_of(job: ImportJob) -> list[dict[str, Any]]:
-    """What to look at, the first first: ``text``, ``severity`` and the name of a ``file``, if any.
+    """What to look at, the most important first: ``text``, ``severity`` and ``file``, if any.
 
     There is always one: where nothing needs to be looked at, it says so.
     """

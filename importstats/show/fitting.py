@@ -1,4 +1,4 @@
-"""A table that fits its terminal: columns go and names are shortened, numbers and ids never."""
+"""A table that fits its terminal: it drops columns and shortens names, never numbers or ids."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True)
 class FittingTable:
-    """Columns side by side as far as there is room, the dearest first.
+    """Columns side by side as far as there is room, the most important first.
 
     Attributes
     ----------

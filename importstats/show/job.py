@@ -128,7 +128,7 @@ class ImportJob(RecordedJob):
         at: datetime | None = None,
         zone: tzinfo | None = None,
     ) -> ImportJob:
-        """The job as a store has it; the store's other jobs are the history of its ETA.
+        """The job from a store, whose other jobs are the history for its ETA.
 
         Parameters
         ----------
@@ -237,7 +237,7 @@ class ImportJob(RecordedJob):
 
     @cached_property
     def looks(self) -> list[Look]:
-        """What to look at, the first first; see :mod:`importstats.show.attention`."""
+        """What to look at, the most important first; see :mod:`importstats.show.attention`."""
         running = self.phase not in END_PHASES and not self.stale
         found = looks(self.stragglers, self.diagnosis, running=running)
         if self.stale and not self.diagnosis["finding"].astype("str").eq("forgotten_soon").any():
@@ -257,7 +257,7 @@ class ImportJob(RecordedJob):
         )
 
     def plot(self, theme: Literal["auto", "light", "dark"] = "auto") -> Figure:
-        """The :func:`importstats.plots.overview` of the job, on no paper of its own.
+        """The :func:`importstats.plots.overview` of the job, on a transparent background.
 
         Parameters
         ----------

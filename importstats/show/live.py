@@ -71,7 +71,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
 def headline_printer(
     store: SnapshotStore, console: Console, least_s: float = 0.0, *, source_uri: str | None = None
 ) -> Callable[[CollectedJob], None]:
-    """What prints a job's headline after a snapshot, for output that is no terminal.
+    """A function that prints a job's headline after a snapshot, if the output is no terminal.
 
     Parameters
     ----------
