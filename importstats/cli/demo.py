@@ -37,7 +37,7 @@ _PIPED_S: Final = 2.0
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What a demo left behind.
+    """The paths that a demo wrote: its store, figure and report.
 
     Attributes
     ----------

@@ -207,7 +207,7 @@ def main() -> None:
 
 
 def _in_words(error: Exception) -> str:
-    """An error as one line."""
+    """The message of an error on one line, for standard error."""
     from importstats.text import printable  # With pandas, which most calls need not wait for here.
 
     if isinstance(error, OSError) and error.strerror:

@@ -9,7 +9,7 @@ from typing import Literal
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats each log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON: time, level, event and its fields."""
@@ -28,7 +28,7 @@ class TextFormatter(logging.Formatter):
     """A line of text, with the server's name where there are several."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text."""
+        """The record as a line of text: time, level, server and message."""
         time = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%dT%H:%M:%S%z")
         server = _server_of(record)
         name = "" if server is None else f"[{server}] "

@@ -104,7 +104,7 @@ class Running:
                 collector.stop()
 
     def stop(self) -> None:
-        """Ask all to end."""
+        """Ask all collectors to stop, also those that are added later."""
         with self._lock:
             self._is_stopped = True
             for collector in self._collectors:

@@ -24,6 +24,6 @@ def compact(
     print(opened.compact(final=True))
     before, after = ClusterTables(opened).compact_all()
     if before:
-        print(f"of what clusters do: {before:,} files before, {after:,} now")
+        print(f"tables of the clusters: {before:,} files before, {after:,} now")
     if delta:
         opened.publish()

@@ -189,7 +189,9 @@ def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: 
     if stopped is not None:
         return stopped
     if waiting.timed_out:
-        waiting.say(f"gave up: {len(waiting.missing):,} of {len(collected):,} jobs are not there")
+        waiting.say(
+            f"gave up: {len(waiting.missing):,} of {len(collected):,} jobs have not got there"
+        )
         return EXIT_TIMED_OUT
     for job in collected.values():
         if job.error is not None:

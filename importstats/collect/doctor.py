@@ -37,7 +37,7 @@ _NO_SPACE_BYTES: Final = 50e6
 
 @dataclass(frozen=True)
 class Check:
-    """What one check found.
+    """The outcome of one check, with what to do if it failed.
 
     Attributes
     ----------

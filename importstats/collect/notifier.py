@@ -103,12 +103,12 @@ class Notifier(Closing):
 
     @property
     def delivered(self) -> int:
-        """Deliveries that succeeded."""
+        """How many deliveries to any target succeeded."""
         return sum(courier.delivered for courier in self._couriers)
 
     @property
     def failed(self) -> int:
-        """Deliveries that did not, each try counted."""
+        """How many deliveries failed; each try counts."""
         return sum(courier.failed for courier in self._couriers)
 
     @property

@@ -74,7 +74,7 @@ _QUANTILES: Final = (("least", 0.0), ("25 %", 0.25), ("median", 0.5), ("75 %", 0
 
 
 def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> str:
-    """The job as a page.
+    """The job as one HTML page that needs no network.
 
     Parameters
     ----------

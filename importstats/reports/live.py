@@ -191,7 +191,7 @@ class PageServer(Closing):
             return self._text
 
     def close(self) -> None:
-        """Stop listening."""
+        """Stop serving the page, and free the port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

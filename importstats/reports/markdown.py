@@ -25,7 +25,7 @@ from importstats.version import __version__
 
 
 def to_markdown(job: ImportJob, zone: tzinfo) -> str:
-    """The job as Markdown."""
+    """The job as Markdown, with tables that line up in a terminal."""
     parts = [
         f"# Import job {_md_code(shown(job.job_id, 80))}",
         f"**{md_text(job.headline)}**",

@@ -97,7 +97,7 @@ class Table:
 
 
 def phase_table(job: ImportJob, zone: tzinfo) -> Table:
-    """The phases with their times."""
+    """The phases: when each began, how long it took, and how sure that is."""
     rows = [
         [
             str(run["phase"]),

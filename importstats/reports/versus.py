@@ -15,7 +15,7 @@ def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
     ----------
     found : SideBySide
     names : tuple of str
-        What the two are called, the first first.
+        The names of the two jobs, in their order.
     """
     names = md_text(names[0]), md_text(names[1])
     headings = ["", *names, "difference"]

@@ -17,7 +17,7 @@ _FILE_FINDINGS: Final = frozenset({"one_file_holds_up"})
 
 @dataclass(frozen=True)
 class Look:
-    """One thing to look at.
+    """A finding or file to look at, in words.
 
     Attributes
     ----------

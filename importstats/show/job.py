@@ -173,17 +173,17 @@ class ImportJob(RecordedJob):
 
     @cached_property
     def eta_history(self) -> pd.DataFrame:
-        """The :func:`~importstats.eta` at every snapshot."""
+        """The :func:`~importstats.eta` at every snapshot, one row each."""
         return eta(self.jobs, self._details, history=self._history, cluster=self._cluster)
 
     @cached_property
     def phases(self) -> pd.DataFrame:
-        """See :func:`importstats.phases`."""
+        """Every phase with its start and duration: see :func:`importstats.phases`."""
         return phases(self.jobs)
 
     @cached_property
     def throughput(self) -> pd.DataFrame:
-        """See :func:`importstats.throughput`; of the job."""
+        """The job's rows and bytes per second: see :func:`importstats.throughput`."""
         return throughput(self.jobs, by="job")
 
     @cached_property
@@ -222,7 +222,7 @@ class ImportJob(RecordedJob):
 
     @property
     def knows_its_cluster(self) -> bool:
-        """Whether its cluster was watched."""
+        """Whether the store has tasks of its cluster, so that causes can be named."""
         return self._cluster is not None and len(self._cluster.tasks) > 0
 
     @property

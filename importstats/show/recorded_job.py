@@ -64,7 +64,7 @@ class RecordedJob:
 
     @property
     def phase(self) -> str:
-        """The hidden phase, see :func:`~importstats.with_phase`."""
+        """The phase, derived from state and progress: see :func:`~importstats.with_phase`."""
         return str(self.jobs["phase"].iloc[-1])
 
     @property

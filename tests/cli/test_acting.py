@@ -300,6 +300,6 @@ def test_waiting_comes_to_an_end(here):
         ended = run("wait", job, "--timeout", "0.5s", "-u", server.uri, *QUICK)
         logged = run("snapshot", job, "-v", "-u", server.uri)
     assert ended.returncode == 124, ended.stderr
-    assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs are not there"
+    assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs have not got there"
     assert ended.stderr == ""
     assert f" INFO saved job={job} " in logged.stderr

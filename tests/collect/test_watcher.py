@@ -315,7 +315,7 @@ def test_snapshots_look_at_the_cluster_each_time(tmp_path):
     assert merged.returncode == 0, merged.stderr
     said = merged.stdout.splitlines()[-1].replace(",", "").split()
     files = [path for path in before if "details" not in path.parts]
-    assert said == f"of what clusters do: {len(files)} files before 7 now".split()
+    assert said == f"tables of the clusters: {len(files)} files before 7 now".split()
     again = load_cluster(tmp_path / "store")
     assert all(mine.equals(theirs) for mine, theirs in zip(cluster, again, strict=True))
     # What did not change between two looks of two processes is one run.
