@@ -26,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from importstats.collect.collector import Collector, PollPolicy, _now
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.timetable import now
 from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs
@@ -41,7 +42,7 @@ class Punctual(Collector):
 
     def _poll(self, job, due):
         if not job.job_id.startswith("drip"):
-            self.lateness_s.append(_now() - due)
+            self.lateness_s.append(now() - due)
         return super()._poll(job, due)
 
 

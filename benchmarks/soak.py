@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from importstats.collect.collector import Collector, PollPolicy, _now
+from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.timetable import now
 from importstats.simulator import ClusterSpec, SimulatorServer, make_shape
 from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
@@ -40,7 +41,7 @@ class Punctual(Collector):
         self.lateness_s = []
 
     def _poll(self, job, due):
-        self.lateness_s.append(_now() - due)
+        self.lateness_s.append(now() - due)
         return super()._poll(job, due)
 
 
