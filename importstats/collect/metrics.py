@@ -408,9 +408,9 @@ class _Families:
     def __iter__(self) -> Iterator[Metric]:
         return iter(vars(self).values())
 
-    def last_snapshot(self, source: str, time: pd.Timestamp) -> None:
-        if pd.notna(time):
-            self.last.add_metric([_clean(source)], time.timestamp())
+    def last_snapshot(self, source: str, observed_at: pd.Timestamp) -> None:
+        if pd.notna(observed_at):
+            self.last.add_metric([_clean(source)], observed_at.timestamp())
 
     def counts(self, source: str, count: pd.Series[int]) -> None:
         for phase in PHASES:

@@ -171,14 +171,14 @@ def _share_time(
     panels: Sequence[Axes],
     limits: tuple[float, float],
     jobs: pd.DataFrame,
-    eta: pd.DataFrame,
+    estimate: pd.DataFrame,
     at: datetime,
 ) -> None:
     """One time axis for all panels, and a line for now where the latest snapshot is old."""
     now = float(days(pd.Series([at]))[0])
     last = float(days(jobs["observed_at"]).max())
     left, right = limits
-    if now - last > 0.02 * (right - left) and str(eta["phase"].iloc[-1]) not in END_PHASES:
+    if now - last > 0.02 * (right - left) and str(estimate["phase"].iloc[-1]) not in END_PHASES:
         right = max(right, now + 0.03 * (right - left))
         for panel in panels:
             panel.axvline(now, color=OTHER_COLOR, lw=1, ls=":")

@@ -160,7 +160,7 @@ def plot_eta(
     ax.set_xlim(x[0], max(right, best if end is not None else right))
     ax.set_ylim(x[0], top + 0.05 * (top - x[0]))
     set_time_axis(ax, zone)
-    set_time_axis(ax, zone, which="y", label="predicted end")
+    set_time_axis(ax, zone, which="y", name="predicted end")
     add_legend(ax, loc="best")
     add_grid(ax)
     if end is None:

@@ -153,11 +153,11 @@ def say_nothing(ax: Axes, text: str) -> Axes:
     return ax
 
 
-def wrapped(text: str, width_in: float, size_pt: float) -> str:
+def wrapped(text: str, line_in: float, size_pt: float) -> str:
     """A text broken into lines that fit a width."""
     # A number stays with its unit, and "rows/s" with its prefix.
     held = _UNIT.sub("\u00a0", text)
-    lines = textwrap.wrap(held, max(20, int(width_in * 72 / (0.55 * size_pt))))
+    lines = textwrap.wrap(held, max(20, int(line_in * 72 / (0.55 * size_pt))))
     return "\n".join(lines).replace("\u00a0", " ")
 
 
@@ -217,7 +217,7 @@ def on_paper() -> list[AbstractPathEffect]:
 
 
 def set_time_axis(
-    ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", label: str = "time"
+    ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", name: str = "time"
 ) -> None:
     """An axis of times in a zone, which its label names."""
     axis = ax.xaxis if which == "x" else ax.yaxis
@@ -227,7 +227,7 @@ def set_time_axis(
     axis.set_major_formatter(formatter)
     low, _ = ax.get_xlim() if which == "x" else ax.get_ylim()
     begin: datetime = mdates.num2date(low, tz=zone)
-    axis.set_label_text(f"{label} ({begin.tzname() or zone})")
+    axis.set_label_text(f"{name} ({begin.tzname() or zone})")
     if which == "y":
         axis.get_offset_text().set_visible(False)  # The date stands at the time axis.
     ax.spines[["top", "right"]].set_visible(False)
