@@ -66,11 +66,11 @@ def bounded_release(least: Release, end: Release | None) -> str | None:
     >>> bounded_release((2, 4, 3), (2, 4, 14)), bounded_release((0, 0, 0), None)
     ('>=2.4.3,<2.4.14', None)
     """
-    bounds = [] if least == (0, 0, 0) else [f">={_printed(least)}"]
+    bounds = [] if least == (0, 0, 0) else [f">={_release_text(least)}"]
     if end is not None:
-        bounds.append(f"<{_printed(end)}")
+        bounds.append(f"<{_release_text(end)}")
     return ",".join(bounds) or None
 
 
-def _printed(release: Release) -> str:
+def _release_text(release: Release) -> str:
     return ".".join(map(str, release))

@@ -71,7 +71,7 @@ def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 _WAIT: Final = ("stalled", "late")
 
 
-def _count(number: Any, what: str) -> str:
+def _number_of(number: Any, what: str) -> str:
     return f"{format_count(number)} {what}{'s' * (number != 1)}"
 
 
@@ -93,7 +93,7 @@ def _slots(evidence: _Evidence) -> str:
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
         return f"job {printable(jobs[0], 40)}{more} {_are(len(jobs))} in the slots it waits for"
     held = [
-        _count(evidence[name], what)
+        _number_of(evidence[name], what)
         for name, what in (
             ("held_by_compactions", "compaction"),
             ("held_by_index_builds", "index build"),
@@ -104,18 +104,18 @@ def _slots(evidence: _Evidence) -> str:
 
 
 def _sorts(evidence: _Evidence) -> str:
-    waiting = _count(evidence["waiting_segments"], "segment")
+    waiting = _number_of(evidence["waiting_segments"], "segment")
     for name, what in (("other_compactions", "other compaction"), ("index_builds", "index build")):
         if evidence[name]:
-            return f"{waiting} to sort behind {_count(evidence[name], what)}"
+            return f"{waiting} to sort behind {_number_of(evidence[name], what)}"
     return f"{waiting} to sort"
 
 
 def _queue(evidence: _Evidence) -> str:
     before = evidence["builds_before"]
     if before:
-        return f"{_count(before, 'index build')} of others {_are(before)} before its own"
-    return f"{_count(evidence['waiting_builds'], 'index build')} of its own to come"
+        return f"{_number_of(before, 'index build')} of others {_are(before)} before its own"
+    return f"{_number_of(evidence['waiting_builds'], 'index build')} of its own to come"
 
 
 def _long(evidence: _Evidence) -> str:

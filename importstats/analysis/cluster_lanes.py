@@ -70,9 +70,9 @@ def work_spans(cluster: Cluster) -> pd.DataFrame:
     tasks, plans = cluster.tasks, cluster.compactions
     sorts = plans["kind"].astype("str").eq("SortCompaction")
     parts = [
-        _entries(tasks, "task_id", tasks["kind"].astype("str").map(_TASKS), last),
-        _entries(cluster.builds, "build_id", "index build", last),
-        _entries(plans, "plan_id", np.where(sorts, "sort", "compaction"), last),
+        _entry_spans(tasks, "task_id", tasks["kind"].astype("str").map(_TASKS), last),
+        _entry_spans(cluster.builds, "build_id", "index build", last),
+        _entry_spans(plans, "plan_id", np.where(sorts, "sort", "compaction"), last),
     ]
     spans = pd.concat(parts, ignore_index=True)
     state = spans.pop("state")
@@ -117,8 +117,8 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
     )
     spans = pd.DataFrame({"stage": stage.astype(str), "count": rows["segments"].fillna(1)})
     # Collections are asked for one after the other, so each has looks of its own.
-    times = [_times(own, last) for _, own in rows.groupby("collection_id", dropna=False)]
-    spans = spans.join(pd.concat(times)) if times else spans.join(_times(rows, last))
+    times = [_begins_and_ends(own, last) for _, own in rows.groupby("collection_id", dropna=False)]
+    spans = spans.join(pd.concat(times)) if times else spans.join(_begins_and_ends(rows, last))
     listed = spans[state.ne("Dropped")].astype({"count": "int64"})
     return listed.reset_index(drop=True)
 
@@ -198,7 +198,7 @@ def busy_shares(spans: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> 
     return (busy_s / (end - start).total_seconds()).sort_values(ascending=False, kind="stable")
 
 
-def _entries(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.DataFrame:
+def _entry_spans(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.DataFrame:
     """The runs of entries as spans; a failure is on the node that the entry was on before."""
     spans = pd.DataFrame(
         {
@@ -208,7 +208,7 @@ def _entries(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.
             "count": 1,
             "entry": rows[key],
         }
-    ).join(_times(rows, last))
+    ).join(_begins_and_ends(rows, last))
     spans = spans.sort_values(["entry", "start"], kind="stable")
     # That an entry is not listed means nothing: as in ClusterState, it is as it was listed last.
     latest = ~spans["entry"].duplicated(keep="last")
@@ -219,7 +219,7 @@ def _entries(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.
     return spans.drop(columns="entry").astype({"node_id": "str", "work": "str"})
 
 
-def _times(rows: pd.DataFrame, last: pd.Timestamp) -> pd.DataFrame:
+def _begins_and_ends(rows: pd.DataFrame, last: pd.Timestamp) -> pd.DataFrame:
     """When each run began and ended, and whether it had not ended at the last look."""
     seen = rows["last_observed_at"]
     looks = pd.concat([rows["observed_at"], seen]).drop_duplicates().sort_values()

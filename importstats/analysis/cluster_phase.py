@@ -69,9 +69,9 @@ def _sorts(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) -> pd.DataFra
 def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Series[str]:
     """The phase at each time, missing where the lists do not say."""
     imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
-    listed, done = _counts(seen, imports, "task_id")
-    any_task, _ = _counts(seen, tasks, "task_id")
-    sorts_listed, sorts_done = _counts(seen, sorts, "plan_id")
+    listed, done = _listed_and_ended(seen, imports, "task_id")
+    any_task, _ = _listed_and_ended(seen, tasks, "task_id")
+    sorts_listed, sorts_done = _listed_and_ended(seen, sorts, "plan_id")
     phase = np.select(
         [
             any_task == 0,
@@ -86,7 +86,7 @@ def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Serie
     return pd.Series(phase, dtype="object").replace("", pd.NA)
 
 
-def _counts(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, Ints]:
+def _listed_and_ended(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, Ints]:
     """How many entries had been listed by each time, and how many of them were over."""
     counts = []
     for rows in (runs, runs[runs["state"].astype("str").isin(_ENDED)]):

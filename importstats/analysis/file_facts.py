@@ -59,7 +59,9 @@ class FileFacts:
             return {}
         rows = _ordered(details)
         last = rows[~rows.duplicated(["job", "file_index"], keep="last")]
-        facts = _paths(last).join(_reasons(last)).join(_twice(last)).join(_fallen(rows))
+        facts = (
+            _path_facts(last).join(_commonest_reason(last)).join(_twice(last)).join(_fallen(rows))
+        )
         keys = rows.groupby("job")[JOB_KEY].first().astype("str")
         found = {}
         for row in facts.join(keys).to_dict("records"):
@@ -98,7 +100,7 @@ def _ordered(details: pd.DataFrame) -> pd.DataFrame:
     return rows.iloc[order]
 
 
-def _paths(last: pd.DataFrame) -> pd.DataFrame:
+def _path_facts(last: pd.DataFrame) -> pd.DataFrame:
     names = pd.Series(last["name"].cat.categories.astype("str"))
     code = last["name"].cat.codes.to_numpy()
     inserts = np.append(names.str.contains(_INSERTS, regex=False).to_numpy(np.bool_), False)[code]
@@ -112,7 +114,7 @@ def _paths(last: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _reasons(last: pd.DataFrame) -> pd.DataFrame:
+def _commonest_reason(last: pd.DataFrame) -> pd.DataFrame:
     done = last["state"].astype("str").str.lower().eq("completed")
     given = last[last["reason"].notna() & ~done.fillna(False)]
     counted = given.groupby(["job", "reason"]).size().rename("reason_files").reset_index()

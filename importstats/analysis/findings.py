@@ -170,10 +170,10 @@ def diagnose(
             if now is None and job.ended:
                 seen = last_look(cluster, job.key[0], job.now)
             found += diagnose_cluster(job, ClusterState.of(cluster, job.key[0], seen))
-    return _table([finding for finding in found if finding is not None])
+    return _findings_table([finding for finding in found if finding is not None])
 
 
-def _table(findings: list[Finding]) -> pd.DataFrame:
+def _findings_table(findings: list[Finding]) -> pd.DataFrame:
     frame = pd.DataFrame(
         {
             "source_uri": pd.Series([found.job.key[0] for found in findings], dtype="str"),

@@ -188,7 +188,7 @@ def stragglers(
 
 def straggler_table(ages: Ages, limits: Limits) -> pd.DataFrame:
     """What :func:`stragglers` returns, of ages that are known already."""
-    found = _table(ages, _verdict_codes(ages, limits))
+    found = _verdict_table(ages, _verdict_codes(ages, limits))
     return found.sort_values([*JOB_KEY, "file_index"], ignore_index=True)
 
 
@@ -316,14 +316,14 @@ def _delays(ages: Ages, verdict: Ints) -> tuple[Floats, Floats]:
     return remaining, np.where(spans.done, after, np.where(spans.running, at_work, np.nan))
 
 
-def _table(ages: Ages, verdict: Ints) -> pd.DataFrame:
+def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     spans = ages.spans
     samples, unit = spans.samples, spans.of_file
     frame, last = samples.frame, samples.row[ends(starts(samples.key), len(samples.key))]
     remaining, delay = _delays(ages, verdict)
-    bytes_of = _numbers(frame, "file_size_bytes", last)
+    bytes_of = _integer_column(frame, "file_size_bytes", last)
     size = bytes_of.to_numpy(np.float64, na_value=np.nan)
-    rows = _numbers(frame, "total_rows", last).to_numpy(np.float64, na_value=np.nan)
+    rows = _integer_column(frame, "total_rows", last).to_numpy(np.float64, na_value=np.nan)
     leader = np.full(len(spans.job), np.iinfo(np.int64).max)
     keys = samples.keys()
     np.minimum.at(leader, unit, keys["file_index"].to_numpy(np.int64))
@@ -339,8 +339,8 @@ def _table(ages: Ages, verdict: Ints) -> pd.DataFrame:
         task=leader[unit],
         state=frame["state"].iloc[last].array,
         file_size_bytes=bytes_of,
-        total_rows=_numbers(frame, "total_rows", last),
-        imported_rows=_numbers(frame, "imported_rows", last),
+        total_rows=_integer_column(frame, "total_rows", last),
+        imported_rows=_integer_column(frame, "imported_rows", last),
         started_at=at.where(~np.isnan(started))[unit].reset_index(drop=True),
         elapsed_s=_elapsed_s(ages)[unit],
         rows_per_s=rows / whole[unit],
@@ -371,7 +371,7 @@ def _when(ages: Ages, verdict: Ints) -> npt.NDArray[np.int8]:
     return codes.astype(np.int8)
 
 
-def _numbers(frame: pd.DataFrame, name: str, rows: Ints) -> pd.api.extensions.ExtensionArray:
+def _integer_column(frame: pd.DataFrame, name: str, rows: Ints) -> pd.api.extensions.ExtensionArray:
     if name not in frame:
         return pd.array([pd.NA] * len(rows), dtype="Int64")
     return frame[name].iloc[rows].astype("Int64").array

@@ -56,8 +56,8 @@ def unexplained_progress(job: JobHistory) -> Finding | None:
         "warning",
         run["observed_at"].iloc[0],
         f"The server says {state.capitalize()} at {last['progress_pct']:g} % with "
-        f"{_count(last['imported_rows'])} of {_count(last['total_rows'])} rows, which no known "
-        "release does: the phase is not known",
+        f"{_count_text(last['imported_rows'])} of {_count_text(last['total_rows'])} rows, which "
+        "no known release does: the phase is not known",
         None,
         {
             "progress_pct": last["progress_pct"],
@@ -67,7 +67,7 @@ def unexplained_progress(job: JobHistory) -> Finding | None:
     )
 
 
-def _count(value: object) -> str:
+def _count_text(value: object) -> str:
     return "an unknown number" if pd.isna(value) else f"{value:,}"  # type: ignore[call-overload]
 
 

@@ -227,7 +227,7 @@ _NO_SUCH_JOB: Final = re.compile(
 def _completed_before(jobs: pd.DataFrame, code: Ints) -> Bools:
     """Whether each snapshot's job was Completed by then."""
     codes, _ = job_codes(jobs)
-    order = np.lexsort((_tie_break(jobs), _times(jobs), codes))
+    order = np.lexsort((_tie_break(jobs), _observed_us(jobs), codes))
     done = pd.Series(code[order] == CODE["Completed"]).groupby(codes[order]).cummax()
     found = np.empty(len(jobs), np.bool_)
     found[order] = done.to_numpy(np.bool_)
@@ -269,7 +269,7 @@ def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: npt.NDArray[np.obje
     if fits.all():
         return fits
     codes, _ = job_codes(jobs)
-    order = np.lexsort((_tie_break(jobs), _times(jobs), codes))
+    order = np.lexsort((_tie_break(jobs), _observed_us(jobs), codes))
     place = np.arange(len(order))
     # From where on each is ruled out in its job.
     out = np.where(fits[order], len(order), place[:, None])
@@ -379,7 +379,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     """
     seen = _with_a_state(with_phase(jobs, server_version=server_version))
     codes, keys = job_codes(seen)
-    order = np.lexsort((_tie_break(seen), _times(seen), codes))
+    order = np.lexsort((_tie_break(seen), _observed_us(seen), codes))
     seen, codes = seen.iloc[order], codes[order]
     phase = seen["phase"].cat.codes.to_numpy()
     observed = seen["observed_at"].reset_index(drop=True)
@@ -469,7 +469,7 @@ def _floats(frame: pd.DataFrame, name: str) -> Floats:
     return np.asarray(frame[name].astype("Float64").to_numpy(np.float64, na_value=np.nan))
 
 
-def _times(frame: pd.DataFrame) -> Ints:
+def _observed_us(frame: pd.DataFrame) -> Ints:
     """Microseconds since 1970; a missing time sorts first."""
     return frame["observed_at"].to_numpy(dtype="datetime64[us]").astype(np.int64)
 

@@ -192,9 +192,9 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
     return table.assign(
         observed_at=timestamps(curve.time[shown]),
         interval_s=interval[shown],
-        imported_rows=_counts(curve.rows[shown]),
-        rows_delta=_counts(curve.gain[shown], opens[shown]),
-        rows_lost=_counts(curve.loss[shown], opens[shown]),
+        imported_rows=_counts_or_missing(curve.rows[shown]),
+        rows_delta=_counts_or_missing(curve.gain[shown], opens[shown]),
+        rows_lost=_counts_or_missing(curve.loss[shown], opens[shown]),
         rows_per_s=_per_second(curve.gain, interval)[shown],
         bytes_per_s=np.where(sized, _per_second(curve.byte_gain, interval), np.nan)[shown],
         rows_per_s_spread=np.where(
@@ -281,7 +281,7 @@ def _per_second(amount: Floats, seconds: Floats) -> Floats:
         return np.where(seconds > 0, np.maximum(amount, 0.0) / seconds, np.nan)
 
 
-def _counts(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
+def _counts_or_missing(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
     known = np.abs(values) < 2.0**63  # A sum of what servers say may be more than an int64 holds.
     mask = ~known if missing is None else ~known | missing
     return pd.arrays.IntegerArray(np.rint(np.where(known, values, 0)).astype(np.int64), mask)

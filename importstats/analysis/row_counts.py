@@ -76,7 +76,7 @@ def check_rows(
     1  in/a.parquet            500            500   equal
     2  in/b.parquet            500            400   fewer
     """
-    files = _files(details)
+    files = _file_rows(details)
     whole = files.groupby(JOB_KEY, as_index=False).agg(
         imported=("imported", lambda rows: rows.sum(skipna=False)), done=("done", "all")
     )
@@ -136,7 +136,7 @@ def row_checks(checked: pd.DataFrame) -> dict[tuple[str, str], RowCheck]:
     return found
 
 
-def _files(details: pd.DataFrame) -> pd.DataFrame:
+def _file_rows(details: pd.DataFrame) -> pd.DataFrame:
     """One row per file: its name, the most rows it showed, and whether it has completed."""
     frame = details[[*JOB_KEY, "file_index"]].astype(dict.fromkeys(JOB_KEY, "str"))
     name = "file" if "file" in details else "file_name"
@@ -157,7 +157,7 @@ def _match(files: pd.DataFrame, wanted: pd.Series[int]) -> pd.DataFrame:
     missing = []
     for key, mine in files.groupby(JOB_KEY):
         names = mine["file"].fillna("").to_numpy(dtype=object)
-        place = _places(names, wanted.index.to_numpy(dtype=object))
+        place = _places_by_path(names, wanted.index.to_numpy(dtype=object))
         found = place >= 0
         files.loc[mine.index[place[found]], "expected"] = wanted.array[found]
         lost = wanted[~found]
@@ -178,7 +178,7 @@ def _match(files: pd.DataFrame, wanted: pd.Series[int]) -> pd.DataFrame:
     return pd.concat(missing, ignore_index=True) if missing else files.iloc[:0]
 
 
-def _places(names: npt.NDArray[np.object_], wanted: npt.NDArray[np.object_]) -> Ints:
+def _places_by_path(names: npt.NDArray[np.object_], wanted: npt.NDArray[np.object_]) -> Ints:
     """For each wanted file its place among the names, by the whole path or the end of it; -1."""
     by_path = {name: place for place, name in reversed(list(enumerate(names)))}
     by_end: dict[str, int] = {}

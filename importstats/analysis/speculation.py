@@ -51,7 +51,7 @@ def spark_speculation(
     median = grouped_quantile(np.where(well, elapsed, np.nan), tasks.job, tasks.jobs)
     threshold = np.where(enough, np.maximum(multiplier * median, 0.1), np.nan)[tasks.job]
     slow = tasks.running & (elapsed > threshold)
-    return _table(tasks, elapsed_s=elapsed, threshold_s=threshold, is_straggler=slow)
+    return _file_table(tasks, elapsed_s=elapsed, threshold_s=threshold, is_straggler=slow)
 
 
 def late_stragglers(
@@ -98,7 +98,7 @@ def late_stragglers(
     cap = np.maximum(np.floor(speculative_cap * tasks.slots), 1)
     to_end = np.where(np.isinf(to_end), np.nan, to_end)
     slow = candidate & (rank < cap[tasks.job])
-    return _table(tasks, progress_rate=rate, time_to_end_s=to_end, is_straggler=slow)
+    return _file_table(tasks, progress_rate=rate, time_to_end_s=to_end, is_straggler=slow)
 
 
 def _elapsed_s(tasks: Spans) -> Floats:
@@ -108,7 +108,7 @@ def _elapsed_s(tasks: Spans) -> Floats:
     return np.where(tasks.begun, stop - (early + tasks.handed_by) / 2, np.nan)
 
 
-def _table(tasks: Spans, **columns: Floats | Bools) -> pd.DataFrame:
+def _file_table(tasks: Spans, **columns: Floats | Bools) -> pd.DataFrame:
     """The files with columns of their tasks."""
     files = tasks.samples.keys().assign(
         **{name: values[tasks.of_file] for name, values in columns.items()}

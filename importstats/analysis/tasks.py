@@ -97,7 +97,9 @@ def group_files(samples: FileSamples) -> tuple[Ints, pd.DataFrame]:
     new = np.ones(len(order), np.bool_)
     new[1:] = (np.diff(samples.job[order]) != 0) | (np.diff(history[order].view(np.int64)) != 0)
     group = np.cumsum(new) - 1
-    part = _parts(group, samples.job[order], size[order], has_progress[order], len(samples.jobs))
+    part = _task_numbers(
+        group, samples.job[order], size[order], has_progress[order], len(samples.jobs)
+    )
     new[1:] |= np.diff(part) != 0
     # Numbered by the place of their first file.
     number = np.cumsum(new) - 1
@@ -148,7 +150,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
     return history, has_progress
 
 
-def _parts(group: Ints, job: Ints, size: Floats, has_progress: Bools, jobs: int) -> Ints:
+def _task_numbers(group: Ints, job: Ints, size: Floats, has_progress: Bools, jobs: int) -> Ints:
     """Per file of groups (ordered by size within), the number of the task within its group."""
     if not len(group):
         return group

@@ -95,7 +95,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):
         return None
     paces = _paces(state, builds, rows_of)
-    entries = _entries(state, sorts, builds, rows_of)
+    entries = _listed_works(state, sorts, builds, rows_of)
     if paces is None or not entries["is_at_work"].any():
         return None
     waiting = entries[~entries["is_at_work"]].sort_values("first_seen", kind="stable")
@@ -131,7 +131,7 @@ def _filled(rows: Floats, rows_of: pd.Series[float]) -> Floats:
     return np.where(rows > 0, rows, usual)
 
 
-def _rows(builds: pd.DataFrame, rows_of: pd.Series[float]) -> Floats:
+def _segment_rows(builds: pd.DataFrame, rows_of: pd.Series[float]) -> Floats:
     found = np.asarray(rows_of.reindex(builds["segment_id"]), np.float64)
     return _filled(found, rows_of)
 
@@ -153,9 +153,12 @@ def _paces(
     state: ClusterState, builds: pd.DataFrame, rows_of: pd.Series[float]
 ) -> tuple[Pace, ...] | None:
     """The paces of the kinds of works; None if no index build is known to have ended."""
-    took_s = _seconds(state.build_runs, "build_id", "InProgress", "Finished")
+    took_s = _seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     ended = state.builds[state.builds["build_id"].isin(took_s.index)]
-    seconds, rows = np.asarray(took_s.reindex(ended["build_id"]), np.float64), _rows(ended, rows_of)
+    seconds, rows = (
+        np.asarray(took_s.reindex(ended["build_id"]), np.float64),
+        _segment_rows(ended, rows_of),
+    )
     is_own = ended["build_id"].isin(builds["build_id"]).to_numpy(np.bool_)
     mean_s = state.mean("indexnode_build_index_latency")
     known = seconds > 0
@@ -163,7 +166,7 @@ def _paces(
         first = Pace(float(np.log(seconds[known] / rows[known]).mean()), _OTHERS_SD)
     elif mean_s:
         done = state.builds["state"].astype("str").eq("Finished")
-        usual = _rows(state.builds[done], rows_of) if done.any() else _filled(_ONE, rows_of)
+        usual = _segment_rows(state.builds[done], rows_of) if done.any() else _filled(_ONE, rows_of)
         first = Pace(math.log(mean_s / float(usual.mean())), _NODES_SD)
     else:
         return None
@@ -197,7 +200,7 @@ def _compaction_pace(state: ClusterState) -> Pace:
 
 
 def _compaction_seconds(state: ClusterState) -> pd.Series[float]:
-    return _seconds(state.compaction_runs, "plan_id", "executing", "completed")
+    return _seconds_at_work(state.compaction_runs, "plan_id", "executing", "completed")
 
 
 def _unfinished(entries: pd.DataFrame) -> pd.DataFrame:
@@ -206,14 +209,14 @@ def _unfinished(entries: pd.DataFrame) -> pd.DataFrame:
     return left
 
 
-def _entries(
+def _listed_works(
     state: ClusterState, sorts: pd.DataFrame, builds: pd.DataFrame, rows_of: pd.Series[float]
 ) -> pd.DataFrame:
     """All works of the cluster that run or wait: what they are, whose, and since when."""
     every = _unfinished(state.lately(state.builds))
     own = every["build_id"].isin(builds["build_id"])
     kind = np.where(own, _OWN_BUILD, _OTHER_BUILD)
-    parts = [every.assign(kind=kind, is_own=own, size=_rows(every, rows_of))]
+    parts = [every.assign(kind=kind, is_own=own, size=_segment_rows(every, rows_of))]
     # Without sorts in the list, compactions are of other nodes than builds.
     if len(sorts):
         plans = _unfinished(state.lately(state.compactions))
@@ -264,7 +267,7 @@ def _pause_s(state: ClusterState) -> float:
     return float(pauses.quantile(0.25)) if len(pauses) else 0.0
 
 
-def _seconds(runs: pd.DataFrame, key: str, at_work: str, ended: str) -> pd.Series[float]:
+def _seconds_at_work(runs: pd.DataFrame, key: str, at_work: str, ended: str) -> pd.Series[float]:
     """The times that works took which were seen to begin and to end, by their ids."""
     state = runs["state"].astype("str")
     began = runs[state.eq(at_work)].groupby(key)["observed_at"].max()

@@ -178,10 +178,10 @@ def _files_named(
         words += [line.strip() for line in text.splitlines() if line.strip()]
     if not words:
         raise UsageError("no files to import: give --files, --files-from or --manifest")
-    return [_paths(word) for word in words]
+    return [_paths_of_file(word) for word in words]
 
 
-def _paths(word: str) -> list[str]:
+def _paths_of_file(word: str) -> list[str]:
     """The paths of one import file: several only if all are NumPy files."""
     parts = word.split(",")
     return parts if all(part.lower().endswith(".npy") for part in parts) else [word]

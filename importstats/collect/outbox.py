@@ -65,7 +65,7 @@ class Outbox:
             found = _decoded(self._files.read(path).to_pybytes())
             return datetime.fromisoformat(found["since"])
         except (FileNotFoundError, KeyError, TypeError, ValueError):
-            self._files.put(path, _encoded({"since": self._asked_at.isoformat()}))
+            self._files.put(path, _json_bytes({"since": self._asked_at.isoformat()}))
             return self._asked_at
 
     def add(self, payload: Payload) -> bool:
@@ -77,7 +77,7 @@ class Outbox:
             is_new = not any(map(self._files.exists, (_delivered(event_id), _pending(event_id))))
             if is_new:
                 entry = {"event": dict(payload), "delivered_to": []}
-                self._files.put(_pending(event_id), _encoded(entry))
+                self._files.put(_pending(event_id), _json_bytes(entry))
             self._known.add(event_id)
             return is_new
 
@@ -161,7 +161,7 @@ def _delivered(event_id: str) -> str:
     return f"{_FOLDER}/delivered/{event_id}.json"
 
 
-def _encoded(payload: Payload) -> bytes:
+def _json_bytes(payload: Payload) -> bytes:
     return json.dumps(payload).encode()
 
 

@@ -159,7 +159,7 @@ def plot_queue(
     total = counts.sum(axis=1)
     place = int(total.to_numpy().argmax())
     worst = counts.index[place]
-    at_worst = _parts(counts.iloc[place], WORK)
+    at_worst = _counted_kinds(counts.iloc[place], WORK)
     left = int(total.iloc[-1])
     now = f"{left:,} still wait{'s' * (left == 1)}" if left else "none waits any more"
     zone = zone_at(zone, end)
@@ -188,7 +188,7 @@ def plot_segments(
     now = counts.iloc[-1]
     title = f"At most {segments_text(int(counts.sum(axis=1).max()))}; none is listed any more"
     if now.sum():
-        stages = _parts(now, STAGES, count="")
+        stages = _counted_kinds(now, STAGES, count="")
         title = f"{segments_text(int(now.sum()))} listed at the last look: {stages}"
     return _finished(ax, (start, end), zone, gaps, drawn, title)
 
@@ -316,11 +316,11 @@ def _draw_counts(
     order: Sequence[str],
     looks: Mapping[str, _Look],
     end: pd.Timestamp,
-    label: str,
+    axis_label: str,
 ) -> dict[str, _Look]:
     """Whole numbers stacked from 0; returns how the kinds that are drawn look."""
     drawn = _stack(ax, counts, order, looks, end)
-    ax.set_ylabel(label)
+    ax.set_ylabel(axis_label)
     ax.set_ylim(bottom=0)
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn
@@ -352,7 +352,7 @@ def _node_text(node: object, names: pd.Series[Any]) -> str:
     return label(names.get(str(node), f"node {node}"), 24)
 
 
-def _parts(counts: pd.Series[Any], order: Sequence[str], count: str = "s") -> str:
+def _counted_kinds(counts: pd.Series[Any], order: Sequence[str], count: str = "s") -> str:
     """So many of each kind that there is, in words; nouns of several end in `count`."""
     own = [(int(counts[kind]), kind) for kind in order if counts.get(kind)]
     return listed_text([f"{many:,} {kind}{count * (many != 1)}" for many, kind in own])

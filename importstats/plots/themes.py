@@ -79,7 +79,7 @@ class ShownFigure(Figure):
         plain = _png(self, facecolor=PAPERS["light"][0])
         return {
             "text/plain": repr(self),
-            "image/png": _encoded(plain),
+            "image/png": _base64_text(plain),
             "text/html": _both(_png(self), _png(self.on_dark())),
         }
 
@@ -96,12 +96,12 @@ def _png(figure: Figure, **options: Any) -> bytes:
     return png.getvalue()
 
 
-def _encoded(png: bytes) -> str:
+def _base64_text(png: bytes) -> str:
     return base64.b64encode(png).decode()
 
 
 def _url(png: bytes) -> str:
-    return f"data:image/png;base64,{_encoded(png)}"
+    return f"data:image/png;base64,{_base64_text(png)}"
 
 
 def _both(light: bytes, dark: bytes) -> str:

@@ -67,7 +67,7 @@ def fleet_html(fleet: Fleet, folder: str) -> str:
     rows = [
         {
             "link": f"{folder}/{_file_name(job)}",
-            "cells": _cells(job, running.get((job["source_uri"], job["job_id"])), fleet),
+            "cells": _job_cells(job, running.get((job["source_uri"], job["job_id"])), fleet),
         }
         for job in order.to_dict("records")
     ]
@@ -94,7 +94,7 @@ def _file_name(job: dict[Any, Any]) -> str:
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.html"
 
 
-def _cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet) -> list[str]:
+def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
     # A failed job reports a progress of 0, and what a job not seen for long is doing is unknown.
     rate = job["rows_per_s"]

@@ -34,7 +34,7 @@ def group_markdown(
     zone : tzinfo
         Of the times that it shows.
     """
-    rows = [_cells(row, zone) for row in group.jobs.to_dict("records")]
+    rows = [_member_cells(row, zone) for row in group.jobs.to_dict("records")]
     parts = [
         f"# {len(group.jobs):,} import jobs",
         f"**{md_text(group_headline(group, at=at, zone=zone))}**",
@@ -51,7 +51,7 @@ def group_markdown(
     return "\n\n".join(parts) + "\n"
 
 
-def _cells(row: dict[Hashable, Any], zone: tzinfo) -> list[str]:
+def _member_cells(row: dict[Hashable, Any], zone: tzinfo) -> list[str]:
     end = row["ended_at"] if pd.notna(row["ended_at"]) else row["eta_p50"]
     name = row["collection_name"]
     return [

@@ -113,7 +113,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
         cone=data["eta"] is not None,
         rates=job.rate_text if job.throughput["rows_per_s_window"].gt(0).any() else "",
         states=list(states),
-        files=_files(files),
+        files=_file_section(files),
         columns=_COLUMNS,
         kinds=_KINDS,
         quantiles=_quantiles(files),
@@ -145,15 +145,15 @@ def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
     return "\n".join(rules)
 
 
-def _files(files: pd.DataFrame) -> dict[str, Any]:
+def _file_section(files: pd.DataFrame) -> dict[str, Any]:
     return {
         "shown": len(files),
         "more": max(len(files) - TOP_FILES, 0),
-        "rows": [_cells(file) for file in files.head(TOP_FILES).to_dict("records")],
+        "rows": [_file_cells(file) for file in files.head(TOP_FILES).to_dict("records")],
     }
 
 
-def _cells(file: dict[Any, Any]) -> list[str]:
+def _file_cells(file: dict[Any, Any]) -> list[str]:
     verdict = f"{file['verdict']}, to blame" if file["culprit"] else verdict_text(file)
     return [
         shown(file["file"], 300),

@@ -44,17 +44,17 @@ def picture(figure: Figure) -> Picture:
     The figure is on dark paper afterwards.
     """
     titles = [" ".join(axes.get_title(loc).split()) for axes in figure.axes for loc in _PLACES]
-    light = _encoded(figure)
+    light = _png_url(figure)
     _darken(figure)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     alt = ". ".join(title.rstrip(".") for title in titles if title)
-    return Picture(light, _encoded(figure), width, height, alt)
+    return Picture(light, _png_url(figure), width, height, alt)
 
 
 _PLACES: Final = ("left", "center", "right")
 
 
-def _encoded(figure: Figure) -> str:
+def _png_url(figure: Figure) -> str:
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=_DPI, facecolor=figure.get_facecolor())
     return "data:image/png;base64," + base64.b64encode(image.getvalue()).decode()

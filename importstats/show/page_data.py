@@ -65,17 +65,17 @@ def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, 
     offset = job.at.astimezone(zone).utcoffset()
     return {
         "t0": int(t0.timestamp()),
-        "at": _seconds(pd.Series([pd.Timestamp(job.at)]), t0)[0],
+        "at": _seconds_after(pd.Series([pd.Timestamp(job.at)]), t0)[0],
         "offset_s": 0 if offset is None else int(offset.total_seconds()),
         "zone": job.at.astimezone(zone).tzname() or str(zone),
         "ended": job.phase in END_PHASES,
-        "last": _seconds(jobs["observed_at"].iloc[[-1]], t0)[0],
-        "progress": _progress(job, t0),
+        "last": _seconds_after(jobs["observed_at"].iloc[[-1]], t0)[0],
+        "progress": _progress_line(job, t0),
         "rates": _rates(job, t0),
         "phases": _phases(job, t0),
         "gaps": _pairs(find_gaps(jobs["observed_at"]), t0),
         "eta": _eta(job, t0),
-        "files": _files(files, t0),
+        "files": _file_chart_data(files, t0),
         "spans": _spans(job, files, t0),
         "colors": {
             "phase": dict(PHASE_COLORS),
@@ -111,7 +111,11 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
     seen, spans = state_spans(samples)
     first = spans.groupby("key")["start"].min()
     known = seen[["file_index", "file"]].assign(
-        key=seen.index, first=first, begin=seen["start"], stop=seen["end"], reason=_reasons(samples)
+        key=seen.index,
+        first=first,
+        begin=seen["start"],
+        stop=seen["end"],
+        reason=_last_reasons(samples),
     )
     known = known.astype({"file": "str"}).drop_duplicates(["file_index", "file"])
     found = files.astype({"file": "str"}).merge(known, on=["file_index", "file"], how="inner")
@@ -135,19 +139,19 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
     return found
 
 
-def _reasons(samples: FileSamples) -> Any:
+def _last_reasons(samples: FileSamples) -> Any:
     if "reason" not in samples.frame:
         return None
     last = samples.row[np.append(np.flatnonzero(np.diff(samples.key)), len(samples.key) - 1)]
     return samples.frame["reason"].iloc[last].astype("str").to_numpy()
 
 
-def _seconds(times: pd.Series[Any], t0: pd.Timestamp) -> list[float | None]:
+def _seconds_after(times: pd.Series[Any], t0: pd.Timestamp) -> list[float | None]:
     """Times as seconds after t0, as exact as a screen is."""
-    return _numbers(np.asarray((times - t0).dt.total_seconds(), np.float64), 1)
+    return _json_numbers(np.asarray((times - t0).dt.total_seconds(), np.float64), 1)
 
 
-def _numbers(values: Floats, digits: int = 3) -> list[float | None]:
+def _json_numbers(values: Floats, digits: int = 3) -> list[float | None]:
     """Numbers as JSON has them: whole ones without a point, null where unknown."""
     rounded = np.round(values, digits)
     return [
@@ -164,7 +168,7 @@ def _thinned(changes: npt.NDArray[np.bool_]) -> Ints:
     return places[np.linspace(0, len(places) - 1, _MOST_POINTS).astype(np.int64)]
 
 
-def _progress(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
+def _progress_line(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
     jobs = job.jobs[job.jobs["phase"].astype("str").ne("Failed")]
     value = floats(jobs, "progress_pct")
     kept = np.ones(len(value), np.bool_)
@@ -173,9 +177,9 @@ def _progress(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
     places = _thinned(kept)
     rows = floats(jobs, "imported_rows")[places]
     return {
-        "t": _seconds(jobs["observed_at"].iloc[places], t0),
-        "pct": _numbers(value[places], 1),
-        "rows": _numbers(rows, 0),
+        "t": _seconds_after(jobs["observed_at"].iloc[places], t0),
+        "pct": _json_numbers(value[places], 1),
+        "rows": _json_numbers(rows, 0),
     }
 
 
@@ -185,15 +189,15 @@ def _rates(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
     bytes_per_s = floats(rates, "bytes_per_s_window")
     places = _thinned(np.ones(len(rates), np.bool_))
     return {
-        "t": _seconds(rates["observed_at"].iloc[places], t0),
-        "rows": _numbers(window[places], 1),
-        "bytes": _numbers(bytes_per_s[places], 0),
+        "t": _seconds_after(rates["observed_at"].iloc[places], t0),
+        "rows": _json_numbers(window[places], 1),
+        "bytes": _json_numbers(bytes_per_s[places], 0),
     }
 
 
 def _phases(job: ImportJob, t0: pd.Timestamp) -> list[list[Any]]:
     runs = drawn_runs(job.jobs, job.phases)
-    start, end = _seconds(runs["start"], t0), _seconds(runs["end"], t0)
+    start, end = _seconds_after(runs["start"], t0), _seconds_after(runs["end"], t0)
     names = runs["phase"].astype("str")
     return [list(row) for row in zip(names, start, end, strict=True)]
 
@@ -201,7 +205,9 @@ def _phases(job: ImportJob, t0: pd.Timestamp) -> list[list[Any]]:
 def _pairs(gaps: pd.DataFrame, t0: pd.Timestamp) -> list[list[Any]]:
     return [
         list(row)
-        for row in zip(_seconds(gaps["start"], t0), _seconds(gaps["end"], t0), strict=True)
+        for row in zip(
+            _seconds_after(gaps["start"], t0), _seconds_after(gaps["end"], t0), strict=True
+        )
     ]
 
 
@@ -209,10 +215,10 @@ def _eta(job: ImportJob, t0: pd.Timestamp) -> list[float | None] | None:
     if job.phase in END_PHASES or job.stale or pd.isna(job.eta["eta_p50"]):
         return None
     ends = pd.Series([job.eta[f"eta_{name}"] for name in ("p10", "p50", "p90")])
-    return _seconds(ends, t0)
+    return _seconds_after(ends, t0)
 
 
-def _files(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
+def _file_chart_data(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
     if files.empty:
         return {"count": 0}
     text = {
@@ -226,7 +232,7 @@ def _files(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
         **text,
         "culprit": np.flatnonzero(files["culprit"]).tolist(),
         "task": files["task"].tolist(),
-        **{name: _numbers(files[name].to_numpy(), 1) for name in NUMBERS},
+        **{name: _json_numbers(files[name].to_numpy(), 1) for name in NUMBERS},
     }
 
 
@@ -254,6 +260,6 @@ def _spans(job: ImportJob, files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, A
     return {
         "row": np.diff(spans["row"].to_numpy(), prepend=0).tolist(),
         "state": _coded(spans["state"]),
-        "start": _seconds(spans["start"], t0),
-        "end": _seconds(spans["end"], t0),
+        "start": _seconds_after(spans["start"], t0),
+        "end": _seconds_after(spans["end"], t0),
     }

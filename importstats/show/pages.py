@@ -41,7 +41,7 @@ def _environment(package: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        name=_name,
+        name=_printable_name,
         bytes=format_bytes,
         count=format_count,
         delay=delay_text,
@@ -54,5 +54,5 @@ def _environment(package: str) -> Environment:
     return environment
 
 
-def _name(text: object, limit: int = 120) -> str:
+def _printable_name(text: object, limit: int = 120) -> str:
     return UNKNOWN if pd.isna(text) else printable(str(text), limit)  # type: ignore[call-overload]

@@ -162,19 +162,19 @@ def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
             Column("file", [_name(file["file"]) for file in shown], "name", 9),
             Column("verdict", [_verdict(file) for file in shown], "id", 8),
             Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
-            Column("idle", [_seconds(file.get("idle_s")) for file in shown], keep=5),
-            Column("needs", [_seconds(file["remaining_s"]) for file in shown], keep=7),
+            Column("idle", [_duration_text(file.get("idle_s")) for file in shown], keep=5),
+            Column("needs", [_duration_text(file["remaining_s"]) for file in shown], keep=7),
             Column("rate", [format_rate(file["rows_per_s"], "rows") for file in shown], keep=4),
-            Column("rows", [_rows(file) for file in shown], keep=3),
+            Column("rows", [_rows_text(file) for file in shown], keep=3),
         ]
     )
 
 
-def _seconds(seconds: Any) -> str:
+def _duration_text(seconds: Any) -> str:
     return UNKNOWN if seconds is None or pd.isna(seconds) else format_duration(float(seconds))
 
 
-def _rows(file: dict[Any, Any]) -> str:
+def _rows_text(file: dict[Any, Any]) -> str:
     return f"{format_count(file['imported_rows'])} / {format_count(file['total_rows'])}"
 
 

@@ -73,7 +73,7 @@ def create_request(body: Mapping[str, Any]) -> tuple[str, list[tuple[str, ...]],
         A field is of another type (1801), missing (1802), or a file cannot be imported (2100).
     """
     collection = _required_text(body, "ImportReq", "collectionName", "CollectionName")
-    files = [paths for paths in _paths(body.get("files")) if paths]
+    files = [paths for paths in _decoded_paths(body.get("files")) if paths]
     if "files" not in body or body["files"] is None:
         raise _missing("ImportReq", "Files")
     options = _texts_by_name(body.get("options"))
@@ -94,7 +94,7 @@ def cloud_create_request(body: Mapping[str, Any]) -> tuple[str, list[tuple[str, 
     collection = _required_text(body, "ImportReq", "collectionName", "CollectionName")
     for name in ("objectUrls", "dataPaths", "files"):
         if body.get(name):
-            return collection, [paths for paths in _paths(body[name]) if paths]
+            return collection, [paths for paths in _decoded_paths(body[name]) if paths]
     url = body.get("objectUrl")
     if not url:
         raise _missing("ImportReq", "ObjectUrl")
@@ -123,7 +123,7 @@ def _required_text(body: Mapping[str, Any], struct: str, name: str, go_name: str
     return value
 
 
-def _paths(files: Any) -> list[tuple[str, ...]]:
+def _decoded_paths(files: Any) -> list[tuple[str, ...]]:
     if files is None:
         return []
     if not isinstance(files, list):

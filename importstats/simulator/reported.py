@@ -54,7 +54,7 @@ def reported_job(name: str, *, seed: int = 0) -> tuple[ClusterSpec, JobSpec]:
     return REPORTED[name](math.exp(0.18 * float(rng.standard_normal())))
 
 
-def _files(count: int, rows: int, bytes_per_row: int) -> tuple[FileSpec, ...]:
+def _equal_files(count: int, rows: int, bytes_per_row: int) -> tuple[FileSpec, ...]:
     return tuple(
         FileSpec((f"import/part-{place:05d}.parquet",), rows * bytes_per_row, rows)
         for place in range(count)
@@ -71,7 +71,7 @@ def _billion_rows(pace: float) -> _Reported:
     )
     return cluster, JobSpec(
         collection_name="billion",
-        files=_files(1000, 1_000_000, 512),
+        files=_equal_files(1000, 1_000_000, 512),
         preimport_bytes_per_s=80e6 * pace,
         import_bytes_per_s=2.3e6 * pace,
         sort_rows_per_s=70e3 * pace,
@@ -85,7 +85,7 @@ def _ten_million_rows(pace: float) -> _Reported:
     cluster = ClusterSpec(index_speeds=(1.0,) * 4, index_slots_per_node=2, release="2.6")
     return cluster, JobSpec(
         collection_name="wide",
-        files=_files(40, 250_000, 4096),
+        files=_equal_files(40, 250_000, 4096),
         preimport_bytes_per_s=300e6 * pace,
         import_bytes_per_s=24e6 * pace,
         sort_rows_per_s=60e3 * pace,
@@ -97,7 +97,7 @@ def _sixty_files(pace: float) -> _Reported:
     cluster = ClusterSpec(index_slots_per_node=2, release="2.6")
     return cluster, JobSpec(
         collection_name="parts",
-        files=_files(60, 137_500, 3072),
+        files=_equal_files(60, 137_500, 3072),
         preimport_bytes_per_s=200e6 * pace,
         import_bytes_per_s=9.5e6 * pace,
         sort_rows_per_s=60e3 * pace,

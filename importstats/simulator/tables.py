@@ -129,7 +129,7 @@ def _poll_columns(polls: Sequence[Poll], rows: _Rows) -> _Columns:
 def _file_columns(state: JobState, dialect: Dialect, rows: _Rows) -> _Columns:
     columns = {
         "file_index": rows.file_index,
-        "file_name": _texts(wire.file_names(state.layout, dialect), rows.place),
+        "file_name": _taken_texts(wire.file_names(state.layout, dialect), rows.place),
         "file_size_bytes": state.layout.size_bytes[rows.place],
     }
     if dialect.detail_rows:
@@ -145,9 +145,9 @@ def _task_columns(
     progress = _values([each.progress for each in tasks], rows.first, task)
     timed = _values([each.timed for each in tasks], rows.first, task)
     columns: _Columns = {
-        "state": _texts(wire.STATE_NAMES, states),
+        "state": _taken_texts(wire.STATE_NAMES, states),
         "progress_pct": progress.astype(np.float64),
-        "complete_time": _times(layout.complete_times).take(pa.array(task, mask=~timed)),
+        "complete_time": _parsed_times(layout.complete_times).take(pa.array(task, mask=~timed)),
     }
     if dialect.detail_rows:
         imported = wire.rows_of_percent(progress, layout.rows[rows.place])
@@ -156,7 +156,7 @@ def _task_columns(
             imported = _values(exact, rows.first, task)
         columns["imported_rows"] = imported
     if any(each.reasons for each in tasks) or dialect.empty_reason:
-        columns["reason"] = _reasons(tasks, rows.first, task, dialect)
+        columns["reason"] = _reasons_by_poll(tasks, rows.first, task, dialect)
     return columns
 
 
@@ -169,7 +169,9 @@ def _values(arrays: Sequence[npt.NDArray[Any]], poll: Ints, task: Ints) -> npt.N
     return values
 
 
-def _reasons(tasks: Sequence[TaskStates], poll: Ints, task: Ints, dialect: Dialect) -> pa.Array:
+def _reasons_by_poll(
+    tasks: Sequence[TaskStates], poll: Ints, task: Ints, dialect: Dialect
+) -> pa.Array:
     distinct = sorted({reason for each in tasks for reason in each.reasons or ()} | {""})
     code = {reason: place for place, reason in enumerate(distinct)}
     none = np.zeros(len(tasks[0].state), np.int64)
@@ -178,7 +180,7 @@ def _reasons(tasks: Sequence[TaskStates], poll: Ints, task: Ints, dialect: Diale
         for each in tasks
     ]
     no_reason = _EMPTY_REASON if dialect.empty_reason else None
-    return _texts([no_reason, *distinct[1:]], _values(codes, poll, task))
+    return _taken_texts([no_reason, *distinct[1:]], _values(codes, poll, task))
 
 
 #: What the parser makes of a reason that is sent and empty.
@@ -189,9 +191,9 @@ _EMPTY_REASON: Final = (
 )
 
 
-def _texts(values: Sequence[str | None], index: npt.NDArray[Any]) -> pa.Array:
+def _taken_texts(values: Sequence[str | None], index: npt.NDArray[Any]) -> pa.Array:
     return pa.array(values, pa.string()).take(pa.array(index))
 
 
-def _times(printed: list[str]) -> pa.Array:
+def _parsed_times(printed: list[str]) -> pa.Array:
     return parse_timestamps(pa.array(printed, pa.string()))

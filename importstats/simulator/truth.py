@@ -103,7 +103,7 @@ def ground_truth(
         end=spans["end"].iloc[-1] if ended else pd.NaT,
         phases=spans,
         tasks=tasks,
-        files=_files(layout, runs, start).join(tasks[_OF_THE_TASK], on="task"),
+        files=_file_truth(layout, runs, start).join(tasks[_OF_THE_TASK], on="task"),
     )
 
 
@@ -148,7 +148,7 @@ def _went_back(attempts: Sequence[TaskRun]) -> int:
     return sum(run.went_back for run in attempts)
 
 
-def _files(layout: Layout, runs: Sequence[Sequence[TaskRun]], start: datetime) -> pd.DataFrame:
+def _file_truth(layout: Layout, runs: Sequence[Sequence[TaskRun]], start: datetime) -> pd.DataFrame:
     names = [printed_list(file.paths) for file in layout.files]
     place = places_by_name(names)
     times = {name: np.full(len(place), math.nan) for name in ("first", "last", "ended")}

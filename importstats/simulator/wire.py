@@ -30,7 +30,7 @@ def describe_answer(state: JobState, dialect: Dialect, *, details: bool = True) 
         "details": _details(state, dialect) if details else [],
         "fileSize": state.file_size_bytes,
         "jobId": dialect.printed_id(state.job_id),
-        **_progress(dialect.sent_progress(state.progress), dialect),
+        **_progress_field(dialect.sent_progress(state.progress), dialect),
         **({"state": state.state} if dialect.has_state else {}),
         **_job_rows(state, dialect),
         **_reason(state.reason, dialect),
@@ -67,7 +67,7 @@ def list_record(state: JobState, dialect: Dialect) -> dict[str, Any]:
     return {
         "collectionName": state.collection_name,
         "jobId": dialect.printed_id(state.job_id),
-        **_progress(dialect.sent_progress(state.progress), dialect),
+        **_progress_field(dialect.sent_progress(state.progress), dialect),
         **_reason(state.reason, dialect),
         "state": state.state if dialect.has_state else _V1_STATES.get(state.state, "ImportRunning"),
     }
@@ -169,7 +169,7 @@ def _task_fields(state: JobState, tasks: TaskStates, dialect: Dialect) -> list[d
     return [
         {
             "completeTime": complete_time if timed else dialect.no_time,
-            **_progress(progress, dialect),
+            **_progress_field(progress, dialect),
             **_reason(reason, dialect),
             **({"state": STATE_NAMES[code]} if dialect.has_state else {}),
         }
@@ -195,7 +195,7 @@ def _job_rows(state: JobState, dialect: Dialect) -> dict[str, Any]:
     return rows
 
 
-def _progress(progress: int, dialect: Dialect) -> dict[str, Any]:
+def _progress_field(progress: int, dialect: Dialect) -> dict[str, Any]:
     if dialect.ready_percentage:
         return {"readyPercentage": progress / 100}
     return {"progress": progress}

@@ -171,8 +171,8 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     return JobPage(
         [job for record in records if (job := _record(record)) is not None],
         len(records),
-        _count(listing.get("count")),
-        _count(listing.get("pageSize")),
+        _count_or_none(listing.get("count")),
+        _count_or_none(listing.get("pageSize")),
     )
 
 
@@ -378,7 +378,7 @@ def _count_or_negative(value: Any) -> int | None:
     return int(number)
 
 
-def _count(value: Any) -> int | None:
+def _count_or_none(value: Any) -> int | None:
     number = _count_or_negative(value)
     return number if number is not None and number >= 0 else None
 
@@ -408,12 +408,12 @@ _Converter = Callable[[Any], Any]
 
 _DETAIL_FIELDS: Final[dict[str, tuple[str, _Converter]]] = {
     "fileName": ("file_name", _file_name),
-    "fileSize": ("file_size", _count),
+    "fileSize": ("file_size", _count_or_none),
     "progress": ("progress", _percent),
     "completeTime": ("complete_time", _text_or_none),
     "state": ("state", _text_or_none),
-    "importedRows": ("imported_rows", _count),
-    "totalRows": ("total_rows", _count),
+    "importedRows": ("imported_rows", _count_or_none),
+    "totalRows": ("total_rows", _count_or_none),
     "reason": ("reason", _text_or_none),
 }
 _DETAIL_ALIASES: Final[dict[str, tuple[str, _Converter]]] = {

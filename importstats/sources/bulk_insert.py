@@ -129,10 +129,10 @@ def _detail(task: Any) -> ImportProgressDetail:
     files = infos.pop("files", "")
     reason = infos.pop("failed_reason", "")
     state = _state_name(task.state)
-    progress = _progress(infos.get("progress_percent"), state)
+    progress = _progress_pct(infos.get("progress_percent"), state)
     if progress is not None:
         infos.pop("progress_percent", None)
-    imported_rows, total_rows = _rows(task.row_count, state)
+    imported_rows, total_rows = _imported_and_total_rows(task.row_count, state)
     extra = {
         **infos,
         "id": task.id,
@@ -161,13 +161,13 @@ def _state_name(number: int) -> str:
         return str(number)
 
 
-def _progress(sent: str | None, state: str) -> float | None:
+def _progress_pct(sent: str | None, state: str) -> float | None:
     if sent is None:
         return 0.0 if state in _NOT_YET_AT_WORK else None
     return float(sent) if re.fullmatch(r"[0-9]{1,3}", sent) and int(sent) <= 100 else None
 
 
-def _rows(row_count: int, state: str) -> tuple[int | None, int | None]:
+def _imported_and_total_rows(row_count: int, state: str) -> tuple[int | None, int | None]:
     """Imported and total rows."""
     if row_count < 0:
         return None, None

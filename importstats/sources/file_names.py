@@ -39,7 +39,7 @@ def parse_file_name(printed: str | None) -> FileName:
     >>> parse_file_name(None)
     FileName(paths=(), display='')
     """
-    paths = tuple(_paths(printed.strip())) if printed else ()
+    paths = tuple(_unquoted_paths(printed.strip())) if printed else ()
     if not paths:
         return FileName((), "")
     return FileName(paths, paths[0] if len(paths) == 1 else f"{paths[0]} +{len(paths) - 1}")
@@ -55,7 +55,7 @@ _PATH: Final = re.compile(
 )
 
 
-def _paths(printed: str) -> list[str]:
+def _unquoted_paths(printed: str) -> list[str]:
     if printed.startswith(("id:", "paths:")) and _PROTO.fullmatch(printed):
         return [_unquote(quoted) for quoted in re.findall(_QUOTED, printed)]
     if not (printed.startswith("[") and printed.endswith("]")):

@@ -34,23 +34,23 @@ def tasks_of(answer: Any) -> Rows:
     >>> rows[0]["task_id"], rows[0]["node_id"], rows[0]["extra"], unknown
     ('8', None, {'slots': 4}, ('slots',))
     """
-    return _rows(answer, _TASK, key="task_id")
+    return _rows_by_key(answer, _TASK, key="task_id")
 
 
 def builds_of(answer: Any) -> Rows:
     """The index builds of ``/_dc/tasks/build_index``: one for each segment and index."""
-    return _rows(answer, _BUILD, key="build_id")
+    return _rows_by_key(answer, _BUILD, key="build_id")
 
 
 def compactions_of(answer: Any) -> Rows:
     """The compactions of ``/_dc/tasks/compaction``."""
-    return _rows(answer, _COMPACTION, key="plan_id")
+    return _rows_by_key(answer, _COMPACTION, key="plan_id")
 
 
 def segments_of(answer: Any) -> Rows:
     """The segments of ``/_dc/segments`` that an import wrote or that wait for an index."""
     found = Segments()
-    for entry in _entries(answer):
+    for entry in _checked_entries(answer):
         found.take(entry)
     return found.rows()
 
@@ -133,7 +133,7 @@ def nodes_of(answer: Any) -> Rows:
     """The processes of ``/_cluster/info`` with their load."""
     listed = answer.get("nodes_info") if isinstance(answer, Mapping) else answer
     rows = []
-    for entry in _entries(listed):
+    for entry in _checked_entries(listed):
         infos = entry.get("infos")
         if not isinstance(infos, Mapping) or _identifier(infos.get("id")) is None:
             continue
@@ -229,7 +229,7 @@ def _identifier(value: Any) -> str | None:
     return None if text in (None, "-1", "0") else text
 
 
-def _count(value: Any) -> int:
+def _count_or_zero(value: Any) -> int:
     """A whole number that does not fall below 0; what is left out is 0."""
     try:
         number = int(value or 0)
@@ -289,8 +289,8 @@ _BUILD: Final[_Fields] = {
     "node_id": ("node_id", _identifier),
     "state": ("index_state", _text),
     "reason": ("fail_reason", _text),
-    "tries": ("index_version", _count),
-    "index_size_bytes": ("index_size", _count),
+    "tries": ("index_version", _count_or_zero),
+    "index_size_bytes": ("index_size", _count_or_zero),
     "create_time_local": ("create_time", _local),
     "finish_time_local": ("finished_time", _local),
 }
@@ -301,7 +301,7 @@ _COMPACTION: Final[_Fields] = {
     "kind": ("type", _text),
     "state": ("state", _text),
     "reason": ("fail_reason", _text),
-    "total_rows": ("total_rows", _count),
+    "total_rows": ("total_rows", _count_or_zero),
     "input_segments": ("input_segments", _identifiers),
     "result_segments": ("result_segments", _identifiers),
     "start_time_local": ("start_time", _local),
@@ -313,8 +313,8 @@ _SEGMENT: Final[_Fields] = {
     "partition_id": ("partition_id", _identifier),
     "shard": ("channel", _text),
     "state": ("state", _text),
-    "rows": ("num_of_rows", _count),
-    "size_bytes": ("mem_size", _count),
+    "rows": ("num_of_rows", _count_or_zero),
+    "size_bytes": ("mem_size", _count_or_zero),
     "is_importing": ("is_importing", _switch),
     "is_sorted": ("is_sorted", _switch),
     "is_indexed": ("is_indexed", _switch),
@@ -335,10 +335,10 @@ _HARDWARE: Final[_Fields] = {
     "address": ("ip", _text),
     "cpu_cores": ("cpu_core_count", _amount),
     "cpu_pct": ("cpu_core_usage", _amount),
-    "memory_bytes": ("memory", _count),
-    "memory_used_bytes": ("memory_usage", _count),
-    "disk_bytes": ("disk", _count),
-    "disk_used_bytes": ("disk_usage", _count),
+    "memory_bytes": ("memory", _count_or_zero),
+    "memory_used_bytes": ("memory_usage", _count_or_zero),
+    "disk_bytes": ("disk", _count_or_zero),
+    "disk_used_bytes": ("disk_usage", _count_or_zero),
     "io_wait_pct": ("io_wait_percentage", _amount),
 }
 _SYSTEM: Final[_Fields] = {
@@ -347,7 +347,7 @@ _SYSTEM: Final[_Fields] = {
 }
 
 
-def _entries(listed: Any) -> Iterable[Mapping[str, Any]]:
+def _checked_entries(listed: Any) -> Iterable[Mapping[str, Any]]:
     if listed is None:
         return
     if not isinstance(listed, list):
@@ -363,12 +363,12 @@ def _read(entry: Mapping[str, Any], fields: _Fields) -> Row:
     return {name: read(entry.get(sent)) for name, (sent, read) in fields.items()}
 
 
-def _rows(answer: Any, fields: _Fields, *, key: str) -> Rows:
+def _rows_by_key(answer: Any, fields: _Fields, *, key: str) -> Rows:
     """Each entry with a key by its fields; of two with one key the last."""
     known = {sent for sent, _ in fields.values()}
     rows: dict[str, Row] = {}
     unknown: set[str] = set()
-    for entry in _entries(answer):
+    for entry in _checked_entries(answer):
         row = _read(entry, fields)
         if row[key] is None:
             continue

@@ -177,7 +177,7 @@ class Transport:
                 location = without_secrets(
                     self.secrets.masked(response.headers.get("Location", "nowhere"))
                 )
-                retry_after_s = _seconds(response.headers.get("Retry-After", ""))
+                retry_after_s = _retry_after_s(response.headers.get("Retry-After", ""))
                 ahead_s = _clock_ahead_s(response.headers.get("Date", ""))
                 return Answer(response.status_code, content, location, retry_after_s, ahead_s)
         except ImportStatsError as error:
@@ -270,7 +270,7 @@ class _Token(AuthBase):
         return request
 
 
-def _seconds(printed: str) -> float:
+def _retry_after_s(printed: str) -> float:
     """``Retry-After`` in seconds; 0 if there is none, or a date, which no server here sends."""
     if re.fullmatch(r"[0-9]{1,9}", printed.strip()) is None:
         return 0.0

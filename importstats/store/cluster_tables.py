@@ -49,7 +49,7 @@ class ClusterTables:
             They cannot be written.
         """
         if rows.num_rows:
-            self._files.put(_path(self._folder(table, source_uri), rows), _encoded(rows))
+            self._files.put(_path(self._folder(table, source_uri), rows), _parquet_bytes(rows))
 
     def read(
         self,
@@ -116,7 +116,7 @@ class ClusterTables:
     def _merge(self, table: ClusterTable, folder: str, paths: Sequence[str]) -> None:
         tables = [self._decoded(table, path) for path in paths]
         merged = joined(table, pa.concat_tables(tables))
-        self._files.put(_path(folder, merged), _encoded(merged))
+        self._files.put(_path(folder, merged), _parquet_bytes(merged))
         for path in paths:
             self._files.delete(path)
 
@@ -159,23 +159,23 @@ class ClusterTables:
 
 def _path(folder: str, rows: pa.Table) -> str:
     first, last = pc.min(rows["observed_at"]), pc.max(rows["last_observed_at"])
-    times = "-".join(_printed(time.as_py()) for time in (first, last))
+    times = "-".join(_sortable_time(time.as_py()) for time in (first, last))
     return f"{folder}/{times}-{secrets.token_hex(6)}{SUFFIX}"
 
 
 def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool:
     first, last, *_ = path.rpartition("/")[2].split("-")
-    return (since is None or last >= _printed(since)) and (
-        until is None or first <= _printed(until)
+    return (since is None or last >= _sortable_time(since)) and (
+        until is None or first <= _sortable_time(until)
     )
 
 
-def _printed(time: datetime) -> str:
+def _sortable_time(time: datetime) -> str:
     """A time that sorts as text and can stand in a file name."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
-def _encoded(rows: pa.Table) -> pa.Buffer:
+def _parquet_bytes(rows: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd", compression_level=3, store_schema=False)
     return sink.getvalue()

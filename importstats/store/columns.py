@@ -119,7 +119,7 @@ def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | 
         if name not in _KNOWN:
             if types not in ({str}, {int}):
                 return None
-            unknown[name] = [_printed(values, types)]
+            unknown[name] = [_json_texts(values, types)]
         elif types == {str}:
             texts[name] = pa.array(values, pa.string())
         elif types == {int}:
@@ -134,7 +134,7 @@ def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | 
     return _decoded_columns(texts, numbers, unknown, len(details))
 
 
-def _printed(values: list[Any], types: set[type]) -> pa.Array:
+def _json_texts(values: list[Any], types: set[type]) -> pa.Array:
     """Numbers or texts as JSON."""
     if types == {int}:
         return pa.array(values, pa.int64()).cast(pa.string())
@@ -210,7 +210,7 @@ def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int]
     pattern = _pattern(body, begin + 1) if body.startswith(b"[{", begin) else None
     if pattern is None:
         return None
-    quotes, ends = _places(body, letters, begin, pattern)
+    quotes, ends = _quote_places(body, letters, begin, pattern)
     slices = _slices(quotes, ends, pattern)
     if not (
         _fits(body, quotes[:, 0] - 1, ends, slices, pattern) and body.startswith(b"]", ends[-1])
@@ -233,7 +233,7 @@ _LONGEST: Final = 2**31 - 16
 _BLANK: Final = 0x20
 
 
-def _places(
+def _quote_places(
     body: bytes, letters: npt.NDArray[np.uint8], begin: int, pattern: _Pattern
 ) -> tuple[npt.NDArray[np.int64], Ints]:
     """The quotes of each detail, a row each, and the place after its closing bracket."""

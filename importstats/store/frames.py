@@ -351,11 +351,11 @@ def _columns(table: pa.Table) -> dict[str, Any]:
         if name in _NAMES:
             columns[name] = _categorical(*_codes_and_names(column))
         elif encoded or pa.types.is_string(column.type):
-            columns[name] = _texts(column)
+            columns[name] = _text_column(column)
         elif pa.types.is_int64(column.type):
             columns[name] = _integers(column, name)
         elif column.type == TIMESTAMP:
-            columns[name] = _times(column)
+            columns[name] = _utc_array(column)
         else:
             columns[name] = column.to_pandas()
     return columns
@@ -407,7 +407,7 @@ def _dictionaries(column: pa.ChunkedArray) -> int:
     )
 
 
-def _texts(column: pa.ChunkedArray) -> pd.api.extensions.ExtensionArray:
+def _text_column(column: pa.ChunkedArray) -> pd.api.extensions.ExtensionArray:
     if column.null_count == len(column):
         return _text_array(pa.nulls(len(column), pa.string()))
     return _text_array(column.cast(pa.string()))
@@ -418,7 +418,7 @@ def _text_array(texts: pa.Array | pa.ChunkedArray) -> pd.api.extensions.Extensio
     return array
 
 
-def _times(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
+def _utc_array(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
     return pd.DatetimeIndex(column.to_numpy(), tz="UTC").array
 
 

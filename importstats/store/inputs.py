@@ -224,15 +224,15 @@ def _check_kind(frame: pd.DataFrame, kind: Kind, name: str) -> None:
 def _column(values: pd.Series[Any], type_: pa.DataType, name: str) -> pd.Series[Any] | None:
     """The column with its proper dtype, or ``None`` if it has that already."""
     if pa.types.is_timestamp(type_):
-        return _times(values, name)
+        return _as_utc(values, name)
     if pa.types.is_integer(type_):
         return _integers(values, name)
     if pa.types.is_floating(type_):
-        return _numbers(values, name)
-    return _texts(values)
+        return _as_numbers(values, name)
+    return _as_texts(values)
 
 
-def _times(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
+def _as_utc(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         return None if str(values.dt.tz) == "UTC" else values.dt.tz_convert("UTC")
     where = f"{name}[{values.name!r}]"
@@ -276,7 +276,7 @@ def _integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         ) from None
 
 
-def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
+def _as_numbers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
     if pd.api.types.is_numeric_dtype(values.dtype):
         return None
     try:
@@ -287,7 +287,7 @@ def _numbers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         ) from None
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any] | None:
+def _as_texts(values: pd.Series[Any]) -> pd.Series[Any] | None:
     if isinstance(values.dtype, pd.CategoricalDtype) or values.dtype == "str":
         return None
     if values.isna().all():

@@ -152,7 +152,7 @@ def eta(
     found = outlook(seen, details, past, wanted, priors or shipped_priors())
     answer = _outlook_frame(seen, found)
     if explain:
-        answer = answer.assign(**_parts(len(seen), found))
+        answer = answer.assign(**_part_columns(len(seen), found))
     answer = answer[wanted].reset_index(drop=True)
     return answer if cluster is None else with_work_left(answer, cluster)
 
@@ -176,7 +176,7 @@ def _outlook_frame(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
     for place, name in enumerate(_NAMES):
         answer[f"remaining_{name}_s"] = remaining[:, place]
     answer["method"] = pd.Categorical(method, METHODS)
-    answer["reason"] = _reasons(answer, found)
+    answer["reason"] = _reason_column(answer, found)
     return answer
 
 
@@ -187,13 +187,13 @@ def _timedeltas(seconds: Floats) -> npt.NDArray[np.timedelta64]:
     return np.where(missing, np.timedelta64("NaT", "us"), whole.astype("timedelta64[us]"))
 
 
-def _reasons(answer: pd.DataFrame, found: Outlook) -> npt.NDArray[Any] | pd.Series[str]:
+def _reason_column(answer: pd.DataFrame, found: Outlook) -> npt.NDArray[Any] | pd.Series[str]:
     reason = answer["phase"].astype("str").map(_REASONS).astype(object)
     reason.iloc[found.rows] = found.reason
     return reason.where(answer["remaining_p50_s"].isna()).astype("str")
 
 
-def _parts(rows: int, found: Outlook) -> dict[str, Floats | npt.NDArray[np.int64]]:
+def _part_columns(rows: int, found: Outlook) -> dict[str, Floats | npt.NDArray[np.int64]]:
     parts: dict[str, Any] = {}
     for name, values in found.parts.items():
         column = np.full(rows, np.nan)

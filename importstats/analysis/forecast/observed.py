@@ -87,7 +87,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     rows = with_phase(ordered_snapshots(jobs))
     rows = rows.assign(shown_phase=rows["phase"], phase=_modelled(rows))
     job, now = rows["job"].to_numpy(), seconds(rows)
-    place = _places(rows["phase"])
+    place = _phase_places(rows["phase"])
     opens = np.append(True, np.diff(job) != 0)[: len(rows)]
     before = np.where(opens, np.nan, np.append(np.nan, now[:-1])[: len(rows)])
     first = _first_rows(job, place)
@@ -189,7 +189,7 @@ _STEADY: Final = 0.35
 _UNSTEADY: Final = 1.5
 
 
-def _places(phase: pd.Series) -> Ints:
+def _phase_places(phase: pd.Series) -> Ints:
     names = phase.astype("category")
     places = [_PLACE.get(str(name), -1) for name in names.cat.categories]
     return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
