@@ -22,7 +22,7 @@ def format_duration(seconds: float | None) -> str:
     >>> [format_duration(s) for s in (0.4, 59, 61, 3725, 100_000, float("nan"))]
     ['0.4 s', '59 s', '1 min 1 s', '1 h 2 min', '1 d 4 h', 'unknown']
     """
-    if not _known(seconds):
+    if not _is_known(seconds):
         return UNKNOWN
     if seconds < 0:
         return f"-{format_duration(-seconds)}"
@@ -53,7 +53,7 @@ def format_count(count: float | None) -> str:
     >>> [format_count(n) for n in (7, 12_345, 12_345_678, 2_500_000_000, None)]
     ['7', '12,345', '12.3 M', '2.5 G', 'unknown']
     """
-    if not _known(count):
+    if not _is_known(count):
         return UNKNOWN
     return f"{count:,.0f}" if abs(count) < 999_500 else _prefixed(count)
 
@@ -66,7 +66,7 @@ def format_bytes(size: float | None) -> str:
     >>> [format_bytes(n) for n in (0, 999, 1_500, 2_000_000_000)]
     ['0 B', '999 B', '1.5 kB', '2 GB']
     """
-    return f"{_prefixed(size)}B" if _known(size) else UNKNOWN
+    return f"{_prefixed(size)}B" if _is_known(size) else UNKNOWN
 
 
 def format_rate(rate: float | None, unit: str) -> str:
@@ -77,7 +77,7 @@ def format_rate(rate: float | None, unit: str) -> str:
     >>> format_rate(12_345.6, "rows"), format_rate(5e6, "B"), format_rate(None, "rows")
     ('12.3 k rows/s', '5 MB/s', 'unknown')
     """
-    if not _known(rate):
+    if not _is_known(rate):
         return UNKNOWN
     number = _prefixed(rate)
     return f"{number}B/s" if unit == "B" else f"{number.rstrip()} {unit}/s"
@@ -91,7 +91,7 @@ def format_percent(percent: float | None) -> str:
     >>> format_percent(80.0), format_percent(57.55), format_percent(None)
     ('80 %', '57.5 %', 'unknown')
     """
-    return f"{percent:.1f}".removesuffix(".0") + " %" if _known(percent) else UNKNOWN
+    return f"{percent:.1f}".removesuffix(".0") + " %" if _is_known(percent) else UNKNOWN
 
 
 def format_time(time: datetime | None, zone: tzinfo | None = None, *, day: bool = False) -> str:
@@ -103,7 +103,7 @@ def format_time(time: datetime | None, zone: tzinfo | None = None, *, day: bool 
     >>> format_time(datetime(2026, 5, 18, 9, 5, 7, tzinfo=UTC), UTC, day=True)
     '2026-05-18 09:05:07 UTC'
     """
-    if not _known(time):
+    if not _is_known(time):
         return UNKNOWN
     # A pandas Timestamp takes astimezone(None) for "drop the zone"; a datetime for the reader's.
     time = pd.Timestamp(time).to_pydatetime(warn=False)
@@ -126,7 +126,7 @@ def _prefixed(number: float) -> str:
 _Value = TypeVar("_Value", float, datetime)
 
 
-def _known(value: _Value | None) -> TypeGuard[_Value]:
+def _is_known(value: _Value | None) -> TypeGuard[_Value]:
     return value is not None and not pd.isna(value)
 
 

@@ -53,7 +53,9 @@ def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFr
     first = rows.groupby("job").transform("first")
     progress = floats(rows, "progress_pct")
     done = progress - floats(first, "progress_pct")
-    return _frame_of_remaining(rows, _over(100 - progress, done, seconds(rows) - seconds(first)))
+    return _frame_of_remaining(
+        rows, _time_at_rate(100 - progress, done, seconds(rows) - seconds(first))
+    )
 
 
 def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -93,7 +95,9 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
     first = counted.groupby(rows["job"]).transform("first")
     since = counted - first
     left = total - written
-    return _frame_of_remaining(rows, _over(left, floats(since, "written"), floats(since, "at")))
+    return _frame_of_remaining(
+        rows, _time_at_rate(left, floats(since, "written"), floats(since, "at"))
+    )
 
 
 def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -352,7 +356,7 @@ def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
     return remaining
 
 
-def _over(left: Floats, done: Floats, elapsed: Floats) -> Floats:
+def _time_at_rate(left: Floats, done: Floats, elapsed: Floats) -> Floats:
     """Time for what is left at the rate of what is done; NaN where there is no rate."""
     with np.errstate(divide="ignore", invalid="ignore"):
         remaining = np.maximum(left, 0) * elapsed / done

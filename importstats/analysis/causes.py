@@ -51,7 +51,7 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
         **{name.rsplit("/", 1)[-1]: name for name in names},
         **dict(zip(names, names, strict=True)),
     }
-    texts = {text: _named(text, known) for text in reason.dropna().unique()}
+    texts = {text: _without_files(text, known) for text in reason.dropna().unique()}
     cause = reason.map(lambda text: texts[text][0], na_action="ignore")
     blamed = {name for _, found in texts.values() for name in found}
     found = []
@@ -70,7 +70,7 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("files", ascending=False, kind="stable", ignore_index=True)
 
 
-def _named(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
+def _without_files(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     """A reason without the files it names, and these."""
     found: list[str] = []
 

@@ -356,7 +356,7 @@ def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
         retries=spans.retries[unit],
         delay_s=delay[unit],
         verdict=pd.Categorical.from_codes(verdict[unit], dtype=VERDICT_DTYPE),
-        when=pd.Categorical.from_codes(_when(ages, verdict)[unit], dtype=WHEN_DTYPE),
+        when=pd.Categorical.from_codes(_when_codes(ages, verdict)[unit], dtype=WHEN_DTYPE),
         is_straggler=_straggling(verdict)[unit],
     )
 
@@ -365,7 +365,7 @@ def _straggling(verdict: Ints) -> Bools:
     return np.isin(verdict, [VERDICTS.index(name) for name in STRAGGLING])
 
 
-def _when(ages: Ages, verdict: Ints) -> npt.NDArray[np.int8]:
+def _when_codes(ages: Ages, verdict: Ints) -> npt.NDArray[np.int8]:
     straggling = _straggling(verdict)
     codes = np.where(straggling, np.where(ages.spans.running, 0, 1), -1)
     return codes.astype(np.int8)

@@ -393,8 +393,8 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     closes = np.append(opens[1:], True)[: len(first)]  # the last run of its job
 
     missing = pd.Series(pd.NaT, index=range(len(first)), dtype=observed.dtype)
-    seen_first, seen_last = _at(observed, first), _at(observed, last)
-    earliest = missing.where(opens, _at(observed, np.maximum(first - 1, 0)))
+    seen_first, seen_last = _taken_rows(observed, first), _taken_rows(observed, last)
+    earliest = missing.where(opens, _taken_rows(observed, np.maximum(first - 1, 0)))
     latest = seen_first
     ends = np.isin(phase[first], [CODE[name] for name in END_PHASES])
     earliest, latest = _sharpened(seen, first, last, ends, earliest, latest)
@@ -411,7 +411,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     nth = np.arange(len(first))
     return job.assign(
         run=nth - np.maximum.accumulate(np.where(opens, nth, 0)),
-        phase=_at(seen["phase"], first),
+        phase=_taken_rows(seen["phase"], first),
         start=start,
         end=end,
         duration_s=duration.where(~ends | ~closes),
@@ -421,9 +421,9 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
         end_latest=end_latest,
         uncertainty_s=width + end_width,
         snapshots=last - first + 1,
-        phase_fraction=_at(seen["phase_fraction"], last),
-        rows_at_start=_at(rows, first),
-        rows_at_end=_at(rows, last),
+        phase_fraction=_taken_rows(seen["phase_fraction"], last),
+        rows_at_start=_taken_rows(rows, first),
+        rows_at_end=_taken_rows(rows, last),
     )
 
 
@@ -450,7 +450,7 @@ def _sharpened(
     return earliest.where(~fits, said), latest.where(~fits, said)
 
 
-def _at(column: pd.Series, positions: Ints) -> pd.Series:
+def _taken_rows(column: pd.Series, positions: Ints) -> pd.Series:
     return column.iloc[positions].reset_index(drop=True)
 
 

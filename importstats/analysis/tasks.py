@@ -136,7 +136,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
     # A file that waits has no history yet, and after its end none that counts.
     counts = np.flatnonzero(((changes & at_work) | finishes) & (ended_before == 0))
     what = np.where(finishes[counts], -1.0, progress[counts] * 64 + state[counts])
-    hashed = _mixed(_mixed(samples.slot[counts].astype(np.uint64)) + what.view(np.uint64))
+    hashed = _hashes(_hashes(samples.slot[counts].astype(np.uint64)) + what.view(np.uint64))
     history = np.zeros(len(first), np.uint64)
     np.add.at(history, samples.key[counts], hashed)
     if "complete_time" in samples.frame:
@@ -144,7 +144,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
         ended = np.flatnonzero(finishes)
         ended = ended[known[samples.row[ended]]]
         second = (time[samples.row[ended]] // _US).astype(np.uint64)
-        history[samples.key[ended]] += _mixed(second + np.uint64(1))
+        history[samples.key[ended]] += _hashes(second + np.uint64(1))
     shown = finishes | (at_work & (progress > 0))
     has_progress = np.bincount(samples.key[shown], minlength=len(first)) > 0
     return history, has_progress
@@ -214,7 +214,7 @@ def _caps(
     return cap, usual
 
 
-def _mixed(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _hashes(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """A hash of each value: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

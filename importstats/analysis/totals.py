@@ -138,7 +138,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         rows_per_s=rows_per_s,
         bytes_per_s=bytes_per_s,
         **spent,
-        **_of_files(details, table),
+        **_file_totals(details, table),
         snapshots=np.bincount(code, minlength=count),
     )
 
@@ -247,15 +247,15 @@ def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     failed = table["phase"].eq("Failed")
     for name in ("rows_per_s", "bytes_per_s"):
         rate = table[name].mask(failed)
-        table[f"{name}_to_best"] = _over(rate, rate.max())
-        table[f"{name}_to_median"] = _over(rate, rate.median())
+        table[f"{name}_to_best"] = _per_unit(rate, rate.max())
+        table[f"{name}_to_median"] = _per_unit(rate, rate.median())
     duration_s = table["duration_s"].mask(failed)
-    table["duration_s_to_median"] = _over(duration_s, duration_s.median())
+    table["duration_s_to_median"] = _per_unit(duration_s, duration_s.median())
     order = np.lexsort((-table["rows_per_s"].to_numpy(), failed))
     return table.iloc[order].reset_index(drop=True)
 
 
-def _over(values: pd.Series, measure: float) -> pd.Series:
+def _per_unit(values: pd.Series, measure: float) -> pd.Series:
     return values / measure if measure > 0 else values * np.nan
 
 
@@ -296,7 +296,7 @@ def _counts(values: Floats) -> pd.arrays.IntegerArray:
     return pd.arrays.IntegerArray(np.where(known, values, 0).astype(np.int64), ~known)
 
 
-def _of_files(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
+def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
     """The columns that only files can tell."""
     count = len(table)
     failed, retries, efficiency = (np.full(count, np.nan) for _ in range(3))

@@ -125,7 +125,7 @@ def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
     return known.groupby(level=0).last()
 
 
-def _filled(rows: Floats, rows_of: pd.Series[float]) -> Floats:
+def _known_or_usual_rows(rows: Floats, rows_of: pd.Series[float]) -> Floats:
     """Rows, those that are not known by the usual ones."""
     usual = float(rows_of.median()) if len(rows_of) else 1.0
     return np.where(rows > 0, rows, usual)
@@ -133,7 +133,7 @@ def _filled(rows: Floats, rows_of: pd.Series[float]) -> Floats:
 
 def _segment_rows(builds: pd.DataFrame, rows_of: pd.Series[float]) -> Floats:
     found = np.asarray(rows_of.reindex(builds["segment_id"]), np.float64)
-    return _filled(found, rows_of)
+    return _known_or_usual_rows(found, rows_of)
 
 
 def _builds_to_come(
@@ -146,7 +146,7 @@ def _builds_to_come(
     # Each will have as many builds as those that have some.
     each = max(1, round(len(builds) / built)) if built else 1
     rows = np.concatenate([floats(unsorted, "total_rows"), floats(new, "total_rows")])
-    return np.repeat(_filled(rows, rows_of), each)
+    return np.repeat(_known_or_usual_rows(rows, rows_of), each)
 
 
 def _paces(
@@ -166,7 +166,11 @@ def _paces(
         first = Pace(float(np.log(seconds[known] / rows[known]).mean()), _OTHERS_SD)
     elif mean_s:
         done = state.builds["state"].astype("str").eq("Finished")
-        usual = _segment_rows(state.builds[done], rows_of) if done.any() else _filled(_ONE, rows_of)
+        usual = (
+            _segment_rows(state.builds[done], rows_of)
+            if done.any()
+            else _known_or_usual_rows(_ONE, rows_of)
+        )
         first = Pace(math.log(mean_s / float(usual.mean())), _NODES_SD)
     else:
         return None
@@ -221,7 +225,7 @@ def _listed_works(
     if len(sorts):
         plans = _unfinished(state.lately(state.compactions))
         is_sort = plans["kind"].astype("str").eq("SortCompaction")
-        size = np.where(is_sort, _filled(floats(plans, "total_rows"), rows_of), 1.0)
+        size = np.where(is_sort, _known_or_usual_rows(floats(plans, "total_rows"), rows_of), 1.0)
         own = plans["plan_id"].isin(sorts["plan_id"])
         parts.append(
             plans.assign(kind=np.where(is_sort, _SORT, _COMPACTION), is_own=own, size=size)

@@ -77,9 +77,9 @@ def examine(
         Whether a token is sent.
     """
     return [
-        *_of_server(client, has_token=has_token),
-        _of_clock(client.clock_ahead_s),
-        *_of_store(store),
+        *_check_server(client, has_token=has_token),
+        _check_clock(client.clock_ahead_s),
+        *_check_store(store),
         of_retention(poll_s),
     ]
 
@@ -104,7 +104,7 @@ def of_retention(poll_s: float) -> Check:
     )
 
 
-def _of_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
+def _check_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
     records: list[ImportJobRecord] = []
     problem: ImportStatsError | None = None
     try:
@@ -123,20 +123,20 @@ def _of_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
         yield Check("TLS", "failed", str(problem), fix, problem)
         yield from _skipped(later[1:])
         return
-    yield _of_encryption(client.uri, has_token=has_token)
+    yield _check_encryption(client.uri, has_token=has_token)
     if isinstance(problem, BadResponseError) or _is_no_api(problem):
         fix = "give the URI of Milvus or Zilliz Cloud itself, not of a page or proxy before it"
         yield Check("server", "failed", str(problem), fix, problem)
         yield from _skipped(later[2:])
         return
-    described = _of_describe(client, records)
-    yield _of_release(client)
-    yield _of_token(problem, has_token=has_token)
+    described = _check_describe(client, records)
+    yield _check_release(client)
+    yield _check_token(problem, has_token=has_token)
     if isinstance(problem, UnauthorizedError):
         yield from _skipped(later[3:])
         return
-    yield _of_databases(client)
-    yield _of_privilege(client, records, problem)
+    yield _check_databases(client)
+    yield _check_privilege(client, records, problem)
     yield described
 
 
@@ -149,7 +149,7 @@ def _is_no_api(problem: ImportStatsError | None) -> bool:
     return isinstance(problem, ServerError) and problem.code in (301, 302, 303, 307, 308, 404, 405)
 
 
-def _of_encryption(uri: str, *, has_token: bool) -> Check:
+def _check_encryption(uri: str, *, has_token: bool) -> Check:
     parts = urlsplit(uri)
     if parts.scheme == "https":
         return Check("TLS", "ok", "the certificate is verified")
@@ -158,7 +158,7 @@ def _of_encryption(uri: str, *, has_token: bool) -> Check:
     return Check("TLS", "ok", "none; the host is one of your own, or no token is sent")
 
 
-def _of_release(client: ImportClient) -> Check:
+def _check_release(client: ImportClient) -> Check:
     version = client.server_version
     if version == CLOUD:
         return Check("server", "ok", "Zilliz Cloud")
@@ -169,14 +169,14 @@ def _of_release(client: ImportClient) -> Check:
     return Check("server", "ok", f"Milvus, release {excerpt(version)}")
 
 
-def _of_token(problem: ImportStatsError | None, *, has_token: bool) -> Check:
+def _check_token(problem: ImportStatsError | None, *, has_token: bool) -> Check:
     if isinstance(problem, UnauthorizedError):
         fix = "set MILVUS_TOKEN to user:password or an API key of this server, or --token-file"
         return Check("token", "failed", str(problem), fix, problem)
     return Check("token", "ok", "accepted" if has_token else "none, and the server asks for none")
 
 
-def _of_databases(client: ImportClient) -> Check:
+def _check_databases(client: ImportClient) -> Check:
     named = list(client.databases)
     try:
         visible = client.list_databases()
@@ -195,7 +195,7 @@ def _of_databases(client: ImportClient) -> Check:
     )
 
 
-def _of_privilege(
+def _check_privilege(
     client: ImportClient, records: list[ImportJobRecord], problem: ImportStatsError | None
 ) -> Check:
     if problem is not None:
@@ -214,7 +214,7 @@ def _of_privilege(
     return Check("privilege", "ok", f"{count} job{'' if count == 1 else 's'} listed")
 
 
-def _of_describe(client: ImportClient, records: list[ImportJobRecord]) -> Check:
+def _check_describe(client: ImportClient, records: list[ImportJobRecord]) -> Check:
     if not records:
         return Check("describe", "skipped", "the server lists no job to ask about")
     job_id = records[0].job_id
@@ -226,7 +226,7 @@ def _of_describe(client: ImportClient, records: list[ImportJobRecord]) -> Check:
     return Check("describe", "ok", f"job {excerpt(job_id)} is {excerpt(str(answer.data.state))}")
 
 
-def _of_clock(ahead_s: float | None) -> Check:
+def _check_clock(ahead_s: float | None) -> Check:
     if ahead_s is None:
         return Check("clock", "skipped", "the server did not send its time")
     if abs(ahead_s) < _LARGEST_CLOCK_DIFFERENCE_S:
@@ -240,7 +240,7 @@ def _of_clock(ahead_s: float | None) -> Check:
     )
 
 
-def _of_store(store: SnapshotStore) -> Iterator[Check]:
+def _check_store(store: SnapshotStore) -> Iterator[Check]:
     files = store.sidecar_files
     is_new = files.is_local and not Path(files.root).exists()
     path = f"_doctor/{secrets.token_hex(6)}"
@@ -253,7 +253,9 @@ def _of_store(store: SnapshotStore) -> Iterator[Check]:
         yield from _skipped(["disk"])
         return
     yield Check("store", "ok", f"{store.uri} can be written")
-    yield _of_disk(files.root) if files.is_local else Check("disk", "ok", "a bucket has no limit")
+    yield (
+        _check_disk(files.root) if files.is_local else Check("disk", "ok", "a bucket has no limit")
+    )
     if files.is_local:
         for folder in ("_doctor", "_tmp"):
             _remove_if_empty(Path(files.root, folder))
@@ -261,7 +263,7 @@ def _of_store(store: SnapshotStore) -> Iterator[Check]:
             _remove_if_empty(Path(files.root))
 
 
-def _of_disk(folder: str) -> Check:
+def _check_disk(folder: str) -> Check:
     free = shutil.disk_usage(folder).free
     said = f"{format_bytes(free)} free"
     if free >= _LITTLE_SPACE_BYTES:

@@ -220,7 +220,7 @@ def cut_by_day(start: Ints, end: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     return row, day, low, np.minimum(end[row], (day + 1) * DAY_US)
 
 
-def together(parts: Sequence[Part]) -> Part:
+def merge_parts(parts: Sequence[Part]) -> Part:
     """Several parts as one."""
     nothing = _no_part()
     return Part(

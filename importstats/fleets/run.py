@@ -26,7 +26,7 @@ from importstats.fleets.parts import (
     chunks,
     concat,
     eta_batches,
-    together,
+    merge_parts,
 )
 from importstats.fleets.tables import Fleet, combine
 from importstats.names import RETENTION_S
@@ -111,7 +111,7 @@ def fleet(
             partial(_part, opened, at=now, retention_s=retention_s), chunks(keys, _JOBS_PER_TASK)
         )
         pieces = [answer.result for answer in analysed]
-        batches = eta_batches(together(pieces).jobs)
+        batches = eta_batches(merge_parts(pieces).jobs)
         estimated = map_batches(partial(_estimates, opened, at=now), batches)
     for message in dict.fromkeys(
         message for answer in (*analysed, *estimated) for message in answer.warnings
@@ -145,7 +145,7 @@ def _part(
     warnings_seen: list[str] = []
     read = _read(store, keys, at, warnings_seen)
     pieces = [analyse(jobs, details, at=at, retention_s=retention_s) for jobs, details in read]
-    return _Answer(together(pieces), warnings_seen)
+    return _Answer(merge_parts(pieces), warnings_seen)
 
 
 def _estimates(store: SnapshotStore, batch: EtaBatch, *, at: datetime) -> _Answer[pd.DataFrame]:

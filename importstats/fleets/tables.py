@@ -13,7 +13,7 @@ import pandas as pd
 
 from importstats.analysis.forecast import eta
 from importstats.arrays import floats, microseconds, timestamps
-from importstats.fleets.parts import DAY_US, Part, concat, cut_by_day, together
+from importstats.fleets.parts import DAY_US, Part, concat, cut_by_day, merge_parts
 from importstats.names import JOB_KEY
 from importstats.store.frames import jobs_frame
 from importstats.store.schema import JOBS_SCHEMA
@@ -136,7 +136,7 @@ def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: dateti
     Fleet
         It does not depend on how the jobs are spread over the parts.
     """
-    whole = together(parts)
+    whole = merge_parts(parts)
     # The order in which floats are added up must not depend on the parts.
     jobs = whole.jobs.sort_values(JOB_KEY, ignore_index=True)
     runs = whole.phases.sort_values([*JOB_KEY, "start"], ignore_index=True)

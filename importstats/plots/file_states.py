@@ -137,10 +137,15 @@ def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: f
     labels = []
     for state in order:
         own = spans["state"].eq(state).to_numpy()
-        count = _at(start[own], x) - _at(end[own & ~is_last], x)
+        count = _counts_until(start[own], x) - _counts_until(end[own & ~is_last], x)
         high = low + height * count / files
         ax.fill_between(
-            x, low, high, step="post", gid=f"state:{printable(str(state), 60)}", **_look(state)
+            x,
+            low,
+            high,
+            step="post",
+            gid=f"state:{printable(str(state), 60)}",
+            **_fill_style(state),
         )
         if count[-1]:
             age = 86_400 * (x[-1] - start[own & is_last].min())
@@ -151,7 +156,7 @@ def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: f
     _write_counts(ax, float(x[-1]), labels)
 
 
-def _at(times: Floats, grid: Floats) -> Ints:
+def _counts_until(times: Floats, grid: Floats) -> Ints:
     """How many of the times are not after each time of a grid."""
     return np.searchsorted(np.sort(times), grid, side="right")
 
@@ -160,7 +165,7 @@ def _age_text(age_s: float, count: int) -> str:
     return f", {'the oldest ' * (count > 1)}for {format_duration(age_s)}"
 
 
-def _look(state: str) -> dict[str, Any]:
+def _fill_style(state: str) -> dict[str, Any]:
     color = state_color(state)
     if state in _WAITS:
         stripes = {"hatch": state_hatch(state), "edgecolor": color, "linewidth": 0}
@@ -199,7 +204,7 @@ def state_swatches(states: Sequence[str], *, rows: bool) -> list[Artist]:
             width = 1.2 if state == "completed" else 3.5
             swatches[name] = Line2D([], [], color=color, lw=width, label=name)
         elif state in (*_WAITS, "completed"):
-            swatches[name] = Patch(label=name, **{"edgecolor": color, **_look(state)})
+            swatches[name] = Patch(label=name, **{"edgecolor": color, **_fill_style(state)})
         else:
             swatches[name] = swatch(name, color, state_hatch(state))
     return list(swatches.values())

@@ -55,7 +55,7 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
     others = findings.drop(index=list(said))
     critical = others["severity"].astype("str").eq("critical")
     warning = others["severity"].astype("str").eq("warning")
-    found = [_of_finding(row) for row in others[critical].to_dict("records")]
+    found = [_finding_look(row) for row in others[critical].to_dict("records")]
     stalled = others.loc[critical, "finding"].astype("str").tolist()[:1] == ["stalled"]
     if stalled and len(late):
         # What holds the job up is in the first sentence, and where to look.
@@ -68,7 +68,7 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
         if place == 0 and said:
             text = f"{text} {sentences(findings.loc[next(iter(said)), 'advice'])}"
         found.append(Look(text, "warning", int(file["file_index"])))
-    return found + [_of_finding(row) for row in others[warning].to_dict("records")]
+    return found + [_finding_look(row) for row in others[warning].to_dict("records")]
 
 
 def _late_now(files: pd.DataFrame) -> pd.DataFrame:
@@ -77,7 +77,7 @@ def _late_now(files: pd.DataFrame) -> pd.DataFrame:
     return files[now & (delay.isna() | (delay >= _LEAST_DELAY_S))]
 
 
-def _of_finding(finding: dict[Any, Any]) -> Look:
+def _finding_look(finding: dict[Any, Any]) -> Look:
     return Look(sentences(finding["message"], finding["advice"]), str(finding["severity"]))
 
 

@@ -110,10 +110,12 @@ def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
 def state_looks(data: dict[str, Any]) -> dict[str, str]:
     """The states that the files' timeline shows, in words, with their backgrounds in CSS."""
     words = {**_STATES, **_STATES_MORE}
-    return {words.get(name, name): _look(name) for name in data["spans"]["state"]["names"]}
+    return {
+        words.get(name, name): _legend_background(name) for name in data["spans"]["state"]["names"]
+    }
 
 
-def _look(state: str) -> str:
+def _legend_background(state: str) -> str:
     """The look of a state in a legend: its colour, and what keeps it apart without."""
     color = FILE_STATE_COLORS.get(state, OTHER_COLOR)
     if state == "completed":

@@ -80,7 +80,7 @@ def job_view(
     from importstats.show.job import ImportJob
 
     job = ImportJob(jobs, details, at, history=history, cluster=cluster, zone=zone)
-    lines: list[RenderableType] = [_headline(job), _when(job, zone)]
+    lines: list[RenderableType] = [_headline(job), _end_text(job, zone)]
     lines += [
         Text(printable(look.text, 400), style=SEVERITY_STYLES[look.severity])
         for look in job.looks[:_LOOKS]
@@ -110,7 +110,7 @@ def _headline(job: ImportJob) -> RenderableType:
     return row
 
 
-def _when(job: ImportJob, zone: tzinfo | None) -> RenderableType:
+def _end_text(job: ImportJob, zone: tzinfo | None) -> RenderableType:
     """When it ends, or ended; of a job not seen for long, that it was."""
     if job.phase in END_PHASES or job.stale:
         return Text(printable(job.headline, 400))

@@ -123,13 +123,13 @@ class LiveJob(anywidget.AnyWidget):
         try:
             self._collector.run()
         except Exception as error:  # noqa: BLE001 -- shown: nobody looks at a thread
-            self._fatal = _said(error)
+            self._fatal = _error_text(error)
 
     def _follow(self) -> None:
         try:
             self._show_until_the_end()
         except Exception as error:  # noqa: BLE001 -- shown: nobody looks at a thread
-            self.problem = _said(error)
+            self.problem = _error_text(error)
         self.stop()
         self.running = False
 
@@ -179,7 +179,7 @@ class LiveJob(anywidget.AnyWidget):
         return f"no answer ({polled.failures} in a row): {printable(str(polled.error), 400)}"
 
 
-def _said(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     if isinstance(error, ImportStatsError):
         return printable(str(error), 600)
     logger.error("a live view failed", exc_info=error)

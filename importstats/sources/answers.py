@@ -218,7 +218,7 @@ _V1_LIST_STATES: Final = {
 def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
     """Decode a JSON object, or raise :class:`BadResponseError` that shows what came instead."""
     if isinstance(body, Mapping):
-        return _of_bounded_depth(dict(body))
+        return _refuse_too_deep(dict(body))
     try:
         decoded = _decode_json(body)
     except (ValueError, RecursionError) as error:
@@ -233,10 +233,10 @@ def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
         raise BadResponseError(
             f"the answer is a JSON {type(decoded).__name__}, not an object: {excerpt(body)!r}"
         )
-    return _of_bounded_depth(decoded)
+    return _refuse_too_deep(decoded)
 
 
-def _of_bounded_depth(decoded: dict[str, Any]) -> dict[str, Any]:
+def _refuse_too_deep(decoded: dict[str, Any]) -> dict[str, Any]:
     """The object, or an error: what is nested deeper could be read, but not written again."""
     level: list[Any] = [decoded]
     for _ in range(_DEEPEST):

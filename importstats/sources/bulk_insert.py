@@ -71,8 +71,8 @@ def progress_response(
     ('Importing', 300, 'InProgress', None)
     """
     details = [_detail(task) for task in tasks]
-    progress = _known(detail.progress for detail in details)
-    total_rows = _known(detail.total_rows for detail in details)
+    progress = _known_values(detail.progress for detail in details)
+    total_rows = _known_values(detail.total_rows for detail in details)
     create_ts = [task.create_ts for task in tasks if task.create_ts]
     data = ImportProgressData(
         job_id=job_id,
@@ -199,5 +199,5 @@ def _collection_name(tasks: Sequence[Any]) -> str | None:
 _T = TypeVar("_T")
 
 
-def _known(values: Iterable[_T | None]) -> list[_T]:
+def _known_values(values: Iterable[_T | None]) -> list[_T]:
     return [value for value in values if value is not None]

@@ -242,7 +242,7 @@ class ManagementClient(Closing):
         if answer.status == 200:
             return answer
         # What is said of settings could be one of them, and they hold passwords.
-        said = "" if name == "settings" else _said(answer.content)
+        said = "" if name == "settings" else _message_of_error(answer.content)
         outcome, reason = _REFUSALS.get(
             answer.status, (Outcome.FAILING, f"answers HTTP {answer.status}{said}")
         )
@@ -262,7 +262,7 @@ _REFUSALS: Final = {
 }
 
 
-def _said(content: bytes) -> str:
+def _message_of_error(content: bytes) -> str:
     """What an error says, cut to a few words; nothing if it is not in the usual form."""
     try:
         message = json.loads(content)["message"]

@@ -56,8 +56,8 @@ def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
     """
     try:
         if isinstance(answer, Mapping):
-            return _of_mapping(answer)
-        return _of_text(answer.encode() if isinstance(answer, str) else bytes(answer))
+            return _columns_of_mapping(answer)
+        return _columns_of_text(answer.encode() if isinstance(answer, str) else bytes(answer))
     except (
         ImportStatsError,
         msgspec.MsgspecError,
@@ -70,7 +70,7 @@ def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
         return None
 
 
-def _of_text(body: bytes) -> Columns | None:
+def _columns_of_text(body: bytes) -> Columns | None:
     begin = body.find(b'"details":[{') + len(b'"details":')
     found = _columns_and_end(body, begin) if begin >= len(b'"details":') else None
     if found is None:
@@ -84,7 +84,7 @@ def _of_text(body: bytes) -> Columns | None:
     return _without_details(parse_response(around), columns)
 
 
-def _of_mapping(answer: Mapping[str, Any]) -> Columns | None:
+def _columns_of_mapping(answer: Mapping[str, Any]) -> Columns | None:
     data: Any = answer.get("data")
     details: Any = data.get("details") if type(data) is dict else None
     if type(details) is not list or set(map(type, details)) != {dict}:

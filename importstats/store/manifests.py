@@ -100,19 +100,19 @@ def _counted(rows: pd.Series[int], sources: str) -> pd.Series[int]:
 def _rows_by_file(path: Path) -> pd.Series[int]:
     ending = path.suffix.lower()
     if ending == ".parquet":
-        return _of_columns(pq.read_table(path).to_pandas())
+        return _counts_in_table(pq.read_table(path).to_pandas())
     if ending in (".json", ".jsonl", ".ndjson"):
         text = path.read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text.splitlines() if line.strip()]
-        return _of_json(lines if ending != ".json" else json.loads(text))
+        return _counts_in_json(lines if ending != ".json" else json.loads(text))
     if ending in (".csv", ".tsv", ".txt"):
         delimiter = "\t" if ending == ".tsv" else ","
         table = pacsv.read_csv(path, parse_options=pacsv.ParseOptions(delimiter=delimiter))
-        return _of_columns(table.to_pandas())
+        return _counts_in_table(table.to_pandas())
     raise ValueError(f"its ending is {ending or 'none'}, and not .csv, .parquet or .json")
 
 
-def _of_json(value: Any) -> pd.Series[int]:
+def _counts_in_json(value: Any) -> pd.Series[int]:
     if isinstance(value, Mapping) and isinstance(value.get("files"), list):
         value = value["files"]
     if isinstance(value, Mapping):
@@ -123,10 +123,10 @@ def _of_json(value: Any) -> pd.Series[int]:
         return _series(value, [None] * len(value))
     if not all(isinstance(each, Mapping) for each in value):
         raise ValueError("its list holds neither paths nor objects")
-    return _of_columns(pd.DataFrame.from_records(value))
+    return _counts_in_table(pd.DataFrame.from_records(value))
 
 
-def _of_columns(frame: pd.DataFrame) -> pd.Series[int]:
+def _counts_in_table(frame: pd.DataFrame) -> pd.Series[int]:
     by_name = {str(name).strip().lower(): name for name in frame.columns}
     file = next((by_name[name] for name in _FILE_NAMES if name in by_name), None)
     count = next((by_name[name] for name in _ROW_NAMES if name in by_name), None)

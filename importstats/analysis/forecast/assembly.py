@@ -144,7 +144,7 @@ def outlook(
     found = _Forecast.of(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight = _mixed(rows, found, twin)
+    left, weight = _model_with_twin(rows, found, twin)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
@@ -283,7 +283,7 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float
     belief = _Belief.of(priors, replays, begin)
     found = _Forecast.of(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
-    left, _ = _mixed(rows, found, twin)
+    left, _ = _model_with_twin(rows, found, twin)
     quantiles = _interval(rows, left, belief, np.ones(begin))
     return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
 
@@ -343,7 +343,7 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
     return found
 
 
-def _mixed(rows: pd.DataFrame, found: _Forecast, twin: Floats) -> tuple[Floats, Floats]:
+def _model_with_twin(rows: pd.DataFrame, found: _Forecast, twin: Floats) -> tuple[Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
 
     Where there is no twin the line is mixed in. The rest of a wait in the queue comes on top, as

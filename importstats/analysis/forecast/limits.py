@@ -25,10 +25,10 @@ def at_quota(seen: pd.DataFrame, details: pd.DataFrame | None) -> Bools:
     details : DataFrame or None
         A details frame, as runs or single snapshots.
     """
-    found = _of_quota(seen)
+    found = _gives_quota(seen)
     if details is None or not len(details):
         return found
-    files = details[_of_quota(details)]
+    files = details[_gives_quota(details)]
     files = files[files["state"].astype("str").str.lower() != "completed"]
     if not len(files):
         return found
@@ -38,11 +38,11 @@ def at_quota(seen: pd.DataFrame, details: pd.DataFrame | None) -> Bools:
     job = np.where(place >= 0, jobs["job"].to_numpy()[place], _NEVER)
     first = files["snapshot_id"].to_numpy(np.int64)
     last = files["last_snapshot_id"] if "last_snapshot_id" in files else files["snapshot_id"]
-    inside = _inside(seen, job, first, last.to_numpy(np.int64))
+    inside = _within_snapshots(seen, job, first, last.to_numpy(np.int64))
     return np.asarray(found | inside, np.bool_)
 
 
-def _of_quota(frame: pd.DataFrame) -> Bools:
+def _gives_quota(frame: pd.DataFrame) -> Bools:
     if "reason" not in frame:
         return np.zeros(len(frame), np.bool_)
     found = np.array(frame["reason"].notna(), np.bool_)
@@ -53,7 +53,9 @@ def _of_quota(frame: pd.DataFrame) -> Bools:
     return np.asarray(found, np.bool_)
 
 
-def _inside(seen: pd.DataFrame, job: npt.NDArray[np.int64], first: Ints, last: Ints) -> Bools:
+def _within_snapshots(
+    seen: pd.DataFrame, job: npt.NDArray[np.int64], first: Ints, last: Ints
+) -> Bools:
     """Which rows lie within the snapshots `first` to `last` of one of these jobs."""
     snapshot = seen["snapshot_id"].to_numpy(np.int64)
     order = np.lexsort((snapshot, seen["job"].to_numpy()))

@@ -65,7 +65,7 @@ class Past:
     def of(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
         """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
         done = pd.concat([seen.iloc[:0], *map(_completed, observed)], ignore_index=True)
-        every = [_named(frame) for frame in (seen, done, *observed)]
+        every = [_names_as_texts(frame) for frame in (seen, done, *observed)]
         both = pd.concat(every, ignore_index=True)
         cluster = pd.factorize(both["source_uri"])[0].astype(np.int64)
         job, _ = job_codes(both)
@@ -167,6 +167,6 @@ def ended_at(seen: pd.DataFrame) -> Floats:
     return np.where(over, first, end)
 
 
-def _named(seen: pd.DataFrame) -> pd.DataFrame:
+def _names_as_texts(seen: pd.DataFrame) -> pd.DataFrame:
     """The names as plain texts, with a column ``collection_name`` if there was none."""
     return seen.reindex(columns=[*JOB_KEY, "collection_name"]).astype("str")
