@@ -23,8 +23,8 @@ import numpy as np
 from importstats.arrays import Bools, Floats, Ints
 
 #: Below and above the median, without and with history, how many times the square root of the
-#: model's own reach on the log scale the interval reaches. Without history so many of the tuning jobs
-#: of both simulated worlds ended below it as above it.
+#: model's own reach on the log scale the interval reaches. Without history, tuning jobs of both
+#: kinds of simulated fleets lay below it about as often as above it.
 REACH: Final = {
     "Pending": ((1.0, 1.0), (0.55, 1.15)),
     "PreImporting": ((1.25, 1.05), (0.65, 0.8)),
