@@ -45,7 +45,7 @@ class Pace:
     >>> before = Pace(log_mean=0.0, mean_sd=0.5)
     >>> after = before.updated(np.array([2.0, 4.0, 8.0]), np.array([1.0, 2.0, 4.0]))
     >>> round(after.log_mean, 2), round(after.mean_sd, 2), after.freedom
-    (0.67, 0.08, 7.0)
+    (0.67, 0.09, 7.0)
     """
 
     log_mean: float

@@ -377,7 +377,7 @@ def simulated(world: World) -> Iterator[None]:
 
     collecting = importstats.collect.collector
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collecting, "_now", lambda: world.now)
+        patch.setattr(collecting, "now", lambda: world.now)
         patch.setattr(collecting, "random", world.rng)
         patch.setattr(collecting, "Workers", lambda *given: Hands(world, *given))
         mailboxes = SimpleNamespace(

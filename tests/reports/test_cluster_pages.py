@@ -55,7 +55,7 @@ def test_without_a_watched_cluster_a_page_has_neither(seen):
         assert re.search(r'<p class="headline"><span id="left">[^<]+</span></p>', page)
         assert "<h2>Cluster</h2>" not in page
         assert "img-src" not in page
-        with pytest.raises(ValueError, match="collect it with --management-uri"):
+        with pytest.raises(ValueError, match="collect with --management-uri"):
             ImportJob(jobs, cluster=cluster).plot_cluster()
 
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from importstats.analysis.grouped import group_progress
+from importstats.analysis.totals import summary
 from importstats.show import terminal
 
 NA = pd.NA
@@ -61,7 +62,7 @@ http://b:19530  8    unknown     Pending      5 %      0      0    0 B  unknown 
 
 
 def test_a_summary_has_a_line_for_each_job():
-    assert printed(terminal.print_summary, jobs()) == SUMMARY
+    assert printed(terminal.print_summary, summary(jobs())) == SUMMARY
 
 
 ONE_SERVER = """\
@@ -71,7 +72,7 @@ job  collection  phase       done  files   rows  bytes  rows/s  duration  snapsh
 
 
 def test_a_summary_of_one_server_does_not_name_it():
-    assert printed(terminal.print_summary, jobs().iloc[:3]) == ONE_SERVER
+    assert printed(terminal.print_summary, summary(jobs().iloc[:3])) == ONE_SERVER
 
 
 LISTED = """\
