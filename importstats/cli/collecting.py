@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from importstats.analysis.waiting_line import counts_ahead, jobs_ahead
+from importstats.cli.configuration import ServerSettings
 from importstats.cli.expecting import (
     NOTHING,
     Expectation,
@@ -167,18 +168,13 @@ def snapshot(
         log_to_stderr("text", verbose=True)
     servers = connection.of_each_server()
     if len(servers) == 1:
-        own, settings = servers[0]
-        where = chosen_store(store, settings)
-        ports = management_uri or tuple(settings.management_uri)
-        return _snapshot(own, jobs, where, collection or settings.collection, ports, quiet)
+        return _snapshot(*servers[0], jobs, store, collection, management_uri, quiet)
     if jobs:
         raise UsageError("job ids belong to one server: choose it with --server")
     codes = []
     for own, settings in servers:
-        where = chosen_store(store, settings)
-        ports = management_uri or tuple(settings.management_uri)
         try:
-            code = _snapshot(own, (), where, collection or settings.collection, ports, quiet)
+            code = _snapshot(own, settings, (), store, collection, management_uri, quiet)
         except ImportStatsError as error:
             line = f"importstats: error: server {printable(settings.name)}: {error}"
             print(line, file=sys.stderr)
@@ -191,6 +187,7 @@ def snapshot(
 
 def _snapshot(
     connection: Connection,
+    settings: ServerSettings,
     jobs: tuple[str, ...],
     store: str,
     collection: str | None,
@@ -198,7 +195,9 @@ def _snapshot(
     quiet: bool,
 ) -> int:
     """Store one snapshot of each job of a server; the exit code that says what came of it."""
-    opened = SnapshotStore(store)
+    opened = SnapshotStore(chosen_store(store, settings))
+    collection = collection or settings.collection
+    ports = management_uri or tuple(settings.management_uri)
     with contextlib.closing(connection.opened()) as source:
         collector = Collector(source, opened, jobs=jobs, collection=collection, once=True)
         with stopped_by_signals(collector.stop) as stopping:
@@ -206,7 +205,7 @@ def _snapshot(
         if collected and stopping.exit_code is None:
             # Snapshots first: a port that is slow must not be the reason that one is missing.
             running = [job.job_id for job in collected.values() if not job.ended]
-            look_once(management_uri, connection, opened, source.uri, running)
+            look_once(ports, connection, opened, source.uri, running)
     for job in collected.values():
         if job.snapshots and not quiet:
             print(_saved_line(job))
