@@ -11,11 +11,18 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from importstats.text import UNKNOWN, printable
+
 Kind = Literal["id", "name", "number", "text"]
 
 _GAP: Final = 2
 _LEAST_NAME: Final = 12
 _LEAST_TEXT: Final = 24
+
+
+def name_text(name: object) -> Text:
+    """A server's text as it is: never rich's markup, never a terminal escape."""
+    return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
 
 
 @dataclass(frozen=True)

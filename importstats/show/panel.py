@@ -18,7 +18,7 @@ from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.samples import DONE_STATES
 from importstats.analysis.words import eta_text, left_text
 from importstats.names import END_PHASES
-from importstats.show.fitting import Column, FittingTable
+from importstats.show.fitting import Column, FittingTable, name_text
 from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
     UNKNOWN,
@@ -159,7 +159,7 @@ def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
         return None
     return FittingTable(
         [
-            Column("file", [_name(file["file"]) for file in shown], "name", 9),
+            Column("file", [name_text(file["file"]) for file in shown], "name", 9),
             Column("verdict", [_verdict(file) for file in shown], "id", 8),
             Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
             Column("idle", [_duration_text(file.get("idle_s")) for file in shown], keep=5),
@@ -180,7 +180,3 @@ def _rows_text(file: dict[Any, Any]) -> str:
 
 def _verdict(file: dict[Any, Any]) -> Text:
     return Text(verdict_text(file), style=_VERDICT_STYLES.get(str(file["verdict"]), ""))
-
-
-def _name(name: object) -> Text:
-    return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)

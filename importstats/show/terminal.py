@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from importstats.show.fitting import Column, FittingTable, Kind
+from importstats.show.fitting import Column, FittingTable, Kind, name_text
 from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
     UNKNOWN,
@@ -37,7 +37,7 @@ Spec = tuple[str, Kind, int, Cell]
 
 def print_summary(console: Console, totals: pd.DataFrame) -> None:
     """Print a line for each job of a summary: state, rows, rates; its server if several."""
-    server: list[Spec] = [("server", "id", 9, lambda job: _name(job["source_uri"]))]
+    server: list[Spec] = [("server", "id", 9, lambda job: name_text(job["source_uri"]))]
     if len(set(totals["source_uri"])) <= 1:
         server = []
     _print(
@@ -45,8 +45,8 @@ def print_summary(console: Console, totals: pd.DataFrame) -> None:
         totals.to_dict("records"),
         [
             *server,
-            ("job", "id", 10, lambda job: _name(job["job_id"])),
-            ("collection", "name", 7, lambda job: _name(job["collection_name"])),
+            ("job", "id", 10, lambda job: name_text(job["job_id"])),
+            ("collection", "name", 7, lambda job: name_text(job["collection_name"])),
             ("phase", "id", 9, _phase),
             ("done", "number", 8, lambda job: format_percent(job["progress_pct"])),
             ("files", "number", 3, lambda job: format_count(job["files"])),
@@ -72,8 +72,8 @@ def print_group(
         console,
         group.jobs.to_dict("records"),
         [
-            ("job", "id", 10, lambda job: _name(job["job_id"])),
-            ("collection", "name", 6, lambda job: _name(job["collection_name"])),
+            ("job", "id", 10, lambda job: name_text(job["job_id"])),
+            ("collection", "name", 6, lambda job: name_text(job["collection_name"])),
             ("phase", "id", 9, _phase),
             ("done", "number", 8, lambda job: format_percent(job["progress_pct"])),
             ("rows", "number", 5, lambda job: format_count(job["rows"])),
@@ -107,9 +107,9 @@ def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> Non
         console,
         listed.to_dict("records"),
         [
-            ("job", "id", 10, lambda row: _name(row["job_id"])),
-            ("collection", "name", 7, lambda row: _name(row["collection_name"])),
-            ("state", "id", 9, lambda row: _name(row["state"])),
+            ("job", "id", 10, lambda row: name_text(row["job_id"])),
+            ("collection", "name", 7, lambda row: name_text(row["collection_name"])),
+            ("state", "id", 9, lambda row: name_text(row["state"])),
             ("progress", "number", 8, lambda row: format_percent(row["progress_pct"])),
             *ahead,
             ("reason", "text", 6, _reason),
@@ -119,7 +119,7 @@ def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> Non
 
 
 def _reason(row: Row) -> Text:
-    return _name(row["reason"]) if isinstance(row["reason"], str) else Text("")
+    return name_text(row["reason"]) if isinstance(row["reason"], str) else Text("")
 
 
 def print_scores(console: Console, result: Backtest) -> None:
@@ -162,7 +162,7 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
         **_JOBS,
         "phase": _phase_name,
         "last": lambda row: format_time(row["last_failed_at"], zone, day=True),
-        "cause": lambda row: _name(row["cause"]),
+        "cause": lambda row: name_text(row["cause"]),
     }
     _print_table(console, "failure causes", failures, causes)
     days = fleet.throughput.to_dict("records")
@@ -177,9 +177,9 @@ def _print_running(console: Console, running: pd.DataFrame, zone: tzinfo | None)
         "running now",
         running.assign(style=styles).to_dict("records"),
         {
-            "cluster": lambda job: _name(job["source_uri"]),
-            "job": lambda job: _name(job["job_id"]),
-            "collection": lambda job: _name(job["collection_name"]),
+            "cluster": lambda job: name_text(job["source_uri"]),
+            "job": lambda job: name_text(job["job_id"]),
+            "collection": lambda job: name_text(job["collection_name"]),
             "phase": _phase_name,
             "done": lambda job: format_percent(job["progress_pct"]),
             "ETA": lambda job: format_time(job["eta_p50"], zone, day=True),
@@ -246,15 +246,10 @@ def _phase(job: Row) -> Text:
     return Text(phase, style=PHASE_STYLES.get(phase, ""))
 
 
-def _name(name: object) -> Text:
-    """A server's text as it is: never rich's markup, never a terminal escape."""
-    return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
-
-
 _JOBS: Final[dict[str, Cell]] = {"jobs": lambda row: format_count(row["jobs"])}
 _COLLECTION: Final[dict[str, Cell]] = {
-    "cluster": lambda row: _name(row["source_uri"]),
-    "collection": lambda row: _name(row["collection_name"]),
+    "cluster": lambda row: name_text(row["source_uri"]),
+    "collection": lambda row: name_text(row["collection_name"]),
     **_JOBS,
     "failed": lambda row: format_count(row["failed"]),
     "rows": lambda row: format_count(row["rows"]),
@@ -263,7 +258,7 @@ _COLLECTION: Final[dict[str, Cell]] = {
 }
 _DAY: Final[dict[str, Cell]] = {
     "day": lambda row: f"{row['day']:%Y-%m-%d}",
-    "cluster": lambda row: _name(row["source_uri"]),
+    "cluster": lambda row: name_text(row["source_uri"]),
     **_JOBS,
     "rows": lambda row: format_count(row["rows"]),
     "bytes": lambda row: format_bytes(row["bytes"]),
@@ -271,7 +266,7 @@ _DAY: Final[dict[str, Cell]] = {
     "rate": lambda row: format_rate(row["rows_per_s"], "rows"),
 }
 _SHARE: Final[dict[str, Cell]] = {
-    "cluster": lambda row: _name(row["source_uri"]),
+    "cluster": lambda row: name_text(row["source_uri"]),
     "phase": _phase_name,
     **_JOBS,
     "time": lambda row: format_duration(row["duration_s"]),
