@@ -16,7 +16,14 @@ from matplotlib.patches import Patch
 
 from importstats.arrays import Floats, Ints
 from importstats.plots.hatching import OTHER_HATCH, STATE_HATCHES, filled, paper, swatch
-from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, days, label, on_paper
+from importstats.plots.style import (
+    FILE_STATE_COLORS,
+    OTHER_COLOR,
+    days,
+    label,
+    on_paper,
+    write_beside,
+)
 from importstats.text import format_duration, printable
 
 #: A state in words, as people say it; others are said as the server does.
@@ -179,17 +186,7 @@ def _write_counts(ax: Axes, x: float, labels: Sequence[tuple[float, str]]) -> No
     place = -np.inf
     for middle, text in labels:
         place = max(middle, place + _LABEL_ROWS)
-        ax.annotate(
-            text,
-            (x, place),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-            gid="count",
-            zorder=4,
-            path_effects=on_paper(),
-        )
+        write_beside(ax, text, (x, place), "count", path_effects=on_paper())
 
 
 def state_swatches(states: Sequence[str], *, rows: bool) -> list[Artist]:

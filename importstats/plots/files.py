@@ -33,6 +33,7 @@ from importstats.plots.style import (
     set_title,
     short_name,
     width_in,
+    write_beside,
     zone_at,
 )
 from importstats.text import format_duration
@@ -293,17 +294,8 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
     ]
     left, right = ax.get_xlim()
     for row, end, text in zip(rows, x, texts, strict=True):
-        ax.annotate(
-            text,
-            (end, row),
-            xytext=(7, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-            gid="verdict",
-            zorder=4,
-            bbox={"facecolor": paper(), "pad": 0.6, "lw": 0},
-        )
+        box = {"facecolor": paper(), "pad": 0.6, "lw": 0}
+        write_beside(ax, text, (end, float(row)), "verdict", bbox=box)
         ax.get_yticklabels()[row].set_fontweight("bold")
         right = max(right, with_room(ax, left, end, text))
     ax.set_xlim(left, right)

@@ -216,6 +216,21 @@ def on_paper() -> list[AbstractPathEffect]:
     return [patheffects.withStroke(linewidth=2.5, foreground=paper())]
 
 
+def write_beside(ax: Axes, text: str, place: tuple[float, float], gid: str, **look: Any) -> None:
+    """Write a small text at the right of a place, above all that is drawn there."""
+    ax.annotate(
+        text,
+        place,
+        xytext=(7, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize="small",
+        gid=gid,
+        zorder=4,
+        **look,
+    )
+
+
 def set_time_axis(
     ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", name: str = "time"
 ) -> None:
