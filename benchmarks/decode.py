@@ -11,7 +11,7 @@ and the least CPU time (user and system) of many turns counts. ``orjson.loads`` 
 The others do less, never more. They leave out the order by file name, the short names and the
 categories, the checks of each value, the job's own columns, unknown fields as text, and missing
 values as missing (a count that is not there makes floats of all); ``pyarrow.json`` and Polars are
-told neither the fields nor the types.
+given neither the names of the fields nor their types.
 """
 
 import argparse

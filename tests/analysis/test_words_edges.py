@@ -274,5 +274,5 @@ def test_a_file_is_spoken_of_by_its_verdict_and_delay(file, text):
 def test_a_delay_and_a_verdict_in_a_table():
     assert [delay_text(s) for s in (0, 0.5, None)] == ["nothing", "0.5 s", "unknown"]
     shown = [("slow", "now"), ("slow", "was"), ("goes back", "was")]
-    told = [verdict_text({"verdict": verdict, "matters": when}) for verdict, when in shown]
-    assert told == ["slow", "was slow", "goes back"]
+    texts = [verdict_text({"verdict": verdict, "matters": when}) for verdict, when in shown]
+    assert texts == ["slow", "was slow", "goes back"]
