@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutants import draw
+from mutating import draw
 
 COMMAND = Path(__file__).with_name("mutants.py")
 MODULE = '''\
