@@ -7,10 +7,13 @@ import os
 import re
 import secrets
 import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
+
+_T = TypeVar("_T")
 
 TEMPORARY: Final = "_tmp"
 
@@ -54,18 +57,9 @@ class Disk:
         target = f"{self._root}/{path}"
         folder, name = os.path.split(target)
         temporary = f"{folder}/.{name}.{secrets.token_hex(6)}"
-        self._keep(folder)
-        try:
-            _write_synced(temporary, content)
-            # Unlike a rename, a link fails if there is a file of the name.
-            os.link(temporary, target)
-            _sync_folder(folder)
-        except FileExistsError:
-            return False
-        finally:
-            with suppress(OSError):
-                os.unlink(temporary)
-        return True
+        return self._in_folders(
+            (folder,), lambda: _write_and_link(temporary, folder, target, content)
+        )
 
     def _write(
         self,
@@ -75,16 +69,22 @@ class Disk:
         target: str,
         content: pa.Buffer | bytes,
     ) -> None:
-        self._keep(begun_in)
-        self._keep(folder)
+        self._in_folders(
+            (begun_in, folder), lambda: _write_and_rename(temporary, folder, target, content)
+        )
+
+    def _in_folders(self, folders: tuple[str, ...], work: Callable[[], _T]) -> _T:
+        """What some work in folders returns, which are made for it, and again if one was gone."""
+        for folder in folders:
+            self._keep(folder)
         try:
-            _write_and_rename(temporary, folder, target, content)
+            return work()
         except FileNotFoundError:
             # Somebody deleted a folder that was there before.
             self._safe.clear()
-            self._keep(begun_in)
-            self._keep(folder)
-            _write_and_rename(temporary, folder, target, content)
+            for folder in folders:
+                self._keep(folder)
+            return work()
 
     def _keep(self, folder: str) -> None:
         """Create a folder and its parents, where need be, and see that they survive a crash."""
@@ -138,6 +138,20 @@ def _write_and_rename(temporary: str, folder: str, target: str, content: pa.Buff
             with suppress(OSError):
                 os.unlink(leftover)
         raise
+
+
+def _write_and_link(temporary: str, folder: str, target: str, content: bytes) -> bool:
+    try:
+        _write_synced(temporary, content)
+        # Unlike a rename, a link fails if there is a file of the name.
+        os.link(temporary, target)
+        _sync_folder(folder)
+    except FileExistsError:
+        return False
+    finally:
+        with suppress(OSError):
+            os.unlink(temporary)
+    return True
 
 
 def _write_synced(path: str, content: pa.Buffer | bytes) -> None:
