@@ -342,8 +342,8 @@ def _longest_wait(
     latest = np.maximum.accumulate(np.where(ended, released[order], handed_by[order]) + shift)
     begins = handed_by[order] + shift
     since = np.where(np.isnan(handed_after[order]), -np.inf, handed_after[order] + shift)
-    older = np.searchsorted(begins, np.maximum(since, job[order] * apart - 1), side="right") - 1
-    some = (older >= 0) & (job[order[np.maximum(older, 0)]] == job[order]) & np.isfinite(since)
+    older = np.searchsorted(begins, since, side="right") - 1
+    some = (older >= 0) & (job[order[np.maximum(older, 0)]] == job[order])
     bound = np.where(some, latest[np.maximum(older, 0)] - begins, 0.0)
     stop = np.where(ended, released[order], now[order])
     wait[order] = np.clip(bound, 0.0, np.maximum(stop - handed_by[order], 0.0))
