@@ -15,6 +15,7 @@ from importstats.errors import ImportStatsError, MissingExtraError
 from importstats.reports import Form, report
 from importstats.show.records import row_dicts
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_jobs
 from importstats.text import printable
 from importstats.version import __version__
@@ -120,4 +121,5 @@ def _tools(store: SnapshotStore) -> dict[str, Callable[..., Any]]:
 def _report(store: SnapshotStore, job_id: str, source: str | None, form: Form) -> str:
     found, details = frames_of_job(store, job_id, source, gaps=True)
     now = datetime.now(UTC)
-    return report(found, details, at=now, history=load_jobs(store), form=form)
+    cluster = load_cluster_of(store, found)
+    return report(found, details, at=now, history=load_jobs(store), form=form, cluster=cluster)

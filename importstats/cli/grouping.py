@@ -29,6 +29,7 @@ from importstats.cli.stored import Server, known_source
 from importstats.errors import JobNotFoundError, UsageError
 from importstats.show import terminal
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import ClusterFrames, load_cluster_of
 from importstats.store.files import Files
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.groups import GroupJob, read_group
@@ -67,7 +68,7 @@ def show_group(
     answered = own[own["error"].isna()]
     planned = _planned(manifest) if manifest else None
     group = group_progress(answered, details, at=at, history=every, planned=planned)
-    findings = _findings(own, details, every, manifest, at)
+    findings = _findings(own, details, every, manifest, at, load_cluster_of(opened, own))
     if output == "table":
         terminal.print_group(output_console(), group, findings, at=at)
     else:
@@ -145,9 +146,10 @@ def _findings(
     every: pd.DataFrame,
     manifest: Sequence[GroupJob],
     at: datetime,
+    cluster: ClusterFrames,
 ) -> pd.DataFrame:
     """The findings of the jobs, the severest first; also those about rows, if these are known."""
-    found = [diagnose(own, details, history=every, at=at)]
+    found = [diagnose(own, details, history=every, at=at, cluster=cluster)]
     for job in manifest:
         rows = rows_of_files(job)
         if rows is None or rows.isna().all():

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.job_events import events
 from importstats.analysis.lateness import stragglers
@@ -45,6 +46,7 @@ from importstats.sources.messages import ImportJobRecord
 from importstats.sources.snapshot import Snapshot
 from importstats.sources.source import ProgressSource
 from importstats.store import SnapshotStore
+from importstats.store.cluster_frames import ClusterFrames, load_cluster_of, no_cluster
 from importstats.store.frames import jobs_frame, load_details, load_jobs
 from importstats.text import printable
 
@@ -341,19 +343,34 @@ class _StoreCollector(Collector):
         labels: dict[tuple[str, ...], Any] = {}
         for row in shown.itertuples():
             labels.setdefault(_labels(row), row)
+        at_work = recent["job_id"].isin(shown.loc[~shown["phase"].isin(END_PHASES), "job_id"])
+        cluster = self._cluster(recent[at_work])
         for names, row in labels.items():
             families.latest(names, row)
             if row.phase not in END_PHASES:
                 try:
-                    self._tell_running(families, names, str(row.job_id), now)
+                    self._tell_running(families, names, str(row.job_id), now, cluster)
                 except StoreError:
                     raise
                 except Exception:  # What one job's data breaks must not silence the others.
                     logger.exception("metrics of job %s failed", printable(str(row.job_id)))
                     self._failures += 1
 
+    def _cluster(self, jobs: pd.DataFrame) -> ClusterFrames:
+        """What the cluster of recent jobs does; nothing if that alone cannot be read."""
+        try:
+            return load_cluster_of(self._store, jobs)
+        except StoreError as error:
+            log_event(logging.WARNING, "metrics without what the cluster does", reason=error)
+            return no_cluster()
+
     def _tell_running(
-        self, families: _Families, labels: tuple[str, ...], job_id: str, now: datetime
+        self,
+        families: _Families,
+        labels: tuple[str, ...],
+        job_id: str,
+        now: datetime,
+        cluster: ClusterFrames,
     ) -> None:
         here = self._source_uri
         jobs = load_jobs(self._store, job_id=job_id, source_uri=here, gaps=True)
@@ -367,6 +384,7 @@ class _StoreCollector(Collector):
         if len(details):
             families.files(labels, details)
             families.stragglers.add_metric(labels, stragglers(details)["is_straggler"].sum())
+        families.findings(labels, diagnose(jobs, details, at=now, cluster=cluster))
         found = set(events(jobs, details, now, estimates=estimates)["event"])
         families.stalled.add_metric(labels, int("stalled" in found))
         families.late.add_metric(labels, int("late" in found))
@@ -404,6 +422,12 @@ class _Families:
         self.stragglers = of_job("stragglers", "Files that hold the job up.")
         self.stalled = of_job("stalled", "1 if nothing has moved for far longer than usual.")
         self.late = of_job("late", "1 if the job is late, see the event of that name.")
+        self.finding = of_job(
+            "finding",
+            "1 for each warning and critical finding of a job at work, by its name.",
+            "finding",
+            "severity",
+        )
 
     def __iter__(self) -> Iterator[Metric]:
         return iter(vars(self).values())
@@ -440,6 +464,12 @@ class _Families:
     def rate(self, labels: tuple[str, ...], rate: pd.Series) -> None:
         if pd.notna(rate["rows_per_s_window"]):
             self.rows_per_s.add_metric(labels, rate["rows_per_s_window"])
+
+    def findings(self, labels: tuple[str, ...], found: pd.DataFrame) -> None:
+        worth = found[found["severity"] > "info"]
+        named = worth[["finding", "severity"]].astype("str").drop_duplicates("finding")
+        for finding, severity in named.itertuples(index=False, name=None):
+            self.finding.add_metric([*labels, finding, severity], 1)
 
     def files(self, labels: tuple[str, ...], details: pd.DataFrame) -> None:
         last = details["last_snapshot_id"]

@@ -25,7 +25,7 @@ from importstats.collect.outbox import Outbox
 from importstats.collect.targets import DeliveryError, Payload, Target, parse_targets
 from importstats.errors import StoreError
 from importstats.store import SnapshotStore
-from importstats.store.cluster_frames import load_cluster_of
+from importstats.store.cluster_frames import ClusterFrames, ClusterOfJobs, no_cluster
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
@@ -180,16 +180,19 @@ class Notifier(Closing):
     def _look_at_changed(self, since: datetime) -> None:
         with self._lock:
             changed, self._changed = self._changed, set()
+        # What the cluster does is the same for all of them. Ids of a server grow with time, so the
+        # oldest job comes first.
+        cluster = ClusterOfJobs(self._store, self._source_uri)
         for job_id in sorted(changed):
             try:
-                self._look_at(job_id, since)
+                self._look_at(job_id, since, cluster)
             except StoreError as error:
                 log_event(logging.WARNING, "cannot look for events", job=job_id, reason=error)
                 self._note([job_id])
             except Exception:  # What one job's data breaks must not silence the others.
                 logger.exception("looking for events of job %s failed", printable(job_id))
 
-    def _look_at(self, job_id: str, since: datetime) -> None:
+    def _look_at(self, job_id: str, since: datetime, cluster: ClusterOfJobs) -> None:
         here = self._source_uri
         jobs = load_jobs(self._store, job_id=job_id, source_uri=here, gaps=True)
         details = load_details(self._store, job_id=job_id, source_uri=here, runs=True)
@@ -198,7 +201,7 @@ class Notifier(Closing):
             details,
             datetime.now(UTC),
             expected=self._expected,
-            cluster=load_cluster_of(self._store, jobs),
+            cluster=_cluster_if_readable(cluster, jobs),
         )
         if found["event"].isin(_LAST).any():
             self._open.discard(job_id)
@@ -212,6 +215,15 @@ class Notifier(Closing):
                 )
                 for courier in self._couriers:
                     courier.wake()
+
+
+def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterFrames:
+    """What the cluster did; nothing if that cannot be read, since events are found without it."""
+    try:
+        return cluster.of(jobs)
+    except StoreError as error:
+        log_event(logging.WARNING, "events without what the cluster does", reason=error)
+        return no_cluster()
 
 
 class _Courier:

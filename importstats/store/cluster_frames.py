@@ -19,6 +19,8 @@ from importstats.store.cluster_tables import ClusterTables
 from importstats.store.store import SnapshotStore
 
 _CATEGORIES: Final = ("source_uri", "kind", "state")
+#: What a cluster did so long before a job was first seen is of interest too.
+_BEFORE: Final = timedelta(hours=1)
 
 
 class ClusterFrames(NamedTuple):
@@ -126,14 +128,59 @@ def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> Cl
         Their jobs frame.
     """
     servers = jobs["source_uri"].astype("str").unique()
-    seen = jobs["observed_at"].dropna()
-    if not len(seen):
+    since = _since(jobs)
+    if since is None:
         return no_cluster()
-    return load_cluster(
-        store,
-        source_uri=servers[0] if len(servers) == 1 else None,
-        since=seen.min().to_pydatetime() - timedelta(hours=1),
-    )
+    return load_cluster(store, source_uri=servers[0] if len(servers) == 1 else None, since=since)
+
+
+def _since(jobs: pd.DataFrame) -> datetime | None:
+    """From when on a cluster is of interest to some jobs; None if they were never seen."""
+    seen = jobs["observed_at"].dropna()
+    return seen.min().to_pydatetime() - _BEFORE if len(seen) else None
+
+
+class ClusterOfJobs:
+    """What one cluster was doing, for several of its jobs: read from the store once for all.
+
+    It is read again only if a job was first seen before all those asked for so far; ask for the
+    oldest first.
+
+    Parameters
+    ----------
+    store : SnapshotStore, str or Path
+    source_uri : str
+        The server that the jobs are of.
+    """
+
+    def __init__(self, store: SnapshotStore | str | Path, source_uri: str) -> None:
+        self._store = store
+        self._source_uri = source_uri
+        self._since: datetime | None = None
+        self._frames = no_cluster()
+
+    def of(self, jobs: pd.DataFrame) -> ClusterFrames:
+        """As :func:`load_cluster_of` of these jobs, which are of that server.
+
+        A run may begin earlier, as far as more was read for others.
+
+        Raises
+        ------
+        StoreError
+            The store cannot be read.
+        """
+        since = _since(jobs)
+        if since is None:
+            return no_cluster()
+        if self._since is None or since < self._since:
+            self._frames = load_cluster(self._store, source_uri=self._source_uri, since=since)
+            self._since = since
+        return ClusterFrames(
+            *(
+                frame[frame["last_observed_at"] >= since].reset_index(drop=True)
+                for frame in self._frames
+            )
+        )
 
 
 def load_cluster_table(
