@@ -137,7 +137,9 @@ class Watched(WatchedJob):
 
     def cluster_state(self) -> ClusterState:
         """What the management port has shown of the cluster so far."""
-        return ClusterState.of(self.watch.frames(), URI, self.jobs["observed_at"].iloc[-1])
+        return ClusterState.from_cluster(
+            self.watch.frames(), URI, self.jobs["observed_at"].iloc[-1]
+        )
 
     def findings(self) -> pd.DataFrame:
         """What is found now."""

@@ -23,7 +23,7 @@ import pandas as pd
 from measures import FRESH, JOB, Limit, markdown, verdicts
 from worlds import FAMILIES, TROUBLES, Fleet, fleet
 
-from importstats import diagnose, until
+from importstats import diagnose, rewind
 
 OUTPUT = Path(__file__).parent / "results"
 LOOKS = 8
@@ -74,10 +74,10 @@ class Known:
 
     def diagnosed(self, at: pd.Timestamp) -> pd.DataFrame:
         """What is found in the job at a time, with what was known of its server by then."""
-        seen = until(self.jobs, at)
+        seen = rewind(self.jobs, at)
         if seen.empty:
             return pd.DataFrame(columns=["finding", "severity", "message"])
-        return diagnose(seen, until(self.details, at), at=at, history=until(self.others, at))
+        return diagnose(seen, rewind(self.details, at), at=at, history=rewind(self.others, at))
 
 
 def _alone(frame: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ from measures import FRESH, JOB, Limit, bootstrap, markdown, verdicts
 from simulated import fleet as simulated_fleet
 from worlds import FAMILIES, fleet
 
-from importstats import stragglers, until
+from importstats import rewind, stragglers
 from importstats.analysis.speculation import late_stragglers, spark_speculation
 from importstats.simulator import FAMILIES as SIMULATED_FAMILIES
 
@@ -81,7 +81,7 @@ def looked_at(
     ran = (at - working["began_at"]).dt.total_seconds().clip(lower=0).fillna(0)
     times = (ran / working["usual_s"]).fillna(0)
     back = working["back_at"] <= at
-    seen = until(details, at)
+    seen = rewind(details, at)
     parts = []
     for name in (*METHODS, "oracle"):
         flagged = set(working.index[(times > ORACLE_TIMES) | back]) if name == "oracle" else set()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from importstats.analysis.cut import until
+    from importstats.analysis.cut import rewind
     from importstats.analysis.findings import diagnose
     from importstats.analysis.forecast import eta
     from importstats.analysis.grouped import GroupProgress, group_progress
@@ -113,10 +113,10 @@ __all__ = [
     "parse_response",
     "phases",
     "report",
+    "rewind",
     "stragglers",
     "summary",
     "throughput",
-    "until",
     "with_phase",
 ]
 
@@ -169,7 +169,7 @@ _PLACES: Final = {
     "stragglers": "importstats.analysis.lateness",
     "summary": "importstats.analysis.totals",
     "throughput": "importstats.analysis.rates",
-    "until": "importstats.analysis.cut",
+    "rewind": "importstats.analysis.cut",
     "with_phase": "importstats.analysis.phase",
 }
 _MODULES: Final = {"datasets": "importstats.store.datasets", "plots": "importstats.plots"}
@@ -189,7 +189,7 @@ _WITH_A_DOOR: Final = frozenset(
         "stragglers",
         "summary",
         "throughput",
-        "until",
+        "rewind",
         "with_phase",
     }
 )

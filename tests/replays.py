@@ -41,7 +41,7 @@ class Replay:
     answers: list
 
     @classmethod
-    def of(cls, name):
+    def load(cls, name):
         return cls(answers_of(name))
 
     @cached_property

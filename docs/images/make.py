@@ -3,7 +3,7 @@
 from datetime import UTC
 from pathlib import Path
 
-from importstats import until
+from importstats import rewind
 from importstats.plots import overview, theme
 from importstats.plots.themes import ThemeName
 from importstats.simulator import make_shape, simulate_job, with_stragglers
@@ -24,7 +24,7 @@ def main() -> None:
     tables = simulate_job((cluster, job), seed=SEED, poll_every_s=20).tables(runs=True)
     jobs, details = jobs_frame(tables[0]), details_frame(tables[1])
     at = jobs.loc[jobs["progress_pct"] >= PROGRESS_PCT, "observed_at"].iloc[0]
-    jobs, details = until(jobs, at), until(details, at, jobs)
+    jobs, details = rewind(jobs, at), rewind(details, at, jobs)
     for name, (picture, paper) in PICTURES.items():
         with theme(name):
             figure = overview(jobs, details, at=at, zone=UTC)

@@ -18,7 +18,7 @@ from rich.style import Style
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
-from importstats import until
+from importstats import rewind
 from importstats.show.panel import job_view
 from importstats.simulator import make_shape, simulate_job, with_stragglers
 from importstats.store.frames import details_frame, jobs_frame
@@ -35,7 +35,7 @@ def lines_of(jobs: pd.DataFrame, details: pd.DataFrame, at: pd.Timestamp) -> lis
         width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor"
     )
     job_id = jobs["job_id"].iloc[0]
-    shown = job_view(until(jobs, at), until(details, at, jobs), at=at, zone=UTC)
+    shown = job_view(rewind(jobs, at), rewind(details, at, jobs), at=at, zone=UTC)
     command = Text(f"$ importstats watch {job_id}", style="bold")
     return [*console.render_lines(command), *console.render_lines(shown)]
 

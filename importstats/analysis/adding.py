@@ -20,7 +20,7 @@ def add_up(curve: Curve, group: Ints) -> Curve:
     `group` is the group of each point. Between two samples of a key its rows are taken to grow
     evenly; rows that have no time to grow in jump.
     """
-    grid = _Grid.of(curve, group)
+    grid = _Grid.from_curve(curve, group)
     key = grid.key
     first = starts(curve.key)
     initial = np.zeros(len(group))
@@ -70,7 +70,7 @@ class _Grid:
     """Per sample the seconds since the sample before it."""
 
     @classmethod
-    def of(cls, curve: Curve, group: Ints) -> _Grid:
+    def from_curve(cls, curve: Curve, group: Ints) -> _Grid:
         """The grid of the points of a curve, by their group."""
         begin = np.append(0, curve.time[:-1])[: len(curve.time)]
         first = starts(curve.key)

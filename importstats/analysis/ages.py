@@ -80,7 +80,7 @@ class Ages:
     since: Floats
 
     @classmethod
-    def of(
+    def from_details(
         cls,
         details: pd.DataFrame,
         at: datetime | pd.Timestamp | None = None,
@@ -92,10 +92,10 @@ class Ages:
         Unless `pooled`, a job is judged by its own tasks only, so that an answer does not depend on
         which other jobs are in the frame.
         """
-        return cls.among(Spans.of(details, at), pooled=pooled)
+        return cls.from_spans(Spans.from_details(details, at), pooled=pooled)
 
     @classmethod
-    def among(cls, spans: Spans, *, pooled: bool = True) -> Ages:
+    def from_spans(cls, spans: Spans, *, pooled: bool = True) -> Ages:
         """The ages of these spans, see :meth:`of`."""
         job, size = spans.job, spans.size_bytes
         least, most = spans.duration_least(), spans.duration_most()

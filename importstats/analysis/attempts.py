@@ -89,7 +89,7 @@ class Steps:
     complete_time: Floats
 
     @classmethod
-    def of(cls, samples: FileSamples, chosen: Ints, unit: Ints) -> Steps:
+    def from_samples(cls, samples: FileSamples, chosen: Ints, unit: Ints) -> Steps:
         """The steps of the samples at `chosen`, whose units are `unit` (ascending)."""
         done = samples.in_state(*DONE_STATES)[chosen]
         first = np.diff(unit, prepend=-1) != 0
@@ -139,7 +139,7 @@ class Steps:
             np.isnan(reported), time, np.clip(reported, np.nan_to_num(since, nan=-np.inf), time)
         )
 
-        def at(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
+        def first_value(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
             found = np.full(count, otherwise)
             places = np.flatnonzero(happens & (number >= 0))[::-1]
             found[number[places]] = values[places]
@@ -157,9 +157,9 @@ class Steps:
             self.unit[begins],
             since[begins],
             time[begins],
-            np.where(lost, np.inf, at(ended, since)),
-            np.where(lost, np.inf, at(ended, by)),
-            at(self.done, by),
+            np.where(lost, np.inf, first_value(ended, since)),
+            np.where(lost, np.inf, first_value(ended, by)),
+            first_value(self.done, by),
             back_after,
             back_by,
         )

@@ -160,7 +160,7 @@ def twin(
     DataFrame
         As :func:`linear`.
     """
-    rows, past = ordered_snapshots(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.from_history(history)
     now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
     remaining = np.full(len(rows), np.nan)
     for at, earlier in past.pairs(rows):
@@ -188,7 +188,7 @@ def survival(
 
     Parameters and result are those of :func:`twin`.
     """
-    rows, past = ordered_snapshots(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.from_history(history)
     return _frame_of_remaining(
         rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan))
     )
@@ -202,7 +202,7 @@ def history_median(
     0 once it has taken longer; silent without an earlier job. Parameters and result are those of
     :func:`twin`.
     """
-    rows, past = ordered_snapshots(jobs), _Past.of(history)
+    rows, past = ordered_snapshots(jobs), _Past.from_history(history)
     remaining = _by_duration(rows, past, lambda left: left)
     return _frame_of_remaining(rows, np.maximum(remaining, 0))
 
@@ -248,7 +248,7 @@ class _Past:
     jobs: Mapping[tuple[str, str], list[_Earlier]]
 
     @classmethod
-    def of(cls, history: pd.DataFrame | None) -> _Past:
+    def from_history(cls, history: pd.DataFrame | None) -> _Past:
         found: dict[tuple[str, str], list[_Earlier]] = {}
         if history is None or history.empty:
             return cls(found)

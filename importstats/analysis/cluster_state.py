@@ -88,7 +88,7 @@ class ClusterState:
     settings: dict[str, str]
 
     @classmethod
-    def of(cls, cluster: Cluster, source_uri: str, at: pd.Timestamp) -> ClusterState:
+    def from_cluster(cls, cluster: Cluster, source_uri: str, at: pd.Timestamp) -> ClusterState:
         """The state of the cluster of a server at a time."""
 
         def cut(name: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from importstats.analysis.samples import in_microseconds
 from importstats.arrays import Bools, Ints, microseconds, timestamps
 
 
-def until(
+def rewind(
     frame: pd.DataFrame, at: datetime | pd.Timestamp, jobs: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """The frame as it was known at a time: no row and no value of it is from later.
@@ -50,7 +50,7 @@ def until(
     ...     "state": ["Pending", "Completed"],
     ...     "observed_at": pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:30Z"]),
     ...     "last_observed_at": pd.to_datetime(["2026-05-18T08:29Z", "2026-05-18T08:40Z"])})
-    >>> known = until(runs, datetime(2026, 5, 18, 8, 10, tzinfo=UTC))
+    >>> known = rewind(runs, datetime(2026, 5, 18, 8, 10, tzinfo=UTC))
     >>> [(run.state, f"{run.last_observed_at:%H:%M}") for run in known.itertuples()]
     [('Pending', '08:10')]
     """

@@ -65,7 +65,7 @@ def diagnose_files(
 ) -> list[Finding | None]:
     """The findings that need details."""
     # A store that is read in parts must say what the whole says.
-    ages = Ages.of(details, at, pooled=False)
+    ages = Ages.from_details(details, at, pooled=False)
     spans = ages.spans
     files = straggler_table(ages, Limits())
     of_file = dict(iter(files.groupby(JOB_KEY, observed=True)))

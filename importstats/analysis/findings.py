@@ -18,7 +18,7 @@ import pandas as pd
 
 from importstats.analysis.cluster_findings import diagnose_cluster
 from importstats.analysis.cluster_state import Cluster, ClusterState, last_look
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.endings import (
     changed_after_end,
     completed_empty,
@@ -148,8 +148,8 @@ def diagnose(
     """
     now = None if at is None else pd.Timestamp(at)
     if now is not None:
-        jobs = until(jobs, now)
-        details = None if details is None else until(details, now, jobs)
+        jobs = rewind(jobs, now)
+        details = None if details is None else rewind(details, now, jobs)
     known = jobs[jobs["observed_at"].notna()]
     earlier = [history] if isinstance(history, pd.DataFrame) else list(history or [])
     histories = job_histories(known, now, details, earlier)
@@ -169,7 +169,7 @@ def diagnose(
             seen = job.now if now is None else now
             if now is None and job.ended:
                 seen = last_look(cluster, job.key[0], job.now)
-            found += diagnose_cluster(job, ClusterState.of(cluster, job.key[0], seen))
+            found += diagnose_cluster(job, ClusterState.from_cluster(cluster, job.key[0], seen))
     return _findings_table([finding for finding in found if finding is not None])
 
 

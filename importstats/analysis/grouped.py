@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.forecast import eta
 from importstats.analysis.phase import with_phase
 from importstats.analysis.totals import summary
@@ -131,10 +131,10 @@ def group_progress(
     (1, 1, 1500, 1800.0, 12.5)
     """
     now = pd.Timestamp(jobs["observed_at"].max() if at is None else at)
-    seen = with_phase(until(jobs[jobs["observed_at"].notna()], now))
+    seen = with_phase(rewind(jobs[jobs["observed_at"].notna()], now))
     if seen.empty:
         raise ValueError(f"there is no snapshot of the group by {now.isoformat()}")
-    known = None if details is None or details.empty else until(details, now, seen)
+    known = None if details is None or details.empty else rewind(details, now, seen)
     table = _with_etas(summary(seen, known), seen, known, now, history)
     table = _with_planned(table, planned)
     phase = table["phase"].astype("str")

@@ -57,7 +57,7 @@ class Habits:
     earlier: pd.DataFrame
 
     @classmethod
-    def of(cls, frames: list[pd.DataFrame]) -> Habits:
+    def from_frames(cls, frames: list[pd.DataFrame]) -> Habits:
         """From jobs frames, of which only what completed counts."""
         found = [table for table in map(standstills, frames) if len(table)]
         if not found:

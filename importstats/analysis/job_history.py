@@ -72,7 +72,7 @@ class JobHistory:
     now: pd.Timestamp
     poll_s: float
     files: FileFacts = field(default_factory=FileFacts)
-    habits: Habits = field(default_factory=lambda: Habits.of([]))
+    habits: Habits = field(default_factory=lambda: Habits.from_frames([]))
     ahead: int = 0
 
     @property
@@ -192,8 +192,8 @@ def job_histories(
     runs = phases(answered)
     runs_of = dict(iter(runs.groupby(JOB_KEY, observed=True)))
     facts = FileFacts.of_jobs(details)
-    others = [_until(frame, at) for frame in history or []]
-    habits = Habits.of(others)
+    others = [_seen_by(frame, at) for frame in history or []]
+    habits = Habits.from_frames(others)
     ahead = _jobs_ahead(phased, others)
     histories = []
     for key, snapshots in phased.groupby(JOB_KEY, observed=True):
@@ -216,7 +216,7 @@ def job_histories(
     return histories
 
 
-def _until(frame: pd.DataFrame, at: pd.Timestamp | None) -> pd.DataFrame:
+def _seen_by(frame: pd.DataFrame, at: pd.Timestamp | None) -> pd.DataFrame:
     known = frame[frame["observed_at"].notna()]
     return known if at is None else known[known["observed_at"] <= at]
 

@@ -183,7 +183,7 @@ def stragglers(
     3    d          2.5  unknown  now
     """
     limits = Limits(late_factor, back_factor, lead_share, big_factor, stuck_factor)
-    return straggler_table(Ages.of(details, at), limits)
+    return straggler_table(Ages.from_details(details, at), limits)
 
 
 def straggler_table(ages: Ages, limits: Limits) -> pd.DataFrame:

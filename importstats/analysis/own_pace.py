@@ -60,7 +60,7 @@ def slowdown(ages: Ages, job: int, factor: float) -> Slowdown | None:
     Of all times that would do the one with the least pace since. It is low in the later half of
     that time as well: a slowdown that is over is none.
     """
-    tasks = _Course.of(ages, job)
+    tasks = _Course.from_ages(ages, job)
     best: Slowdown | None = None
     if not tasks.running.any():
         return None
@@ -94,7 +94,7 @@ class _Course:
     apart: float
 
     @classmethod
-    def of(cls, ages: Ages, job: int) -> _Course:
+    def from_ages(cls, ages: Ages, job: int) -> _Course:
         spans, moves = ages.spans, ages.spans.moves
         chosen = (spans.job == job) & spans.begun & ~spans.failed
         chosen &= (spans.retries == 0) & (spans.steps >= _LEAST_STEPS) & ~np.isnan(spans.rose_by)

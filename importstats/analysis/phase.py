@@ -166,7 +166,7 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     unusable = np.isnan(progress) | (progress < 10)
     overruled = (code == CODE["PreImporting"]) & (shown.imported > 0)
     by_rows = np.flatnonzero(unusable | overruled)
-    code[by_rows], fraction[by_rows] = _from_rows(shown.at(by_rows), possible[by_rows])
+    code[by_rows], fraction[by_rows] = _from_rows(shown.take(by_rows), possible[by_rows])
 
     bulk = is_bulk_insert(jobs)
     code = np.where(bulk, CODE["Importing"], code)

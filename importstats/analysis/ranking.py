@@ -37,7 +37,7 @@ MATTERS_DTYPE: Final[pd.CategoricalDtype[str]] = pd.CategoricalDtype(
 _LEAST_DELAY_S: Final = 1.0
 
 
-def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
+def rank_files(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The files, those that matter most first.
 
     First what failed; then the stragglers that are at work *now*: those whose delay is unknown
@@ -46,13 +46,13 @@ def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    stragglers : DataFrame
+    verdicts : DataFrame
         The :func:`~importstats.stragglers` of any number of jobs.
 
     Returns
     -------
     DataFrame
-        With the columns of `stragglers`, in the order above, and ``matters``: an ordered category,
+        With the columns of `verdicts`, in the order above, and ``matters``: an ordered category,
         ``failed``, ``now``, ``was`` or ``no``.
 
     Examples
@@ -69,15 +69,15 @@ def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
     3    b      0.0      no
     """
     # Frames that were put together can have an index twice.
-    stragglers = stragglers.reset_index(drop=True)
-    state = stragglers["state"].astype("str").str.lower()
-    verdict = stragglers["verdict"].astype("str")
-    late = stragglers["is_straggler"].fillna(False).astype("bool")
+    verdicts = verdicts.reset_index(drop=True)
+    state = verdicts["state"].astype("str").str.lower()
+    verdict = verdicts["verdict"].astype("str")
+    late = verdicts["is_straggler"].fillna(False).astype("bool")
     ended = state.isin(DONE_STATES)
     failed = verdict.eq("failed") | state.eq("failed")
-    now = ~ended if "when" not in stragglers else stragglers["when"].astype("str").eq("now")
+    now = ~ended if "when" not in verdicts else verdicts["when"].astype("str").eq("now")
     code = np.select([failed, late & now, late], [0, 1, 2], 3)
-    delay = stragglers["delay_s"].astype("float64")
+    delay = verdicts["delay_s"].astype("float64")
     # Nobody knows when a stuck file goes on: that it would be in time, if it did now, is no news.
     delay = delay.mask((code == 1) & verdict.eq("stuck") & delay.eq(0))
     order = pd.DataFrame(
@@ -85,14 +85,14 @@ def rank_files(stragglers: pd.DataFrame) -> pd.DataFrame:
             "code": code,
             "known": delay.notna() & (code == 1),
             "delay": -delay.fillna(np.inf if len(delay) else 0.0).where(code < 3, 0.0),
-            "score": -stragglers["score"].astype("float64").fillna(-np.inf)
-            if "score" in stragglers
+            "score": -verdicts["score"].astype("float64").fillna(-np.inf)
+            if "score" in verdicts
             else 0.0,
         },
-        index=stragglers.index,
+        index=verdicts.index,
     ).sort_values(["code", "known", "delay", "score"], kind="stable")
     matters = pd.Categorical.from_codes(code, dtype=MATTERS_DTYPE)
-    return stragglers.assign(matters=matters, delay_s=delay).loc[order.index].reset_index(drop=True)
+    return verdicts.assign(matters=matters, delay_s=delay).loc[order.index].reset_index(drop=True)
 
 
 def delay_text(delay_s: float | None) -> str:
@@ -157,7 +157,7 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
     return f"{text} and {'delays' if now else 'delayed'} the end by {least}{format_duration(delay)}"
 
 
-def stragglers_text(stragglers: pd.DataFrame, limit: int = 60) -> str:
+def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
     """The files that matter in a few words: the first by name, the others counted.
 
     Empty if none does, or none costs time. Files of one task are late together and count as one.
@@ -170,9 +170,9 @@ def stragglers_text(stragglers: pd.DataFrame, limit: int = 60) -> str:
     >>> stragglers_text(files)
     'in/b is stuck, idle for 8 min 29 s; by how much it delays the end is unknown; 1 more is late'
     """
-    if stragglers.empty:
+    if verdicts.empty:
         return ""
-    ranked = rank_files(stragglers)
+    ranked = rank_files(verdicts)
     matters = ranked["matters"].astype("str")
     # What costs no time is no news; what nobody knows may cost all of it.
     delay = ranked["delay_s"].astype("float64")

@@ -125,7 +125,7 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
     if not is_details:
         curve, keys = _job_curve(frame)
     else:
-        samples = FileSamples.of(frame)
+        samples = FileSamples.from_details(frame)
         files = samples.curve()
         if by == "file":
             return _rate_table(files, samples.keys(), window_us)
@@ -185,7 +185,7 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
     interval[first] = np.nan
 
     sized = np.repeat(np.logical_or.reduceat(curve.sized, first), count) if len(first) else opens
-    course = _Course.of(curve, window_us)
+    course = _Course.from_curve(curve, window_us)
     silent = curve.open & (curve.time > course.last_step)
     shown = curve.shown
     table = keys.iloc[curve.key[shown]].reset_index(drop=True)
@@ -242,7 +242,7 @@ class _Course:
     last_step: Ints
 
     @classmethod
-    def of(cls, curve: Curve, window_us: int) -> _Course:
+    def from_curve(cls, curve: Curve, window_us: int) -> _Course:
         first = starts(curve.key)
         count = np.diff(np.append(first, len(curve.key)))
         # One axis for all keys, each in a stretch of its own, a window away from the next.

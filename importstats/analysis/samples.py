@@ -250,7 +250,7 @@ class FileSamples:
     jobs: pd.DataFrame
 
     @classmethod
-    def of(cls, details: pd.DataFrame, until: int | None = None) -> FileSamples:
+    def from_details(cls, details: pd.DataFrame, until: int | None = None) -> FileSamples:
         """Sort a details frame out; `until` (microseconds) leaves away what was seen later."""
         time, known = microseconds(details, "observed_at")
         last = time

@@ -152,7 +152,7 @@ class Shown:
         """Whether the server says that there are none; what it does not say is not zero."""
         return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))
 
-    def at(self, chosen: Ints | Bools) -> Shown:
+    def take(self, chosen: Ints | Bools) -> Shown:
         """What the chosen snapshots show."""
         return Shown(
             self.progress[chosen],
@@ -208,7 +208,7 @@ def fitting(shown: Shown) -> Bools:
     A job that is not at work says nothing about its scale, nor does a progress below 10.
     """
     changes = shown.changes()
-    fits: Bools = _fitting(shown.at(changes))[np.cumsum(changes) - 1]
+    fits: Bools = _fitting(shown.take(changes))[np.cumsum(changes) - 1]
     return fits
 
 
@@ -319,7 +319,7 @@ def phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
     """
     changes = shown.changes()
     changes[1:] |= (possible[1:] != possible[:-1]).any(axis=1)
-    code, fraction = _phase_by_scales(shown.at(changes), possible[changes])
+    code, fraction = _phase_by_scales(shown.take(changes), possible[changes])
     same = np.cumsum(changes) - 1
     return code[same], fraction[same]
 

@@ -86,7 +86,7 @@ class Slump:
 
 def unusual_silence(ages: Ages, job: int) -> Silence | None:
     """The silence of a job, if it lasts longer than any of its tasks took; else ``None``."""
-    tasks = _Tasks.of(ages, job)
+    tasks = _Tasks.from_ages(ages, job)
     lasts_s = tasks.now - tasks.last_sign
     running = int(np.count_nonzero(tasks.running))
     known = tasks.ended & tasks.timed
@@ -105,7 +105,7 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
     Of all times that would do the one whose ends are the least likely (a change point by maximum
     likelihood; Hinkley, Biometrika 1970).
     """
-    tasks = _Tasks.of(ages, job)
+    tasks = _Tasks.from_ages(ages, job)
     if not tasks.running.any():
         return None
     ended = np.sort(tasks.stop[tasks.ended])
@@ -147,7 +147,7 @@ class _Tasks:
     last_sign: float
 
     @classmethod
-    def of(cls, ages: Ages, job: int) -> _Tasks:
+    def from_ages(cls, ages: Ages, job: int) -> _Tasks:
         spans = ages.spans
         mine = (spans.job == job) & spans.begun & ~spans.failed
         now = float(spans.now[job])

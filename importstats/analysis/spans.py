@@ -106,7 +106,7 @@ class Spans:
     moves: Steps
 
     @classmethod
-    def of(
+    def from_details(
         cls,
         details: pd.DataFrame,
         at: datetime | pd.Timestamp | None = None,
@@ -114,11 +114,11 @@ class Spans:
         by: Literal["task", "file"] = "task",
     ) -> Spans:
         """The spans in a details frame, as known at a time (by default of all of it)."""
-        samples = FileSamples.of(details, None if at is None else in_microseconds(at))
-        return cls.among(samples, by=by)
+        samples = FileSamples.from_details(details, None if at is None else in_microseconds(at))
+        return cls.from_samples(samples, by=by)
 
     @classmethod
-    def among(cls, samples: FileSamples, *, by: Literal["task", "file"] = "task") -> Spans:
+    def from_samples(cls, samples: FileSamples, *, by: Literal["task", "file"] = "task") -> Spans:
         """The spans in samples."""
         samples = samples.changes()
         of_file = group_files(samples)[0] if by == "task" else np.arange(len(samples.job))
@@ -140,7 +140,7 @@ class Spans:
         first_handed = np.full(units, np.nan)
         first_handed[attempts.unit[::-1]] = attempts.handed_by[::-1]
         handed_after, handed_by = of_last(attempts.handed_after), of_last(attempts.handed_by)
-        shown = _Shown.by(moves, handed_by, units)
+        shown = _Shown.from_moves(moves, handed_by, units)
         released = of_last(attempts.released_by)
         whole = np.isfinite(of_last(attempts.ended_by))
         smooth = _smooth(job, jobs, shown.steps, files, once=shown.retries == 0)
@@ -227,7 +227,7 @@ def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Step
     chosen = np.flatnonzero(leads[samples.key])
     unit = of_file[samples.key[chosen]]
     order = np.argsort(unit, kind="stable")
-    return Steps.of(samples, chosen[order], unit[order])
+    return Steps.from_samples(samples, chosen[order], unit[order])
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class _Shown:
     rose_by: Floats
 
     @classmethod
-    def by(cls, moves: Steps, handed_by: Floats, units: int) -> _Shown:
+    def from_moves(cls, moves: Steps, handed_by: Floats, units: int) -> _Shown:
         """What was shown by the steps of the units, whose last attempt was handed over by then."""
         rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
         inside = rises & (moves.fraction > 0) & (moves.fraction < 1)

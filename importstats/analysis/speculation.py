@@ -42,7 +42,7 @@ def spark_speculation(
         ``file``, ``elapsed_s``, ``threshold_s`` (float64, NaN until enough have ended) and
         ``is_straggler`` (bool).
     """
-    tasks = Spans.of(details, at)
+    tasks = Spans.from_details(details, at)
     elapsed = _elapsed_s(tasks)
     well = tasks.done & ~tasks.failed & ~np.isnan(elapsed)
     ended = np.bincount(tasks.job[well], minlength=tasks.jobs)
@@ -83,7 +83,7 @@ def late_stragglers(
         ``file``, ``progress_rate`` (float64, share per second), ``time_to_end_s`` (float64, NaN
         without progress) and ``is_straggler`` (bool).
     """
-    tasks = Spans.of(details, at)
+    tasks = Spans.from_details(details, at)
     elapsed = _elapsed_s(tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(elapsed > 0, tasks.fraction / elapsed, np.nan)

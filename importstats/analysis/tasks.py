@@ -74,7 +74,7 @@ def infer_tasks(details: pd.DataFrame, at: datetime | pd.Timestamp | None = None
     [0, 0, 2]
     """
     until = None if at is None else in_microseconds(at)
-    samples = FileSamples.of(details, until)
+    samples = FileSamples.from_details(details, until)
     task, tasks = group_files(samples)
     return (
         samples.keys()

@@ -301,7 +301,7 @@ def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str,
     count = len(table)
     failed, retries, efficiency = (np.full(count, np.nan) for _ in range(3))
     if details is not None and len(details):
-        spans = Spans.of(details)
+        spans = Spans.from_details(details)
         jobs = spans.samples.jobs
         here = jobs.astype("str").merge(
             table.astype("str").assign(position=np.arange(count)), on=JOB_KEY, how="left"

@@ -23,8 +23,8 @@ _STALE_PAUSES: Final = 5
 
 def headline(
     jobs: pd.DataFrame,
-    eta: pd.DataFrame | None = None,
-    stragglers: pd.DataFrame | None = None,
+    estimates: pd.DataFrame | None = None,
+    verdicts: pd.DataFrame | None = None,
     findings: pd.DataFrame | None = None,
     *,
     at: datetime | None = None,
@@ -41,7 +41,7 @@ def headline(
     ----------
     jobs : DataFrame
         A jobs frame of one job.
-    eta, stragglers : DataFrame, optional
+    estimates, verdicts : DataFrame, optional
         Its :func:`~importstats.eta` and :func:`~importstats.stragglers`.
     findings : DataFrame, optional
         Its :func:`~importstats.diagnose`. By default what `jobs` alone tells.
@@ -77,10 +77,10 @@ def headline(
     if pd.notna(latest["progress_pct"]) and (phase != "Unknown" or latest["progress_pct"] > 0):
         text += f", {format_percent(latest['progress_pct'])}"
     if stale and at is not None:
-        text += f", when last seen {_since(latest['observed_at'], at, zone)}"
-    elif eta is not None and len(eta):
-        text += f": {eta_text(eta, zone)}"
-    late = "" if stragglers is None or stale else stragglers_text(stragglers)
+        text += f", when last seen {_last_seen_text(latest['observed_at'], at, zone)}"
+    elif estimates is not None and len(estimates):
+        text += f": {eta_text(estimates, zone)}"
+    late = "" if verdicts is None or stale else stragglers_text(verdicts)
     if late:
         findings = findings[~findings["finding"].isin(_OF_FILES)]
     said = _first_finding(findings, phase)
@@ -142,7 +142,7 @@ def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
     return bool(age > max(_STALE_S, _STALE_PAUSES * (pause if pd.notna(pause) else 0.0)))
 
 
-def _since(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
+def _last_seen_text(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
     """When something was seen last, as exact as it is near."""
     local, here = in_zone(seen, zone), in_zone(at, zone)
     if local.date() == here.date():
@@ -151,7 +151,7 @@ def _since(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
     return f"on {local.day} {local:%B}{year}"
 
 
-def eta_text(eta: pd.DataFrame, zone: tzinfo | None = None) -> str:
+def eta_text(estimates: pd.DataFrame, zone: tzinfo | None = None) -> str:
     """The latest ETA with its interval in words, or why there is none.
 
     Examples
@@ -159,11 +159,11 @@ def eta_text(eta: pd.DataFrame, zone: tzinfo | None = None) -> str:
     >>> from datetime import UTC
     >>> times = pd.to_datetime(["2026-05-18T16:00Z", "2026-05-18T16:30Z", "2026-05-18T16:42Z",
     ...                         "2026-05-18T17:10Z"])
-    >>> eta = pd.DataFrame([times], columns=["observed_at", "eta_p10", "eta_p50", "eta_p90"])
-    >>> eta_text(eta, UTC)
+    >>> estimates = pd.DataFrame([times], columns=["observed_at", "eta_p10", "eta_p50", "eta_p90"])
+    >>> eta_text(estimates, UTC)
     'ends 16:42 UTC (16:30 to 17:10)'
     """
-    latest = eta.sort_values("observed_at").iloc[-1]
+    latest = estimates.sort_values("observed_at").iloc[-1]
     if pd.isna(latest["eta_p50"]):
         reason = latest.get("reason")
         return "end unknown" + (f" ({printable(str(reason))})" if pd.notna(reason) else "")
@@ -179,7 +179,7 @@ def eta_text(eta: pd.DataFrame, zone: tzinfo | None = None) -> str:
     return text
 
 
-def left_text(eta: pd.DataFrame, at: datetime) -> str:
+def left_text(estimates: pd.DataFrame, at: datetime) -> str:
     """How long it will take from now, with its 80 % interval, or why that is unknown.
 
     Examples
@@ -187,13 +187,13 @@ def left_text(eta: pd.DataFrame, at: datetime) -> str:
     >>> from datetime import UTC
     >>> times = pd.to_datetime(["2026-05-18T16:00Z", "2026-05-18T16:15Z", "2026-05-18T16:31Z",
     ...                         "2026-05-18T17:16Z"])
-    >>> eta = pd.DataFrame([times], columns=["observed_at", "eta_p10", "eta_p50", "eta_p90"])
-    >>> left_text(eta, datetime(2026, 5, 18, 16, tzinfo=UTC))
+    >>> estimates = pd.DataFrame([times], columns=["observed_at", "eta_p10", "eta_p50", "eta_p90"])
+    >>> left_text(estimates, datetime(2026, 5, 18, 16, tzinfo=UTC))
     '31 min left (15 to 76)'
-    >>> left_text(eta, datetime(2026, 5, 18, 16, 40, tzinfo=UTC))
+    >>> left_text(estimates, datetime(2026, 5, 18, 16, 40, tzinfo=UTC))
     'should have ended by now (at most 36 min more)'
     """
-    latest = eta.sort_values("observed_at").iloc[-1]
+    latest = estimates.sort_values("observed_at").iloc[-1]
     if pd.isna(latest["eta_p50"]):
         reason = latest.get("reason")
         return "no ETA" + (f": {printable(str(reason))}" if pd.notna(reason) else "")

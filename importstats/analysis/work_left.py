@@ -63,7 +63,7 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
     remaining = np.column_stack([floats(found, f"remaining_p{q:.0f}_s") for q in (10, 50, 90)])
     for place in np.flatnonzero(named):
         row = found.iloc[place]
-        state = ClusterState.of(cluster, str(row["source_uri"]), row["observed_at"])
+        state = ClusterState.from_cluster(cluster, str(row["source_uri"]), row["observed_at"])
         job_id = str(row["job_id"])
         if str(row["phase"]) == "Sorting" and not len(state.sorts_of(job_id)):
             continue

@@ -164,7 +164,7 @@ class Notifier(Closing):
     def _prepare(self) -> datetime | None:
         """From when on events count; and note the jobs that an earlier process may have left."""
         try:
-            since = self._outbox.since()
+            since = self._outbox.asked_since()
             if self._store.exists():
                 recent = self._store.jobs(
                     source_uri=self._source_uri,

@@ -52,7 +52,7 @@ class Outbox:
         #: How many pending files were no events, and were set aside.
         self.set_aside = 0
 
-    def since(self) -> datetime:
+    def asked_since(self) -> datetime:
         """When events of this server were first asked for: by this outbox, if never before.
 
         Raises

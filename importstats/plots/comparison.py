@@ -24,8 +24,8 @@ from importstats.text import format_duration
 
 
 def plot_comparison(
-    phases: pd.DataFrame,
-    summary: pd.DataFrame | None = None,
+    spans: pd.DataFrame,
+    totals: pd.DataFrame | None = None,
     *,
     top: int = 40,
     ax: Axes | None = None,
@@ -34,9 +34,9 @@ def plot_comparison(
 
     Parameters
     ----------
-    phases : DataFrame
+    spans : DataFrame
         The :func:`~importstats.phases` of any number of jobs.
-    summary : DataFrame, optional
+    totals : DataFrame, optional
         Their :func:`~importstats.summary`, for the names of their collections.
     top : int
         Show at most so many jobs, the longest.
@@ -47,7 +47,7 @@ def plot_comparison(
     -------
     Axes
     """
-    timed = phases[phases["duration_s"].notna()]
+    timed = spans[spans["duration_s"].notna()]
     codes, keys = job_codes(timed)
     total = np.bincount(codes, weights=timed["duration_s"].to_numpy(), minlength=len(keys))
     ranked = np.argsort(-total, kind="stable")[:top]
@@ -67,7 +67,7 @@ def plot_comparison(
             width = run.to_numpy()[own] / scale
             look = filled(color, PHASE_HATCHES[phase])
             ax.barh(row[own], width, left=left[own], height=0.7, label=phase, **look)
-    texts = _job_names(keys.iloc[ranked], summary)
+    texts = _job_names(keys.iloc[ranked], totals)
     ax.set_yticks(range(len(ranked)), labels=texts, fontsize="small")
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
@@ -87,14 +87,14 @@ def plot_comparison(
     return ax
 
 
-def _job_names(keys: pd.DataFrame, summary: pd.DataFrame | None) -> list[str]:
+def _job_names(keys: pd.DataFrame, totals: pd.DataFrame | None) -> list[str]:
     """The id of each job, with its collection if that is known, and its server if there are two."""
     keys = keys.astype("str")
     servers = keys["source_uri"].str.split("://").str[-1]
     several = len(keys["source_uri"].unique()) > 1
-    names = [label(job_id, 40 if summary is None else 14) for job_id in keys["job_id"]]
-    if summary is not None:
-        collections = summary[[*JOB_KEY, "collection_name"]].astype("str")
+    names = [label(job_id, 40 if totals is None else 14) for job_id in keys["job_id"]]
+    if totals is not None:
+        collections = totals[[*JOB_KEY, "collection_name"]].astype("str")
         known = keys.merge(collections, on=JOB_KEY, how="left")["collection_name"]
         names = [
             name if pd.isna(collection) else f"{name} {label(collection, 16)}"

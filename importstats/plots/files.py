@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
 from importstats.analysis.causes import failure_causes
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.samples import FileSamples
@@ -47,7 +47,7 @@ _MOST_ROWS: Final = 1000
 
 def plot_files(
     details: pd.DataFrame,
-    stragglers: pd.DataFrame | None = None,
+    verdicts: pd.DataFrame | None = None,
     *,
     at: datetime | None = None,
     gaps: pd.DataFrame | None = None,
@@ -58,7 +58,7 @@ def plot_files(
     """Every file's states over time, one row each; stragglers are named and marked.
 
     Up to `named` files have a row and a name each. Of more, a third as many do, the worst of the
-    stragglers and failed files (or, without `stragglers`, those that took longest), and all others
+    stragglers and failed files (or, without `verdicts`, those that took longest), and all others
     are thin lines below them in the order in which they started; of more than a thousand others
     it is drawn how many are in each state. The folder that all files are in stands at the axis,
     not in every name.
@@ -67,7 +67,7 @@ def plot_files(
     ----------
     details : DataFrame
         A details frame of one job, expanded or runs.
-    stragglers : DataFrame, optional
+    verdicts : DataFrame, optional
         Its :func:`~importstats.stragglers`, for marks and verdicts.
     at : datetime, optional
         Leave out what was seen later.
@@ -84,8 +84,8 @@ def plot_files(
     Axes
     """
     require_one_job(details)
-    details = details if at is None else until(details, at)
-    samples = FileSamples.of(details)
+    details = details if at is None else rewind(details, at)
+    samples = FileSamples.from_details(details)
     files, spans = state_spans(samples)
     if gaps is None and "last_observed_at" not in details:
         gaps = find_gaps(timestamps(samples.slot_time))
@@ -93,12 +93,12 @@ def plot_files(
         return say_nothing(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
         )
-    judged = _with_culprits(_judged(files, stragglers), details)
+    judged = _with_culprits(_judged(files, verdicts), details)
     worth, rest = _rows_of(judged, named)
     folded = _folded_rows(len(rest))
     rest_top = len(worth) + 0.5 * bool(len(worth)) - 0.5
     bottom = rest_top + folded if len(rest) else len(worth) - 0.4
-    ax = axes_or_new(ax, (9, files_height(details, stragglers, named=named)))
+    ax = axes_or_new(ax, (9, files_height(details, verdicts, named=named)))
     zone = zone_at(zone, spans["end"].max())
 
     counted = len(rest) > _MOST_ROWS
@@ -132,12 +132,12 @@ def plot_files(
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
     taken = _state_legend(ax, spans, rows=not len(rest))
-    set_title(ax, files_finding(files, stragglers), taken_in=taken)
+    set_title(ax, files_finding(files, verdicts), taken_in=taken)
     return ax
 
 
 def files_height(
-    details: pd.DataFrame, stragglers: pd.DataFrame | None = None, *, named: int = _NAMED_FILES
+    details: pd.DataFrame, verdicts: pd.DataFrame | None = None, *, named: int = _NAMED_FILES
 ) -> float:
     """The height in inches that lets the rows of :func:`plot_files` be read.
 
@@ -153,8 +153,8 @@ def files_height(
     if count <= named:
         return 1.0 + _ROW_IN * count
     own = named // 3
-    if stragglers is not None:
-        matters = rank_files(stragglers)["matters"].astype("str").ne("no")
+    if verdicts is not None:
+        matters = rank_files(verdicts)["matters"].astype("str").ne("no")
         own = min(own, int(matters.sum()))
     return 1.0 + _ROW_IN * (own + _folded_rows(count - own))
 
@@ -214,9 +214,9 @@ def _utc(time: Ints) -> pd.Series[Any]:
     return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
 
 
-def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFrame:
+def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:
     """The files with name, verdict, delay and whether they deserve a row of their own."""
-    if stragglers is None:
+    if verdicts is None:
         taken = (files["end"] - files["start"]).dt.total_seconds()
         return files.assign(
             verdict="",
@@ -226,12 +226,12 @@ def _judged(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> pd.DataFram
         )
     # A file that left the list keeps the place that another file has since.
     columns = ["file_index", "file"]
-    ranked = rank_files(stragglers)
-    verdicts = ranked[[*columns, "verdict", "delay_s", "matters"]].assign(
+    ranked = rank_files(verdicts)
+    own = ranked[[*columns, "verdict", "delay_s", "matters"]].assign(
         weight=-np.arange(len(ranked), dtype=np.float64)
     )
-    verdicts = verdicts.astype({"file": "str"}).drop_duplicates(columns)
-    judged = files.merge(verdicts, on=columns, how="left")
+    own = own.astype({"file": "str"}).drop_duplicates(columns)
+    judged = files.merge(own, on=columns, how="left")
     verdict = judged["verdict"].astype("str").where(judged["verdict"].notna(), "")
     marked = judged["matters"].notna() & judged["matters"].astype("str").ne("no")
     delay = judged["delay_s"].astype("float64")
@@ -336,14 +336,14 @@ def _state_legend(ax: Axes, spans: pd.DataFrame, *, rows: bool) -> float:
     return add_legend_above(ax, swatches) if len(swatches) > 1 else 0.0
 
 
-def files_finding(files: pd.DataFrame, stragglers: pd.DataFrame | None) -> str:
+def files_finding(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> str:
     """How many files there are, in which states, and how many of them are behind."""
     words = files["state"].map(lambda state: STATE_WORDS.get(state, state))
     counts = words.value_counts()
     total = "1 file" if len(files) == 1 else f"{len(files):,} files"
     parts = ", ".join(f"{count:,} {label(word, 30)}" for word, count in counts.items())
-    if stragglers is None:
+    if verdicts is None:
         return f"{total}: {parts}"
-    late = int(stragglers["is_straggler"].sum())
+    late = int(verdicts["is_straggler"].sum())
     tail = f"{late:,} straggler{'s' * (late != 1)}" if late else "no stragglers"
     return f"{total}: {parts}; {tail}"

@@ -39,7 +39,7 @@ CLUSTER_COLORS: Final = ("#6A5ACD", "#B5652A", "#3C8DA8", "#C2577A", "#5B8C2A", 
 _MOST_DAY_LABELS: Final = 12
 
 
-def plot_fleet(fleet: Fleet, *, zone: tzinfo | None = None) -> Figure:
+def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
     """A fleet at a glance.
 
     Above, each running job as a bar from its start to its last snapshot in the colour of its phase,
@@ -48,7 +48,7 @@ def plot_fleet(fleet: Fleet, *, zone: tzinfo | None = None) -> Figure:
 
     Parameters
     ----------
-    fleet : Fleet
+    tables : Fleet
         Of :func:`~importstats.fleets.fleet`.
     zone : tzinfo, optional
         Zone of the times shown; default the reader's. Days are UTC in any case.
@@ -58,19 +58,19 @@ def plot_fleet(fleet: Fleet, *, zone: tzinfo | None = None) -> Figure:
     Figure
         Not of pyplot, so there is nothing to close.
     """
-    shown = min(len(fleet.running), MOST_RUNNING)
-    clusters = sorted({*fleet.jobs["source_uri"]})
+    shown = min(len(tables.running), MOST_RUNNING)
+    clusters = sorted({*tables.jobs["source_uri"]})
     top, bottom = 1.6 + 0.24 * shown, max(3.2, 1.4 + 0.42 * len(clusters))
     figure = Figure(figsize=(12, top + bottom), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(top, bottom), width_ratios=(3, 2))
-    _draw_running(figure.add_subplot(grid[0, :]), fleet, zone)
-    _draw_days(figure.add_subplot(grid[1, 0]), fleet.throughput, clusters)
-    _draw_shares(figure.add_subplot(grid[1, 1]), fleet.phases, clusters)
+    _draw_running(figure.add_subplot(grid[0, :]), tables, zone)
+    _draw_days(figure.add_subplot(grid[1, 0]), tables.throughput, clusters)
+    _draw_shares(figure.add_subplot(grid[1, 1]), tables.phases, clusters)
     return figure
 
 
-def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
-    running = fleet.running.head(MOST_RUNNING)
+def _draw_running(ax: Axes, tables: Fleet, zone: tzinfo | None) -> None:
+    running = tables.running.head(MOST_RUNNING)
     if running.empty:
         say_nothing(ax, "No job is running")
         return
@@ -83,17 +83,17 @@ def _draw_running(ax: Axes, fleet: Fleet, zone: tzinfo | None) -> None:
             look = filled(PHASE_COLORS[name], PHASE_HATCHES[name])
             long = (seen - start)[own]
             ax.barh(place[own], long, left=start[own], height=0.6, label=name, **look)
-    now = days(pd.Series([pd.Timestamp(fleet.at)]))[0]
+    now = days(pd.Series([pd.Timestamp(tables.at)]))[0]
     ax.axvline(now, color=_ink(), lw=0.8, ls=":", zorder=1)
     right = _draw_ends(ax, running, start, seen, now)
     _write_notes(ax, running, seen, right)
     ax.set_yticks(place, labels=[_job_name(job) for job in running.to_dict("records")])
     ax.tick_params(axis="y", length=0, labelsize="small")
     ax.invert_yaxis()
-    set_time_axis(ax, zone_at(zone, fleet.at))
+    set_time_axis(ax, zone_at(zone, tables.at))
     taken = add_legend_above(ax)
     add_grid(ax, "x")
-    set_title(ax, _running_words(fleet), taken_in=taken)
+    set_title(ax, _running_words(tables), taken_in=taken)
 
 
 def _draw_ends(ax: Axes, running: pd.DataFrame, start: Floats, seen: Floats, now: float) -> float:
@@ -144,12 +144,12 @@ def _ink() -> str:
     return str(matplotlib.rcParams["text.color"])
 
 
-def _running_words(fleet: Fleet) -> str:
-    count = len(fleet.running)
+def _running_words(tables: Fleet) -> str:
+    count = len(tables.running)
     words = f"{count:,} job{'s' if count != 1 else ''} running"
-    ends = fleet.running["eta_p50"].dropna()
+    ends = tables.running["eta_p50"].dropna()
     if len(ends):
-        left = (ends.max() - pd.Timestamp(fleet.at)).total_seconds()
+        left = (ends.max() - pd.Timestamp(tables.at)).total_seconds()
         words += f", the last to end in about {format_duration(max(left, 0))}"
     if count > MOST_RUNNING:
         words += f" (the first {MOST_RUNNING} are shown)"

@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.plots.files import ROW_ORDER, files_finding, state_spans
@@ -61,7 +61,7 @@ def plot_file_heatmap(
     """
     require_one_job(details)
     ax = axes_or_new(ax, (9, 4.5))
-    samples = FileSamples.of(details if at is None else until(details, at))
+    samples = FileSamples.from_details(details if at is None else rewind(details, at))
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
     files, _ = state_spans(samples)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.gaps import find_gaps
@@ -73,10 +73,10 @@ def overview(
     if jobs["observed_at"].isna().all():
         return _without_snapshots("No snapshots yet")
     at = at or jobs["observed_at"].max()
-    jobs = until(jobs, at)
+    jobs = rewind(jobs, at)
     if jobs.empty:
         return _without_snapshots(f"No snapshots by {clock(at, at, zone)}")
-    details = None if details is None else until(details, at, jobs)
+    details = None if details is None else rewind(details, at, jobs)
     estimates = eta(jobs, details, history=history, at=at)
     judged = None if details is None or details.empty else stragglers(details, at=at)
     return draw_overview(
@@ -100,8 +100,8 @@ def _without_snapshots(text: str) -> Figure:
 def draw_overview(
     jobs: pd.DataFrame,
     details: pd.DataFrame | None,
-    eta: pd.DataFrame,
-    stragglers: pd.DataFrame | None,
+    estimates: pd.DataFrame,
+    verdicts: pd.DataFrame | None,
     rates: pd.DataFrame,
     findings: pd.DataFrame,
     *,
@@ -113,8 +113,8 @@ def draw_overview(
     Parameters
     ----------
     jobs, details : DataFrame
-        The job's frames as of `at`, see :func:`~importstats.until`.
-    eta, stragglers, rates, findings : DataFrame
+        The job's frames as of `at`, see :func:`~importstats.rewind`.
+    estimates, verdicts, rates, findings : DataFrame
         Results of :func:`~importstats.eta`, :func:`~importstats.stragglers` (or
         ``None``), :func:`~importstats.throughput` by job and :func:`~importstats.diagnose`.
     at : datetime
@@ -132,32 +132,29 @@ def draw_overview(
     if flows:
         heights.append(1.5)
     if details is not None and not details.empty:
-        heights.append(files_height(details, stragglers, named=_NAMED_IN_OVERVIEW) - 0.7)
+        heights.append(files_height(details, verdicts, named=_NAMED_IN_OVERVIEW) - 0.7)
     figure = ShownFigure(figsize=(11, sum(heights) + 0.5 * len(heights)), layout="constrained")
     grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     panels = list(grid[:, 0])
-    draw_progress(panels[0], jobs, eta, zone)
+    draw_progress(panels[0], jobs, estimates, zone)
     limits = panels[0].get_xlim()
     if flows:
         plot_throughput(rates, zone=zone, ax=panels[1])
     if details is not None and not details.empty:
         plot_files(
             details,
-            stragglers,
+            verdicts,
             gaps=find_gaps(jobs["observed_at"]),
             named=_NAMED_IN_OVERVIEW,
             zone=zone,
             ax=panels[-1],
         )
-    _share_time(panels, limits, jobs, eta, at)
+    _share_time(panels, limits, jobs, estimates, at)
     for panel in panels[:-1]:
         panel.set_xlabel("")
+    words = headline(jobs, estimates, verdicts, findings, at=at, zone=zone)
     title = figure.suptitle(
-        wrapped(
-            label(headline(jobs, eta, stragglers, findings, at=at, zone=zone), TITLE_CHARACTERS),
-            10.5,
-            14.7,
-        ),
+        wrapped(label(words, TITLE_CHARACTERS), 10.5, 14.7),
         x=0.01,
         ha="left",
         fontsize=13,

@@ -29,7 +29,7 @@ _LEAST_AXIS_S: Final = 10.0
 _UNKNOWN_SHARE: Final = 0.12
 
 
-def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None = None) -> Axes:
+def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = None) -> Axes:
     """The files that are behind, those that matter most first, with how late and why.
 
     A file whose delay is unknown (it is stuck, and nobody knows until when) stands first, with a
@@ -37,7 +37,7 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
 
     Parameters
     ----------
-    stragglers : DataFrame
+    verdicts : DataFrame
         The :func:`~importstats.stragglers` of one job.
     top : int
         Show at most so many.
@@ -48,13 +48,13 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     -------
     Axes
     """
-    require_one_job(stragglers)
-    late = stragglers[stragglers["is_straggler"].astype("bool")]
+    require_one_job(verdicts)
+    late = verdicts[verdicts["is_straggler"].astype("bool")]
     ranked = rank_files(late).head(top)
     ax = axes_or_new(ax, (9, max(1.8, 0.26 * len(ranked) + 1.2)))
     if ranked.empty:
-        return say_nothing(ax, f"No stragglers among {len(stragglers):,} files")
-    prefix = common_folder(stragglers["file"])
+        return say_nothing(ax, f"No stragglers among {len(verdicts):,} files")
+    prefix = common_folder(verdicts["file"])
     delay = ranked["delay_s"].to_numpy(np.float64, na_value=np.nan)
     longest = float(np.nanmax(delay)) if np.isfinite(delay).any() else 0.0
     longest = max(longest, _LEAST_AXIS_S)
@@ -62,8 +62,7 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     unknown = np.isnan(delay)
     width = np.where(unknown, _UNKNOWN_SHARE * longest, delay) / scale
     place = np.arange(len(ranked))
-    verdicts = ranked["verdict"].astype("str").tolist()
-    colors = [VERDICT_COLORS.get(verdict, OTHER_COLOR) for verdict in verdicts]
+    colors = [VERDICT_COLORS.get(str(verdict), OTHER_COLOR) for verdict in ranked["verdict"]]
     bars = ax.barh(place, width, height=0.7, color=colors)
     for row in np.flatnonzero(unknown).tolist():
         bars[row].set(facecolor="none", edgecolor=colors[row], hatch="////")
@@ -91,7 +90,7 @@ def plot_stragglers(stragglers: pd.DataFrame, *, top: int = 20, ax: Axes | None 
     count = "1 straggler" if len(late) == 1 else f"{len(late):,} stragglers"
     set_title(
         ax,
-        f"{count} of {len(stragglers):,} files; the first to look at is {worst}: "
+        f"{count} of {len(verdicts):,} files; the first to look at is {worst}: "
         f"{lateness_text(verdict_text(ranked.iloc[0]), delay[0])}",
     )
     return ax

@@ -49,7 +49,7 @@ _UPRIGHT_IN: Final = 0.17
 
 def plot_progress(
     jobs: pd.DataFrame,
-    eta: pd.DataFrame | None = None,
+    estimates: pd.DataFrame | None = None,
     *,
     zone: tzinfo | None = None,
     ax: Axes | None = None,
@@ -65,7 +65,7 @@ def plot_progress(
     ----------
     jobs : DataFrame
         A jobs frame of one job, see :mod:`importstats.store.frames`.
-    eta : DataFrame, optional
+    estimates : DataFrame, optional
         Its :func:`~importstats.eta`.
     zone : tzinfo, optional
         Zone of the times shown, by default the reader's.
@@ -99,13 +99,13 @@ def plot_progress(
     ax = axes_or_new(ax, (9, 4))
     if jobs["observed_at"].isna().all():
         return say_nothing(ax, "No snapshots yet")
-    draw_progress(ax, jobs, eta, zone)
-    set_title(ax, label(headline(jobs, eta, zone=zone), TITLE_CHARACTERS), above_pt=20)
+    draw_progress(ax, jobs, estimates, zone)
+    set_title(ax, label(headline(jobs, estimates, zone=zone), TITLE_CHARACTERS), above_pt=20)
     return ax
 
 
 def plot_eta(
-    eta: pd.DataFrame,
+    estimates: pd.DataFrame,
     *,
     end: datetime | None = None,
     zone: tzinfo | None = None,
@@ -117,7 +117,7 @@ def plot_eta(
 
     Parameters
     ----------
-    eta : DataFrame
+    estimates : DataFrame
         The :func:`~importstats.eta` of one job.
     end : datetime, optional
         The true end. By default that of an eta row in the phase Completed.
@@ -128,9 +128,9 @@ def plot_eta(
     -------
     Axes
     """
-    require_one_job(eta)
+    require_one_job(estimates)
     ax = axes_or_new(ax, (9, 4))
-    rows = eta.sort_values("observed_at")
+    rows = estimates.sort_values("observed_at")
     if end is None:
         end = _true_end(rows)
     known = rows[rows["eta_p50"].notna() & ~rows["phase"].astype("str").isin(END_PHASES)]
@@ -180,8 +180,8 @@ def plot_eta(
     return ax
 
 
-def _true_end(eta: pd.DataFrame) -> datetime | None:
-    done = eta[eta["phase"].astype("str").eq("Completed")]
+def _true_end(estimates: pd.DataFrame) -> datetime | None:
+    done = estimates[estimates["phase"].astype("str").eq("Completed")]
     if done.empty:
         return None
     first = done.iloc[0]
@@ -195,7 +195,7 @@ def _last_text(frame: pd.DataFrame, name: str) -> str:
 
 
 def draw_progress(
-    ax: Axes, jobs: pd.DataFrame, eta: pd.DataFrame | None, zone: tzinfo | None
+    ax: Axes, jobs: pd.DataFrame, estimates: pd.DataFrame | None, zone: tzinfo | None
 ) -> None:
     """Progress as a line on bands of the phases, with the cone of the ETA, and no title."""
     answered = answered_snapshots(jobs)
@@ -218,8 +218,9 @@ def draw_progress(
         ax.plot([x[seen[-1]] if len(seen) else at, at], [level, level], color=color, lw=2)
         ax.plot([at], [level], "X", ms=10, color=PHASE_COLORS["Failed"], zorder=4)
     right = x[-1]
-    if eta is not None and len(eta) and str(answered["phase"].iloc[-1]) not in END_PHASES:
-        right = _draw_cone(ax, eta, x[-1], progress, zone)
+    goes_on = str(answered["phase"].iloc[-1]) not in END_PHASES
+    if goes_on and estimates is not None and len(estimates):
+        right = _draw_cone(ax, estimates, x[-1], progress, zone)
     right = right if right > x[0] else x[0] + 60 / 86_400
     span = right - x[0]
     ax.set_xlim(x[0] - 0.01 * span, right + 0.03 * span)
@@ -253,9 +254,11 @@ def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     return runs.assign(start=start, end=end)
 
 
-def _draw_cone(ax: Axes, eta: pd.DataFrame, now: float, progress: Floats, zone: tzinfo) -> float:
+def _draw_cone(
+    ax: Axes, estimates: pd.DataFrame, now: float, progress: Floats, zone: tzinfo
+) -> float:
     """The cone from the latest snapshot; returns where the axis shall end."""
-    latest = eta.sort_values("observed_at").iloc[[-1]]
+    latest = estimates.sort_values("observed_at").iloc[[-1]]
     p10, p50, p90 = (float(days(latest[name])[0]) for name in ("eta_p10", "eta_p50", "eta_p90"))
     known = progress[np.isfinite(progress)]
     if not np.isfinite(p50) or not len(known):

@@ -25,12 +25,12 @@ from importstats.version import __version__
 _HEADINGS: Final = ("job", "collection", "server", "phase", "done", "ends", "rows", "rate", "took")
 
 
-def write_fleet(fleet: Fleet, store: SnapshotStore, path: Path) -> int:
+def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
     """Write a page with a row for every job, and beside it a folder with a page for each.
 
     Parameters
     ----------
-    fleet : Fleet
+    tables : Fleet
     store : SnapshotStore
         The store that it is of.
     path : Path
@@ -49,29 +49,29 @@ def write_fleet(fleet: Fleet, store: SnapshotStore, path: Path) -> int:
     folder = path.with_name(f"{path.stem}.jobs")
     folder.mkdir(exist_ok=True)
     every = load_jobs(store)
-    jobs = fleet.jobs.to_dict("records")
+    jobs = tables.jobs.to_dict("records")
     for job in jobs:
         source, number = str(job["source_uri"]), str(job["job_id"])
         own = every[every["job_id"].eq(number) & every["source_uri"].eq(source)]
         details = load_details(store, job_id=number, source_uri=source, runs=True)
-        write_whole(folder / _file_name(job), report(own, details, at=fleet.at, history=every))
-    write_whole(path, fleet_html(fleet, folder.name))
+        write_whole(folder / _file_name(job), report(own, details, at=tables.at, history=every))
+    write_whole(path, fleet_html(tables, folder.name))
     return len(jobs)
 
 
-def fleet_html(fleet: Fleet, folder: str) -> str:
+def fleet_html(tables: Fleet, folder: str) -> str:
     """The page of a fleet; its links lead to the pages in a folder beside it."""
-    running = {(job["source_uri"], job["job_id"]): job for job in fleet.running.to_dict("records")}
-    order = fleet.jobs.assign(rank=fleet.jobs["status"].astype("str").ne("running"))
+    running = {(job["source_uri"], job["job_id"]): job for job in tables.running.to_dict("records")}
+    order = tables.jobs.assign(rank=tables.jobs["status"].astype("str").ne("running"))
     order = order.sort_values(["rank", "started_at"], ascending=[True, False], kind="stable")
     rows = [
         {
             "link": f"{folder}/{_file_name(job)}",
-            "cells": _job_cells(job, running.get((job["source_uri"], job["job_id"])), fleet),
+            "cells": _job_cells(job, running.get((job["source_uri"], job["job_id"])), tables),
         }
         for job in order.to_dict("records")
     ]
-    counts = fleet.jobs["status"].astype("str").value_counts(sort=False)
+    counts = tables.jobs["status"].astype("str").value_counts(sort=False)
     style = Markup(plain_style())  # noqa: S704 -- ours, without a value
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return render(
@@ -82,7 +82,7 @@ def fleet_html(fleet: Fleet, folder: str) -> str:
         summary=", ".join(f"{count:,} {status}" for status, count in counts.items()) or "no jobs",
         headings=_HEADINGS,
         rows=rows,
-        at=fleet.at,
+        at=tables.at,
         zone=UTC,
         version=__version__,
     )
@@ -94,7 +94,7 @@ def _file_name(job: dict[Any, Any]) -> str:
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.html"
 
 
-def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet) -> list[str]:
+def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, tables: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
     # A failed job reports a progress of 0, and what a job not seen for long is doing is unknown.
     rate = job["rows_per_s"]
@@ -105,7 +105,7 @@ def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, fleet: Fleet
         str(job["source_uri"]),
         f"was {job['phase']}" if lost else str(job["phase"]),
         UNKNOWN if failed else format_percent(job["progress_pct"]),
-        UNKNOWN if pd.isna(end) else clock(end, fleet.at, UTC),
+        UNKNOWN if pd.isna(end) else clock(end, tables.at, UTC),
         format_count(job["rows"]),
         UNKNOWN if pd.isna(rate) or not rate > 0 else format_rate(rate, "rows"),
         format_duration(job["duration_s"]),

@@ -107,7 +107,7 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
     files = job.stragglers
     if job.details.empty:
         return pd.DataFrame(columns=["file", "key", "first", "culprit", *NUMBERS])
-    samples = FileSamples.of(job.details)
+    samples = FileSamples.from_details(job.details)
     seen, spans = state_spans(samples)
     first = spans.groupby("key")["start"].min()
     known = seen[["file_index", "file"]].assign(
@@ -249,7 +249,7 @@ def _spans(job: ImportJob, files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, A
     """What state each file was in from when to when, by the row of the file in the table."""
     if files.empty:
         return {"row": [], "state": {"names": [], "codes": []}, "start": [], "end": []}
-    _, spans = state_spans(FileSamples.of(job.details))
+    _, spans = state_spans(FileSamples.from_details(job.details))
     row_of = np.full(int(spans["key"].max()) + 1, -1)
     row_of[files["key"].to_numpy(np.int64)] = np.arange(len(files))
     row = row_of[spans["key"].to_numpy()]

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from importstats.analysis.cluster_state import Cluster
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.samples import DONE_STATES
 from importstats.analysis.words import eta_text, left_text
@@ -75,7 +75,7 @@ def job_view(
     RenderableType
         Something for ``rich.print``.
     """
-    if until(jobs, at).empty:
+    if rewind(jobs, at).empty:
         return Text("waiting for the first snapshot …", style="dim")
     from importstats.show.job import ImportJob
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster
-from importstats.analysis.cut import until
+from importstats.analysis.cut import rewind
 from importstats.analysis.phase import job_codes, with_phase
 from importstats.names import JOB_KEY
 
@@ -27,7 +27,7 @@ class RecordedJob:
     ) -> None:
         recorded = jobs[jobs["observed_at"].notna()]
         if at is not None:
-            recorded = until(recorded, at)
+            recorded = rewind(recorded, at)
         recorded = recorded.sort_values("observed_at", kind="stable")
         if cluster is not None and len(cluster.tasks):
             recorded = with_known_phase(recorded, cluster)
@@ -89,4 +89,4 @@ class RecordedJob:
 
     def _own(self, details: pd.DataFrame) -> pd.DataFrame:
         own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
-        return until(details[own], self.at, self.jobs)
+        return rewind(details[own], self.at, self.jobs)

@@ -150,14 +150,14 @@ def _percent_of(name: str) -> Cell:
     return lambda row: format_percent(100 * row[name])
 
 
-def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -> None:
+def print_fleet(console: Console, tables: Fleet, *, zone: tzinfo | None = None) -> None:
     """Print the tables of a fleet: what runs, what is slow, what fails, rates, phases."""
-    counts = fleet.jobs["status"].value_counts(sort=False)
+    counts = tables.jobs["status"].value_counts(sort=False)
     console.print(", ".join(f"{count:,} {status}" for status, count in counts.items()))
-    _print_running(console, fleet.running, zone)
-    slowest = fleet.collections.head(_SLOWEST_COLLECTIONS).to_dict("records")
+    _print_running(console, tables.running, zone)
+    slowest = tables.collections.head(_SLOWEST_COLLECTIONS).to_dict("records")
     _print_table(console, "slowest collections", slowest, _COLLECTION)
-    failures = fleet.failures.to_dict("records")
+    failures = tables.failures.to_dict("records")
     causes: dict[str, Cell] = {
         **_JOBS,
         "phase": _phase_name,
@@ -165,9 +165,9 @@ def print_fleet(console: Console, fleet: Fleet, *, zone: tzinfo | None = None) -
         "cause": lambda row: name_text(row["cause"]),
     }
     _print_table(console, "failure causes", failures, causes)
-    days = fleet.throughput.to_dict("records")
+    days = tables.throughput.to_dict("records")
     _print_table(console, "throughput by day (UTC) and cluster", days, _DAY)
-    _print_table(console, "phases", fleet.phases.to_dict("records"), _SHARE)
+    _print_table(console, "phases", tables.phases.to_dict("records"), _SHARE)
 
 
 def _print_running(console: Console, running: pd.DataFrame, zone: tzinfo | None) -> None:

@@ -21,8 +21,8 @@ class Clock:
     Examples
     --------
     >>> clock = Clock(0.0)
-    >>> clock.at(2.0, lambda: print("two"))
-    >>> clock.at(1.0, lambda: print("one"))
+    >>> clock.call_at(2.0, lambda: print("two"))
+    >>> clock.call_at(1.0, lambda: print("one"))
     >>> clock.advance(5.0)
     one
     two
@@ -40,7 +40,7 @@ class Clock:
         """Whether nothing is left to happen."""
         return not self._events
 
-    def at(self, at_s: float, happen: Callable[[], None]) -> None:
+    def call_at(self, at_s: float, happen: Callable[[], None]) -> None:
         """Let something happen at a time, after all that happens at that time already.
 
         Raises
@@ -56,7 +56,7 @@ class Clock:
         self, interval_s: float, happen: Callable[[], None], *, offset_s: float = 0.0
     ) -> None:
         """Let something happen at the next turn of what comes every so many seconds."""
-        self.at(self.next(interval_s, offset_s), happen)
+        self.call_at(self.next(interval_s, offset_s), happen)
 
     def next(self, interval_s: float, offset_s: float = 0.0) -> float:
         """When it is the next turn of what comes at whole multiples of an interval, maybe now.

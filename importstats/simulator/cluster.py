@@ -141,7 +141,7 @@ class SimulatedCluster:
         job_id = str(self._next_id)
         self._next_id += 1 + len(job.files) + int(rng.integers(1, 10**6))
         created = LiveJob(job, self.release, job_id, number, rng)
-        self._clock.at(
+        self._clock.call_at(
             self.now_s if at_s is None else at_s, partial(self._coordinator.arrive, created)
         )
         self._jobs[job_id] = created
@@ -173,7 +173,7 @@ class SimulatedCluster:
         if job.phase in (Phase.COMMITTING, Phase.COMPLETED):
             raise WrongPhaseError(f"job {job_id} is in state {job.phase} and cannot be aborted")
         fail = partial(self._coordinator.fail, reason="aborted by user")
-        self._clock.at(
+        self._clock.call_at(
             self.now_s + self.spec.check_interval_s,
             partial(self._coordinator.unless_ended, job, fail),
         )

@@ -61,7 +61,7 @@ class Coordinator:
             clock,
         )
         for compaction in spec.compactions:
-            clock.at(max(clock.now_s, compaction.at_s), partial(self._compact, compaction))
+            clock.call_at(max(clock.now_s, compaction.at_s), partial(self._compact, compaction))
 
     @property
     def works(self) -> Sequence[Work]:
@@ -111,7 +111,7 @@ class Coordinator:
         job.enter(Phase.PENDING, self.now_s)
         if self.release.has_create_time:
             job.create_time = self._printed_now()
-        self._clock.at(
+        self._clock.call_at(
             self.now_s + spec.pending_s,
             lambda: self._at_next_check(job, self._start_preimporting),
         )
@@ -120,7 +120,9 @@ class Coordinator:
             (spec.dropped_after_s, f"collection {int(job.job_id) - 1} dropped"),
         ):
             if after_s is not None:
-                self._clock.at(self.now_s + after_s, partial(self._at_next_slow_check, job, reason))
+                self._clock.call_at(
+                    self.now_s + after_s, partial(self._at_next_slow_check, job, reason)
+                )
 
     def _at_next_slow_check(self, job: LiveJob, reason: str) -> None:
         self._clock.at_next(self.spec.slow_check_interval_s, partial(self._give_up, job, reason))
@@ -151,7 +153,7 @@ class Coordinator:
     def _after_import_tasks(self, job: LiveJob) -> None:
         if self.release.reshards:
             job.enter(Phase.PLANNING, self.now_s)
-            self._clock.at(
+            self._clock.call_at(
                 self.now_s + _PLANNING_S,
                 lambda: self._at_next_check(job, self._start_writing),
             )
@@ -183,11 +185,11 @@ class Coordinator:
             return
         job.enter(Phase.INDEX_BUILDING, self.now_s)
         if self.release.drops_counted_segments:
-            self._clock.at(
+            self._clock.call_at(
                 self.now_s + self.spec.dropped_segments_s, partial(self._drop_segments, job)
             )
         if job.spec.delete_logs or not job.spec.waits_for_index:
-            self._clock.at(
+            self._clock.call_at(
                 self.now_s + self.spec.check_interval_s,
                 partial(self.unless_ended, job, self._after_index_building),
             )
@@ -212,7 +214,7 @@ class Coordinator:
         if segment < spec.failing_builds and failures < spec.build_failures:
             work.failed = True
             job.build_failures[segment] = failures + 1
-            self._clock.at(
+            self._clock.call_at(
                 self.now_s + self.spec.check_interval_s,
                 partial(self.unless_ended, job, partial(self._build_index, segment=segment)),
             )
@@ -237,13 +239,13 @@ class Coordinator:
         job.enter(Phase.UNCOMMITTED, self.now_s)
         wait_s = self.spec.check_interval_s if job.spec.auto_commit else job.spec.commit_after_s
         if wait_s is not None:
-            self._clock.at(self.now_s + wait_s, partial(self.unless_ended, job, self.commit))
+            self._clock.call_at(self.now_s + wait_s, partial(self.unless_ended, job, self.commit))
 
     def commit(self, job: LiveJob) -> None:
         """Commit a job that waits for it."""
         if job.phase is Phase.UNCOMMITTED:
             job.enter(Phase.COMMITTING, self.now_s)
-            self._clock.at(
+            self._clock.call_at(
                 self.now_s + job.spec.commit_s, partial(self.unless_ended, job, self._complete)
             )
 
@@ -260,12 +262,12 @@ class Coordinator:
         job.task_reasons = dict.fromkeys(range(job.layout.task_count), reason)
         job.forget_seen()
         self._end(job, Phase.FAILED)
-        self._clock.at(self.now_s + 2 * self.spec.check_interval_s, partial(self._lose, job))
+        self._clock.call_at(self.now_s + 2 * self.spec.check_interval_s, partial(self._lose, job))
         self._handout.soon()
 
     def _end(self, job: LiveJob, phase: Phase) -> None:
         job.enter(phase, self.now_s)
-        self._clock.at(
+        self._clock.call_at(
             self.now_s + self.spec.retention_s,
             lambda: self._clock.at_next(
                 self.spec.slow_check_interval_s, partial(setattr, job, "forgotten", True)

@@ -66,9 +66,9 @@ class Handout:
         self._held: list[set[TaskRun]] = [set() for _ in self.nodes]
         for number, (at_s, _) in enumerate(spec.added_nodes, len(spec.node_speeds)):
             self.nodes[number].up = False
-            clock.at(max(at_s, clock.now_s), partial(self._start_node, number))
+            clock.call_at(max(at_s, clock.now_s), partial(self._start_node, number))
         for restart in spec.restarts:
-            clock.at(restart.at_s, partial(self._restart, restart.node, restart.down_s))
+            clock.call_at(restart.at_s, partial(self._restart, restart.node, restart.down_s))
 
     def wait(self, job: LiveJob, kind: TaskKind, index: int) -> None:
         """Let a task wait for a slot."""
@@ -79,7 +79,7 @@ class Handout:
         at_s = self._clock.next(self._spec.ask_interval_s)
         if self._waiting and self._hands_out_at != at_s:
             self._hands_out_at = at_s
-            self._clock.at(at_s, self._hand_out)
+            self._clock.call_at(at_s, self._hand_out)
 
     def release(self, run: TaskRun) -> None:
         """Free the slot of a task, if it is over."""
@@ -113,7 +113,7 @@ class Handout:
 
     def _restart(self, number: int, down_s: float) -> None:
         self.nodes[number].stop()
-        self._clock.at(self._clock.now_s + down_s, partial(self._start_node, number))
+        self._clock.call_at(self._clock.now_s + down_s, partial(self._start_node, number))
 
     def _start_node(self, number: int) -> None:
         self.nodes[number].start()

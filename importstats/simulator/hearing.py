@@ -135,7 +135,7 @@ class Hearing:
             job.task_state[run.index] = TaskState.FAILED
             job.task_reasons[run.index] = reason
             job.forget_seen()
-        self._clock.at(
+        self._clock.call_at(
             self._clock.now_s + self._spec.check_interval_s,
             partial(
                 self._decisions.unless_ended, job, partial(self._decisions.fail, reason=reason)
@@ -154,7 +154,7 @@ class Hearing:
                 job.task_rows[run.index] = 0
             job.forget_seen()
         # It is handed out again when the coordinator looks next, not at once.
-        self._clock.at(
+        self._clock.call_at(
             self._clock.now_s + self._spec.ask_interval_s,
             partial(self._decisions.unless_ended, job, lambda job: self._wait_again(run, job)),
         )

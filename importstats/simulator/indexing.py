@@ -90,7 +90,7 @@ class IndexNodes:
             needed = work.seconds / self._speeds[node]
             at_s = self._load.time(self._load.work(self._clock.now_s) + needed)
             if math.isfinite(at_s):
-                self._clock.at(max(at_s, self._clock.now_s), partial(self._end, work))
+                self._clock.call_at(max(at_s, self._clock.now_s), partial(self._end, work))
 
     def _give_back(self, node: int, slots: int) -> None:
         self._free[node] += slots

@@ -236,7 +236,7 @@ class DataNode:
     def _look_soon(self) -> None:
         if not self._looks and not self._batch and self.up:
             self._looks = True
-            self._clock.at(self._clock.next(_LOOK_S), self._look)
+            self._clock.call_at(self._clock.next(_LOOK_S), self._look)
 
     def _look(self) -> None:
         self._looks = False
@@ -278,7 +278,9 @@ class DataNode:
             left_s = max(0.0, self._active[0][0] - self._each_s) / self._pace()
             at_s = self._load.time(self._counted + left_s)
             if math.isfinite(at_s):
-                self._clock.at(max(at_s, self._clock.now_s), partial(self._next_end, self._turn))
+                self._clock.call_at(
+                    max(at_s, self._clock.now_s), partial(self._next_end, self._turn)
+                )
 
     def _pace(self) -> float:
         """Seconds of work that each active file gets in a second of load 1."""
@@ -318,7 +320,7 @@ class DataNode:
             self._hanging.add(file)
             file.stage_began = self._each_s
             if math.isfinite(stage.hang_s):
-                self._clock.at(self._clock.now_s + stage.hang_s, partial(self._resume, file))
+                self._clock.call_at(self._clock.now_s + stage.hang_s, partial(self._resume, file))
         elif stage.outcome is Outcome.FAIL:
             self._broken |= self._failure_ends_imports
             self._drop(run)

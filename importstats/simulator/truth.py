@@ -80,7 +80,7 @@ class GroundTruth:
 
 def ground_truth(
     layout: Layout,
-    phases: Sequence[PhaseSpan],
+    spans: Sequence[PhaseSpan],
     runs: Sequence[Sequence[TaskRun]],
     completed_s: Floats,
     states: Sequence[str],
@@ -88,20 +88,20 @@ def ground_truth(
     start: datetime,
 ) -> GroundTruth:
     """Tell the truth from what the model kept; see :class:`GroundTruth`."""
-    last = phases[-1].phase if phases else Phase.PENDING
-    spans = pd.DataFrame(
+    last = spans[-1].phase if spans else Phase.PENDING
+    phases = pd.DataFrame(
         {
-            "phase": [span.phase.value for span in phases],
-            "start": _timestamps([span.start_s for span in phases], start),
-            "end": _timestamps([span.end_s for span in phases], start),
+            "phase": [span.phase.value for span in spans],
+            "start": _timestamps([span.start_s for span in spans], start),
+            "end": _timestamps([span.end_s for span in spans], start),
         }
     )
     ended = last in (Phase.COMPLETED, Phase.FAILED)
     tasks = _tasks(layout, runs, completed_s, states, node_speeds, start)
     return GroundTruth(
         outcome=last.value,
-        end=spans["end"].iloc[-1] if ended else pd.NaT,
-        phases=spans,
+        end=phases["end"].iloc[-1] if ended else pd.NaT,
+        phases=phases,
         tasks=tasks,
         files=_file_truth(layout, runs, start).join(tasks[_OF_THE_TASK], on="task"),
     )

@@ -110,7 +110,7 @@ class Period(NamedTuple):
     until: int | None
 
     @classmethod
-    def of(cls, since: datetime | None, until: datetime | None) -> Period:
+    def from_times(cls, since: datetime | None, until: datetime | None) -> Period:
         """A period from datetimes, which must have a time zone."""
         return cls(_microseconds(since, "since"), _microseconds(until, "until"))
 

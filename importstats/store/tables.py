@@ -214,6 +214,6 @@ class StoredTables:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Choice:
-        period = Period.of(since, until)
+        period = Period.from_times(since, until)
         self._marker.check()
         return Choice(source_uri, job_id, period)

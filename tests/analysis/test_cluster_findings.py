@@ -99,7 +99,7 @@ def test_another_server_explains_nothing(queued):
 
 
 def test_a_wait_below_the_patience_is_none(queued):
-    state = ClusterState.of(
+    state = ClusterState.from_cluster(
         queued.watch.frames(), culprits.URI, queued.jobs["observed_at"].iloc[-1]
     )
     waiting = state.sorts_of(queued.job_id)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from importstats import diagnose, eta, stragglers, until
+from importstats import diagnose, eta, rewind, stragglers
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
 from importstats.store.frames import details_frame, jobs_frame, load_details, load_jobs
@@ -35,13 +35,13 @@ shares = st.floats(0, 1.1)
 def test_no_row_and_no_end_of_a_run_is_later(share):
     jobs, details = simulated()
     at = between(jobs, share)
-    for known in (until(details, at), until(details, at, jobs)):
+    for known in (rewind(details, at), rewind(details, at, jobs)):
         assert (known["observed_at"] <= at).all()
         assert (known["last_observed_at"] <= at).all()
         assert (known["last_observed_at"] >= known["observed_at"]).all()
         assert (known["last_snapshot_id"] >= known["snapshot_id"]).all()
         assert known.dtypes.equals(details.dtypes)
-    assert (until(jobs, at)["observed_at"] <= at).all()
+    assert (rewind(jobs, at)["observed_at"] <= at).all()
 
 
 def test_runs_are_cut_as_a_store_cuts_them(tmp_path):
@@ -54,7 +54,7 @@ def test_runs_are_cut_as_a_store_cuts_them(tmp_path):
         stored = load_details(store, until=at, runs=True)
         order = ["file_index", "snapshot_id"]
         assert_frame_equal(
-            until(details, at, jobs).sort_values(order, ignore_index=True),
+            rewind(details, at, jobs).sort_values(order, ignore_index=True),
             stored.sort_values(order, ignore_index=True),
         )
 
@@ -62,14 +62,14 @@ def test_runs_are_cut_as_a_store_cuts_them(tmp_path):
 def test_what_is_known_already_is_given_back_as_it_is():
     jobs, details = simulated()
     end = jobs["observed_at"].max()
-    assert until(details, end) is details
-    assert until(jobs, end + timedelta(days=1)) is jobs
+    assert rewind(details, end) is details
+    assert rewind(jobs, end + timedelta(days=1)) is jobs
 
 
 def test_a_time_without_a_zone_is_refused():
     jobs, _ = simulated()
     with pytest.raises(ValueError, match="no time zone"):
-        until(jobs, pd.Timestamp("2026-05-18"))
+        rewind(jobs, pd.Timestamp("2026-05-18"))
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6, 0.85])
@@ -89,7 +89,7 @@ def test_no_analysis_with_at_changes_when_later_rows_are_cut_away(analysis, shar
     at = jobs["observed_at"].iloc[int(share * len(jobs))]
     whole = analysis(jobs, details, at)
     assert len(whole)
-    assert_frame_equal(whole, analysis(until(jobs, at), until(details, at, jobs), at))
+    assert_frame_equal(whole, analysis(rewind(jobs, at), rewind(details, at, jobs), at))
 
 
 def test_a_run_that_was_cut_in_a_gap_ends_at_the_last_snapshot_before_it():
@@ -106,6 +106,6 @@ def test_a_run_that_was_cut_in_a_gap_ends_at_the_last_snapshot_before_it():
         }
     )
     at = pd.Timestamp("2026-05-18T09:00Z")
-    twice = until(until(runs, at), at, until(jobs, at))
+    twice = rewind(rewind(runs, at), at, rewind(jobs, at))
     assert twice["last_observed_at"].tolist() == [times[1]]
     assert twice["last_snapshot_id"].tolist() == [2]

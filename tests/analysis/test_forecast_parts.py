@@ -110,13 +110,13 @@ def test_a_great_many_waiting_units_fill_all_slots():
 def test_files_that_move_together_are_one_unit():
     jobs, details = importing(["PPPPPP", "RRRRPP", ["50", "50", "R", "R", "P", "P"], "CCRRPP"])
     seen = observe(jobs)
-    spells = Spells.of(seen, details)
-    ended = Ended.of(spells)
+    spells = Spells.from_details(seen, details)
+    ended = Ended.from_spells(spells)
     assert ended.files.tolist() == [2]
     now = seen["now_s"].to_numpy()
-    at_2 = Backlog.at(spells, ended, 0, float(now[2]))
+    at_2 = Backlog.from_spells(spells, ended, 0, float(now[2]))
     assert sorted(zip(at_2.share.tolist(), at_2.count.tolist(), strict=True)) == [(0, 1), (0.5, 1)]
-    at_3 = Backlog.at(spells, ended, 1, float(now[3]))
+    at_3 = Backlog.from_spells(spells, ended, 1, float(now[3]))
     assert (at_3.units, len(at_3.waiting), at_3.typical) == (1, 1, 2 * GIB)
 
 

@@ -43,7 +43,7 @@ def found(until, **how):
 
 
 def slow(until, **how):
-    return slowdown(Ages.of(grown(until, **how)), 0, 0.35)
+    return slowdown(Ages.from_details(grown(until, **how)), 0, 0.35)
 
 
 def test_tasks_that_keep_their_pace_are_no_slowdown():
@@ -72,7 +72,7 @@ def test_a_slowdown_that_is_over_is_none():
 def test_what_was_done_before_the_recording_began_is_no_pace():
     details = grown(700)
     late = details[details["observed_at"] >= START + pd.Timedelta(350, "s")]
-    assert slowdown(Ages.of(late), 0, 0.35) is None
+    assert slowdown(Ages.from_details(late), 0, 0.35) is None
 
 
 def test_one_task_alone_is_no_slowdown():

@@ -26,7 +26,9 @@ def waves(count, slots=8, usual=120, *, pause=None, slower=None):
 
 
 def at(spans, second, every=30):
-    return Ages.of(scheduled(spans, second, every=every), START + pd.Timedelta(second, "s"))
+    return Ages.from_details(
+        scheduled(spans, second, every=every), START + pd.Timedelta(second, "s")
+    )
 
 
 def test_a_healthy_job_is_never_silent_nor_slow():
@@ -63,14 +65,14 @@ def test_a_silence_of_larger_tasks_may_last_longer():
     spans = [*FOUR, *[(602, 9000)] * 4]
     sizes = [200_000_000 + place for place in range(4)] + [900_000_000] * 4
     details = scheduled(spans, 1800, every=10, sizes=sizes)
-    assert unusual_silence(Ages.of(details, START + pd.Timedelta("1800s")), 0) is None
+    assert unusual_silence(Ages.from_details(details, START + pd.Timedelta("1800s")), 0) is None
 
 
 def test_a_task_that_goes_back_is_no_end():
     spans = [*waves(6, pause=(300, 3000))]
     last = max(place for place, span in enumerate(spans) if span[0] < 300 < span[1])
     details = scheduled(spans, 1200, every=30, back={last: [(600, 630)]})
-    assert unusual_silence(Ages.of(details, START + pd.Timedelta("1200s")), 0) is not None
+    assert unusual_silence(Ages.from_details(details, START + pd.Timedelta("1200s")), 0) is not None
 
 
 def test_tasks_that_end_far_too_slowly_are_a_slump():

@@ -110,7 +110,7 @@ def test_what_has_risen_has_begun_before(behind, rose, inside, waited):
 
 
 def by_file(polls, sizes, **options):
-    return Spans.of(recording(polls, sizes, **options), by="file")
+    return Spans.from_details(recording(polls, sizes, **options), by="file")
 
 
 def test_all_that_is_known_of_four_tasks():
@@ -175,7 +175,7 @@ def test_an_end_that_lies_before_the_beginning_took_no_time():
 @pytest.mark.parametrize("count", [0, 1])
 def test_of_nothing_nothing_is_known_and_of_one_sample_what_it_shows(count):
     details = recording({0: [40]}, [5]).iloc[:count]
-    spans = Spans.of(details)
+    spans = Spans.from_details(details)
     assert (spans.jobs, len(spans.job)) == (count, count)
     assert spans.running.tolist() == [True] * count
     assert spans.steps.tolist() == [0] * count
@@ -187,7 +187,9 @@ def test_of_nothing_nothing_is_known_and_of_one_sample_what_it_shows(count):
 def test_of_two_jobs_each_has_its_own_time_slots_and_signal():
     first = recording({0: [0, 0], 10: [0, "done"], 20: [0, "done"]}, [5, 5])
     second = recording({0: [0, 0, 0], 10: [10, 20, 30], 30: [20, 30, 40]}, [1, 2, 3])
-    spans = Spans.of(pd.concat([first, second.assign(job_id="8")], ignore_index=True), by="file")
+    spans = Spans.from_details(
+        pd.concat([first, second.assign(job_id="8")], ignore_index=True), by="file"
+    )
     assert spans.job.tolist() == [0, 0, 1, 1, 1]
     assert seconds(spans.now) == [20, 30]
     assert spans.slots.tolist() == [2, 3]
@@ -197,5 +199,5 @@ def test_of_two_jobs_each_has_its_own_time_slots_and_signal():
 def test_now_is_what_was_asked_for_or_the_last_snapshot_before_it():
     details = recording({0: [0], 10: [10], 20: [20]}, [5])
     for at, now in ((9.999999, 0), (10, 10), (10.000001, 10), (99, 20)):
-        spans = Spans.of(details, START + pd.Timedelta(at, "s"))
+        spans = Spans.from_details(details, START + pd.Timedelta(at, "s"))
         assert seconds(spans.now) == [now]

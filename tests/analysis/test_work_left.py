@@ -149,6 +149,7 @@ def test_nothing_of_later_is_used(building):
     cluster, at = seen.watch.frames(), times[-6]
     cut = type(cluster)(*(frame[frame["observed_at"] <= at] for frame in cluster))
     both = [
-        work_left_s(ClusterState.of(each, culprits.URI, at), seen.job_id) for each in (cluster, cut)
+        work_left_s(ClusterState.from_cluster(each, culprits.URI, at), seen.job_id)
+        for each in (cluster, cut)
     ]
     np.testing.assert_array_equal(*both)

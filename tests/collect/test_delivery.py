@@ -262,7 +262,7 @@ def test_a_receiver_that_hangs_does_not_hold_up_collecting_and_gets_its_events_n
 
 def test_what_was_stored_but_not_told_before_a_crash_is_told_after_it(store, server):
     # The first process gets as far as noting that events are wanted.
-    Outbox(store, server.uri, []).since()
+    Outbox(store, server.uri, []).asked_since()
     collect(server, store)
     with Receiver() as receiver:
         tell(server, store, [receiver.url])

@@ -20,7 +20,7 @@ def recorded(name):
     """A recording as far as its middle, for what a job at work shows."""
     jobs, details = datasets.load(name)
     at = jobs["observed_at"].quantile(0.5)
-    return importstats.until(jobs, at), importstats.until(details, at, jobs)
+    return importstats.rewind(jobs, at), importstats.rewind(details, at, jobs)
 
 
 #: How to make each frame, and the columns that it has of its input.

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from importstats import eta, stragglers, throughput, until
+from importstats import eta, rewind, stragglers, throughput
 from importstats.analysis.words import headline
 from importstats.plots.files import files_finding
 from importstats.plots.rates import rate_finding
@@ -49,7 +49,7 @@ def hundred():
     jobs = pd.concat([jobs.assign(job_id=name) for jobs, _, name in tables], ignore_index=True)
     files = pd.concat([files.assign(job_id=name) for _, files, name in tables], ignore_index=True)
     at = jobs["observed_at"].min() + pd.Timedelta(minutes=AT_MINUTES)
-    jobs, files = until(jobs, at), until(files, at, jobs)
+    jobs, files = rewind(jobs, at), rewind(files, at, jobs)
     return jobs, files, eta(jobs, files, at=at), stragglers(files, at=at), at
 
 

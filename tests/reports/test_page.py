@@ -317,7 +317,7 @@ def test_of_hundreds_the_late_ones_lie_on_top_and_the_others_are_counted(browser
     )
     said = page.text("#files-title")
     assert said.startswith(f"300 files, {counts['done']} done, ")
-    _, spans = state_spans(FileSamples.of(job.details))
+    _, spans = state_spans(FileSamples.from_details(job.details))
     last = spans.drop_duplicates("key", keep="last")
     at_work = last.loc[last["state"].eq("inprogress"), "start"]
     oldest = format_duration((job.jobs["observed_at"].iloc[-1] - at_work.min()).total_seconds())

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from importstats import plots, report, stragglers, until
+from importstats import plots, report, rewind, stragglers
 from importstats.show.job import ImportJob
 from importstats.show.panel import job_view
 from importstats.simulator import simulate_job
@@ -63,7 +63,7 @@ def test_nothing_shown_as_of_a_time_changes_when_later_rows_are_cut_away(name, s
     jobs, details = simulated()
     at = jobs["observed_at"].iloc[int(share * len(jobs))]
     whole = SHOWN[name](jobs, details, at)
-    assert whole == SHOWN[name](until(jobs, at), until(details, at, jobs), at)
+    assert whole == SHOWN[name](rewind(jobs, at), rewind(details, at, jobs), at)
 
 
 def test_an_overview_as_of_a_time_does_not_know_the_end():

@@ -335,17 +335,17 @@ def test_a_read_is_tried_fifty_times_and_waits_longer_each_time(tmp_path, monkey
 )
 def test_a_period_holds_both_its_ends(since, until, held):
     ends = [None if s is None else START + timedelta(seconds=s) for s in (since, until)]
-    assert Period.of(*ends).may_hold(segment(3, 5)) is held
+    assert Period.from_times(*ends).may_hold(segment(3, 5)) is held
 
 
 def test_a_mask_has_both_ends_and_a_period_knows_zones():
     begin = datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
-    period = Period.of(begin + timedelta(seconds=1), begin + timedelta(seconds=2))
+    period = Period.from_times(begin + timedelta(seconds=1), begin + timedelta(seconds=2))
     assert period == (1_000_000, 2_000_000)
     times = np.array([999_999, 1_000_000, 2_000_000, 2_000_001])
     assert period.mask(times).tolist() == [False, True, True, False]
     with pytest.raises(ValueError, match="until has no time zone"):
-        Period.of(None, datetime(2026, 5, 18))
+        Period.from_times(None, datetime(2026, 5, 18))
 
 
 @pytest.mark.parametrize(

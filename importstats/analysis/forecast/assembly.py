@@ -90,7 +90,7 @@ class _Belief:
     same_collection: Floats
 
     @classmethod
-    def of(cls, priors: Priors, stretches: list[Stretch], rows: int) -> _Belief:
+    def from_priors(cls, priors: Priors, stretches: list[Stretch], rows: int) -> _Belief:
         size = len(VARIABLES)
         belief = cls(
             np.empty((rows, size)),
@@ -129,8 +129,8 @@ def outlook(
     priors : Priors
     """
     at_work = seen["phase"].isin(WORK_PHASES).to_numpy(np.bool_)
-    spells = None if details is None or not len(details) else Spells.of(seen, details)
-    silence = Silence.of(seen, spells, at_quota(seen, details))
+    spells = None if details is None or not len(details) else Spells.from_details(seen, details)
+    silence = Silence.from_snapshots(seen, spells, at_quota(seen, details))
     needed = wanted.copy()
     needed[silence.moved[wanted]] = True
     needed[_first_of_importing(seen, needed)] = True
@@ -138,10 +138,10 @@ def outlook(
     rows = seen.iloc[places].reset_index(drop=True)
     within = np.full(len(seen), -1)
     within[places] = np.arange(len(places))
-    past = Past.of(rows, history)
+    past = Past.from_snapshots(rows, history)
     stretches = list(past.stretches(floats(rows, "now_s"), np.arange(len(rows))))
-    belief = _Belief.of(priors, stretches, len(rows))
-    found = _Forecast.of(priors, seen, rows, belief, spells, at_work & needed)
+    belief = _Belief.from_priors(priors, stretches, len(rows))
+    found = _Forecast.from_snapshots(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
     left, weight = _model_with_twin(rows, found, twin)
@@ -195,7 +195,7 @@ class _Forecast:
     running_age_s: Floats
 
     @classmethod
-    def of(
+    def from_snapshots(
         cls,
         priors: Priors,
         seen: pd.DataFrame,
@@ -280,8 +280,8 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float
     if not frames:
         return 1.0
     rows = pd.concat(frames, ignore_index=True)
-    belief = _Belief.of(priors, replays, begin)
-    found = _Forecast.of(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
+    belief = _Belief.from_priors(priors, replays, begin)
+    found = _Forecast.from_snapshots(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
     left, _ = _model_with_twin(rows, found, twin)
     quantiles = _interval(rows, left, belief, np.ones(begin))

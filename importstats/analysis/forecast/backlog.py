@@ -58,7 +58,7 @@ class Ended:
     typical: Floats
 
     @classmethod
-    def of(cls, spells: Spells) -> Ended:
+    def from_spells(cls, spells: Spells) -> Ended:
         """Of the spells of one job."""
         done = spells.take(spells.kind == ENDED)
         key = np.column_stack([done.since_s, done.handed_by_s, np.nan_to_num(done.after_s)])
@@ -126,7 +126,7 @@ class Backlog:
     size: float
 
     @classmethod
-    def at(cls, spells: Spells, ended: Ended, known: int, now: float) -> Backlog:
+    def from_spells(cls, spells: Spells, ended: Ended, known: int, now: float) -> Backlog:
         """Of one job at a time, of whose ends the first `known` were known then."""
         there = (spells.since_s <= now) & (now < spells.until_s)
         run = spells.take(there & (spells.kind == WORKS))
@@ -203,7 +203,7 @@ class Load:
     size: Floats
 
     @classmethod
-    def of(cls, spells: Spells, now: Floats) -> Load:
+    def from_spells(cls, spells: Spells, now: Floats) -> Load:
         """Of one job at its snapshots, ascending."""
         ones = np.ones(len(spells))
         running = _there(spells, WORKS, ones, now)

@@ -104,9 +104,9 @@ def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePri
     Rest
         Of all snapshots, 0 where not wanted.
     """
-    ended, load = Ended.of(spells), Load.of(spells, now)
+    ended, load = Ended.from_spells(spells), Load.from_spells(spells, now)
     known = np.searchsorted(ended.by_s, now, side="right")
-    first = Backlog.at(spells, ended, int(known[0]), float(now[0]))
+    first = Backlog.from_spells(spells, ended, int(known[0]), float(now[0]))
     # The first snapshot makes the grid: a later one must not change what an earlier one said.
     middle = prior.pace(0, first, load.slots(0, first))
     paces = middle + (prior.sd + _GRID_SLACK) * np.linspace(-_REACH, _REACH, _PACES)
@@ -117,7 +117,7 @@ def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePri
         np.zeros((count, DRAWS)), np.zeros((count, DRAWS)), np.zeros(count), np.zeros(count)
     )
     for place in np.flatnonzero(wanted).tolist():
-        backlog = Backlog.at(spells, ended, int(known[place]), float(now[place]))
+        backlog = Backlog.from_spells(spells, ended, int(known[place]), float(now[place]))
         slots = load.slots(place, backlog)
         log = summed[known[place]] + np.tile(_SCATTER_PRIOR, _PACES)
         log = log - 0.5 * ((pace - prior.pace(place, backlog, slots)) / prior.sd) ** 2

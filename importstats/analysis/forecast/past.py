@@ -62,7 +62,7 @@ class Past:
         self.collection = group
 
     @classmethod
-    def of(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
+    def from_snapshots(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
         """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
         done = pd.concat([seen.iloc[:0], *map(_completed, observed)], ignore_index=True)
         every = [_names_as_texts(frame) for frame in (seen, done, *observed)]

@@ -44,7 +44,7 @@ class Silence:
     at_quota: Bools
 
     @classmethod
-    def of(cls, seen: pd.DataFrame, spells: Spells | None, quota: Bools) -> Silence:
+    def from_snapshots(cls, seen: pd.DataFrame, spells: Spells | None, quota: Bools) -> Silence:
         """Of a timeline, the spells of its files, and where :func:`at_quota` holds."""
         job, now = seen["job"].to_numpy(), floats(seen, "now_s")
         moves = np.append(True, job[1:] != job[:-1])[: len(seen)]
@@ -106,24 +106,24 @@ class _Line:
         self.span = float(now.max() - self.origin) + 1e6
         self.place = job * self.span + (now - self.origin)
 
-    def at(self, job: Ints, time: Floats) -> Floats:
+    def places(self, job: Ints, time: Floats) -> Floats:
         """Times of these jobs on the line."""
         inside = np.clip(np.nan_to_num(time - self.origin, posinf=self.span), 0, self.span - 1)
         return np.asarray(job * self.span + inside, np.float64)
 
     def rows(self, job: Ints, time: Floats) -> Ints:
         """The row of each job's snapshot at a time, or the first after it."""
-        found = np.searchsorted(self.place, self.at(job, time) - 1e-3)
+        found = np.searchsorted(self.place, self.places(job, time) - 1e-3)
         return np.minimum(found, len(self.place) - 1)
 
     def count(self, spells: Spells, chosen: Bools, *, until: bool = False) -> Floats:
         """Per row, how many of these spells its job has had, or with `until` still has."""
         job = spells.job[chosen]
-        begun = np.sort(self.at(job, spells.since_s[chosen]))
+        begun = np.sort(self.places(job, spells.since_s[chosen]))
         base = np.searchsorted(begun, self.job * self.span)
         count = np.searchsorted(begun, self.place + 1e-3) - base
         if until:
-            over = np.sort(self.at(job, spells.until_s[chosen]))
+            over = np.sort(self.places(job, spells.until_s[chosen]))
             count = count - (
                 np.searchsorted(over, self.place + 1e-3)
                 - np.searchsorted(over, self.job * self.span)

@@ -69,13 +69,13 @@ class Spells:
         return self.take(slice(*np.searchsorted(self.job, [job, job + 1])))
 
     @classmethod
-    def of(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
+    def from_details(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
         """Of a timeline and the details frame of its jobs, as runs or single snapshots."""
-        samples = FileSamples.of(details)
+        samples = FileSamples.from_details(details)
         heads = np.flatnonzero(np.diff(samples.key, prepend=-1) != 0)
         # What a server says of a file after its end is no news.
         chosen = np.flatnonzero(count_before(samples.in_state(*DONE_STATES), heads) == 0)
-        steps = Steps.of(samples, chosen, samples.key[chosen])
+        steps = Steps.from_samples(samples, chosen, samples.key[chosen])
         over = steps.done | (steps.at_work & (steps.fraction >= 1))
         kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
         # Files of a task share its progress, of which each file's rows are a rounded part.
