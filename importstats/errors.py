@@ -100,3 +100,15 @@ class MissingExtraError(UsageError):
             f"{purpose} needs {package or extra}; install importstats with the extra {extra}: "
             f"pip install '.[{extra}]' in its source folder"
         )
+
+
+def nested_errors(error: BaseException) -> list[BaseException]:
+    """The error and those that it was raised for, the innermost last."""
+    found = [error]
+    while True:
+        last = found[-1]
+        inside = [last.__cause__, last.__context__, getattr(last, "reason", None), *last.args]
+        inner = next((each for each in inside if isinstance(each, BaseException)), None)
+        if inner is None or inner in found:
+            return found
+        found.append(inner)

@@ -98,6 +98,15 @@ def test_no_module_has_the_name_of_a_function():
     assert [name for name, own in DEFINED.items() if name.split(".")[-1] in own] == []
 
 
+def test_a_private_function_of_a_module_has_a_name_of_its_own():
+    homes: dict[str, list[str]] = {}
+    for name, own in DEFINED.items():
+        for function in own:
+            if function.startswith("_") and not function.startswith("__"):
+                homes.setdefault(function, []).append(name)
+    assert {function: where for function, where in homes.items() if len(where) > 1} == {}
+
+
 def test_no_function_is_named_by_a_particle():
     named = {
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"

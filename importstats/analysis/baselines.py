@@ -255,7 +255,7 @@ class _Past:
         rows = ordered_snapshots(history)
         now, size, reached = seconds(rows), _bytes(rows), _fine_progress(rows)
         completed = rows["state"].eq("Completed").fillna(False).to_numpy(np.bool_)
-        key = _collections(rows)
+        key = _collection_keys(rows)
         for span in job_slices(rows):
             at = np.arange(span.start, span.stop)
             ended = at[completed[at]]
@@ -274,14 +274,14 @@ class _Past:
 
     def pairs(self, rows: pd.DataFrame) -> Iterator[tuple[Ints, list[_Earlier]]]:
         """The rows of each job, and the earlier jobs of its collection, itself left out."""
-        now, key = seconds(rows), _collections(rows)
+        now, key = seconds(rows), _collection_keys(rows)
         for span in job_slices(rows):
             at = np.arange(span.start, span.stop)
             earlier = self.jobs.get(key[at[-1]], [])
             yield at, [job for job in earlier if job.end_s <= now[at[-1]]]
 
 
-def _collections(rows: pd.DataFrame) -> list[tuple[str, str]]:
+def _collection_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
     name = rows["collection_name"] if "collection_name" in rows else pd.Series("", rows.index)
     return list(zip(rows["source_uri"].astype("str"), name.astype("str"), strict=True))
 

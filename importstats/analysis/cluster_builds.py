@@ -73,7 +73,7 @@ def long_index_build(job: JobHistory, state: ClusterState) -> Finding | None:
     mean_s = float(done_s.mean())
     longest = building.sort_values("since", kind="stable").iloc[0]
     took_s = seconds(state.at - longest["since"])
-    rows = _rows_of(state, str(longest["segment_id"]))
+    rows = _rows_of_segment(state, str(longest["segment_id"]))
     if took_s < max(_LONG_BUILD_S, _TIMES_MEAN * mean_s):
         return None
     node = printable(str(longest["node_id"]), 40)
@@ -106,7 +106,7 @@ def index_queue(job: JobHistory, state: ClusterState) -> Finding | None:
     waited_s = seconds(state.at - waiting["since"].min())
     if waited_s < LEAST_WAIT_S:
         return None
-    builds = state.lately(state.builds)
+    builds = state.recent(state.builds)
     others = builds[~builds["build_id"].isin(own["build_id"])]
     first = waiting["first_seen"].min()
     before = others[others["state"].astype("str").isin(WAITS) & (others["first_seen"] <= first)]
@@ -206,7 +206,7 @@ def _mean_build_s(state: ClusterState) -> float | None:
     return state.mean("indexnode_build_index_latency")
 
 
-def _rows_of(state: ClusterState, segment_id: str) -> int | None:
+def _rows_of_segment(state: ClusterState, segment_id: str) -> int | None:
     rows = state.segments.loc[state.segments["segment_id"].eq(segment_id), "rows"].dropna()
     return int(rows.iloc[-1]) if len(rows) else None
 

@@ -75,11 +75,11 @@ def _number_of(number: Any, what: str) -> str:
     return f"{format_count(number)} {what}{'s' * (number != 1)}"
 
 
-def _are(number: Any) -> str:
+def _is_or_are(number: Any) -> str:
     return "are" if number != 1 else "is"
 
 
-def _quota(evidence: _Evidence) -> str:
+def _quota_cause(evidence: _Evidence) -> str:
     names = ("quota_bytes", "stored_bytes", "file_size_bytes")
     quota, stored, size = (float(evidence.get(name) or "nan") for name in names)
     if quota - stored < size:
@@ -87,11 +87,13 @@ def _quota(evidence: _Evidence) -> str:
     return "the disk quota is nearly used up"
 
 
-def _slots(evidence: _Evidence) -> str:
+def _slot_cause(evidence: _Evidence) -> str:
     jobs = list(evidence["held_by_jobs"])
     if jobs:
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        return f"job {printable(jobs[0], 40)}{more} {_are(len(jobs))} in the slots it waits for"
+        return (
+            f"job {printable(jobs[0], 40)}{more} {_is_or_are(len(jobs))} in the slots it waits for"
+        )
     held = [
         _number_of(evidence[name], what)
         for name, what in (
@@ -103,7 +105,7 @@ def _slots(evidence: _Evidence) -> str:
     return f"{' and '.join(held)} hold the slots it waits for"
 
 
-def _sorts(evidence: _Evidence) -> str:
+def _sort_cause(evidence: _Evidence) -> str:
     waiting = _number_of(evidence["waiting_segments"], "segment")
     for name, what in (("other_compactions", "other compaction"), ("index_builds", "index build")):
         if evidence[name]:
@@ -111,38 +113,38 @@ def _sorts(evidence: _Evidence) -> str:
     return f"{waiting} to sort"
 
 
-def _queue(evidence: _Evidence) -> str:
+def _queue_cause(evidence: _Evidence) -> str:
     before = evidence["builds_before"]
     if before:
-        return f"{_number_of(before, 'index build')} of others {_are(before)} before its own"
+        return f"{_number_of(before, 'index build')} of others {_is_or_are(before)} before its own"
     return f"{_number_of(evidence['waiting_builds'], 'index build')} of its own to come"
 
 
-def _long(evidence: _Evidence) -> str:
+def _long_build_cause(evidence: _Evidence) -> str:
     node = evidence.get("node_id")
     where = "" if node is None else f" on node {printable(node, 40)}"
     return f"one index build{where} takes far longer than others"
 
 
-def _fails(evidence: _Evidence) -> str:
+def _failing_build_cause(evidence: _Evidence) -> str:
     node, reason = evidence.get("node_id"), evidence.get("reason")
     where = "" if node is None else f" on node {printable(node, 40)}"
     why = "" if reason is None else f": {printable(reason, 60)}"
     return f"an index build fails{where}{why}"
 
 
-def _slower(evidence: _Evidence) -> str:
+def _slow_node_cause(evidence: _Evidence) -> str:
     node = printable(evidence["node_id"], 40)
     return f"node {node} is {evidence['times_peers']:.1f} times as slow as its peers"
 
 
 _CAUSES: Final[Mapping[str, Callable[[_Evidence], str]]] = {
     "no_data_node": lambda _: "no data node is up",
-    "quota_near": _quota,
-    "no_slot": _slots,
-    "sort_queued": _sorts,
-    "index_queue": _queue,
-    "long_index_build": _long,
-    "index_build_fails": _fails,
-    "node_slower": _slower,
+    "quota_near": _quota_cause,
+    "no_slot": _slot_cause,
+    "sort_queued": _sort_cause,
+    "index_queue": _queue_cause,
+    "long_index_build": _long_build_cause,
+    "index_build_fails": _failing_build_cause,
+    "node_slower": _slow_node_cause,
 }

@@ -107,8 +107,8 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
     state = rows["state"].astype("str")
     stage = np.select(
         [
-            _true(rows["is_indexed"]),
-            _true(rows["is_sorted"]),
+            _is_true(rows["is_indexed"]),
+            _is_true(rows["is_sorted"]),
             state.isin(_WRITTEN_TO),
             state.eq("Flushed"),
         ],
@@ -251,5 +251,5 @@ def _last_look(cluster: Cluster) -> pd.Timestamp:
     return looked_from_to(cluster)[1]
 
 
-def _true(flags: pd.Series[Any]) -> pd.Series[Any]:
+def _is_true(flags: pd.Series[Any]) -> pd.Series[Any]:
     return flags.eq(True).fillna(False).astype("bool")

@@ -39,11 +39,11 @@ def node_slower(job: JobHistory, state: ClusterState) -> Finding | None:
             continue
         times = float(mine.median() / peers.median()) if peers.median() > 0 else math.nan
         if times >= _TIMES_PEERS and float(mine.median()) >= MINUTE:
-            return _slower(job, state, str(node), times, len(mine), spells)
+            return _slower_finding(job, state, str(node), times, len(mine), spells)
     return None
 
 
-def _slower(
+def _slower_finding(
     job: JobHistory,
     state: ClusterState,
     node: str,

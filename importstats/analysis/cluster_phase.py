@@ -48,12 +48,12 @@ def with_known_phase(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
         own = tasks[tasks["job_id"].eq(str(job_id))]
         if len(own):
             seen, _ = microseconds(jobs.loc[rows.index], "observed_at")
-            known = _phases_at(seen, own, _sorts(cluster, str(uri), own))
+            known = _phases_at(seen, own, _sorts_since_import(cluster, str(uri), own))
             found.loc[rows.index] = known.to_numpy()
     return jobs.assign(**{KNOWN_PHASE: found.astype("str").where(found.notna())})
 
 
-def _sorts(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) -> pd.DataFrame:
+def _sorts_since_import(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) -> pd.DataFrame:
     """The sorts of the collection of some tasks, since their import began."""
     plans = cluster.compactions
     begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "observed_at"].min()

@@ -95,7 +95,7 @@ def no_slot(job: JobHistory, state: ClusterState) -> Finding | None:
 
 def _others_at_work(job: JobHistory, state: ClusterState, tasks: pd.DataFrame) -> dict[str, int]:
     """How many tasks of other jobs are at work, the most first."""
-    lately = state.lately(tasks)
+    lately = state.recent(tasks)
     busy = lately[lately["state"].astype("str").isin(AT_WORK) & lately["job_id"].ne(job.key[1])]
     return {str(name): int(count) for name, count in busy["job_id"].value_counts().items()}
 
@@ -130,10 +130,10 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
     if waited_s < LEAST_WAIT_S:
         return None
     executing = int(own["state"].astype("str").isin(AT_WORK).sum())
-    plans = state.lately(state.compactions)
+    plans = state.recent(state.compactions)
     at_work = plans["state"].astype("str").isin(AT_WORK)
     others = int((at_work & ~plans["plan_id"].isin(own["plan_id"])).sum())
-    builds = int(state.lately(state.builds)["state"].astype("str").isin(AT_WORK).sum())
+    builds = int(state.recent(state.builds)["state"].astype("str").isin(AT_WORK).sum())
     held = []
     if others:
         held.append(f"{others:,} other compaction{'s' * (others != 1)}")

@@ -101,9 +101,9 @@ class ClusterState:
         settings = cut("settings").drop_duplicates("name", keep="last")
         return cls(
             at,
-            _last(tasks, "task_id"),
-            _last(builds, "build_id"),
-            _last(plans, "plan_id"),
+            _last_rows(tasks, "task_id"),
+            _last_rows(builds, "build_id"),
+            _last_rows(plans, "plan_id"),
             tasks,
             builds,
             plans,
@@ -177,7 +177,7 @@ class ClusterState:
         sorts: pd.DataFrame = plans[own]
         return sorts
 
-    def lately(self, entries: pd.DataFrame) -> pd.DataFrame:
+    def recent(self, entries: pd.DataFrame) -> pd.DataFrame:
         """Entries that were listed lately: those before may have ended unseen."""
         lately: pd.DataFrame = entries[entries["last_observed_at"] >= self.at - _LISTED_LATELY]
         return lately
@@ -212,7 +212,7 @@ def last_look(cluster: Cluster, source_uri: str, ended_at: pd.Timestamp) -> pd.T
     return pd.Timestamp(soon.max()) if len(soon) else ended_at
 
 
-def _last(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+def _last_rows(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """The last row of each entry, and since when it is in its state."""
     if not len(rows):
         return rows.assign(since=rows["observed_at"], first_seen=rows["observed_at"])

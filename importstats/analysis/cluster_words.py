@@ -19,7 +19,7 @@ def slots_held(state: ClusterState) -> dict[str, int]:
     """Compactions that are none of imports and index builds that are at work on data nodes."""
     if not state.merges_roles:
         return {"compaction": 0, "index": 0}
-    plans, builds = state.lately(state.compactions), state.lately(state.builds)
+    plans, builds = state.recent(state.compactions), state.recent(state.builds)
     is_sort = plans["kind"].astype("str").eq("SortCompaction")
     compacting = plans["state"].astype("str").isin(AT_WORK) & ~is_sort
     building = builds["state"].astype("str").isin(AT_WORK)

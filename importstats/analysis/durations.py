@@ -110,7 +110,7 @@ class Durations:
         chance = np.zeros(len(job))
         for column in range(self.paces.shape[1]):
             error = (log_age - self.paces[job, column]) / self.scatter[job]
-            chance += self.weights[job, column] * _below(-error)
+            chance += self.weights[job, column] * _logistic_share(-error)
         return chance
 
 
@@ -224,7 +224,7 @@ def median_of_censored(values: Floats, ended: Bools) -> float:
     return float(values[order[below[0]]] if len(below) else values.max())
 
 
-def _below(error: Floats) -> Floats:
+def _logistic_share(error: Floats) -> Floats:
     """The distribution function of a standard logistic error."""
     return 0.5 + 0.5 * np.tanh(0.5 * error)
 

@@ -31,7 +31,7 @@ def failed(job: JobHistory) -> Finding | None:
     before = job.runs.iloc[-2] if len(job.runs) > 1 else None
     phase = "an unknown phase" if before is None else str(before["phase"])
     earlier = job.snapshots.iloc[:-1]
-    written, total = _most(earlier, "imported_rows"), _most(earlier, "total_rows")
+    written, total = _most_in(earlier, "imported_rows"), _most_in(earlier, "total_rows")
     far = (
         f" with {format_count(written)} of {format_count(total)} rows written" if total > 0 else ""
     )
@@ -117,7 +117,7 @@ def changed_after_end(job: JobHistory) -> Finding | None:
         return None
     state = job.snapshots["state"].astype("str").str.lower()
     done = job.snapshots[state.eq("completed")].iloc[0]
-    later = job.snapshots[state.eq("failed").to_numpy() & _after(job, done)]
+    later = job.snapshots[state.eq("failed").to_numpy() & _is_after(job, done)]
     if not len(later):
         return None
     first = later.iloc[:1]
@@ -126,7 +126,7 @@ def changed_after_end(job: JobHistory) -> Finding | None:
     dropped = kind_of_reason(reason) == "missing"
     end = done.get("complete_time")
     end = done["observed_at"] if end is None or pd.isna(end) else end
-    rows = _most(job.snapshots, "imported_rows")
+    rows = _most_in(job.snapshots, "imported_rows")
     what = "its collection was dropped later" if dropped else "the server failed it later"
     return Finding(
         job,
@@ -140,7 +140,7 @@ def changed_after_end(job: JobHistory) -> Finding | None:
     )
 
 
-def _after(job: JobHistory, row: pd.Series[Any]) -> Bools:
+def _is_after(job: JobHistory, row: pd.Series[Any]) -> Bools:
     return np.asarray(job.snapshots["observed_at"] > row["observed_at"])
 
 
@@ -249,6 +249,6 @@ def rows_differ(job: JobHistory, check: RowCheck | None) -> Finding | None:
     )
 
 
-def _most(snapshots: pd.DataFrame, name: str) -> float:
+def _most_in(snapshots: pd.DataFrame, name: str) -> float:
     values = floats(snapshots, name)
     return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan

@@ -60,7 +60,10 @@ class FileFacts:
         rows = _ordered(details)
         last = rows[~rows.duplicated(["job", "file_index"], keep="last")]
         facts = (
-            _path_facts(last).join(_commonest_reason(last)).join(_twice(last)).join(_fallen(rows))
+            _path_facts(last)
+            .join(_commonest_reason(last))
+            .join(_names_listed_twice(last))
+            .join(_fallen_files(rows))
         )
         keys = rows.groupby("job")[JOB_KEY].first().astype("str")
         found = {}
@@ -122,7 +125,7 @@ def _commonest_reason(last: pd.DataFrame) -> pd.DataFrame:
     return ranked.drop_duplicates("job").set_index("job")
 
 
-def _twice(last: pd.DataFrame) -> pd.DataFrame:
+def _names_listed_twice(last: pd.DataFrame) -> pd.DataFrame:
     """Names that several files bear, as they were listed together."""
     named = last[last["name"].notna()].groupby(["job", "name"], observed=True)
     counted = named.agg(times=("file", "size"), twice=("file", "first")).reset_index()
@@ -131,7 +134,7 @@ def _twice(last: pd.DataFrame) -> pd.DataFrame:
     return found.astype({"twice": "str"})
 
 
-def _fallen(rows: pd.DataFrame) -> pd.DataFrame:
+def _fallen_files(rows: pd.DataFrame) -> pd.DataFrame:
     """Completed files whose numbers went down while they stayed completed."""
     done = rows["state"].astype("str").str.lower().eq("completed").fillna(False).to_numpy(np.bool_)
     job, file = rows["job"].to_numpy(np.int64), rows["file_index"].to_numpy(np.int64)

@@ -84,8 +84,8 @@ def diagnose_files(
             _one_file_holds_up(job, ages, mine, number),
             _slow_node(job, mine),
             _throughput_collapsed(job, ages, number, collapse_factor),
-            *_went_back(job, spans, number),
-            _wrong_totals(job, mine),
+            *_going_back(job, spans, number),
+            _totals_disagree(job, mine),
         ]
     return found
 
@@ -111,7 +111,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
         job,
         "no_free_slot",
         "warning" if waited_s >= _NO_SLOT_S else "info",
-        _time(since),
+        _utc_time(since),
         f"{waits:,} tasks have waited {format_duration(waited_s)} for a free slot and none is at "
         "work",
         None,
@@ -134,7 +134,7 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         job,
         "stalled",
         "warning",
-        _time(quiet.since),
+        _utc_time(quiet.since),
         f"No file has ended for {format_duration(quiet.lasts_s)}, while {quiet.running:,} tasks "
         f"are at work; for their size, the longest so far took {format_duration(quiet.longest_s)}",
         _WAIT_FOR_NODES,
@@ -288,7 +288,7 @@ def _throughput_collapsed(
             job,
             "throughput_collapsed",
             "warning",
-            _time(slow.since),
+            _utc_time(slow.since),
             f"For {format_duration(slow.lasts_s)} {slow.tasks:,} tasks have gone on at "
             f"{format_percent(100 * slow.ratio)} of their pace before",
             None,
@@ -301,7 +301,7 @@ def _throughput_collapsed(
         job,
         "throughput_collapsed",
         "warning",
-        _time(slump.since),
+        _utc_time(slump.since),
         f"For {format_duration(slump.lasts_s)} tasks have ended at "
         f"{format_percent(100 * slump.ratio)} of the usual rate",
         "Look for load on the data nodes and the object store since then.",
@@ -309,11 +309,11 @@ def _throughput_collapsed(
     )
 
 
-def _time(seconds: float) -> pd.Timestamp:
+def _utc_time(seconds: float) -> pd.Timestamp:
     return pd.Timestamp(round(seconds * 1e6), unit="us", tz="UTC")
 
 
-def _went_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
+def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
     """Restarts, which take several tasks back at once, and retries, which take one."""
     moves = spans.moves
     back = np.flatnonzero(moves.back & (spans.job[moves.unit] == number))
@@ -385,7 +385,7 @@ def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
     return np.asarray((together > usual) & (log_chance + math.log(intervals) < math.log(1e-3)))
 
 
-def _wrong_totals(job: JobHistory, files: pd.DataFrame) -> Finding | None:
+def _totals_disagree(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     totals = floats(job.snapshots, "total_rows")
     total = float(np.nanmax(totals)) if np.isfinite(totals).any() else 0.0
     file_rows = floats(files, "total_rows")

@@ -49,13 +49,13 @@ def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     1           1       b      12        1.0
     2           2       c      11        1.0
     """
-    files = _marked(_latest(details, "file_index"))
+    files = _with_state(_last_of_each(details, "file_index"))
     imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
-    known = _marked(_latest(imports, "task_id"))
+    known = _with_state(_last_of_each(imports, "task_id"))
     # The node of a task is forgotten when it ends: the last one that is known.
     nodes = imports[imports["node_id"].notna()].drop_duplicates([*JOB_KEY, "task_id"], keep="last")
     known = known.drop(columns="node_id").merge(
-        _keyed(nodes)[[*JOB_KEY, "task_id", "node_id"]], on=[*JOB_KEY, "task_id"], how="left"
+        _with_job_key(nodes)[[*JOB_KEY, "task_id", "node_id"]], on=[*JOB_KEY, "task_id"], how="left"
     )
     by_mark = known.groupby([*JOB_KEY, *_MARK], dropna=False)
     possible = by_mark.agg(
@@ -74,18 +74,18 @@ def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     return found[[*JOB_KEY, *columns]]
 
 
-def _latest(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+def _last_of_each(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """The last row of each entry."""
     last = "last_observed_at" if "last_observed_at" in rows else "observed_at"
     by_time = rows.sort_values(last, kind="stable")
-    return _keyed(by_time.drop_duplicates([*JOB_KEY, key], keep="last"))
+    return _with_job_key(by_time.drop_duplicates([*JOB_KEY, key], keep="last"))
 
 
-def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
+def _with_job_key(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.astype(dict.fromkeys([*JOB_KEY, "state"], "str"))
 
 
-def _marked(rows: pd.DataFrame) -> pd.DataFrame:
+def _with_state(rows: pd.DataFrame) -> pd.DataFrame:
     """With what a task and its files have in common: the state, and the second of their end."""
     ended = rows["complete_time"].dt.floor("s").where(rows["state"].eq("Completed"))
     return rows.assign(ended=ended.astype("datetime64[us, UTC]"))

@@ -44,10 +44,11 @@ def group_headline(group: GroupProgress, *, at: datetime, zone: tzinfo | None = 
     if group.total_rows > 0:
         rows += f" ({format_percent(100 * min(group.rows / group.total_rows, 1.0))})"
     pace = format_rate(group.rows_per_s, "rows")
-    return f"{jobs:,} job{'s' * (jobs != 1)}: {said}; {rows}, {pace}; {_end(group, at, zone)}"
+    end = _group_end_text(group, at, zone)
+    return f"{jobs:,} job{'s' * (jobs != 1)}: {said}; {rows}, {pace}; {end}"
 
 
-def _end(group: GroupProgress, at: datetime, zone: tzinfo | None) -> str:
+def _group_end_text(group: GroupProgress, at: datetime, zone: tzinfo | None) -> str:
     if not pd.isna(group.ended_at):
         took = (group.ended_at - group.started_at).total_seconds()
         return f"ended at {format_time(group.ended_at, zone)} after {format_duration(took)}"

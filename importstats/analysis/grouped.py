@@ -144,7 +144,7 @@ def group_progress(
     if is_over:
         ends, reason = [table["ended_at"].max()] * 3, None
     else:
-        found, reason = _end(table, seen, total, pace, now)
+        found, reason = _end_quantiles(table, seen, total, pace, now)
         ends = found or [pd.NaT] * 3
     waits = phase.isin(_WAITING) & ~table["rows"].gt(0).fillna(False)
     last = table["ended_at"].fillna(table["eta_p50"])
@@ -236,7 +236,7 @@ def _rows_per_s(table: pd.DataFrame, seen: pd.DataFrame, now: pd.Timestamp) -> f
     return rows / elapsed_s if elapsed_s > 0 and rows > 0 else math.nan
 
 
-def _end(
+def _end_quantiles(
     table: pd.DataFrame, seen: pd.DataFrame, total: float, pace: float, now: pd.Timestamp
 ) -> tuple[list[pd.Timestamp] | None, str | None]:
     """The quantiles of the time when the last job ends; or why there are none."""
@@ -253,7 +253,7 @@ def _end(
     left = max(total - written, 0.0)
     if waits.any() and not (left >= 0 and pace > 0):
         return None, "jobs wait, and no row of the group is written yet"
-    writing_s = left / pace + _tail_s(table) if left > 0 and pace > 0 else 0.0
+    writing_s = left / pace + _usual_tail_s(table) if left > 0 and pace > 0 else 0.0
     pace_s = max(writing_s, _finishing_s(table, seen, total, now))
     elapsed_s = (now - table["started_at"].min()).total_seconds()
     opinions = np.array([own_s, pace_s, elapsed_s])
@@ -261,7 +261,7 @@ def _end(
     return [now + pd.Timedelta(seconds=middle_s * factor) for factor in _SPREAD], None
 
 
-def _tail_s(table: pd.DataFrame) -> float:
+def _usual_tail_s(table: pd.DataFrame) -> float:
     """What a job takes after its last row, by those that completed."""
     done = table[table["phase"].eq("Completed")]
     if done.empty:

@@ -73,7 +73,7 @@ def log_likelihoods(
         most = (high[here, None] - offsets[here] - centre[of, None])[:, :, None] / scales
         end = (farthest[of, None] + shifts)[:, None, :] / scales
         most = np.where(np.isinf(most), np.maximum(least, end) + _FAR, most)
-        chance = _between(pace, _exponential(least), _exponential(most))
+        chance = _chance_between(pace, _exponential(least), _exponential(most))
         both = chance[:, :, :-1]
         both += SLOW_SHARE / _USUAL * chance[:, :, -1:]
         np.maximum(both, _LEAST_CHANCE / _USUAL, out=both)
@@ -89,7 +89,7 @@ def _exponential(exponent: Floats) -> Floats:
     return exponential
 
 
-def _between(pace: Floats, least: Floats, most: Floats) -> Floats:
+def _chance_between(pace: Floats, least: Floats, most: Floats) -> Floats:
     """The probability between two bounds, per observation, offset, scale and pace."""
     x = pace[:, None] * least[..., None]
     y = pace[:, None] * most[..., None]

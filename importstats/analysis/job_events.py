@@ -291,7 +291,7 @@ def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.
     )
     reason = "Failed: " + failed["reason"].fillna("the server gives no reason")
     parts.append(failed.assign(event="failed", message=failed["message"].fillna(reason)))
-    return _found(pd.concat(parts))
+    return _evidence_columns(pd.concat(parts))
 
 
 def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
@@ -313,7 +313,7 @@ def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timesta
                 ],
             )
         )
-    return _found(pd.concat(parts))
+    return _evidence_columns(pd.concat(parts))
 
 
 def _behind_the_estimate(
@@ -335,7 +335,7 @@ def _behind_the_estimate(
     )
     columns = [*JOB_KEY, "snapshot_id", "eta_p50", "promised_at", "deadline"]
     rows = snapshots.merge(last.loc[late, columns], on=[*JOB_KEY, "snapshot_id"])
-    return _found(
+    return _evidence_columns(
         rows.assign(
             event="late",
             occurred_at=at,
@@ -366,14 +366,14 @@ def _gaps(
     unseen = silent.assign(age_s=age_s)[~silent["is_given_up"] & (age_s > gap_s)]
     return pd.concat(
         [
-            _found(
+            _evidence_columns(
                 forgotten.assign(
                     event="forgotten",
                     occurred_at=forgotten["told_at"],
                     message=_messages(forgotten, _forgotten_words),
                 )
             ),
-            _found(
+            _evidence_columns(
                 unseen.assign(
                     event="gap",
                     occurred_at=at,
@@ -386,9 +386,9 @@ def _gaps(
 
 
 def _started_words(row: Any) -> str:
-    rows = f"{format_count(row.total_rows)} rows" if _positive(row.total_rows) else ""
-    size = format_bytes(row.file_size_bytes) if _positive(row.file_size_bytes) else ""
-    files = f"in {format_count(row.detail_count)} files" if _positive(row.detail_count) else ""
+    rows = f"{format_count(row.total_rows)} rows" if _is_positive(row.total_rows) else ""
+    size = format_bytes(row.file_size_bytes) if _is_positive(row.file_size_bytes) else ""
+    files = f"in {format_count(row.detail_count)} files" if _is_positive(row.detail_count) else ""
     what = " ".join(part for part in (rows or size, files) if part)
     return f"Import of {what} is under way" if what else "The import is under way"
 
@@ -406,15 +406,15 @@ def _finished_words(row: Any) -> str:
 def _late_words(row: Any) -> str:
     behind = (row.eta_p50 - row.deadline).total_seconds()
     return (
-        f"The end is now expected about {_time(row.eta_p50)}, {format_duration(behind)} after the "
-        f"time by which it was 90 % sure at {_time(row.promised_at)}"
+        f"The end is now expected about {_utc_text(row.eta_p50)}, {format_duration(behind)} after "
+        f"the time by which it was 90 % sure at {_utc_text(row.promised_at)}"
     )
 
 
 def _forgotten_words(row: Any) -> str:
     return (
         f"The server does not know the job any more. It was in {row.phase} when last seen at "
-        f"{_time(row.observed_at)}; the collection shows whether it completed"
+        f"{_utc_text(row.observed_at)}; the collection shows whether it completed"
     )
 
 
@@ -422,15 +422,15 @@ def _gap_words(row: Any) -> str:
     cause = f": {row.why}" if pd.notna(row.why) else "; is its collector running?"
     return (
         f"No snapshot for {format_duration(row.age_s)}, "
-        f"the last one in {row.phase} at {_time(row.observed_at)}{cause}"
+        f"the last one in {row.phase} at {_utc_text(row.observed_at)}{cause}"
     )
 
 
-def _time(time: pd.Timestamp) -> str:
+def _utc_text(time: pd.Timestamp) -> str:
     return format_time(time, time.tzinfo, day=True)
 
 
-def _positive(count: Any) -> bool:
+def _is_positive(count: Any) -> bool:
     return bool(pd.notna(count) and count > 0)
 
 
@@ -446,7 +446,7 @@ def _last_of_job(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(JOB_KEY, as_index=False).tail(1)
 
 
-def _found(rows: pd.DataFrame) -> pd.DataFrame:
+def _evidence_columns(rows: pd.DataFrame) -> pd.DataFrame:
     """The columns that say what was found."""
     if "occurred_at" not in rows:
         rows = rows.assign(occurred_at=rows["observed_at"])

@@ -150,7 +150,7 @@ class JobHistory:
         return limit_of(self.earlier_of_its_size_s, self.phase)
 
     @property
-    def usually(self) -> str:
+    def usual_text(self) -> str:
         """How long earlier jobs stood still in this phase, in words, if that is known."""
         if math.isnan(self.usual_s):
             return ""

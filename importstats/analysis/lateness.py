@@ -196,7 +196,7 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
     """The place in :data:`VERDICTS` of each task's verdict."""
     spans = ages.spans
     times, whole = ages.times_usual, ages.whole_s
-    late = _late(ages, limits.late_factor)
+    late = _is_late(ages, limits.late_factor)
     behind = late & spans.running & _may_wait(ages, late)
     late &= ~behind
     total_s = _elapsed_s(ages) - np.where(spans.retries > 0, 0.0, spans.wait_most_s)
@@ -238,7 +238,7 @@ def _held_up(ages: Ages, lead_share: float) -> Bools:
     )
 
 
-def _late(ages: Ages, factor: float) -> Bools:
+def _is_late(ages: Ages, factor: float) -> Bools:
     """Whether each task takes, or has worked, so many times longer than others of its size.
 
     One at work is also compared with those that overlapped it. Of one that ended all of the time in

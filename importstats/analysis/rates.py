@@ -153,7 +153,7 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
     rests = (rows == 0) & ~(total[order] > 0)
     ended = jobs["state"].astype("str").str.lower().isin(_ENDED).to_numpy(np.bool_)[order]
     unfinished = ~ended & ~(rows >= total[order])
-    return Curve.through(key, time, nowhere, rows, size, everywhere, rests, unfinished), keys
+    return Curve.from_known(key, time, nowhere, rows, size, everywhere, rests, unfinished), keys
 
 
 def _by_collection(
@@ -171,7 +171,7 @@ def _by_collection(
     ].to_numpy(np.int64)
     of_job = np.full(len(jobs), -1)
     of_job[first_job] = number
-    curve = curve.where(of_job[curve.key] >= 0)
+    curve = curve.take(of_job[curve.key] >= 0)
     return add_up(curve, of_job[curve.key]), collections
 
 
@@ -185,7 +185,7 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
     interval[first] = np.nan
 
     sized = np.repeat(np.logical_or.reduceat(curve.sized, first), count) if len(first) else opens
-    course = _Course.from_curve(curve, window_us)
+    course = _Windows.from_curve(curve, window_us)
     silent = curve.open & (curve.time > course.last_step)
     shown = curve.shown
     table = keys.iloc[curve.key[shown]].reset_index(drop=True)
@@ -227,7 +227,7 @@ def _mean(curve: Curve, first: Ints, count: Ints) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Course:
+class _Windows:
     """Where the window of each point of a curve begins and ends.
 
     Of what is still being written nothing is known after the last step. So there the window ends
@@ -242,7 +242,7 @@ class _Course:
     last_step: Ints
 
     @classmethod
-    def from_curve(cls, curve: Curve, window_us: int) -> _Course:
+    def from_curve(cls, curve: Curve, window_us: int) -> _Windows:
         first = starts(curve.key)
         count = np.diff(np.append(first, len(curve.key)))
         # One axis for all keys, each in a stretch of its own, a window away from the next.

@@ -40,31 +40,31 @@ class ReasonPattern:
     advice: str
 
 
-def _pattern(kind: ReasonKind, pattern: str, advice: str) -> ReasonPattern:
+def _reason_pattern(kind: ReasonKind, pattern: str, advice: str) -> ReasonPattern:
     return ReasonPattern(kind, re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
 
 
 #: The first that matches counts.
 REASON_PATTERNS: Final = (
-    _pattern(
+    _reason_pattern(
         "cancelled",
         r"\babort(?:ed)? by (?:the )?user|\bcancell?ed by|"
         r"\bjob (?:was |is )?(?:aborted|cancell?ed)",
         "Ask who aborted it.",
     ),
-    _pattern(
+    _reason_pattern(
         "missing",
         r"\bcollection \S+ (?:was |has been |is )?dropped",
         "The collection was dropped while the job ran; create it before importing again.",
     ),
-    _pattern(
+    _reason_pattern(
         "missing",
         r"(?:collection|database|partition) not found|can(?:'|no)t find (?:the )?"
         r"(?:collection|database|partition)|\b(?:collection|database|partition)\b[^,;]{0,80}"
         r"\b(?:not exist|doesn't exist)",
         "Check the name of the collection and its database (--db).",
     ),
-    _pattern(
+    _reason_pattern(
         "privilege",
         r"\baccess ?denied\b|invalidaccesskeyid|signaturedoesnotmatch|io permission denied|"
         r"invalid ?credentials|authenticationfailed|authorizationpermissionmismatch|"
@@ -72,31 +72,31 @@ REASON_PATTERNS: Final = (
         "The object store refuses Milvus: give the account that Milvus uses there the right to "
         "read these files.",
     ),
-    _pattern(
+    _reason_pattern(
         "privilege",
         r"permission ?den(?:y|ied)|privilege not permitted|not authenticated|unauthenticated|"
         r"hasn't authenticated",
         "Grant the privilege Import to the user, in the database of the collection (--db).",
     ),
-    _pattern(
+    _reason_pattern(
         "timeout",
         r"^\W*import timeout\b|expired the specified time",
         "The job's option `timeout` ran out: import again with a longer one, or with none.",
     ),
-    _pattern(
+    _reason_pattern(
         "quota",
         r"disk quota|disk limit exceeded|disk (?:is )?full|no space left on device",
         "Give the cluster more disk, delete data that is not needed, or raise "
         "quotaAndLimits.limitWriting.diskProtection; the same files fit no better when imported "
         "again.",
     ),
-    _pattern(
+    _reason_pattern(
         "quota",
         r"memory limit exceeded|memory quota|out of memory|\boom\b|insufficient memory|"
         r"resource insufficient",
         "Give the nodes more memory, or import smaller files.",
     ),
-    _pattern(
+    _reason_pattern(
         "quota",
         r"number of jobs has reached the limit|import task queue max size|"
         r"max(?:imum)? number of import files|exceeded the limit number|"
@@ -104,7 +104,7 @@ REASON_PATTERNS: Final = (
         r"quota ?exceeded|exceeds? (?:the )?quota",
         "Import fewer files or jobs at a time, or raise the limit.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"no ?such ?key|key not found|specified key does not exist|blobnotfound|"
         r"no such file|\bfile\b[^,;]{0,200}(?:not exist|not found)|no ?such ?bucket|"
@@ -113,14 +113,14 @@ REASON_PATTERNS: Final = (
         "Check that the files are in the bucket of Milvus under exactly these paths, relative to "
         "the bucket.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"\bdim(?:ension)?s?\b[^;]{0,80}(?:expect|got|mis-?match|not equal|is not|differ)|"
         r"(?:expect|got|mis-?match)\w*[^;]{0,60}\bdim(?:ension)?s?\b|expected shape",
         "The vectors of the files have another dimension than the collection: correct the one or "
         "the other.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"not (?:defined |found )?in (?:arrow |the )?schema|schema not equal|is not in schema|"
         r"value of field '[^']*' is missed|no (?:parquet field|file) for|multi field with name|"
@@ -128,12 +128,12 @@ REASON_PATTERNS: Final = (
         r"field\b[^;]{0,80}\b(?:is )?missing|function output field|duplicated key",
         "The files' columns do not match the collection's fields: correct the files.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"\bnull(?:able)?\b|\bnil value|is none\b",
         "A field that may not be null has no value in the files: fill it, or make it nullable.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"type mis-?match|expect(?:ed|s)? (?:element )?(?:type|string|int|float|bool)|"
         r"expect '[^']*' type|got (?:'[^']*' )?type|unsupport(?:ed)? (?:importing|data) ?type|"
@@ -141,13 +141,13 @@ REASON_PATTERNS: Final = (
         r"not supported data type|strconv\.|cannot (?:convert|unmarshal|parse)",
         "A column has another type than its field: correct the files.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"exceeds? (?:the )?max[_ ]?(?:imum )?(?:length|capacity)|out of range|"
         r"rows are not aligned|row count[^;]{0,60}not equal|reserved (?:id|pk) range",
         "A value or a number of rows is not what the collection allows: correct the files.",
     ),
-    _pattern(
+    _reason_pattern(
         "transient",
         r"connection (?:reset|refused|closed)|broken pipe|i/o time-?out|deadline ?exceeded|"
         r"context cancell?ed|timed? ?out\b|unavailable|service not ready|no such host|"
@@ -160,7 +160,7 @@ REASON_PATTERNS: Final = (
         "It may pass by itself; if it comes again, look at the network, the object store and the "
         "data nodes' logs at that time.",
     ),
-    _pattern(
+    _reason_pattern(
         "data",
         r"unexpected eof|magic|footer|invalid (?:parquet|json|csv|utf)|parquet file too small|"
         r"failed to (?:decode|parse|unmarshal)|new \w+ reader failed|corrupt|checksum|"

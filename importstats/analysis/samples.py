@@ -93,7 +93,7 @@ class Curve:
     open: Bools
 
     @classmethod
-    def through(
+    def from_known(
         cls,
         key: Ints,
         time: Ints,
@@ -193,7 +193,7 @@ class Curve:
             (summed(group[self.key], self.open, count) > 0)[key],
         )
         # Between a group's slots there may be some at which none of its keys was seen.
-        return curve.where(np.bincount(cell, minlength=cells) > 0)
+        return curve.take(np.bincount(cell, minlength=cells) > 0)
 
     def _complete_until(self, group: Ints, count: int, cell_of_slot: Ints, last: Ints) -> Ints:
         """Per group, the last cell before any of its open keys began what has not appeared yet."""
@@ -205,7 +205,7 @@ class Curve:
         np.minimum.at(until, group[self.key[at_end]], cell_of_slot[at_end] + began)
         return until
 
-    def where(self, chosen: Bools) -> Curve:
+    def take(self, chosen: Bools) -> Curve:
         """The chosen points."""
         if chosen.all():
             return self
@@ -264,7 +264,7 @@ class FileSamples:
         long = row[last[row] > time[row]]
         time = np.concatenate([time[row], last[long]])
         row = np.concatenate([row, long])
-        slot, slot_job, slot_time = _slots(row_job[row], time)
+        slot, slot_job, slot_time = _number_slots(row_job[row], time)
 
         by_name = _name_codes(details, row_job, np.zeros(len(jobs), np.bool_))[row]
         order = order_by(by_name, slot)
@@ -378,7 +378,7 @@ class FileSamples:
             rests, done = rests[known], done[known]
         if late.any():
             rests, done = np.insert(rests, at, True), np.insert(done, at, False)
-        return Curve.through(key, time, slot, rows, size, shown, rests, ~done)
+        return Curve.from_known(key, time, slot, rows, size, shown, rests, ~done)
 
     def clusters(self) -> Ints:
         """Per job, a number for its server."""
@@ -422,7 +422,7 @@ def in_microseconds(at: datetime | pd.Timestamp) -> int:
     return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
 
-def _slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
+def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
     """Per row the number of its job and time, and the job and time of each number."""
     order = None
     apart = np.diff(job)

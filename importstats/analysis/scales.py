@@ -208,13 +208,13 @@ def fitting(shown: Shown) -> Bools:
     A job that is not at work says nothing about its scale, nor does a progress below 10.
     """
     changes = shown.changes()
-    fits: Bools = _fitting(shown.take(changes))[np.cumsum(changes) - 1]
+    fits: Bools = _fits_each_scale(shown.take(changes))[np.cumsum(changes) - 1]
     return fits
 
 
-def _fitting(shown: Shown) -> Bools:
-    fits = np.stack([_fits(scale, shown) for scale in SCALES], axis=1)
-    exact = np.stack([_fits_exactly(scale, shown) for scale in SCALES], axis=1)
+def _fits_each_scale(shown: Shown) -> Bools:
+    fits = np.stack([_fits_scale(scale, shown) for scale in SCALES], axis=1)
+    exact = np.stack([_fits_scale_exactly(scale, shown) for scale in SCALES], axis=1)
     # Rows and progress of one snapshot may be some moments apart, so that alone rules nothing
     # out; but where another scale explains them to the point, it is that one.
     general = np.array([scale.general for scale in SCALES])
@@ -224,7 +224,7 @@ def _fitting(shown: Shown) -> Bools:
     return np.asarray(fits | silent.reshape(-1, 1))
 
 
-def _fits(scale: ProgressScale, shown: Shown) -> Bools:
+def _fits_scale(scale: ProgressScale, shown: Shown) -> Bools:
     progress, share = shown.progress, shown.share
     importing = scale.step("Importing")
     assert importing is not None  # noqa: S101 -- every scale has it
@@ -240,7 +240,7 @@ def _fits(scale: ProgressScale, shown: Shown) -> Bools:
     wrong |= counted & (progress < written.start - 1)
     if not scale.general:
         wrong |= all_there & (progress < written.end - ROUNDING)
-        wrong |= (shown.imported > 0) & (share < _ALL_ROWS) & ~_fits_exactly(scale, shown)
+        wrong |= (shown.imported > 0) & (share < _ALL_ROWS) & ~_fits_scale_exactly(scale, shown)
     between = [
         (before.end, after.start)
         for before, after in zip(scale.steps, scale.steps[1:], strict=False)
@@ -253,7 +253,7 @@ def _fits(scale: ProgressScale, shown: Shown) -> Bools:
     return np.asarray(~wrong)
 
 
-def _fits_exactly(scale: ProgressScale, shown: Shown) -> Bools:
+def _fits_scale_exactly(scale: ProgressScale, shown: Shown) -> Bools:
     """Whether the progress is what the scale makes of the rows."""
     step = scale.step("Resharding") or scale.step("Importing")
     assert step is not None  # noqa: S101 -- every scale has one

@@ -84,7 +84,9 @@ Importing'
     facts = [_compared_values(a, a_details), _compared_values(b, b_details)]
     rows = [(what, facts[0][what], facts[1][what]) for what in facts[0]]
     ids = [printable(str(frame["job_id"].iloc[0]), 40) for frame in (a, b)]
-    return SideBySide(_verdict(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"]))
+    return SideBySide(
+        _comparison_text(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"])
+    )
 
 
 def _phase_times(jobs: pd.DataFrame) -> pd.Series[Any]:
@@ -93,7 +95,7 @@ def _phase_times(jobs: pd.DataFrame) -> pd.Series[Any]:
     return timed.groupby(timed["phase"].astype("str"), sort=False)["duration_s"].sum()
 
 
-def _verdict(table: pd.DataFrame, ids: list[str]) -> str:
+def _comparison_text(table: pd.DataFrame, ids: list[str]) -> str:
     whole = table["a_s"].sum(), table["b_s"].sum()
     if not (whole[0] > 0 and whole[1] > 0):
         return "nothing to compare: a job was seen in no phase for any time"

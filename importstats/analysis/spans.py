@@ -130,7 +130,7 @@ class Spans:
         now = _last_times(samples)
         last = ends(np.flatnonzero(moves.first), len(moves.first))
         files = np.bincount(of_file, minlength=units)
-        size, rows = _sizes(samples, of_file, units)
+        size, rows = _unit_sizes(samples, of_file, units)
         tries = attempts.last(units)
         begun = tries >= 0
 
@@ -263,7 +263,7 @@ def _failed_at_last(samples: FileSamples, leader: Ints) -> Bools:
     return np.asarray(samples.in_state("failed")[last][leader], np.bool_)
 
 
-def _sizes(samples: FileSamples, of_file: Ints, units: int) -> tuple[Floats, Floats]:
+def _unit_sizes(samples: FileSamples, of_file: Ints, units: int) -> tuple[Floats, Floats]:
     last = samples.row[ends(starts(samples.key), len(samples.key))]
     rows = summed(of_file, np.nan_to_num(floats(samples.frame, "total_rows")[last]), units)
     size = summed(of_file, np.nan_to_num(floats(samples.frame, "file_size_bytes")[last]), units)

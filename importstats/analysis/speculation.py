@@ -43,7 +43,7 @@ def spark_speculation(
         ``is_straggler`` (bool).
     """
     tasks = Spans.from_details(details, at)
-    elapsed = _elapsed_s(tasks)
+    elapsed = _elapsed_s_by_middles(tasks)
     well = tasks.done & ~tasks.failed & ~np.isnan(elapsed)
     ended = np.bincount(tasks.job[well], minlength=tasks.jobs)
     per_job = np.bincount(tasks.job, minlength=tasks.jobs)
@@ -84,7 +84,7 @@ def late_stragglers(
         without progress) and ``is_straggler`` (bool).
     """
     tasks = Spans.from_details(details, at)
-    elapsed = _elapsed_s(tasks)
+    elapsed = _elapsed_s_by_middles(tasks)
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(elapsed > 0, tasks.fraction / elapsed, np.nan)
         to_end = np.where(rate > 0, (1 - tasks.fraction) / rate, np.inf)
@@ -101,7 +101,7 @@ def late_stragglers(
     return _file_table(tasks, progress_rate=rate, time_to_end_s=to_end, is_straggler=slow)
 
 
-def _elapsed_s(tasks: Spans) -> Floats:
+def _elapsed_s_by_middles(tasks: Spans) -> Floats:
     """Seconds from the middle of the interval of each start to that of its end, or to now."""
     early = np.where(np.isnan(tasks.handed_after), tasks.handed_by, tasks.handed_after)
     stop = np.where(tasks.done, tasks.ended_by, tasks.now[tasks.job])

@@ -46,11 +46,11 @@ def time_spent(
     >>> time_spent(jobs)[["phase", "duration_s"]].to_dict("records")
     [{'phase': 'Pending', 'duration_s': 30.0}, {'phase': 'Importing', 'duration_s': 120.0}]
     """
-    own = _durations(phases(jobs))
+    own = _timed_phases(phases(jobs))
     table = own.groupby("phase", sort=False)["duration_s"].sum().reset_index()
     whole = table["duration_s"].sum()
     table["share"] = table["duration_s"] / whole if whole > 0 else float("nan")
-    earlier = _durations(phases(_earlier(jobs, history)))
+    earlier = _timed_phases(phases(_earlier_snapshots(jobs, history)))
     by_job = earlier.groupby(["job", "phase"], sort=False)["duration_s"].sum()
     medians = by_job.groupby("phase").median()
     table["earlier_s"] = table["phase"].map(medians).astype("float64")
@@ -58,7 +58,7 @@ def time_spent(
     return table.astype({"earlier_jobs": "int64"})[_COLUMNS]
 
 
-def _durations(runs: pd.DataFrame) -> pd.DataFrame:
+def _timed_phases(runs: pd.DataFrame) -> pd.DataFrame:
     timed = runs[runs["duration_s"].notna() & ~runs["phase"].astype("str").isin(END_PHASES)]
     job = timed["source_uri"].astype("str") + " " + timed["job_id"].astype("str")
     return pd.DataFrame(
@@ -66,7 +66,7 @@ def _durations(runs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _earlier(
+def _earlier_snapshots(
     jobs: pd.DataFrame, history: pd.DataFrame | Sequence[pd.DataFrame] | None
 ) -> pd.DataFrame:
     """The snapshots of the jobs that count as earlier ones."""

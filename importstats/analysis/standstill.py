@@ -48,7 +48,7 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
         "stalled",
         "critical" if sure else "warning",
         job.last_seen - pd.Timedelta(seconds=idle_s),
-        f"Nothing has moved in {job.phase} for {format_duration(idle_s)}{before}{job.usually}, "
+        f"Nothing has moved in {job.phase} for {format_duration(idle_s)}{before}{job.usual_text}, "
         f"at {format_percent(job.last['progress_pct'])}",
         None,
         {

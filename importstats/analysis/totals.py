@@ -184,7 +184,7 @@ def _rows_written(
 ) -> tuple[pd.Series[int], pd.Series[int]]:
     """The rows of each job: the last that are known before it failed, and those at first sight."""
     count = len(first)
-    rows = _whole(seen, "imported_rows")
+    rows = _whole_counts(seen, "imported_rows")
     state = seen["state"].astype("str").str.lower()
     failed = state.eq("failed").fillna(False).to_numpy(np.bool_)
     known = rows.notna().to_numpy() & ~(failed & rows.eq(0).fillna(False).to_numpy(np.bool_))
@@ -197,7 +197,7 @@ def _rows_written(
     return written, at_first.where(at_first.notna() | ~waiting, 0)
 
 
-def _whole(frame: pd.DataFrame, name: str) -> pd.Series[int]:
+def _whole_counts(frame: pd.DataFrame, name: str) -> pd.Series[int]:
     """A column of counts with all its digits; missing ones if there is no such column."""
     if name not in frame:
         return pd.Series(pd.array([pd.NA] * len(frame), "Int64"))
@@ -206,7 +206,7 @@ def _whole(frame: pd.DataFrame, name: str) -> pd.Series[int]:
 
 def _greatest_count(frame: pd.DataFrame, name: str, code: Ints, count: int) -> pd.Series[int]:
     """The greatest count per job with all its digits, missing if there is none."""
-    found = _whole(frame, name).groupby(code).max()
+    found = _whole_counts(frame, name).groupby(code).max()
     return found.reindex(range(count)).astype("Int64")
 
 

@@ -32,7 +32,7 @@ def waits_to_start(job: JobHistory) -> Finding | None:
         "waits_to_start",
         "warning" if waited_s > limit_s and not job.ahead else "info",
         min(job.begun_at, job.phase_since),
-        f"The job has been Pending for {format_duration(waited_s)}{job.usually}{ahead}",
+        f"The job has been Pending for {format_duration(waited_s)}{job.usual_text}{ahead}",
         None,
         {"waited_s": waited_s, "usual_s": job.usual_s, "jobs_ahead": job.ahead},
     )
@@ -71,7 +71,7 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
         "waiting_for_index" if indexing else "waiting_for_sorting",
         "warning" if idle_s > _patience_s(job) else "info",
         job.phase_since,
-        f"{all_in} in; the job {what} for {format_duration(waited_s)}{job.usually}{part}{still}",
+        f"{all_in} in; the job {what} for {format_duration(waited_s)}{job.usual_text}{part}{still}",
         None,
         {**evidence, "indexed_share": share} if indexing else evidence,
     )

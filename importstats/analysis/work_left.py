@@ -108,7 +108,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
         _works(at_work),
         np.maximum(ages, 0.0) + _pause_s(state) / 2,
         _works(waiting, to_come),
-        max(len(at_work), _most_at_once(state, with_compactions=len(sorts) > 0)),
+        max(len(at_work), _most_works_at_once(state, with_compactions=len(sorts) > 0)),
         paces,
         rng,
     )
@@ -217,13 +217,13 @@ def _listed_works(
     state: ClusterState, sorts: pd.DataFrame, builds: pd.DataFrame, rows_of: pd.Series[float]
 ) -> pd.DataFrame:
     """All works of the cluster that run or wait: what they are, whose, and since when."""
-    every = _unfinished(state.lately(state.builds))
+    every = _unfinished(state.recent(state.builds))
     own = every["build_id"].isin(builds["build_id"])
     kind = np.where(own, _OWN_BUILD, _OTHER_BUILD)
     parts = [every.assign(kind=kind, is_own=own, size=_segment_rows(every, rows_of))]
     # Without sorts in the list, compactions are of other nodes than builds.
     if len(sorts):
-        plans = _unfinished(state.lately(state.compactions))
+        plans = _unfinished(state.recent(state.compactions))
         is_sort = plans["kind"].astype("str").eq("SortCompaction")
         size = np.where(is_sort, _known_or_usual_rows(floats(plans, "total_rows"), rows_of), 1.0)
         own = plans["plan_id"].isin(sorts["plan_id"])
@@ -246,7 +246,7 @@ def _works(entries: pd.DataFrame, to_come: Floats | None = None) -> Works:
     )
 
 
-def _most_at_once(state: ClusterState, *, with_compactions: bool) -> int:
+def _most_works_at_once(state: ClusterState, *, with_compactions: bool) -> int:
     """The most builds, and sorts and compactions if these have the same slots, at the same time."""
     runs = [state.build_runs, state.compaction_runs] if with_compactions else [state.build_runs]
     at_work = pd.concat([each[["state", "observed_at", "last_observed_at"]] for each in runs])

@@ -227,7 +227,7 @@ def abort(
         for job in jobs:
             data = client.describe(job).data
             check_abort(job, data, discard=discard)
-            if not yes and not _agreed(job, data):
+            if not yes and not _ask_to_discard(job, data):
                 print(f"left job={printable(job)} alone")
                 return 1
             client.abort(job, discard=discard)
@@ -236,7 +236,7 @@ def abort(
     return 0
 
 
-def _agreed(job: str, data: ImportProgressData) -> bool:
+def _ask_to_discard(job: str, data: ImportProgressData) -> bool:
     if not sys.stdin.isatty():
         raise UsageError("abort asks for confirmation, and nobody can answer here: give --yes")
     rows = f"{format_count(data.imported_rows)} of {format_count(data.total_rows)} rows"

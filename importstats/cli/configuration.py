@@ -89,10 +89,10 @@ def read_configuration(path: Path) -> list[ServerSettings]:
         raise UsageError(
             f"{path}: two servers have the name {printable(min(twice))}; give each its own name"
         )
-    return [_completed(server, found, path) for server in found.servers]
+    return [_with_defaults(server, found, path) for server in found.servers]
 
 
-def _completed(server: ServerSettings, found: _File, path: Path) -> ServerSettings:
+def _with_defaults(server: ServerSettings, found: _File, path: Path) -> ServerSettings:
     """A server with the defaults of its file and with absolute paths."""
     if server.uri is not None:
         try:
@@ -106,15 +106,15 @@ def _completed(server: ServerSettings, found: _File, path: Path) -> ServerSettin
             )
     store = server.store or found.store
     if store is not None and "://" not in store:
-        store = _beside(path, store)
+        store = _path_beside(path, store)
     return msgspec.structs.replace(
         server,
         store=store,
         events=server.events or found.events,
-        token_file=server.token_file and _beside(path, server.token_file),
-        ca_file=server.ca_file and _beside(path, server.ca_file),
+        token_file=server.token_file and _path_beside(path, server.token_file),
+        ca_file=server.ca_file and _path_beside(path, server.ca_file),
     )
 
 
-def _beside(path: Path, named: str) -> str:
+def _path_beside(path: Path, named: str) -> str:
     return str(path.absolute().parent / Path(named).expanduser())

@@ -78,15 +78,15 @@ def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
         if kinds != said:
             said = kinds
             shown = ImportJob(jobs, cluster=seen)
-            _print(console, shown)
+            _print_reasons(console, shown)
             if len(found) and str(found["severity"].iloc[0]) != "info":
                 page = report(jobs, at=job.snapshots[-1].observed_at, cluster=seen)
         if not goes_on:
             break
-    return _kept(folder, store, job, page, console)
+    return _save_run(folder, store, job, page, console)
 
 
-def _print(console: Console, job: ImportJob) -> None:
+def _print_reasons(console: Console, job: ImportJob) -> None:
     console.print(f"{format_time(job.at)}  {job.headline}", soft_wrap=True)
     for finding in job.diagnosis.head(1).to_dict("records"):
         if str(finding["message"]) not in job.headline:
@@ -94,7 +94,9 @@ def _print(console: Console, job: ImportJob) -> None:
         console.print(f"          {finding['advice']}", soft_wrap=True, style="dim")
 
 
-def _kept(folder: Path, store: SnapshotStore, job: WatchedJob, page: str, console: Console) -> Path:
+def _save_run(
+    folder: Path, store: SnapshotStore, job: WatchedJob, page: str, console: Console
+) -> Path:
     """Write all that was collected, and say where it is."""
     store.append(job.snapshots)
     tables = ClusterTables(store)

@@ -164,7 +164,7 @@ for _name, (_function, _help) in COMMANDS.items():
 
 
 @app.meta.default
-def _common(
+def _common_options(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     color: Annotated[
         Literal["auto", "always", "never"],

@@ -273,7 +273,7 @@ class _Waiting:
                 "state": job.state,
                 "reached": job.job_id not in self.missing,
                 "reason": job.reason or (None if job.error is None else str(job.error)),
-                "expected_rows": _total(expected.get(job.job_id)),
+                "expected_rows": _expected_rows(expected.get(job.job_id)),
             }
             for job in collected.values()
         ]
@@ -281,7 +281,7 @@ class _Waiting:
         return pd.DataFrame(rows, columns=columns)
 
 
-def _total(expected: Expected | None) -> int | None:
+def _expected_rows(expected: Expected | None) -> int | None:
     if expected is None or isinstance(expected, int):
         return expected
     total = expected.sum(skipna=False)

@@ -44,7 +44,7 @@ def slack(event: Event) -> Body:
     {'text': 'importstats: job 7 failed. no such file'}
     """
     text = event["text"][:_SECTION_CHARACTERS]
-    facts = [f"*{name}*\n{_escaped(value)}" for name, value in _named_values(event)]
+    facts = [f"*{name}*\n{_escape_tags(value)}" for name, value in _named_values(event)]
     if not facts:
         return {"text": text}
     blocks = [
@@ -59,7 +59,7 @@ def teams(event: Event) -> Body:
     """An Adaptive Card for a workflow of Teams that starts with a webhook request."""
     # A run of rich text is shown as it is, while a TextBlock would read Markdown in it.
     sentence = {"type": "TextRun", "text": plain(event), "weight": "Bolder"}
-    facts = [{"title": name, "value": _unmarked(value)} for name, value in _named_values(event)]
+    facts = [{"title": name, "value": _escape_marks(value)} for name, value in _named_values(event)]
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -151,11 +151,11 @@ def _named_values(event: Event) -> list[tuple[str, str]]:
     ]
 
 
-def _escaped(text: str) -> str:
+def _escape_tags(text: str) -> str:
     return html.escape(text, quote=False)
 
 
-def _unmarked(text: str) -> str:
+def _escape_marks(text: str) -> str:
     """Text without the marks that a fact of an Adaptive Card would read as Markdown."""
     return text.translate({ord(mark): f"\\{mark}" for mark in r"\`*_[]()#!"})
 

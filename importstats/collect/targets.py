@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import requests
 
 from importstats.collect.presets import PRESETS, SEVERITIES, pagerduty
-from importstats.errors import UsageError
+from importstats.errors import UsageError, nested_errors
 from importstats.sources.endpoint import ENVIRONMENT
 from importstats.text import excerpt, printable
 from importstats.version import __version__
@@ -240,7 +240,7 @@ class Command:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=complaint,
-                    env={**_environment(), **_variables(payload)},
+                    env={**_environment_without_secrets(), **_variables(payload)},
                     # A group of its own, to be killed with its children and not by our Ctrl-C.
                     start_new_session=True,
                 )
@@ -289,7 +289,7 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
 
 
-def _environment() -> dict[str, str]:
+def _environment_without_secrets() -> dict[str, str]:
     secret = {*ENVIRONMENT["token"], *ENVIRONMENT["uri"]}
     return {name: value for name, value in os.environ.items() if name not in secret}
 
@@ -313,15 +313,7 @@ def _variables(payload: Payload) -> dict[str, str]:
 
 def _cause(error: BaseException) -> str:
     """Why a connection failed, without the URL that such messages repeat."""
-    seen = [error]
-    while (inner := _inner(seen[-1])) is not None and inner not in seen:
-        seen.append(inner)
-    innermost = seen[-1]
+    innermost = nested_errors(error)[-1]
     if isinstance(innermost, OSError) and innermost.strerror:
         return printable(innermost.strerror)
     return type(innermost).__name__
-
-
-def _inner(error: BaseException) -> BaseException | None:
-    inner = [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
-    return next((each for each in inner if isinstance(each, BaseException)), None)

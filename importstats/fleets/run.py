@@ -143,37 +143,37 @@ def _part(
     store: SnapshotStore, keys: list[JobKey], *, at: datetime, retention_s: float
 ) -> _Answer[Part]:
     warnings_seen: list[str] = []
-    read = _read(store, keys, at, warnings_seen)
+    read = _read_frames(store, keys, at, warnings_seen)
     pieces = [analyse(jobs, details, at=at, retention_s=retention_s) for jobs, details in read]
     return _Answer(merge_parts(pieces), warnings_seen)
 
 
 def _estimates(store: SnapshotStore, batch: EtaBatch, *, at: datetime) -> _Answer[pd.DataFrame]:
     warnings_seen: list[str] = []
-    earlier = [_snapshots(store, key, at, warnings_seen) for key in batch.earlier]
+    earlier = [_read_snapshots(store, key, at, warnings_seen) for key in batch.earlier]
     history = jobs_frame(pa.concat_tables([JOBS_RESULT_SCHEMA.empty_table(), *earlier]))
     found: list[pd.DataFrame] = [
         eta(jobs, details, history=history, at=at)
-        for jobs, details in _read(store, batch.running, at, warnings_seen)
+        for jobs, details in _read_frames(store, batch.running, at, warnings_seen)
     ]
     return _Answer(concat(found), warnings_seen)
 
 
-def _read(
+def _read_frames(
     store: SnapshotStore, keys: Sequence[JobKey], at: datetime, warnings_seen: list[str]
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """The jobs and details frames of some jobs, as many at once as have not too many rows."""
     jobs, details, rows = [], [], 0
     for place, key in enumerate(keys, start=1):
-        jobs.append(_snapshots(store, key, at, warnings_seen))
-        details.append(_runs(store, key, at, warnings_seen))
+        jobs.append(_read_snapshots(store, key, at, warnings_seen))
+        details.append(_read_runs(store, key, at, warnings_seen))
         rows += jobs[-1].num_rows + details[-1].num_rows
         if rows >= parts.ROWS_AT_ONCE or place == len(keys):
             yield jobs_frame(pa.concat_tables(jobs)), details_frame(pa.concat_tables(details))
             jobs, details, rows = [], [], 0
 
 
-def _snapshots(
+def _read_snapshots(
     store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
 ) -> pa.Table:
     """The answered snapshots of a job until a time."""
@@ -183,7 +183,9 @@ def _snapshots(
     return jobs.filter(pc.is_null(jobs["error"]))
 
 
-def _runs(store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]) -> pa.Table:
+def _read_runs(
+    store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
+) -> pa.Table:
     """The files of a job until a time, a row per run."""
     source_uri, job_id = key
     with _recording(warnings_seen):

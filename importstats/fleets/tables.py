@@ -148,7 +148,7 @@ def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: dateti
         at=at,
         jobs=jobs,
         running=_running(jobs, estimates, findings),
-        collections=_collections(jobs),
+        collections=_collection_rows(jobs),
         failures=_failures(jobs, findings),
         throughput=_throughput(days, runs),
         phases=_phase_shares(runs),
@@ -187,7 +187,7 @@ _ETA_COLUMNS: Final = ["eta_p10", "eta_p50", "eta_p90"]
 _COLLECTION_KEY: Final = ["source_uri", "db_name", "collection_name"]
 
 
-def _collections(jobs: pd.DataFrame) -> pd.DataFrame:
+def _collection_rows(jobs: pd.DataFrame) -> pd.DataFrame:
     group = jobs.groupby(_COLLECTION_KEY, dropna=False)
     counts = group.size().to_frame("jobs")
     for status in ("running", "lost", "failed", "completed"):

@@ -94,7 +94,7 @@ def plot_files(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
         )
     judged = _with_culprits(_judged(files, verdicts), details)
-    worth, rest = _rows_of(judged, named)
+    worth, rest = _split_files(judged, named)
     folded = _folded_rows(len(rest))
     rest_top = len(worth) + 0.5 * bool(len(worth)) - 0.5
     bottom = rest_top + folded if len(rest) else len(worth) - 0.4
@@ -253,7 +253,7 @@ def _with_culprits(files: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _rows_of(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _split_files(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The files that get a row and a name, and the others, each in the order of their rows."""
     if len(files) <= named:
         return files.sort_values(ROW_ORDER, kind="stable"), files.iloc[:0]

@@ -80,14 +80,14 @@ class ShownFigure(Figure):
         return {
             "text/plain": repr(self),
             "image/png": _base64_text(plain),
-            "text/html": _both(_png(self), _png(self.on_dark())),
+            "text/html": _both_pictures(_png(self), _png(self.on_dark())),
         }
 
     def _mime_(self) -> tuple[str, str]:
         """What marimo shows, which otherwise draws every figure of matplotlib by itself."""
         if self.on_dark is None:
             return "image/png", _url(_png(self))
-        return "text/html", _both(_png(self), _png(self.on_dark()))
+        return "text/html", _both_pictures(_png(self), _png(self.on_dark()))
 
 
 def _png(figure: Figure, **options: Any) -> bytes:
@@ -104,7 +104,7 @@ def _url(png: bytes) -> str:
     return f"data:image/png;base64,{_base64_text(png)}"
 
 
-def _both(light: bytes, dark: bytes) -> str:
+def _both_pictures(light: bytes, dark: bytes) -> str:
     """The light picture, which a style that may be taken away replaces by the dark one."""
     name = f"importstats-{sha256(light).hexdigest()[:12]}"
     shown, other = _url(light), _url(dark)

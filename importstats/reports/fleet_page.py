@@ -54,7 +54,7 @@ def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
         source, number = str(job["source_uri"]), str(job["job_id"])
         own = every[every["job_id"].eq(number) & every["source_uri"].eq(source)]
         details = load_details(store, job_id=number, source_uri=source, runs=True)
-        write_whole(folder / _file_name(job), report(own, details, at=tables.at, history=every))
+        write_whole(folder / _page_name(job), report(own, details, at=tables.at, history=every))
     write_whole(path, fleet_html(tables, folder.name))
     return len(jobs)
 
@@ -66,7 +66,7 @@ def fleet_html(tables: Fleet, folder: str) -> str:
     order = order.sort_values(["rank", "started_at"], ascending=[True, False], kind="stable")
     rows = [
         {
-            "link": f"{folder}/{_file_name(job)}",
+            "link": f"{folder}/{_page_name(job)}",
             "cells": _job_cells(job, running.get((job["source_uri"], job["job_id"])), tables),
         }
         for job in order.to_dict("records")
@@ -88,7 +88,7 @@ def fleet_html(tables: Fleet, folder: str) -> str:
     )
 
 
-def _file_name(job: dict[Any, Any]) -> str:
+def _page_name(job: dict[Any, Any]) -> str:
     """A name that no server can choose, and that is the same each time."""
     key = f"{job['source_uri']}\0{job['job_id']}"
     return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.html"

@@ -116,7 +116,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
         files=_file_section(files),
         columns=_COLUMNS,
         kinds=_KINDS,
-        quantiles=_quantiles(files),
+        quantiles=_quantile_rows(files),
         reason=long_reason(job),
         tables=[
             ("Where the time went", spent_sentence(job), spent_table(job)),
@@ -159,12 +159,12 @@ def _file_cells(file: dict[Any, Any]) -> list[str]:
         shown(file["file"], 300),
         shown(file["state"], 40),
         verdict,
-        *(_number(name, file[name]) for name, _, number in _COLUMNS if number),
+        *(_number_text(name, file[name]) for name, _, number in _COLUMNS if number),
         "" if pd.isna(file["reason"]) else shown(file["reason"], 200),
     ]
 
 
-def _number(name: str, value: float) -> str:
+def _number_text(name: str, value: float) -> str:
     if name == "delay_s":
         return delay_text(value)
     if name == "rows_per_s":
@@ -174,14 +174,14 @@ def _number(name: str, value: float) -> str:
     return format_duration(value) if name.endswith("_s") else format_count(value)
 
 
-def _quantiles(files: pd.DataFrame) -> list[list[str]]:
+def _quantile_rows(files: pd.DataFrame) -> list[list[str]]:
     """Least, quartiles and most of each column, over all files; linear between neighbours."""
     lines = []
     for label, share in _QUANTILES:
         cells = [label]
         for name, _, number in _COLUMNS[1:]:
             known = files[name].dropna().to_numpy(np.float64) if number else np.empty(0)
-            cells.append(_number(name, float(np.quantile(known, share))) if len(known) else "")
+            cells.append(_number_text(name, float(np.quantile(known, share))) if len(known) else "")
         lines.append(cells)
     return lines
 

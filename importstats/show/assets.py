@@ -15,9 +15,9 @@ _SHARED: Final = ("format.js", "data.js", "state.js", "timeline.js")
 @lru_cache(maxsize=1)
 def plain_style() -> str:
     """The style of a page without charts, light and dark by the reader's system."""
-    colors = f":root {{ color-scheme: light dark; {_own('light.css')} }}"
-    dark = f"@media (prefers-color-scheme: dark) {{ :root {{ {_own('dark.css')} }} }}"
-    return "\n".join([colors, dark, _own("style.css")])
+    colors = f":root {{ color-scheme: light dark; {_read_own('light.css')} }}"
+    dark = f"@media (prefers-color-scheme: dark) {{ :root {{ {_read_own('dark.css')} }} }}"
+    return "\n".join([colors, dark, _read_own("style.css")])
 
 
 @lru_cache(maxsize=1)
@@ -29,7 +29,7 @@ def page_style() -> str:
 @lru_cache(maxsize=1)
 def page_script() -> str:
     """The script of a page, closed in itself, after the libraries it uses."""
-    own = [_own(name) for name in (*_SHARED, "table.js", "address.js", "live.js", "main.js")]
+    own = [_read_own(name) for name in (*_SHARED, "table.js", "address.js", "live.js", "main.js")]
     within = """"use strict";
 const [root, host] = [document, document.documentElement];
 const tipRoom = () => ({ left: 0, top: 0, right: innerWidth, bottom: innerHeight });"""
@@ -47,10 +47,10 @@ def widget_module() -> str:
     # matplotlib would double the start of a command that shows no widget.
     from importstats.plots.themes import DARK_MARKS, LIGHT_MARKS
 
-    light, dark = _own("light.css"), _own("dark.css")
+    light, dark = _read_own("light.css"), _read_own("dark.css")
     colors = f":host {{ {light} }} :host(.dark) {{ {dark} }}"
     names = ("uPlot.min.css", "style.css", "widget.css")
-    style = "\n".join([_vendored(names[0]), colors, *(_own(name) for name in names[1:])])
+    style = "\n".join([_vendored(names[0]), colors, *(_read_own(name) for name in names[1:])])
     return "\n".join(
         [
             _vendored("uPlot.iife.min.js"),
@@ -61,17 +61,17 @@ def widget_module() -> str:
             f"const STYLE = {json.dumps(style)};",
             f"const DARK_MARKS = {json.dumps(', '.join(DARK_MARKS))};",
             f"const LIGHT_MARKS = {json.dumps(', '.join(LIGHT_MARKS))};",
-            f"const SKELETON = {json.dumps(_own('widget.html'))};",
+            f"const SKELETON = {json.dumps(_read_own('widget.html'))};",
             "function makeView(model, host, root, tipRoom) {",
             '"use strict";',
-            *(_own(name) for name in (*_SHARED, "widget.js")),
+            *(_read_own(name) for name in (*_SHARED, "widget.js")),
             "}",
-            _own("widget_entry.js"),
+            _read_own("widget_entry.js"),
         ]
     )
 
 
-def _own(name: str) -> str:
+def _read_own(name: str) -> str:
     return (_ROOT / "page" / name).read_text(encoding="utf-8")
 
 

@@ -95,12 +95,12 @@ class FittingTable:
     def columns_that_fit(self, width: int) -> list[Column]:
         """The columns that have room, at least one."""
         shown = list(self.columns)
-        while len(shown) > 1 and _total([column.least() for column in shown]) > width:
+        while len(shown) > 1 and _total_width([column.least() for column in shown]) > width:
             shown.remove(min(reversed(shown), key=lambda column: column.keep))
         return shown
 
 
-def _total(widths: Sequence[int]) -> int:
+def _total_width(widths: Sequence[int]) -> int:
     return sum(widths) + _GAP * len(widths)
 
 
@@ -108,7 +108,7 @@ def _widths(columns: Sequence[Column], room: int) -> list[int]:
     """The width of each: names and texts share what numbers and ids leave."""
     widths = [column.width() for column in columns]
     elastic = [place for place, column in enumerate(columns) if column.kind in ("name", "text")]
-    excess = _total(widths) - room
+    excess = _total_width(widths) - room
     while excess > 0:
         shrinkable = [place for place in elastic if widths[place] > columns[place].least()]
         if not shrinkable:

@@ -241,7 +241,7 @@ class ImportJob(RecordedJob):
         running = self.phase not in END_PHASES and not self.stale
         found = looks(self.stragglers, self.diagnosis, running=running)
         if self.stale and not self.diagnosis["finding"].astype("str").eq("forgotten_soon").any():
-            found.insert(0, _unheard(self))
+            found.insert(0, _unheard_look(self))
         return found
 
     @property
@@ -327,7 +327,7 @@ class ImportJob(RecordedJob):
         return live(
             source,
             self.job_id,
-            store=_grown(self._store),
+            store=_grown_store(self._store),
             source_uri=self.source_uri,
             policy=policy,
             refresh_s=refresh_s,
@@ -349,7 +349,7 @@ class ImportJob(RecordedJob):
         return _as_html(self, self._zone)
 
 
-def _grown(store: _Store | None) -> _Store:
+def _grown_store(store: _Store | None) -> _Store:
     """The store of a job that grows."""
     if store is None:
         raise ValueError(
@@ -373,7 +373,7 @@ def _rate_text(rates: pd.DataFrame, *, over: bool) -> str:
     return f"{now} · {size} in the last minute, {mean} on average"
 
 
-def _unheard(job: ImportJob) -> Look:
+def _unheard_look(job: ImportJob) -> Look:
     age = format_duration((job.at - job.jobs["observed_at"].iloc[-1]).total_seconds())
     text = (
         f"The job has not been seen for {age}. Check that its collector runs; "

@@ -28,11 +28,11 @@ def render(package: str, template: str, **values: Any) -> str:
     Templates have the formats of :mod:`importstats.text` and the colours of
     :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
     """
-    return _environment(package).get_template(template).render(values)
+    return _template_environment(package).get_template(template).render(values)
 
 
 @lru_cache(maxsize=4)
-def _environment(package: str) -> Environment:
+def _template_environment(package: str) -> Environment:
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,

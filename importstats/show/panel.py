@@ -160,7 +160,7 @@ def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
     return FittingTable(
         [
             Column("file", [name_text(file["file"]) for file in shown], "name", 9),
-            Column("verdict", [_verdict(file) for file in shown], "id", 8),
+            Column("verdict", [_verdict_cell(file) for file in shown], "id", 8),
             Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
             Column("idle", [_duration_text(file.get("idle_s")) for file in shown], keep=5),
             Column("needs", [_duration_text(file["remaining_s"]) for file in shown], keep=7),
@@ -178,5 +178,5 @@ def _rows_text(file: dict[Any, Any]) -> str:
     return f"{format_count(file['imported_rows'])} / {format_count(file['total_rows'])}"
 
 
-def _verdict(file: dict[Any, Any]) -> Text:
+def _verdict_cell(file: dict[Any, Any]) -> Text:
     return Text(verdict_text(file), style=_VERDICT_STYLES.get(str(file["verdict"]), ""))

@@ -40,7 +40,7 @@ def print_summary(console: Console, totals: pd.DataFrame) -> None:
     server: list[Spec] = [("server", "id", 9, lambda job: name_text(job["source_uri"]))]
     if len(set(totals["source_uri"])) <= 1:
         server = []
-    _print(
+    _print_rows(
         console,
         totals.to_dict("records"),
         [
@@ -68,7 +68,7 @@ def print_group(
 
     console.print(group_headline(group, at=at), soft_wrap=True)
     console.print()
-    _print(
+    _print_rows(
         console,
         group.jobs.to_dict("records"),
         [
@@ -103,7 +103,7 @@ def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> Non
     ahead: list[Spec] = [("ahead", "number", 7, lambda row: format_count(row["ahead"]))]
     if listed["ahead"].isna().all():
         ahead = []
-    _print(
+    _print_rows(
         console,
         listed.to_dict("records"),
         [
@@ -112,13 +112,13 @@ def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> Non
             ("state", "id", 9, lambda row: name_text(row["state"])),
             ("progress", "number", 8, lambda row: format_percent(row["progress_pct"])),
             *ahead,
-            ("reason", "text", 6, _reason),
+            ("reason", "text", 6, _reason_cell),
         ],
         empty=empty,
     )
 
 
-def _reason(row: Row) -> Text:
+def _reason_cell(row: Row) -> Text:
     return name_text(row["reason"]) if isinstance(row["reason"], str) else Text("")
 
 
@@ -130,7 +130,7 @@ def print_scores(console: Console, result: Backtest) -> None:
             phase = []
         answered = scores[scores["support"].eq("answered")]
         console.print(f"\n{title}")
-        _print(
+        _print_rows(
             console,
             answered.to_dict("records"),
             [
@@ -222,10 +222,12 @@ def _print_table(
         (heading, _KINDS.get(heading, "number"), _DEAR.get(heading, len(columns) - place), cell)
         for place, (heading, cell) in enumerate(columns.items())
     ]
-    _print(console, rows, specs, empty="none")
+    _print_rows(console, rows, specs, empty="none")
 
 
-def _print(console: Console, rows: Sequence[Row], columns: Sequence[Spec], *, empty: str) -> None:
+def _print_rows(
+    console: Console, rows: Sequence[Row], columns: Sequence[Spec], *, empty: str
+) -> None:
     """A table that fits the console; of each column the heading, its kind and how dear it is."""
     if not rows:
         console.print(empty)

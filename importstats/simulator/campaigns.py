@@ -128,7 +128,7 @@ def make_campaign(
     made, starts = [], []
     at = start
     for turn in range(jobs):
-        shaped = (_with_other_load(cluster, rng), _another(job, rng))
+        shaped = (_with_other_load(cluster, rng), _next_job(job, rng))
         if changed_at is not None and turn >= changed_at:
             shaped = _changed(*shaped, change, factor)
         made.append(shaped)
@@ -147,7 +147,7 @@ def _changed(
     return replace(cluster, node_speeds=nodes, index_speeds=index_nodes), job
 
 
-def _another(job: JobSpec, rng: np.random.Generator) -> JobSpec:
+def _next_job(job: JobSpec, rng: np.random.Generator) -> JobSpec:
     """The next job of the collection: other files of about the sizes, at about the pace."""
     grows = math.exp(float(rng.normal(0.0, 0.25)))
     pace = math.exp(float(rng.normal(0.0, 0.08)))

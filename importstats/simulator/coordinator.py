@@ -263,7 +263,7 @@ class Coordinator:
         job.forget_seen()
         self._end(job, Phase.FAILED)
         self._clock.call_at(self.now_s + 2 * self.spec.check_interval_s, partial(self._lose, job))
-        self._handout.soon()
+        self._handout.hand_out_soon()
 
     def _end(self, job: LiveJob, phase: Phase) -> None:
         job.enter(phase, self.now_s)
@@ -288,7 +288,7 @@ class Coordinator:
     def _queue(self, job: LiveJob, kind: TaskKind) -> None:
         for index in range(job.task_count(kind)):
             self._handout.wait(job, kind, index)
-        self._handout.soon()
+        self._handout.hand_out_soon()
 
     def import_task_done(self, job: LiveJob, index: int) -> None:
         """All files of an import task are written: early releases index its segments at once."""

@@ -74,7 +74,7 @@ class Handout:
         """Let a task wait for a slot."""
         heapq.heappush(self._waiting, (job.number, next(self._order), job, kind, index))
 
-    def soon(self) -> None:
+    def hand_out_soon(self) -> None:
         """Hand out what waits when it is the next time to."""
         at_s = self._clock.next(self._spec.ask_interval_s)
         if self._waiting and self._hands_out_at != at_s:
@@ -83,7 +83,7 @@ class Handout:
 
     def release(self, run: TaskRun) -> None:
         """Free the slot of a task, if it is over."""
-        if run.over:
+        if run.is_over:
             self._held[run.node].discard(run)
 
     def drop(self, job: LiveJob) -> None:
@@ -117,4 +117,4 @@ class Handout:
 
     def _start_node(self, number: int) -> None:
         self.nodes[number].start()
-        self.soon()
+        self.hand_out_soon()

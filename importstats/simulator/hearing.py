@@ -88,7 +88,7 @@ class Hearing:
             self.handout.release(run)
             if not job.ended:
                 happen(run, job)
-            self.handout.soon()
+            self.handout.hand_out_soon()
 
         self._clock.at_next(self._spec.ask_interval_s, hear)
 
@@ -161,4 +161,4 @@ class Hearing:
 
     def _wait_again(self, run: TaskRun, job: LiveJob) -> None:
         self.handout.wait(job, run.kind, run.index)
-        self.handout.soon()
+        self.handout.hand_out_soon()

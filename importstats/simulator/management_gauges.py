@@ -236,10 +236,10 @@ def metrics_text(samples: Iterable[Sample]) -> str:
         if name != last:
             lines.append(f"# TYPE milvus_{name} untyped")
             last = name
-        printed = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
+        printed = ",".join(f'{key}="{_escape_label(text)}"' for key, text in labels.items())
         lines.append(f"milvus_{name}{{{printed}}} {float(value)!r}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -105,7 +105,7 @@ class TaskRun:
             file.run = self
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether the batch need not wait for it."""
         return self.gone or self.left == 0
 
@@ -195,7 +195,7 @@ class DataNode:
     def cancel(self, job: object) -> None:
         """Drop all tasks of a job."""
         for run in [*self._waiting, *self._batch]:
-            if run.job is job and not run.over:
+            if run.job is job and not run.is_over:
                 self._drop(run)
         self._go_on()
 
@@ -224,7 +224,7 @@ class DataNode:
     def written_rows(self) -> list[tuple[TaskRun, int]]:
         """Rows that each import task has written by now, published or not."""
         self._settle()
-        runs = {id(run): run for run in self._batch if run.kind == "import" and not run.over}
+        runs = {id(run): run for run in self._batch if run.kind == "import" and not run.is_over}
         written = {key: run.ended_rows for key, run in runs.items()}
         for file in self._in_pool():
             if id(file.run) in runs:
@@ -253,7 +253,7 @@ class DataNode:
         self._go_on()
 
     def _write_completions(self) -> None:
-        while self._unwritten and self._unwritten[0].over:
+        while self._unwritten and self._unwritten[0].is_over:
             run = self._unwritten.popleft()
             if not run.gone:
                 self._reports.task_completed(run)

@@ -58,7 +58,7 @@ def details(simulation: Simulation, *, runs: bool) -> pa.Table:
     polls, states, tasks = zip(*seen, strict=True)
     layout, dialect = states[0].layout, simulation.dialect
     by_name = places_by_name(wire.file_names(layout, dialect))
-    rows = _runs(layout, tasks, by_name) if runs else _every_row(len(tasks), by_name)
+    rows = _runs_of_tasks(layout, tasks, by_name) if runs else _every_row(len(tasks), by_name)
     columns = {
         **_poll_columns(polls, rows),
         "source_uri": pa.repeat(simulation.source_uri, len(rows.place)),
@@ -90,7 +90,7 @@ def _every_row(polls: int, by_name: Ints) -> _Rows:
     return _Rows(poll, poll, np.tile(by_name, polls), np.tile(np.arange(files), polls))
 
 
-def _runs(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
+def _runs_of_tasks(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
     """Runs of equal values of each task, which are those of its files."""
     began = np.zeros(layout.task_count, np.int64)
     runs = []

@@ -137,14 +137,14 @@ def _tasks(
             "files": np.diff(layout.first),
             "file_size_bytes": layout.task_bytes,
             "total_rows": layout.task_rows,
-            "retries": np.array([_went_back(attempts) for attempts in runs], np.int64),
+            "retries": np.array([_times_back(attempts) for attempts in runs], np.int64),
             "state": list(states),
             "straggler": pd.array(_causes(layout, runs, node_speeds), "str"),
         }
     )
 
 
-def _went_back(attempts: Sequence[TaskRun]) -> int:
+def _times_back(attempts: Sequence[TaskRun]) -> int:
     return sum(run.went_back for run in attempts)
 
 
@@ -197,7 +197,7 @@ def _causes(
         attempts = runs[task]
         if any(file.hung for run in attempts for file in run.files):
             return "stuck"
-        if _went_back(attempts):
+        if _times_back(attempts):
             return "retried"
         slow_node = bool(attempts) and node_speeds[attempts[-1].node] <= slow_speed
         if slow_files[task] or slow_node:

@@ -33,7 +33,7 @@ def describe_answer(state: JobState, dialect: Dialect, *, details: bool = True) 
         **_progress_field(dialect.sent_progress(state.progress), dialect),
         **({"state": state.state} if dialect.has_state else {}),
         **_job_rows(state, dialect),
-        **_reason(state.reason, dialect),
+        **_reason_field(state.reason, dialect),
     }
     if state.create_time and not dialect.cloud:
         data["createTime"] = state.create_time
@@ -68,7 +68,7 @@ def list_record(state: JobState, dialect: Dialect) -> dict[str, Any]:
         "collectionName": state.collection_name,
         "jobId": dialect.printed_id(state.job_id),
         **_progress_field(dialect.sent_progress(state.progress), dialect),
-        **_reason(state.reason, dialect),
+        **_reason_field(state.reason, dialect),
         "state": state.state if dialect.has_state else _V1_STATES.get(state.state, "ImportRunning"),
     }
 
@@ -170,7 +170,7 @@ def _task_fields(state: JobState, tasks: TaskStates, dialect: Dialect) -> list[d
         {
             "completeTime": complete_time if timed else dialect.no_time,
             **_progress_field(progress, dialect),
-            **_reason(reason, dialect),
+            **_reason_field(reason, dialect),
             **({"state": STATE_NAMES[code]} if dialect.has_state else {}),
         }
         for code, progress, timed, reason, complete_time in zip(
@@ -201,7 +201,7 @@ def _progress_field(progress: int, dialect: Dialect) -> dict[str, Any]:
     return {"progress": progress}
 
 
-def _reason(reason: str, dialect: Dialect) -> dict[str, Any]:
+def _reason_field(reason: str, dialect: Dialect) -> dict[str, Any]:
     if reason or dialect.empty_reason:
         return {dialect.reason_field: reason or dialect.no_reason}
     return {}

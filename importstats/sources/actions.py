@@ -108,7 +108,7 @@ class RestActions(Client):
         path = _V1_CREATE if self.api == "cloud-v1" else f"{_JOBS}/create"
         try:
             return self._send_once(
-                _created,
+                _created_job_id,
                 path,
                 {**body, "dbName": database},
                 database,
@@ -160,7 +160,7 @@ class RestActions(Client):
         database = self._databases_to_ask(job_id)[0]
         try:
             self._send_once(
-                _done, f"{_JOBS}/{what}", {"jobId": job_id, "dbName": database}, database
+                _raise_if_error, f"{_JOBS}/{what}", {"jobId": job_id, "dbName": database}, database
             )
         except UnreachableError as error:
             raise UnreachableError(
@@ -180,7 +180,7 @@ class RestActions(Client):
 _DONE: Final = {"commit": "committed", "abort": "aborted"}
 
 
-def _created(body: bytes) -> str:
+def _created_job_id(body: bytes) -> str:
     """The id of the job that an answer says was created."""
     data = _data_of_success(body)
     job_id = data.get("jobId", data.get("jobID")) if isinstance(data, dict) else None
@@ -191,7 +191,7 @@ def _created(body: bytes) -> str:
     return str(job_id)
 
 
-def _done(body: bytes) -> None:
+def _raise_if_error(body: bytes) -> None:
     """Nothing; an answer that is an error raises it."""
     _data_of_success(body)
 

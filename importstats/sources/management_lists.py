@@ -87,7 +87,7 @@ class Segments:
             raise ValueError(f"a list of more than {MOST_LISTED:,} entries; refused")
         if not isinstance(entry, Mapping) or _identifier(entry.get("segment_id")) is None:
             return
-        row = _read(entry, _SEGMENT)
+        row = _read_entry(entry, _SEGMENT)
         extra = {name: entry[name] for name in entry if name not in _SEGMENT_KNOWN}
         if extra:
             self._unknown.update(self._masked(extra))
@@ -139,9 +139,9 @@ def nodes_of(answer: Any) -> Rows:
             continue
         hardware = infos.get("hardware_infos")
         system = infos.get("system_info")
-        row = _read(infos, _NODE)
-        row |= _read(hardware if isinstance(hardware, Mapping) else {}, _HARDWARE)
-        row |= _read(system if isinstance(system, Mapping) else {}, _SYSTEM)
+        row = _read_entry(infos, _NODE)
+        row |= _read_entry(hardware if isinstance(hardware, Mapping) else {}, _HARDWARE)
+        row |= _read_entry(system if isinstance(system, Mapping) else {}, _SYSTEM)
         rows.append(row)
     return rows, ()
 
@@ -217,7 +217,7 @@ _SETTINGS: Final = {name.replace(".", "").lower(): name for name in SETTINGS}
 # --- Reading one field ---
 
 
-def _text(value: Any) -> str | None:
+def _reason_text(value: Any) -> str | None:
     """A text that is not empty, cut to a length that a reason may have."""
     is_text = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value)[:_LONGEST_TEXT] if is_text and str(value) else None
@@ -225,7 +225,7 @@ def _text(value: Any) -> str | None:
 
 def _identifier(value: Any) -> str | None:
     """An id as text; none for -1 and 0, which stand for nobody."""
-    text = _text(value)
+    text = _reason_text(value)
     return None if text in (None, "-1", "0") else text
 
 
@@ -275,9 +275,9 @@ _TASK: Final[_Fields] = {
     "job_id": ("job_id", _identifier),
     "collection_id": ("collection_id", _identifier),
     "node_id": ("node_id", _identifier),
-    "kind": ("task_type", _text),
-    "state": ("state", _text),
-    "reason": ("reason", _text),
+    "kind": ("task_type", _reason_text),
+    "state": ("state", _reason_text),
+    "reason": ("reason", _reason_text),
     "create_time": ("created_time", _instant),
     "complete_time": ("complete_time", _instant),
 }
@@ -287,8 +287,8 @@ _BUILD: Final[_Fields] = {
     "index_id": ("index_id", _identifier),
     "collection_id": ("collection_id", _identifier),
     "node_id": ("node_id", _identifier),
-    "state": ("index_state", _text),
-    "reason": ("fail_reason", _text),
+    "state": ("index_state", _reason_text),
+    "reason": ("fail_reason", _reason_text),
     "tries": ("index_version", _count_or_zero),
     "index_size_bytes": ("index_size", _count_or_zero),
     "create_time_local": ("create_time", _local),
@@ -298,9 +298,9 @@ _COMPACTION: Final[_Fields] = {
     "plan_id": ("plan_id", _identifier),
     "collection_id": ("collection_id", _identifier),
     "node_id": ("node_id", _identifier),
-    "kind": ("type", _text),
-    "state": ("state", _text),
-    "reason": ("fail_reason", _text),
+    "kind": ("type", _reason_text),
+    "state": ("state", _reason_text),
+    "reason": ("fail_reason", _reason_text),
     "total_rows": ("total_rows", _count_or_zero),
     "input_segments": ("input_segments", _identifiers),
     "result_segments": ("result_segments", _identifiers),
@@ -311,8 +311,8 @@ _SEGMENT: Final[_Fields] = {
     "segment_id": ("segment_id", _identifier),
     "collection_id": ("collection_id", _identifier),
     "partition_id": ("partition_id", _identifier),
-    "shard": ("channel", _text),
-    "state": ("state", _text),
+    "shard": ("channel", _reason_text),
+    "state": ("state", _reason_text),
     "rows": ("num_of_rows", _count_or_zero),
     "size_bytes": ("mem_size", _count_or_zero),
     "is_importing": ("is_importing", _switch),
@@ -326,13 +326,13 @@ _SEGMENT_OTHER: Final = frozenset({"node_id", "level", "compacted", "index_field
 _SEGMENT_KNOWN: Final = _SEGMENT_OTHER | {sent for sent, _ in _SEGMENT.values()}
 _NODE: Final[_Fields] = {
     "node_id": ("id", _identifier),
-    "name": ("name", _text),
-    "kind": ("type", _text),
+    "name": ("name", _reason_text),
+    "kind": ("type", _reason_text),
     "has_error": ("has_error", _switch),
-    "reason": ("error_reason", _text),
+    "reason": ("error_reason", _reason_text),
 }
 _HARDWARE: Final[_Fields] = {
-    "address": ("ip", _text),
+    "address": ("ip", _reason_text),
     "cpu_cores": ("cpu_core_count", _amount),
     "cpu_pct": ("cpu_core_usage", _amount),
     "memory_bytes": ("memory", _count_or_zero),
@@ -342,8 +342,8 @@ _HARDWARE: Final[_Fields] = {
     "io_wait_pct": ("io_wait_percentage", _amount),
 }
 _SYSTEM: Final[_Fields] = {
-    "server_version": ("build_version", _text),
-    "deploy_mode": ("deploy_mode", _text),
+    "server_version": ("build_version", _reason_text),
+    "deploy_mode": ("deploy_mode", _reason_text),
 }
 
 
@@ -359,7 +359,7 @@ def _checked_entries(listed: Any) -> Iterable[Mapping[str, Any]]:
             yield entry
 
 
-def _read(entry: Mapping[str, Any], fields: _Fields) -> Row:
+def _read_entry(entry: Mapping[str, Any], fields: _Fields) -> Row:
     return {name: read(entry.get(sent)) for name, (sent, read) in fields.items()}
 
 
@@ -369,7 +369,7 @@ def _rows_by_key(answer: Any, fields: _Fields, *, key: str) -> Rows:
     rows: dict[str, Row] = {}
     unknown: set[str] = set()
     for entry in _checked_entries(answer):
-        row = _read(entry, fields)
+        row = _read_entry(entry, fields)
         if row[key] is None:
             continue
         row["extra"] = {name: entry[name] for name in entry if name not in known}

@@ -21,7 +21,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
 from urllib3.util import Timeout
 
-from importstats.errors import BadResponseError, ImportStatsError, UnreachableError
+from importstats.errors import BadResponseError, ImportStatsError, UnreachableError, nested_errors
 from importstats.sources.deadline import DeadlineAdapter
 from importstats.sources.secrets import Secrets
 from importstats.text import excerpt, without_secrets
@@ -227,9 +227,7 @@ class Transport:
         What the libraries say of HTTP that makes no sense is left out: they repeat pieces of it,
         and a piece of the token would not be known for one.
         """
-        seen = [error]
-        while (inner := _inner(seen[-1])) is not None and inner not in seen:
-            seen.append(inner)
+        seen = nested_errors(error)
         if any(isinstance(each, TimeoutError) for each in seen):
             return "timed out"
         for each in reversed(seen):
@@ -283,8 +281,3 @@ def _clock_ahead_s(printed: str) -> float | None:
         return (date - datetime.now(date.tzinfo)).total_seconds() if date.tzinfo else None
     except (ValueError, OverflowError):
         return None
-
-
-def _inner(error: BaseException) -> BaseException | None:
-    inner = error.__cause__ or error.__context__ or getattr(error, "reason", None)
-    return inner if isinstance(inner, BaseException) else None

@@ -149,7 +149,7 @@ class ClusterTables:
     def _decoded(self, table: ClusterTable, path: str) -> pa.Table:
         content = self._files.read(path)
         try:
-            return _conform(pq.read_table(pa.BufferReader(content)), CLUSTER_SCHEMAS[table])
+            return _to_schema(pq.read_table(pa.BufferReader(content)), CLUSTER_SCHEMAS[table])
         except (OSError, pa.ArrowException) as error:
             raise StoreError(
                 f"cannot read {self._store.uri}/{path}: {excerpt(str(error))}; move it away, the "
@@ -181,7 +181,7 @@ def _parquet_bytes(rows: pa.Table) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _conform(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+def _to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """By the schema; a column that came later is null."""
     columns: Sequence[pa.ChunkedArray] = [
         rows[field.name].cast(field.type)

@@ -177,7 +177,7 @@ _KNOWN: Final = frozenset({*_TEXTS, *_NUMBERS, "completeTime", "reason"})
 _JUDGED: Final = frozenset({"errorMessage", "readyPercentage", "details", "(extra)"})
 
 
-def _pattern(body: bytes, begin: int) -> _Pattern | None:
+def _first_pattern(body: bytes, begin: int) -> _Pattern | None:
     """The pattern of the first detail."""
     fields: list[_Field] = []
     names: set[str] = set()
@@ -207,13 +207,14 @@ def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int]
     if b"\\" in body or len(body) > _LONGEST or letters.min(initial=_BLANK) < _BLANK:
         return None
     body.decode()  # Fails if it is no text.
-    pattern = _pattern(body, begin + 1) if body.startswith(b"[{", begin) else None
+    pattern = _first_pattern(body, begin + 1) if body.startswith(b"[{", begin) else None
     if pattern is None:
         return None
     quotes, ends = _quote_places(body, letters, begin, pattern)
     slices = _slices(quotes, ends, pattern)
     if not (
-        _fits(body, quotes[:, 0] - 1, ends, slices, pattern) and body.startswith(b"]", ends[-1])
+        _fits_pattern(body, quotes[:, 0] - 1, ends, slices, pattern)
+        and body.startswith(b"]", ends[-1])
     ):
         return None
     texts: dict[str, pa.Array] = {}
@@ -265,7 +266,7 @@ def _slices(quotes: Ints, ends: Ints, pattern: _Pattern) -> list[tuple[Ints, Int
     return slices
 
 
-def _fits(
+def _fits_pattern(
     body: bytes, begins: Ints, ends: Ints, slices: list[tuple[Ints, Ints]], pattern: _Pattern
 ) -> bool:
     """Whether the text around the values is that of the pattern in every detail."""
@@ -329,14 +330,14 @@ def _decoded_columns(
     if "reason" in texts:
         none = pa.scalar(None, pa.string())
         columns["reason"] = pc.if_else(pc.equal(texts["reason"], ""), none, texts["reason"])
-    columns["extra"] = _extras(unknown)
+    columns["extra"] = _join_extras(unknown)
     return {
         name: pa.nulls(count, DETAILS_SCHEMA.field(name).type) if column is None else column
         for name, column in ((name, columns.get(name)) for name in DETAIL_VALUES)
     }
 
 
-def _extras(unknown: dict[str, list[Any]]) -> pa.Array | None:
+def _join_extras(unknown: dict[str, list[Any]]) -> pa.Array | None:
     """Unknown fields as JSON, as :func:`~importstats.store.schema.extra_json` prints them."""
     parts: list[Any] = []
     for name in sorted(unknown):

@@ -116,7 +116,7 @@ def load_jobs(
         A column is not in the table.
     """
     wanted = columns if columns is None or gaps else list(dict.fromkeys([*columns, "error"]))
-    table = _opened(store).jobs(
+    table = _open_store(store).jobs(
         job_id=job_id, source_uri=source_uri, since=since, until=until, columns=wanted
     )
     if not gaps and table["error"].null_count < table.num_rows:
@@ -159,7 +159,7 @@ def load_details(
     ValueError
         A column is not in the table.
     """
-    table = _opened(store).details(
+    table = _open_store(store).details(
         job_id=job_id,
         source_uri=source_uri,
         since=since,
@@ -197,7 +197,7 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
     0      7  a/1.parquet              900             40
     1      7  a/2.parquet              100           <NA>
     """
-    batches = list(map(_batch, _each(responses)))
+    batches = list(map(_batch, _as_responses(responses)))
     table = pa.Table.from_batches(batches, schema=ENCODED_DETAILS_SCHEMA)
     return details_frame(_untimed_as_missing(table))
 
@@ -225,7 +225,7 @@ def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot])
       job_id      state  progress_pct observed_at
     0      7  Importing          55.0         NaT
     """
-    table = jobs_table(map(as_snapshot, _each(responses)))
+    table = jobs_table(map(as_snapshot, _as_responses(responses)))
     return jobs_frame(_untimed_as_missing(table))
 
 
@@ -353,7 +353,7 @@ def _columns(table: pa.Table) -> dict[str, Any]:
         elif encoded or pa.types.is_string(column.type):
             columns[name] = _text_column(column)
         elif pa.types.is_int64(column.type):
-            columns[name] = _integers(column, name)
+            columns[name] = _integer_array(column, name)
         elif column.type == TIMESTAMP:
             columns[name] = _utc_array(column)
         else:
@@ -422,7 +422,7 @@ def _utc_array(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
     return pd.DatetimeIndex(column.to_numpy(), tz="UTC").array
 
 
-def _integers(column: pa.ChunkedArray, name: str) -> Any:
+def _integer_array(column: pa.ChunkedArray, name: str) -> Any:
     missing = column.null_count
     values = (column.fill_null(0) if missing else column).to_numpy()
     # What is Arrow's own memory cannot be written to.
@@ -433,7 +433,7 @@ def _integers(column: pa.ChunkedArray, name: str) -> Any:
     return pd.arrays.IntegerArray(values, mask)
 
 
-def _each(
+def _as_responses(
     responses: Response | Snapshot | Iterable[Response | Snapshot],
 ) -> Iterable[Response | Snapshot]:
     return [responses] if isinstance(responses, _ONE) else responses
@@ -479,5 +479,5 @@ def _untimed_as_missing(table: pa.Table) -> pa.Table:
     return table
 
 
-def _opened(store: SnapshotStore | str | Path) -> SnapshotStore:
+def _open_store(store: SnapshotStore | str | Path) -> SnapshotStore:
     return store if isinstance(store, SnapshotStore) else SnapshotStore(store)

@@ -226,7 +226,7 @@ def _column(values: pd.Series[Any], type_: pa.DataType, name: str) -> pd.Series[
     if pa.types.is_timestamp(type_):
         return _as_utc(values, name)
     if pa.types.is_integer(type_):
-        return _integers(values, name)
+        return _as_integers(values, name)
     if pa.types.is_floating(type_):
         return _as_numbers(values, name)
     return _as_texts(values)
@@ -260,7 +260,7 @@ def _as_utc(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         ) from None
 
 
-def _integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
+def _as_integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
     if pd.api.types.is_integer_dtype(values.dtype):
         return None
     try:

@@ -107,7 +107,7 @@ def decode(
     """
     schema = result_schema(table, columns)
     if filter_ is None:
-        with _opened(source, filesystem, _text_columns(table, tuple(columns))) as file:
+        with _open_file(source, filesystem, _text_columns(table, tuple(columns))) as file:
             known = {} if every_byte else _told_by_footer(file.metadata, table, columns)
             # One row group is read faster by one thread than by waking more.
             several = file.num_row_groups > 1
@@ -244,7 +244,7 @@ _OFTEN_THE_SAME: Final = {
 _FEW_GROUPS: Final = 8
 
 
-def _opened(
+def _open_file(
     source: str | pa.BufferReader, filesystem: pafs.FileSystem | None, text: Sequence[str]
 ) -> pq.ParquetFile:
     """The file, its text columns to be read as dictionaries."""
@@ -255,7 +255,7 @@ def _opened(
         older = [name for name in text if name not in ADDED_COLUMNS]
         if len(older) == len(text):
             raise pa.ArrowInvalid(f"column {error} is missing") from error
-    return _opened(source, filesystem, older)
+    return _open_file(source, filesystem, older)
 
 
 def result_schema(table: TableName, columns: Sequence[str]) -> pa.Schema:

@@ -78,10 +78,10 @@ class Reader:
             if isinstance(rows, CorruptFile):
                 self.leave_out(segment, "jobs", rows)
             else:
-                tables[segment] = _in_order(rows)
+                tables[segment] = _sort_by_snapshot(rows)
         if len(tables) == 1:
             ((segment, rows),) = tables.items()
-            return _alone(segment, rows, period)
+            return _read_alone(segment, rows, period)
         schema = result_schema("jobs", columns)
         together = pa.concat_tables(
             [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
@@ -213,7 +213,7 @@ def _raise_if_short_of_memory(error: BaseException, where: str) -> None:
         ) from error
 
 
-def _alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
+def _read_alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
     """The snapshots of a segment beside which there is no other, each once unless it is damaged."""
     ids, times = ints(rows["snapshot_id"]), ints(rows["observed_at"])
     kept = period.mask(times)
@@ -230,6 +230,6 @@ def _detail_rows(rows: pa.Table) -> int | None:
     return None if counted is None else int(counted)
 
 
-def _in_order(rows: pa.Table) -> pa.Table:
+def _sort_by_snapshot(rows: pa.Table) -> pa.Table:
     """By snapshot; as writers leave them, unless somebody else wrote the file."""
     return rows if np.all(np.diff(ints(rows["snapshot_id"])) > 0) else rows.sort_by("snapshot_id")

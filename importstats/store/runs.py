@@ -117,7 +117,7 @@ def extend(runs: Runs) -> Runs:
         return runs
     file_index = _file_index(runs.values)
     # As compaction leaves them; to sort them again would take most of the time.
-    if not _in_order(file_index, runs.first):
+    if not _is_in_order(file_index, runs.first):
         order = np.lexsort((runs.first, file_index))
         runs = Runs(runs.values.take(order), runs.first[order], runs.last[order])
     first, last = runs.first, runs.last
@@ -137,7 +137,7 @@ def _seldom_changes(column: str) -> bool:
     return column not in ("progress_pct", "imported_rows", "state")
 
 
-def _in_order(file_index: Ints, first: Ints) -> bool:
+def _is_in_order(file_index: Ints, first: Ints) -> bool:
     step = np.diff(file_index)
     return bool(np.all((step > 0) | ((step == 0) & (np.diff(first) >= 0))))
 

@@ -178,11 +178,11 @@ def detail_columns(details: Sequence[ImportProgressDetail]) -> dict[str, pa.Arra
         "total_rows": pa.array([detail.total_rows for detail in details], pa.int64()),
         "complete_time": times,
         "reason": pa.array([detail.reason for detail in details], pa.string()),
-        "extra": _extras(details, printed, times),
+        "extra": _extra_texts(details, printed, times),
     }
 
 
-def _extras(
+def _extra_texts(
     details: Sequence[ImportProgressDetail], printed: pa.Array, times: pa.Array
 ) -> pa.Array:
     extras = [detail.extra for detail in details]

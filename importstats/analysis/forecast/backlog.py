@@ -206,9 +206,9 @@ class Load:
     def from_spells(cls, spells: Spells, now: Floats) -> Load:
         """Of one job at its snapshots, ascending."""
         ones = np.ones(len(spells))
-        running = _there(spells, WORKS, ones, now)
-        size = _there(spells, WORKS, spells.size, now)
-        waits = _there(spells, WAITS, ones, now) > 0.5
+        running = _weight_at_work(spells, WORKS, ones, now)
+        size = _weight_at_work(spells, WORKS, spells.size, now)
+        waits = _weight_at_work(spells, WAITS, ones, now) > 0.5
         found = np.zeros((len(now), 2))
         level, most = np.zeros(2), np.zeros(2)
         for place, at_work in enumerate(np.column_stack([running, size])):
@@ -225,7 +225,7 @@ class Load:
         return max(float(self.size[place]) / backlog.typical, 1.0)
 
 
-def _there(spells: Spells, kind: int, weight: Floats, now: Floats) -> Floats:
+def _weight_at_work(spells: Spells, kind: int, weight: Floats, now: Floats) -> Floats:
     """The sum of the weights of the spells of a kind that had begun and not ended."""
     of_kind = spells.kind == kind
     total = np.zeros(len(now))

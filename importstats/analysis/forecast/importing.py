@@ -124,7 +124,7 @@ def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePri
         if len(backlog.age_s):
             log = log + np.sqrt(backlog.count) @ _running_likelihood(backlog, pace, scatter)
             rest.running_age_s[place] = np.average(backlog.age_s, weights=backlog.count)
-        centre, width = _drawn(log, pace, scatter)
+        centre, width = _draw_pace(log, pace, scatter)
         running = running_times(backlog, centre, width)
         rest.slots[place] = slots
         rest.next_end[place] = running.min(axis=1, initial=np.inf)
@@ -132,7 +132,7 @@ def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePri
     return rest
 
 
-def _drawn(log: Floats, pace: Floats, scatter: Floats) -> tuple[Floats, Floats]:
+def _draw_pace(log: Floats, pace: Floats, scatter: Floats) -> tuple[Floats, Floats]:
     """Draws of the pace to come and of the scatter, evenly spread over their posterior."""
     weight = np.exp(log - log.max())
     reached = np.cumsum(weight / weight.sum())

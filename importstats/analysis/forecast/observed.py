@@ -92,8 +92,8 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     before = np.where(opens, np.nan, np.append(np.nan, now[:-1])[: len(rows)])
     first = _first_rows(job, place)
     start = now - np.where(opens, 0.0, (now - before) / 2)
-    start = np.where(opens, _created(rows, now), start)
-    columns = _durations(job, place, now - before, opens, start, first)
+    start = np.where(opens, _creation_times(rows, now), start)
+    columns = _finished_durations(job, place, now - before, opens, start, first)
     fraction, doubted = _indexed(rows, place, start, first)
     _after_resharding(rows, place, start, first, fraction)
     columns |= _pace(job, place, now, fraction, opens, start, first)
@@ -195,7 +195,7 @@ def _phase_places(phase: pd.Series) -> Ints:
     return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
 
 
-def _created(rows: pd.DataFrame, now: Floats) -> Floats:
+def _creation_times(rows: pd.DataFrame, now: Floats) -> Floats:
     """When the job began if the server says so, else the time of the snapshot."""
     reported = np.full(len(rows), np.nan)
     if "extra" in rows and len(rows):
@@ -241,7 +241,7 @@ def _first_rows(job: Ints, place: Ints) -> Ints:
     return first
 
 
-def _durations(
+def _finished_durations(
     job: Ints, place: Ints, gap: Floats, opens: Bools, start: Floats, first: Ints
 ) -> dict[str, Floats]:
     """Durations of finished phases, from the snapshot that shows their end."""

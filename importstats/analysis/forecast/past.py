@@ -64,7 +64,7 @@ class Past:
     @classmethod
     def from_snapshots(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
         """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
-        done = pd.concat([seen.iloc[:0], *map(_completed, observed)], ignore_index=True)
+        done = pd.concat([seen.iloc[:0], *map(_first_completed, observed)], ignore_index=True)
         every = [_names_as_texts(frame) for frame in (seen, done, *observed)]
         both = pd.concat(every, ignore_index=True)
         cluster = pd.factorize(both["source_uri"])[0].astype(np.int64)
@@ -108,7 +108,7 @@ class Past:
                 yield Stretch(at, ended.nearest(cluster, collection), cluster, collection)
 
 
-def _completed(seen: pd.DataFrame) -> pd.DataFrame:
+def _first_completed(seen: pd.DataFrame) -> pd.DataFrame:
     """The first snapshot that says Completed, of each job that did, with all that was seen."""
     return seen[seen["phase"].eq("Completed")].drop_duplicates("job", ignore_index=True)
 

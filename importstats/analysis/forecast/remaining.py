@@ -118,10 +118,10 @@ def later_phases(
         slope[:, :, None] * covariance[each, place, :_COUNT][:, None, :]
     )
     others[:, np.arange(_COUNT), np.arange(_COUNT)] += 1e-6
-    factor = np.linalg.cholesky(_positive(others))
+    factor = np.linalg.cholesky(_nearest_positive(others))
     total = np.zeros_like(rest)
     for later in range(_COUNT):
-        ahead = _ahead(seen, phase, later)[:, None]
+        ahead = _is_ahead(seen, phase, later)[:, None]
         if later == _SORTING or not ahead.any():
             continue
         value = mean[:, later, None] + slope[:, later, None] * away
@@ -154,13 +154,13 @@ def weighted(left: Floats, lived_s: Floats) -> Floats:
 _EVEN: Final = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
-def _ahead(seen: pd.DataFrame, phase: Ints, later: int) -> Bools:
+def _is_ahead(seen: pd.DataFrame, phase: Ints, later: int) -> Bools:
     only = seen["only_imports"].to_numpy(np.bool_)
     comes = ~only | np.full(len(seen), PHASES[later] == "Importing")
     return np.asarray(comes & (later > phase), np.bool_)
 
 
-def _positive(covariance: Floats) -> Floats:
+def _nearest_positive(covariance: Floats) -> Floats:
     """The nearest covariance whose eigenvalues are positive, should rounding have made one not."""
     values, vectors = np.linalg.eigh((covariance + covariance.transpose(0, 2, 1)) / 2)
     values = np.maximum(values, 1e-6)

@@ -101,7 +101,7 @@ class Spells:
         spells = cls(
             job=job,
             kind=kind.astype(np.int64),
-            size=_sizes(samples)[key],
+            size=_known_sizes(samples)[key],
             share=share.astype(np.float64),
             after_s=after,
             since_s=since,
@@ -138,7 +138,7 @@ def _snapshot_before(seen: pd.DataFrame, job: Ints, at: Floats) -> Floats:
     return np.where(inside, now[np.maximum(place, 0)], np.nan)
 
 
-def _sizes(samples: FileSamples) -> Floats:
+def _known_sizes(samples: FileSamples) -> Floats:
     """Per file its bytes, else a kilobyte a row, else a kilobyte."""
     last = samples.row[ends(starts(samples.key), len(samples.key))]
     size = floats(samples.frame, "file_size_bytes")[last]
