@@ -220,7 +220,7 @@ class Notifier(Closing):
 def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterFrames:
     """What the cluster did; nothing if that cannot be read, since events are found without it."""
     try:
-        return cluster.of(jobs)
+        return cluster.frames_for(jobs)
     except StoreError as error:
         log_event(logging.WARNING, "events without what the cluster does", reason=error)
         return no_cluster()

@@ -128,13 +128,13 @@ def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> Cl
         Their jobs frame.
     """
     servers = jobs["source_uri"].astype("str").unique()
-    since = _since(jobs)
+    since = _earliest_interest(jobs)
     if since is None:
         return no_cluster()
     return load_cluster(store, source_uri=servers[0] if len(servers) == 1 else None, since=since)
 
 
-def _since(jobs: pd.DataFrame) -> datetime | None:
+def _earliest_interest(jobs: pd.DataFrame) -> datetime | None:
     """From when on a cluster is of interest to some jobs; None if they were never seen."""
     seen = jobs["observed_at"].dropna()
     return seen.min().to_pydatetime() - _BEFORE if len(seen) else None
@@ -159,7 +159,7 @@ class ClusterOfJobs:
         self._since: datetime | None = None
         self._frames = no_cluster()
 
-    def of(self, jobs: pd.DataFrame) -> ClusterFrames:
+    def frames_for(self, jobs: pd.DataFrame) -> ClusterFrames:
         """As :func:`load_cluster_of` of these jobs, which are of that server.
 
         A run may begin earlier, as far as more was read for others.
@@ -169,7 +169,7 @@ class ClusterOfJobs:
         StoreError
             The store cannot be read.
         """
-        since = _since(jobs)
+        since = _earliest_interest(jobs)
         if since is None:
             return no_cluster()
         if self._since is None or since < self._since:

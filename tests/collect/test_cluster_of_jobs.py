@@ -86,15 +86,15 @@ def test_the_cluster_is_read_once_for_jobs_that_come_oldest_first(store, monkeyp
     readings = count_readings(monkeypatch)
     both = ClusterOfJobs(store, URI)
     for jobs, expected in zip(frames, apart, strict=True):
-        found = both.of(jobs)
+        found = both.frames_for(jobs)
         for table in ("tasks", "builds", "compactions", "segments"):
             assert getattr(found, table).equals(getattr(expected, table))
         assert [len(frame) for frame in found] == [len(frame) for frame in expected]
     assert len(readings) == 1
     # The other way round the older one needs more than was read.
     turned = ClusterOfJobs(store, URI)
-    assert len(turned.of(frames[1]).gauges) == len(apart[1].gauges)
-    assert len(turned.of(frames[0]).gauges) == len(apart[0].gauges)
+    assert len(turned.frames_for(frames[1]).gauges) == len(apart[1].gauges)
+    assert len(turned.frames_for(frames[0]).gauges) == len(apart[0].gauges)
     assert len(readings) == 3
 
 
