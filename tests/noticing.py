@@ -65,18 +65,20 @@ def all_tests(files: list[str], package: str, workshop: Path) -> list[Test]:
     """The tests of some files and what they reach, measured again for files that changed."""
     kept = BUILD / "tests.json"
     known = json.loads(kept.read_text()) if kept.exists() else {}
-    found: list[Test] = []
-    for file in files:
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-        if known.get(file, {}).get("digest") != digest:
-            print(f"measuring what {file} reaches", file=sys.stderr, flush=True)
-            known[file] = {"digest": digest, "tests": measured(file, package, workshop)}
-            kept.write_text(json.dumps(known))
-        found += [
-            Test(name, seconds, frozenset(reaches))
-            for name, (seconds, reaches) in known[file]["tests"].items()
-        ]
-    return found
+    digests = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
+    changed = [file for file in files if known.get(file, {}).get("digest") != digests[file]]
+    if changed:
+        print(f"measuring what {' '.join(changed)} reaches", file=sys.stderr, flush=True)
+        of_test = measured(changed, package, workshop)
+        for file in changed:
+            tests = {name: of_test[name] for name in of_test if name.startswith(f"{file}::")}
+            known[file] = {"digest": digests[file], "tests": tests}
+        kept.write_text(json.dumps(known))
+    return [
+        Test(name, seconds, frozenset(reaches))
+        for file in files
+        for name, (seconds, reaches) in known[file]["tests"].items()
+    ]
 
 
 def has_tests(file: Path) -> bool:
@@ -86,23 +88,23 @@ def has_tests(file: Path) -> bool:
     )
 
 
-def measured(file: str, package: str, workshop: Path) -> dict[str, tuple[float, list[str]]]:
-    """Seconds and reached functions of each test of a file."""
+def measured(files: list[str], package: str, workshop: Path) -> dict[str, tuple[float, list[str]]]:
+    """Seconds and reached functions of each test of some files."""
     ours, theirs = FORK.Pipe()
-    work = partial(measure, file, package, theirs)
+    work = partial(measure, files, package, theirs)
     child = FORK.Process(target=in_copy, args=(work, workshop))
     child.start()
     theirs.close()
     try:
         result: dict[str, tuple[float, list[str]]] = ours.recv()
     except EOFError:
-        raise SystemExit(f"the tests of {file} fail without a change; see {BUILD}/log") from None
+        raise SystemExit(f"the tests fail without a change; see {BUILD}/log") from None
     child.join()
     return result
 
 
-def measure(file: str, package: str, answer: Any) -> None:
-    """Run a file's tests under coverage, one context each, and send what they reached."""
+def measure(files: list[str], package: str, answer: Any) -> None:
+    """Run the tests of files under coverage, one context each, and send what they reached."""
     import coverage
 
     seen = coverage.Coverage(source=[package], data_file=None, config_file=False)
@@ -119,7 +121,7 @@ def measure(file: str, package: str, answer: Any) -> None:
             return result
 
     seen.start()
-    status = pytest.main([file, *QUIET], plugins=[Contexts()])
+    status = pytest.main([*files, *QUIET], plugins=[Contexts()])
     seen.stop()
     if status not in (0, 5):
         sys.exit(1)
