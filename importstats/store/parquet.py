@@ -170,7 +170,7 @@ def _told_by_footer(
         if not all(chunk is not None and chunk.has_null_count for chunk in chunks):
             continue
         nulls = sum(chunk.null_count for chunk in chunks)
-        if nulls == rows:
+        if nulls == rows and name not in _NEVER_NULL:
             known[name] = _nulls(rows, table, name)
         elif not nulls and all(chunk.has_min_max for chunk in chunks):
             # A bound that was cut short is rounded away from the values, so two equal ones are
@@ -254,7 +254,9 @@ def _open_file(
         # The file may be older than a column.
         older = [name for name in text if name not in ADDED_COLUMNS]
         if len(older) == len(text):
-            raise pa.ArrowInvalid(f"column {error} is missing") from error
+            name = error.args[0]
+            missing = name.decode() if isinstance(name, bytes) else name
+            raise pa.ArrowInvalid(f"column {missing} is missing") from error
     return _open_file(source, filesystem, older)
 
 
