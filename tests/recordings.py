@@ -56,7 +56,7 @@ def seconds(times):
 def as_runs(details):
     """The same as runs of equal values, each with its first and last snapshot."""
     ordered = details.sort_values(["file_index", "observed_at"], ignore_index=True)
-    values = ordered.drop(columns="observed_at").astype("str")
+    values = ordered.drop(columns="observed_at").astype("str").fillna("missing")
     changes = values.ne(values.shift()).any(axis=1)
     run = changes.cumsum()
     last = ordered.groupby(run)["observed_at"].transform("max")
