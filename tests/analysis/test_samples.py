@@ -155,7 +155,16 @@ def test_a_file_is_known_by_its_name_or_by_its_place_where_a_name_stands_for_two
     assert FileSamples.from_details(named.drop(columns="file_name")).key.tolist() == [0, 0, 1, 1]
     # In one job alone: the other's names are good.
     both = pd.concat([twice, named.assign(job_id="8")], ignore_index=True)
-    assert FileSamples.from_details(both).values("progress_pct").tolist() == [0, 2, 1, 3, 0, 3, 1, 2]
+    assert FileSamples.from_details(both).values("progress_pct").tolist() == [
+        0,
+        2,
+        1,
+        3,
+        0,
+        3,
+        1,
+        2,
+    ]
 
 
 def test_samples_of_any_order_are_the_same():
