@@ -91,7 +91,7 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
             After the last step of what is not finished: the rate up to that step for as long as
             the step took (or the window), and from then on what appeared with it over the time
             since, which is falling and never 0.
-        ``rows_per_s_mean`` : float64
+        ``rows_per_s_mean``, ``bytes_per_s_mean`` : float64
             What was written so far, spread as above, over the time since writing began; the time
             after all of it was written does not count.
 
@@ -205,22 +205,25 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
         )[shown],
         rows_per_s_window=course.windowed(curve.spread)[shown],
         bytes_per_s_window=np.where(sized, course.windowed(curve.byte_spread), np.nan)[shown],
-        rows_per_s_mean=_mean(curve, first, count)[shown],
+        rows_per_s_mean=_mean(curve, curve.spread, first, count)[shown],
+        bytes_per_s_mean=np.where(sized, _mean(curve, curve.byte_spread, first, count), np.nan)[
+            shown
+        ],
     )
 
 
-def _mean(curve: Curve, first: Ints, count: Ints) -> Floats:
+def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
     """What was written so far over the time since writing began; that after its end is none."""
     if not len(first):
         return np.zeros(0)
-    written = curve.spread - np.repeat(curve.spread[first], count)
-    rounding = 1e-12 * float(curve.spread.max())
+    written = spread - np.repeat(spread[first], count)
+    rounding = 1e-12 * float(spread.max())
     place = np.arange(len(written))
     rise = np.minimum.reduceat(np.where(written > rounding, place, len(place)), first)
     begun = np.repeat(
         curve.time[np.minimum(np.maximum(rise - 1, first), ends(first, len(place)))], count
     )
-    grows = np.where(grown(curve.spread, curve.key) > rounding, place, -1)
+    grows = np.where(grown(spread, curve.key) > rounding, place, -1)
     grows[first] = first
     until = np.where(curve.open, curve.time, curve.time[np.maximum.accumulate(grows)])
     return _per_second(np.where(written > rounding, written, 0.0), (until - begun) / _US)

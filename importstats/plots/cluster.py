@@ -304,9 +304,8 @@ def _finished(
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone_at(zone, looked[1]))
     add_grid(ax, "x")
-    add_legend_above(ax, [swatch(kind, *look) for kind, look in looks.items()])
-    # Above the legend, for a title of two findings is long.
-    set_title(ax, title, taken_in=taken_in, above_pt=20)
+    taken = add_legend_above(ax, [swatch(kind, *look) for kind, look in looks.items()])
+    set_title(ax, title, taken_in=taken + taken_in)
     return ax
 
 

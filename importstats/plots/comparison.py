@@ -12,7 +12,7 @@ from importstats.plots.hatching import PHASE_HATCHES, filled
 from importstats.plots.style import (
     PHASE_COLORS,
     add_grid,
-    add_legend,
+    add_legend_above,
     axes_or_new,
     duration_unit,
     label,
@@ -73,7 +73,7 @@ def plot_comparison(
     ax.invert_yaxis()
     ax.set_xlabel(f"duration ({unit})")
     ax.set_ylabel("job")
-    add_legend(ax)
+    taken = add_legend_above(ax)
     add_grid(ax, "x")
     longest = timed[codes == ranked[0]]
     by_phase = longest.groupby("phase", observed=True)["duration_s"].sum()
@@ -83,6 +83,7 @@ def plot_comparison(
         ax,
         f"Job {job_id} took {format_duration(total[ranked[0]])}, "
         f"{share_text(share)} of it in {by_phase.idxmax()}",
+        taken_in=taken,
     )
     return ax
 

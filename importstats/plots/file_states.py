@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from importstats.arrays import Floats, Ints
-from importstats.plots.hatching import OTHER_HATCH, STATE_HATCHES, filled, paper, swatch
+from importstats.plots.hatching import OTHER_HATCH, PALE, STATE_HATCHES, area, filled, paper, swatch
 from importstats.plots.style import (
     FILE_STATE_COLORS,
     OTHER_COLOR,
@@ -38,9 +39,10 @@ STATE_WORDS: Final = {
 _WAITS: Final = ("", "none", "pending")
 # From the top: what is done, what is at work in the server's own states, and what waits.
 _FROM_THE_TOP: Final = ("completed", "failed", "retry", "inprogress", "unseen", *_WAITS)
-_DONE_ALPHA: Final = 0.3
-# Of rows that wait a third is drawn: stripes, and what is done is not.
+# Of low rows that wait a third is drawn; those that are done are pale with a line here and there.
 _STRIPE: Final = 0.08
+_WAITING_EVERY: Final = 3
+_DONE_EVERY: Final = 9
 # What waits is a thin line, what is done a thinner one: so much of the row's height is left free
 # above and below.
 _THIN: Final = {"completed": 0.44}
@@ -82,7 +84,7 @@ def draw_rows(
         own = (states == state) & np.isfinite(top[key])
         y, tall = top[key[own]], height[key[own]]
         if state in _WAITS:
-            own[np.flatnonzero(own)[~_striped(y, tall)]] = False
+            own[np.flatnonzero(own)[~_striped(y, tall, _WAITING_EVERY)]] = False
             y, tall = top[key[own]], height[key[own]]
         waits = state in (*_WAITS, "completed")
         inset = _THIN.get(state, _WAITING_INSET) * tall if waits else 0.0
@@ -96,7 +98,7 @@ def draw_rows(
         )
         colors = np.tile([*to_rgb(state_color(state)), 1.0], (len(x0), 1))
         if state == "completed":
-            colors[tall <= 0.5, 3] = _DONE_ALPHA
+            colors[~_striped(y, tall, _DONE_EVERY), 3] = PALE
         ax.add_collection(
             PolyCollection(
                 list(corners),
@@ -112,11 +114,11 @@ def draw_rows(
         )
 
 
-def _striped(top: Floats, height: Floats) -> Any:
-    """Which rows are drawn so that low ones are stripes; rows of their own all are."""
+def _striped(top: Floats, height: Floats, every: int) -> npt.NDArray[np.bool_]:
+    """Which rows are drawn so that of low ones stripes are: one of so many; others all are."""
     rows = np.maximum(np.ceil(_STRIPE / height), 1.0)
     line = np.floor(top / height + 0.5)
-    return (height > 0.5) | (line % (3 * rows) < rows)
+    return np.asarray((height > 0.5) | (line % (every * rows) < rows))
 
 
 def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: float) -> None:
@@ -178,7 +180,7 @@ def _fill_style(state: str) -> dict[str, Any]:
         stripes = {"hatch": state_hatch(state), "edgecolor": color, "linewidth": 0}
         return {"facecolor": "none", **stripes}
     if state == "completed":
-        return {"facecolor": (*to_rgb(color), _DONE_ALPHA), "linewidth": 0}
+        return area(color)
     return filled(color, state_hatch(state))
 
 

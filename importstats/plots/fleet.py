@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Any, Final
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib import dates as mdates
@@ -16,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 from importstats.arrays import Floats
 from importstats.fleets import Fleet
 from importstats.names import PHASES
-from importstats.plots.hatching import HATCH_CYCLE, OTHER_HATCH, PHASE_HATCHES, filled
+from importstats.plots.hatching import HATCH_CYCLE, OTHER_HATCH, PHASE_HATCHES, filled, ink
 from importstats.plots.style import (
     GREY,
     PHASE_COLORS,
@@ -60,7 +59,7 @@ def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
     """
     shown = min(len(tables.running), MOST_RUNNING)
     clusters = sorted({*tables.jobs["source_uri"]})
-    top, bottom = 1.6 + 0.24 * shown, max(3.2, 1.4 + 0.42 * len(clusters))
+    top, bottom = 1.6 + 0.24 * shown if shown else 0.4, max(3.2, 1.4 + 0.42 * len(clusters))
     figure = Figure(figsize=(12, top + bottom), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(top, bottom), width_ratios=(3, 2))
     _draw_running(figure.add_subplot(grid[0, :]), tables, zone)
@@ -84,7 +83,7 @@ def _draw_running(ax: Axes, tables: Fleet, zone: tzinfo | None) -> None:
             long = (seen - start)[own]
             ax.barh(place[own], long, left=start[own], height=0.6, label=name, **look)
     now = days(pd.Series([pd.Timestamp(tables.at)]))[0]
-    ax.axvline(now, color=_ink(), lw=0.8, ls=":", zorder=1)
+    ax.axvline(now, color=ink(), lw=0.8, ls=":", zorder=1)
     right = _draw_ends(ax, running, start, seen, now)
     _write_notes(ax, running, seen, right)
     ax.set_yticks(place, labels=[_job_name(job) for job in running.to_dict("records")])
@@ -101,17 +100,16 @@ def _draw_ends(ax: Axes, running: pd.DataFrame, start: Floats, seen: Floats, now
     place = np.arange(len(running))
     low, middle, high = (days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
     known = ~np.isnan(middle)
-    ink = _ink()
-    ax.hlines(place[known], low[known], high[known], color=ink, lw=1.4, zorder=3)
+    ax.hlines(place[known], low[known], high[known], color=ink(), lw=1.4, zorder=3)
     dots = "end, 80 % interval"
-    ax.plot(middle[known], place[known], "o", color=ink, ms=5, zorder=4, label=dots)
+    ax.plot(middle[known], place[known], "o", color=ink(), ms=5, zorder=4, label=dots)
     # The far end of a wide interval must not squeeze all the rest; an arrow says that it goes on.
     right = max(now, np.nanmax(np.append(middle[known], now))) + 0.35 * (now - start.min())
     right = float(min(right, np.nanmax(np.concatenate([seen, high[known], [now]]))))
     span = right - start.min()
     ax.set_xlim(start.min() - 0.02 * span, right + 0.02 * span)
     beyond = known & (high > right)
-    ax.plot(np.full(beyond.sum(), right + 0.01 * span), place[beyond], ">", color=ink, ms=5)
+    ax.plot(np.full(beyond.sum(), right + 0.01 * span), place[beyond], ">", color=ink(), ms=5)
     return right
 
 
@@ -138,10 +136,6 @@ def _job_name(job: dict[Any, Any]) -> str:
     if pd.isna(job["collection_name"]):
         return label(job["job_id"])
     return label(f"{job['collection_name']}  {job['job_id']}")
-
-
-def _ink() -> str:
-    return str(matplotlib.rcParams["text.color"])
 
 
 def _running_words(tables: Fleet) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import matplotlib
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Patch
 
 #: One hatch per phase, as matplotlib writes hatches. That of gaps, ``/``, is none of them.
@@ -53,9 +53,29 @@ DASH_CYCLE: Final = (
 MARKER_CYCLE: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
+#: How much of its colour a pale area has.
+PALE: Final = 0.3
+
+
 def paper() -> str:
     """The colour of what is drawn on, also where that is transparent."""
     return to_hex(matplotlib.rcParams["axes.facecolor"])
+
+
+def ink() -> str:
+    """The colour of texts, and of the lines that show what was measured."""
+    return to_hex(matplotlib.rcParams["text.color"])
+
+
+def area(color: str) -> dict[str, Any]:
+    """How an area is drawn that others are seen through: pale, with an edge that is not.
+
+    Examples
+    --------
+    >>> area("#0072B2")["edgecolor"]
+    '#0072B2'
+    """
+    return {"facecolor": (*to_rgb(color), PALE), "edgecolor": color, "linewidth": 0.8}
 
 
 def filled(color: str, hatch: str) -> dict[str, Any]:

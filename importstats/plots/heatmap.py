@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, ListedColormap
+from matplotlib.colors import Colormap, ListedColormap, rgb_to_hsv, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -17,6 +17,7 @@ from importstats.analysis.cut import rewind
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import Floats, Ints
 from importstats.plots.files import ROW_ORDER, files_finding, state_spans
+from importstats.plots.hatching import paper
 from importstats.plots.style import (
     FILE_STATE_COLORS,
     add_legend_above,
@@ -82,12 +83,13 @@ def plot_file_heatmap(
     )
     bar = shown.axes.figure.colorbar(shown, ax=ax, pad=0.01, aspect=30)
     bar.set_label("progress (%)")
-    bar.outline.set_visible(False)
     taken = _mark_extremes(ax, image, len(files))
     ax.set_ylabel("files, by start")
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     set_time_axis(ax, zone)
+    # What is done is nearly as pale as the paper: the frame shows where it ends.
+    ax.spines[:].set_visible(True)
     set_title(ax, files_finding(files, None), taken_in=taken)
     return ax
 
@@ -114,8 +116,10 @@ def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
 
 
 def _heat_map() -> Colormap:
-    """From dark, where nothing is done, to pale: what is done does not ask to be looked at."""
-    shades = matplotlib.colormaps["Blues_r"](np.linspace(0.05, 0.97, 256))
+    """To the paper, from what stands out on it: what is done does not ask to be looked at."""
+    on_dark = rgb_to_hsv(to_rgb(paper()))[2] < 0.5
+    name, first, last = ("Blues", 0.4, 1.0) if on_dark else ("Blues_r", 0.05, 0.97)
+    shades = matplotlib.colormaps[name](np.linspace(first, last, 256))
     return ListedColormap(shades).with_extremes(
         under=FILE_STATE_COLORS["failed"], over=FILE_STATE_COLORS["retry"], bad=(0, 0, 0, 0)
     )

@@ -138,13 +138,14 @@ def draw_overview(
     panels = list(grid[:, 0])
     draw_progress(panels[0], jobs, estimates, zone)
     limits = panels[0].get_xlim()
+    gaps = find_gaps(jobs["observed_at"])
     if flows:
-        plot_throughput(rates, zone=zone, ax=panels[1])
+        plot_throughput(rates, gaps=gaps, zone=zone, ax=panels[1])
     if details is not None and not details.empty:
         plot_files(
             details,
             verdicts,
-            gaps=find_gaps(jobs["observed_at"]),
+            gaps=gaps,
             named=_NAMED_IN_OVERVIEW,
             zone=zone,
             ax=panels[-1],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from typing import Final
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +15,7 @@ from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.words import answered_snapshots, clock, eta_text, headline
 from importstats.arrays import Floats
 from importstats.names import END_PHASES, PHASES
-from importstats.plots.hatching import PHASE_HATCHES, swatch
+from importstats.plots.hatching import PHASE_HATCHES, area, ink, swatch
 from importstats.plots.style import (
     BLUE,
     GREEN,
@@ -25,6 +24,7 @@ from importstats.plots.style import (
     TITLE_CHARACTERS,
     add_grid,
     add_legend,
+    add_legend_above,
     axes_or_new,
     broken,
     days,
@@ -45,6 +45,8 @@ _BAND_ALPHA: Final = 0.16
 _HATCH_ALPHA: Final = 0.3
 # A name is so high, in inches.
 _UPRIGHT_IN: Final = 0.17
+# The names above the bands take so much.
+_NAMES_PT: Final = 14
 
 
 def plot_progress(
@@ -99,8 +101,9 @@ def plot_progress(
     ax = axes_or_new(ax, (9, 4))
     if jobs["observed_at"].isna().all():
         return say_nothing(ax, "No snapshots yet")
-    draw_progress(ax, jobs, estimates, zone)
-    set_title(ax, label(headline(jobs, estimates, zone=zone), TITLE_CHARACTERS), above_pt=20)
+    taken = draw_progress(ax, jobs, estimates, zone)
+    text = label(headline(jobs, estimates, zone=zone), TITLE_CHARACTERS)
+    set_title(ax, text, taken_in=taken, above_pt=_NAMES_PT + 6)
     return ax
 
 
@@ -143,11 +146,12 @@ def plot_eta(
     gaps = find_gaps(rows["observed_at"])
     x = days(known["observed_at"])
     p10, p50, p90 = (days(known[name]) for name in ("eta_p10", "eta_p50", "eta_p90"))
-    ax.fill_between(x, p10, p90, color=BLUE, alpha=0.2, lw=0, step="post", label="80 % interval")
+    ax.fill_between(x, p10, p90, step="post", label="80 % interval", **area(BLUE))
     ax.step(*broken(x, p50, gaps), where="post", color=BLUE, lw=1.8, label="predicted end")
     hatch_gaps(ax, gaps)
     if len(x) == 1:
-        ax.plot(x, p50, "o", color=BLUE)
+        ax.vlines(x, p10, p90, color=BLUE, lw=1.5)
+        ax.plot(x, p50, "o", color=BLUE, clip_on=False, zorder=4)
     if end is not None:
         true = float(days(pd.Series([end]))[0])
         ax.axhline(true, color=GREEN, lw=1.5, ls="--", label="true end")
@@ -164,11 +168,9 @@ def plot_eta(
     add_legend(ax, loc="best")
     add_grid(ax)
     if end is None:
-        text = f"By the latest of {len(known):,} predictions it {eta_text(known, zone)}"
-        if str(rows["phase"].iloc[-1]) == "Failed":
-            text = (
-                f"It failed; by the last of {len(known):,} predictions it {eta_text(known, zone)}"
-            )
+        which = f"the latest of {len(known):,} predictions" if len(known) > 1 else "one prediction"
+        failed = str(rows["phase"].iloc[-1]) == "Failed"
+        text = f"{'It failed; by' if failed else 'By'} {which} it {eta_text(known, zone)}"
     else:
         inside = float(np.mean((p10 <= best) & (best <= p90)))
         error = np.median(np.abs(p50 - best) / np.maximum(best - x, 1e-9))
@@ -196,8 +198,14 @@ def _last_text(frame: pd.DataFrame, name: str) -> str:
 
 def draw_progress(
     ax: Axes, jobs: pd.DataFrame, estimates: pd.DataFrame | None, zone: tzinfo | None
-) -> None:
-    """Progress as a line on bands of the phases, with the cone of the ETA, and no title."""
+) -> float:
+    """Progress as a line on bands of the phases, with the cone of the ETA, and no title.
+
+    Returns
+    -------
+    float
+        How wide the legend above is, in inches.
+    """
     answered = answered_snapshots(jobs)
     if answered.empty:
         answered = with_phase(jobs).sort_values("observed_at")
@@ -205,7 +213,7 @@ def draw_progress(
     x = days(answered["observed_at"])
     failed = answered["phase"].eq("Failed").to_numpy()
     progress = np.where(failed, np.nan, answered["progress_pct"].to_numpy(np.float64))
-    color = matplotlib.rcParams["text.color"]
+    color = ink()
     gaps = find_gaps(jobs["observed_at"])
     ax.step(*broken(x, progress, gaps), where="post", color=color, lw=2, solid_joinstyle="round")
     if np.isfinite(progress).sum() == 1:
@@ -226,10 +234,11 @@ def draw_progress(
     ax.set_xlim(x[0] - 0.01 * span, right + 0.03 * span)
     ax.set_ylim(0, 104)
     ax.set_ylabel("progress (%)")
-    _draw_bands(ax, runs, x[-1])
+    taken = _draw_bands(ax, runs, x[-1])
     hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
     ax.grid(axis="y", color="#808080", alpha=0.25, lw=0.6)
+    return taken
 
 
 def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
@@ -264,7 +273,7 @@ def _draw_cone(
     if not np.isfinite(p50) or not len(known):
         return now
     level = float(known[-1])
-    color = matplotlib.rcParams["text.color"]
+    color = ink()
     # A far end must not press what has happened so far against the axis.
     room = max(now - float(ax.dataLim.x0), 60 / 86_400)
     right = min(p90 if np.isfinite(p90) else p50, now + room)
@@ -273,7 +282,7 @@ def _draw_cone(
     if np.isfinite(p10) and np.isfinite(p90):
         ends = [p10, p90]
         ax.fill([now, *ends], [level, 100, 100], color=color, alpha=0.14, lw=0, gid="eta-interval")
-        ax.plot(ends, [100, 100], color=color, lw=4, solid_capstyle="butt", alpha=0.4)
+        ax.plot(ends, [100, 100], color=color, lw=4, solid_capstyle="butt", alpha=0.6)
     ax.plot([now, p50], [level, 100], color=color, lw=1.5, ls="--", gid="eta-median")
     ax.plot([p50], [100], "o", color=color, ms=6, zorder=4)
     text = clock(latest["eta_p50"].iloc[0], latest["observed_at"].iloc[0], zone, named=False)
@@ -294,8 +303,11 @@ def _draw_cone(
     return right
 
 
-def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
-    """A band for each run of a phase, with its name above, or in it, or else in a legend."""
+def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> float:
+    """A band for each run of a phase, with its name above, or in it, or else in a legend.
+
+    Returns how wide the legend is, in inches.
+    """
     start = days(runs["start"])
     end = np.where(runs["end"].notna(), days(runs["end"]), last)
     left, right = ax.get_xlim()
@@ -327,9 +339,12 @@ def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> None:
         )
         if not _name_band(ax, phase, begin, stop, inch):
             unnamed.append(phase)
-    named = dict.fromkeys(unnamed)
-    if named:
-        add_legend(ax, [swatch(name, PHASE_COLORS[name], PHASE_HATCHES[name]) for name in named])
+    if not unnamed:
+        return 0.0
+    swatches = [
+        swatch(name, PHASE_COLORS[name], PHASE_HATCHES[name]) for name in dict.fromkeys(unnamed)
+    ]
+    return add_legend_above(ax, swatches, above_pt=_NAMES_PT)
 
 
 def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> bool:

@@ -15,9 +15,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.words import clock
 from importstats.arrays import Floats
-from importstats.plots.hatching import DASH_CYCLE
+from importstats.plots.hatching import DASH_CYCLE, area, ink
 from importstats.plots.style import (
-    BLUE,
     CYCLE,
     SKY,
     add_grid,
@@ -43,6 +42,7 @@ def plot_throughput(
     rates: pd.DataFrame,
     *,
     unit: Literal["rows", "bytes"] = "rows",
+    gaps: pd.DataFrame | None = None,
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -50,13 +50,17 @@ def plot_throughput(
 
     Of one job, file, task or collection: what appeared between two snapshots as an area, what was
     written over the window as a line, for rows appear when a whole file is written. Of up to
-    eight: their windowed rates. Of more: the median and the middle 80 % of them.
+    eight: their windowed rates. Of more: the median and the middle 80 % of those that write.
 
     Parameters
     ----------
     rates : DataFrame
         A result of :func:`~importstats.throughput`, by anything.
     unit : {"rows", "bytes"}
+    gaps : DataFrame, optional
+        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`, for the
+        rate of one thing. By default those between its samples. Rates of a runs frame have no
+        sample where nothing changed: give them the gaps of the jobs frame.
     zone, ax
         As for :func:`plot_progress`.
 
@@ -70,10 +74,12 @@ def plot_throughput(
     windowed, instant = f"{unit}_per_s_window", f"{unit}_per_s"
     if rates[windowed].isna().all():
         return say_nothing(ax, "No throughput yet: it takes two snapshots with rows")
+    if not rates[windowed].gt(0).any():
+        return say_nothing(ax, rate_finding(rates, windowed, word, zone))
     zone = zone_at(zone, rates["observed_at"].iloc[-1])
     names, codes = _rate_keys(rates)
     if len(names) == 1:
-        _draw_rate(ax, rates, instant, windowed)
+        _draw_rate(ax, rates, instant, windowed, gaps)
         text = rate_finding(rates, windowed, word, zone)
     elif len(names) <= len(CYCLE):
         for code, name in enumerate(names):
@@ -85,14 +91,14 @@ def plot_throughput(
         text = f"Throughput of {len(names)}: {_range_text(rates, codes, windowed, names, word)}"
     else:
         x, low, middle, high = _rate_spread(rates, codes, windowed)
-        ax.fill_between(x, low, high, color=SKY, alpha=0.35, lw=0, label="the middle 80 %")
-        ax.plot(x, middle, color=BLUE, lw=1.8, label="median of those that write")
+        ax.fill_between(x, low, high, step="pre", label="the middle 80 %", **area(SKY))
+        ax.step(x, middle, where="pre", color=ink(), lw=1.6, label="median of those that write")
         text = f"Throughput of {len(names):,}: {_range_text(rates, codes, windowed, names, word)}"
     many = 1 < len(names) <= len(CYCLE)
     taken = 0.0 if many else add_legend_above(ax)
     if many:
         add_legend(ax, loc="upper right")
-    ax.set_ylim(0, None if rates[windowed].gt(0).any() else 1)
+    ax.set_ylim(0)
     ax.set_ylabel("rows per second" if unit == "rows" else "bytes per second")
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.yaxis.set_major_locator(MaxNLocator(5))
@@ -102,22 +108,22 @@ def plot_throughput(
     return ax
 
 
-def _draw_rate(ax: Axes, rates: pd.DataFrame, instant: str, windowed: str) -> None:
+def _draw_rate(
+    ax: Axes, rates: pd.DataFrame, instant: str, windowed: str, gaps: pd.DataFrame | None
+) -> None:
     """The rate of one thing; over a gap there is none, since an average is no course of it."""
     x = days(rates["observed_at"])
-    gaps = find_gaps(rates["observed_at"])
+    gaps = find_gaps(rates["observed_at"]) if gaps is None else gaps
     between, window = (
         rates[name].to_numpy(np.float64, na_value=np.nan) for name in (instant, windowed)
     )
     # A sample's rate reaches back to the one before: that at the end of a gap is the gap's own.
     at_end = np.isin(x, days(gaps["end"]))
     between, window = (np.where(at_end, np.nan, values) for values in (between, window))
-    ax.fill_between(
-        x, between, step="pre", color=SKY, alpha=0.45, lw=0, label="appeared between snapshots"
-    )
+    ax.fill_between(x, between, step="pre", label="appeared between snapshots", **area(SKY))
     ax.plot(
         *broken(x, window, gaps),
-        color=BLUE,
+        color=ink(),
         lw=1.8 if len(x) < 300 else 1.1,
         label="written, over the window",
     )
@@ -147,7 +153,7 @@ def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[A
 def _rate_spread(
     rates: pd.DataFrame, codes: npt.NDArray[np.integer[Any]], column: str
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Times, and there the 10, 50 and 90 % quantiles over the keys that write then.
+    """Times, and there the 10, 50 and 90 % quantiles over the keys that write then; NaN if none.
 
     Keys are sampled at times of their own: the rate of a sample holds back to the one before.
     """
@@ -165,11 +171,12 @@ def _rate_spread(
     of_key = np.append(codes[ordered], -1)
     table = np.where(of_key[found] == keys[:, None], values[found], np.nan)
     known = np.isfinite(table).any(axis=0)
-    low, middle, high = np.nanquantile(table[:, known], [0.1, 0.5, 0.9], axis=0)
-    return times[known], low, middle, high
+    spread = np.full((3, len(times)), np.nan)
+    spread[:, known] = np.nanquantile(table[:, known], [0.1, 0.5, 0.9], axis=0)
+    return times, *spread
 
 
-def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo) -> str:
+def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | None) -> str:
     """How fast one thing is written, on average and at most, and whether it still is."""
     values = rates[column]
     peak = format_rate(values.max(), word)

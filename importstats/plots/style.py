@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patheffects import AbstractPathEffect
 from matplotlib.text import Text
+from matplotlib.transforms import ScaledTranslation
 
 from importstats.analysis.phase import job_codes
 from importstats.analysis.words import in_zone
@@ -89,6 +90,8 @@ OTHER_COLOR: Final = "#666666"
 # ETA methods and other things that come in any number.
 CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, VIOLET, GREY)
 
+# A row of a legend is so high.
+_LEGEND_PT: Final = 14
 # A title may be so many characters; a name in it less.
 TITLE_CHARACTERS: Final = 400
 
@@ -170,9 +173,12 @@ def width_in(ax: Axes) -> float:
 
 
 def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6) -> None:
-    """A title at the left, broken where the axes (less what is taken of their width) end."""
+    """A title at the left: beside a legend above the axes if there is room, or else above it."""
     size = 11
     lines = wrapped(text, width_in(ax) - taken_in, size)
+    if taken_in and "\n" in lines:
+        lines = wrapped(text, width_in(ax), size)
+        above_pt += _LEGEND_PT
     ax.set_title(lines, loc="left", fontsize=size, pad=above_pt)
     use_fonts_for(ax.findobj(Text))
 
@@ -188,10 +194,14 @@ def add_legend(
     ax.legend(handles=handles, fontsize="small", loc=loc, framealpha=0.85, edgecolor="none")
 
 
-def add_legend_above(ax: Axes, handles: Sequence[Artist] | None = None) -> float:
+def add_legend_above(
+    ax: Axes, handles: Sequence[Artist] | None = None, *, above_pt: float = 0
+) -> float:
     """A legend above the axes at the right; returns about how wide it is, in inches."""
     if handles is None:
         handles, _ = ax.get_legend_handles_labels()
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # noqa: S101 -- axes to draw on are in one
     ax.legend(
         handles=handles,
         frameon=False,
@@ -199,9 +209,12 @@ def add_legend_above(ax: Axes, handles: Sequence[Artist] | None = None) -> float
         ncols=len(handles),
         loc="lower right",
         bbox_to_anchor=(1, 1),
+        bbox_transform=ax.transAxes + ScaledTranslation(0, above_pt / 72, figure.dpi_scale_trans),
         borderaxespad=0.1,
+        columnspacing=1.2,
+        handletextpad=0.5,
     )
-    return sum(0.6 + 0.085 * len(str(handle.get_label())) for handle in handles)
+    return sum(0.45 + 0.068 * len(str(handle.get_label())) for handle in handles)
 
 
 def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
@@ -237,7 +250,14 @@ def set_time_axis(
     """An axis of times in a zone, which its label names."""
     axis = ax.xaxis if which == "x" else ax.yaxis
     locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
-    formatter = mdates.ConciseDateFormatter(locator, tz=zone)
+    # No bare number stands at the axis: a day has its month, a second its minute and hour.
+    formatter = mdates.ConciseDateFormatter(
+        locator,
+        tz=zone,
+        formats=["%Y", "%b %Y", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S.%f"],
+        zero_formats=["", "%b %Y", "%d %b", "%d %b", "%H:%M", "%H:%M:%S"],
+        offset_formats=["", "", "%Y", "%Y-%m-%d", "%Y-%m-%d", "%Y-%m-%d"],
+    )
     axis.set_major_locator(locator)
     axis.set_major_formatter(formatter)
     low, _ = ax.get_xlim() if which == "x" else ax.get_ylim()
@@ -255,7 +275,7 @@ def hatch_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
             start,
             end,
             facecolor=(*to_rgb(ax.get_facecolor()), 0.82),
-            edgecolor=(*to_rgb(GREY), 0.55),
+            edgecolor=GREY,
             hatch="////",
             lw=0,
             zorder=3,

@@ -1,14 +1,22 @@
 """The colours: each is seen on light and on dark paper, in figures, in pages and in notebooks."""
 
 import re
+from datetime import UTC, timedelta
 from importlib import resources
 from itertools import chain, combinations, pairwise
 
 import numpy as np
 import pytest
+from drawn_frames import axes, day, files, simulated
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
 
 from importstats import plots
+from importstats.analysis.forecast import eta
+from importstats.analysis.lateness import stragglers
+from importstats.analysis.phase import phases
+from importstats.analysis.rates import throughput
 from importstats.names import PHASES
 from importstats.plots.cluster import STAGE_LOOKS, WORK_LOOKS
 from importstats.plots.fleet import CLUSTER_COLORS
@@ -19,6 +27,7 @@ from importstats.plots.hatching import (
     OTHER_HATCH,
     PHASE_HATCHES,
     STATE_HATCHES,
+    paper,
 )
 from importstats.plots.style import CYCLE
 
@@ -72,6 +81,77 @@ def test_every_text_of_a_page_is_read_on_paper_panel_and_chosen_row(theme):
         if contrast(colors[text], ground) < 4.5
     }
     assert weak == {}
+
+
+def seen(artist):
+    """The best contrast to the paper of what is drawn of an artist: its fill, edge or hatch."""
+    if isinstance(artist, Line2D):
+        colors = [(*to_rgb(artist.get_color()), artist.get_alpha() or 1)]
+    else:
+        colors = [*np.atleast_2d(artist.get_facecolor()).reshape(-1, 4)]
+        if artist.get_hatch() or np.max(artist.get_linewidth()) > 0:
+            colors += [*np.atleast_2d(artist.get_edgecolor()).reshape(-1, 4)]
+    ground = np.array(to_rgb(paper()))
+    mixed = [np.array(to_rgb(c)) * c[3] + ground * (1 - c[3]) for c in colors]
+    return max(contrast(color, ground) for color in mixed)
+
+
+def drawn_by_all_plots():
+    """The axes of every kind of figure, in the theme that is set."""
+    jobs, details, at = simulated(files=60, share=0.6)
+    ended, all_details, _ = simulated(files=60)
+    estimates, late = eta(ended, all_details), stragglers(details, at=at)
+    thousands = files([["Pending", "InProgress", "Completed"]] * 1200)
+    gap = jobs.drop(index=jobs.index[20:90])
+    yield from plots.overview(jobs, details, at=at, zone=UTC).axes
+    yield from plots.overview(gap, details, at=at, zone=UTC).axes
+    yield plots.plot_eta(estimates, zone=UTC, ax=axes())
+    yield plots.plot_throughput(throughput(details, by="file"), zone=UTC, ax=axes())
+    yield plots.plot_throughput(throughput(jobs), zone=UTC, ax=axes())
+    yield plots.plot_files(thousands, zone=UTC, ax=axes())
+    yield plots.plot_stragglers(late, ax=axes())
+    yield plots.plot_comparison(phases(ended), ax=axes())
+
+
+# A band of a phase has its colour in full above it, and the ends of the cone are a line.
+CARRIED = ("phase:", "eta-interval")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_shape_of_every_figure_is_seen_on_its_paper(theme):
+    with plots.theme(theme):
+        weak, count = set(), 0
+        for ax in drawn_by_all_plots():
+            for artist in [*ax.patches, *ax.collections, *ax.lines]:
+                gid = str(artist.get_gid() or type(artist).__name__)
+                if gid.startswith(CARRIED):
+                    continue
+                count += 1
+                if (found := seen(artist)) < 3:
+                    weak.add((gid, round(found, 2)))
+    assert weak == set()
+    assert count > 40
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("number", [100, 1200])
+def test_what_is_done_is_seen_all_over_or_has_an_edge(theme, number):
+    with plots.theme(theme):
+        details = files([["InProgress", *["Completed"] * 9]] * number)
+        ax = plots.plot_files(details, named=30, zone=UTC, ax=axes())
+        ground = to_rgb(paper())
+        figure = ax.get_figure()
+        figure.set_facecolor(ground)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        image = np.asarray(canvas.buffer_rgba())[..., :3] / 255
+    start, end = (day(details["observed_at"].iloc[0] + timedelta(minutes=m)) for m in (8.9, 9))
+    left, right = ax.transData.transform([(start, 0), (end, 0)])[:, 0].astype(int)
+    box = ax.get_window_extent()
+    block = image[len(image) - int(box.y1) + 4 : len(image) - int(box.y0) - 4, left : right + 2]
+    lines = [max(contrast(color, ground) for color in np.unique(line, axis=0)) for line in block]
+    seen_at = np.flatnonzero(np.array(lines) >= 3)
+    assert np.diff(seen_at, prepend=0, append=len(lines)).max() <= figure.dpi / 4
 
 
 def test_colours_of_one_kind_are_not_alike():

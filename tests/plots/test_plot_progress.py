@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from drawn_frames import axes, day, job, rendered, simulated, title, with_gid
 from matplotlib import dates as mdates
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from importstats import plots
@@ -79,7 +80,7 @@ def test_times_are_shown_in_the_zone_that_the_axis_names(zone):
     local = jobs["observed_at"].dt.tz_convert(zone)
     assert ax.get_xlabel() == f"time ({local.iloc[0].tzname()})"
     ticks = [text.get_text() for text in ax.get_xticklabels()]
-    assert local.iloc[1].strftime("%H:%M") in ticks
+    assert local.iloc[1].strftime("%H:%M:%S") in ticks
 
 
 def test_the_zone_is_the_readers_by_default(monkeypatch):
@@ -155,3 +156,42 @@ def test_calibration_counts_how_often_the_truth_came_before_each_quantile():
     line = next(line for line in ax.lines if line.get_label() == "eta")
     assert list(line.get_ydata()) == [0.25, 0.5, 0.75]
     assert title(ax) == "The 80 % interval held the truth: eta 50 % of 4 times"
+
+
+def test_one_prediction_is_a_point_with_its_interval():
+    jobs, details, at = simulated(share=0.6)
+    own = eta(jobs, details, at=at)
+    ax = plots.plot_eta(own, zone=UTC, ax=axes())
+    assert title(ax).startswith("By one prediction it ends ")
+    [interval] = [c for c in ax.collections if isinstance(c, LineCollection)]
+    [line] = interval.get_segments()
+    assert line[:, 1].tolist() == [day(own[f"eta_{name}"].iloc[0]) for name in ("p10", "p90")]
+
+
+@pytest.mark.parametrize(
+    ("polls", "freq", "expected"),
+    [
+        (12, "1s", {"08:00:00", "08:00:05", "08:00:10"}),
+        (60, "1min", {"08:00", "08:10", "08:50"}),
+        (96, "1h", {"19 May", "20 May", "21 May"}),
+    ],
+)
+def test_no_tick_of_a_time_is_a_bare_number(polls, freq, expected):
+    jobs = job(["Importing"] * polls, [50.0] * polls, detail_count=1)
+    jobs["observed_at"] = pd.date_range("2026-05-18T08:00Z", periods=polls, freq=freq)
+    ax = plots.plot_progress(jobs, zone=UTC, ax=axes())
+    rendered(ax)
+    ticks = {text.get_text() for text in ax.get_xticklabels()}
+    assert expected <= ticks
+    assert not [tick for tick in ticks if tick.isdigit()]
+
+
+def test_a_legend_covers_no_data():
+    jobs = job(["Pending", *["Importing"] * 40, "Completed"], [5, *np.linspace(10, 90, 40), 100])
+    ax = plots.plot_progress(jobs, zone=UTC, ax=axes())
+    rendered(ax)
+    box = ax.get_legend().get_window_extent()
+    assert box.y0 >= ax.get_window_extent().y1
+    names = [text for text in ax.texts if text.get_rotation() == 0]
+    assert not [name for name in names if name.get_window_extent().overlaps(box)]
+    assert not ax._left_title.get_window_extent().overlaps(box)

@@ -1,14 +1,18 @@
 """Rates: the axes hold what was written, of one thing, of few and of many."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
-from drawn_frames import axes, job, rendered, simulated, title
+import pytest
+from drawn_frames import axes, job, rendered, simulated, title, with_gid
 from matplotlib import dates as mdates
 
 from importstats import plots
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.rates import throughput
+from importstats.text import format_rate
 
 
 def test_throughput_of_a_job_is_its_windowed_rate():
@@ -36,7 +40,9 @@ def test_throughput_of_few_files_names_each_and_of_many_shows_their_spread():
     )
     medians.index = mdates.date2num(medians.index.to_numpy())
     assert 100 < len(line.get_xdata()) <= 200
-    np.testing.assert_allclose(line.get_ydata(), medians.loc[line.get_xdata()])
+    # Where none writes there is no median.
+    np.testing.assert_allclose(line.get_ydata(), medians.reindex(line.get_xdata()))
+    assert np.isnan(line.get_ydata()).any()
 
 
 def test_files_that_are_sampled_at_other_times_are_in_the_median_too():
@@ -58,3 +64,48 @@ def test_files_that_are_sampled_at_other_times_are_in_the_median_too():
 def test_throughput_before_any_row_says_so():
     ax = plots.plot_throughput(throughput(job(["Pending"], [5])), zone=UTC, ax=axes())
     assert title(ax) == "No throughput yet: it takes two snapshots with rows"
+
+
+def test_bytes_are_drawn_like_rows():
+    jobs, details, _ = simulated(share=0.6)
+    rates = throughput(jobs)
+    ax = plots.plot_throughput(rates, unit="bytes", zone=UTC, ax=axes())
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), rates["bytes_per_s_window"])
+    mean = rates["bytes_per_s_mean"].iloc[-1]
+    assert mean == pytest.approx(
+        rates["rows_per_s_mean"].iloc[-1]
+        * jobs["file_size_bytes"].iloc[-1]
+        / jobs["total_rows"].iloc[-1]
+    )
+    assert f"{format_rate(mean, 'B')} on average" in title(ax)
+    assert ax.get_ylabel() == "bytes per second"
+    few = throughput(details[details["file_index"] < 6], by="file")
+    many = throughput(details, by="file")
+    for parts in (few, many):
+        ax = plots.plot_throughput(parts, unit="bytes", zone=UTC, ax=axes())
+        assert re.search(r"is slowest with [\d.]+ [kM]?B/s", title(ax))
+        rendered(ax)
+
+
+def test_where_no_row_was_written_no_axis_is_drawn():
+    jobs = job(["Importing"] * 3, [40, 40, 40], total_rows=9, detail_count=1)
+    ax = plots.plot_throughput(throughput(jobs), zone=UTC, ax=axes())
+    assert title(ax) == "No rows written yet"
+    assert not ax.axison
+
+
+def test_a_time_without_change_is_a_gap_only_if_nobody_looked():
+    jobs = job(
+        ["Importing"] * 40,
+        np.linspace(41, 69, 40),
+        imported_rows=[*range(0, 1000, 100), *[1000] * 25, *range(1100, 1600, 100)],
+        total_rows=9000,
+        detail_count=1,
+    )
+    steps = throughput(jobs)
+    # As of a runs frame: no sample where nothing changed.
+    steps = steps[~steps["observed_at"].isin(jobs["observed_at"].iloc[12:34])]
+    ax = plots.plot_throughput(steps, zone=UTC, ax=axes())
+    assert len(with_gid(ax, "gap")) == 1
+    ax = plots.plot_throughput(steps, gaps=find_gaps(jobs["observed_at"]), zone=UTC, ax=axes())
+    assert with_gid(ax, "gap") == []
