@@ -243,6 +243,7 @@ def watch(
     management_uri: ManagementUri = (),
     management_interval: ManagementInterval = 10.0,
     expectation: Expectation = NOTHING,
+    quiet: Quiet = False,
     connection: Connection = ENVIRONMENT,
 ) -> int:
     """Collect one job and show it live. Ctrl-C ends the view and keeps everything."""
@@ -254,7 +255,7 @@ def watch(
     with contextlib.closing(connection.opened()) as source:
         policy = poll_policy(min_interval, max_interval)
         printer = None
-        if not console.is_terminal:
+        if not quiet and not console.is_terminal:
             printer = live.headline_printer(opened, console, source_uri=source.uri)
         collector = Collector(source, opened, jobs=[job], policy=policy, on_saved=printer)
         ports = management_uri or tuple(settings.management_uri)
@@ -263,19 +264,21 @@ def watch(
             _page_kept(opened, job, source.uri, page),
             watched(ports, management_interval, connection, opened, collector),
         ):
-            if console.is_terminal:
+            if console.is_terminal and not quiet:
                 collected = live.watch(collector, job, console)
             else:
-                log_to_stderr("text")
+                log_to_stderr("text", quiet=quiet)
                 collected = collector.run()
     count = collected[job].snapshots
-    console.print(f"{count} snapshot{'' if count == 1 else 's'} saved in {opened.uri}")
+    if not quiet:
+        console.print(f"{count} snapshot{'' if count == 1 else 's'} saved in {opened.uri}")
     if stopping.exit_code is not None:
         return stopping.exit_code
     code = exit_code_of_jobs(collected.values())
     if code == 0 and expected is not None:
         checked = stored_check(opened, job, source.uri, expected)
-        console.print("\n".join(check_lines(checked)))
+        if not quiet:
+            console.print("\n".join(check_lines(checked)))
         return 0 if is_as_expected(checked) else EXIT_ROWS_DIFFER
     return code
 

@@ -140,6 +140,18 @@ def test_watch_without_a_terminal_prints_lines(tmp_path):
     assert re.fullmatch(r"\d\d:\d\d:\d\d \w+ Completed at .+", lines[-1])
 
 
+@pytest.mark.parametrize("flag", ["-q", "--quiet"])
+def test_quiet_watch_stores_and_says_nothing(flag, tmp_path):
+    store, page = tmp_path / "s", tmp_path / "job.html"
+    with server_of("small_and_quick", seconds=2) as server:
+        [job] = server.job_ids
+        arguments = ("watch", job, "-u", server.uri, "-s", store, *QUICK, flag)
+        done = run(*arguments, "--report", page, "--expect-rows", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (10, "", "")
+    assert load_jobs(store)["state"].iloc[-1] == "Completed"
+    assert page.exists()
+
+
 def test_jobs_summary_and_compact(tmp_path):
     with server_of("small_and_quick", seconds=8) as server:
         assert run("collect", "-u", server.uri, "-s", tmp_path / "s", *QUICK).returncode == 0
