@@ -7,11 +7,12 @@ delays the end of Importing by a tenth of its length, or was at work for over tw
 of its size in its job; a wait behind a node's batch is no work.
 
 A fifth or so of the stragglers cannot be seen by then, whatever is watched: the recall among those
-that had been at work for as long as their peers take, or had gone back by then, is given beside. So
-is what an oracle finds: it knows when each task really went to work and what its peers will have
-taken in the end, neither of which a server says, and names what has worked for 1.3 times as long or
-has gone back. No rule that goes by age can be expected to do better. What each rule has found after
-10, 25, 50 and 75 % of a straggler's life stands in a table of its own.
+that had been at work for as long as their peers take, or had gone back by then after a poll showed
+them at work, is given beside. A task that is handed over and goes back between two polls looks like
+one that waits. So is what an oracle finds: it knows when each task really went to work and what its
+peers will have taken in the end, neither of which a server says, and names what has worked for 1.3
+times as long or has gone back. No rule that goes by age can be expected to do better. What each
+rule has found after 10, 25, 50 and 75 % of a straggler's life stands in a table of its own.
 """
 
 from __future__ import annotations
@@ -80,8 +81,8 @@ def looked_at(
     working = tasks[(tasks["handed_at"] <= at) & (ended > at)]
     ran = (at - working["began_at"]).dt.total_seconds().clip(lower=0).fillna(0)
     times = (ran / working["usual_s"]).fillna(0)
-    back = working["back_at"] <= at
     seen = rewind(details, at)
+    back = (working["back_at"] <= at) & working.index.isin(shown_at_work(seen, files))
     parts = []
     for name in (*METHODS, "oracle"):
         flagged = set(working.index[(times > ORACLE_TIMES) | back]) if name == "oracle" else set()
@@ -99,13 +100,19 @@ def looked_at(
                     "method": name,
                     "task": working.index,
                     "truth": working["is_straggler"].to_numpy(),
-                    # It has been at work for longer than its peers take, or has gone back.
+                    # It has been at work for longer than its peers take, or was seen to go back.
                     "visible": ((times > 1) | back).to_numpy(),
                     "flagged": working.index.isin(list(flagged)),
                 }
             )
         )
     return pd.concat(parts, ignore_index=True)
+
+
+def shown_at_work(seen: pd.DataFrame, files: pd.DataFrame) -> set[int]:
+    """The tasks of which a poll has shown a file that was at work or had shown progress."""
+    begun = seen["state"].astype("str").eq("InProgress") | seen["progress_pct"].gt(0)
+    return set(files.loc[files["file_index"].isin(seen.loc[begun, "file_index"]), "task"])
 
 
 def rates(rows: pd.DataFrame) -> pd.Series:

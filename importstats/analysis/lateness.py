@@ -51,8 +51,12 @@ _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
 # A task that takes far longer than others of its size must do so beside those that overlapped it as
 # well; and one that does so by this share of the factor is late if it is beyond its usual time.
 _BESIDE_SHARE: Final = 0.8
+# That says something only if so little of its age at most can have been a wait for its node.
+_WAIT_SHARE: Final = 0.25
+# What progress of rows promises counts once a task has worked for so much of its usual time.
+_WORKED: Final = 0.8
 # From so much of its usual time on it is sure enough that a task at work will be the last.
-_GROWN: Final = 0.8
+_GROWN: Final = 0.6
 
 
 @dataclass(frozen=True)
@@ -244,15 +248,18 @@ def _is_late(ages: Ages, factor: float) -> Bools:
     One at work is also compared with those that overlapped it. Of one that ended all of the time in
     which it may have waited is taken off.
     """
-    spans, whole = ages.spans, ages.whole_s
+    spans, whole, worked = ages.spans, ages.whole_s, ages.worked_s
     stop = np.where(spans.done, spans.ended_by, np.inf)
-    begin = spans.now[spans.job] - ages.worked_s
+    begin = spans.now[spans.job] - worked
     size = spans.size_bytes + ages.durations.fixed_bytes[spans.job]
     beside = times_of_beside(spans.job, size, whole, ages.known, begin, stop)
+    unsure_s = spans.wait_most_s - spans.wait_least_s
     with np.errstate(invalid="ignore"):
         surely = spans.duration_least() - spans.wait_most_s > factor * ages.usual_s
-        at_work = (ages.times_usual > factor) & (beside > 1)
-        at_work |= (ages.times_usual > 1) & (beside > _BESIDE_SHARE * factor)
+        at_work = (ages.times_usual > 1) & (beside > _BESIDE_SHARE * factor)
+        at_work &= unsure_s <= _WAIT_SHARE * worked
+        at_work |= (ages.times_usual > factor) & (beside > 1)
+        at_work &= worked > _WORKED * ages.usual_s
         late = np.where(spans.done, surely, at_work)
     return np.asarray(late & spans.begun & ~spans.failed, np.bool_)
 

@@ -269,3 +269,32 @@ def test_a_task_that_takes_no_longer_than_those_before_is_not_late():
     last = found(job([*early, *quick, (751, 5000)], 1000, every=5)).iloc[-1]
     assert last["times_usual"] < 1
     assert str(last["verdict"]) == "ok"
+
+
+@pytest.mark.parametrize(("behind_s", "late"), [(46, True), (54, False)])
+def test_ages_that_may_be_a_wait_for_a_node_are_not_compared(behind_s, late):
+    # All that are handed over at 301 may have waited for the node of one that ended after that.
+    early = [*((1, 130 + 2 * n) for n in range(12)), (201, 301 + behind_s)]
+    quick = [(301, 395 + 2 * n) for n in range(8)]
+    # Two of them run on, so none is the last by far.
+    two = [(301, 5000)] * 2
+    last = found(job([*early, *quick, *two], 501 + behind_s // 2, every=1)).iloc[-1]
+    assert 1 < last["times_usual"] < 2
+    assert last["is_straggler"] == late
+
+
+def test_what_rows_promise_counts_once_most_of_the_usual_time_has_passed():
+    details = job([*HEALTHY, (1, 1200)], 130, smooth=True, every=2)
+    files = pd.DataFrame([found(details, at).loc[12] for at in range(80, 130, 2)])
+    late = files[files["verdict"].eq("slow")]
+    assert (files["times_usual"] > 5).all()
+    # Half of its possible wait is taken off.
+    assert 0.90 < (late["elapsed_s"] / late["expected_duration_s"]).min() < 0.95
+
+
+def test_a_file_that_will_be_the_last_is_worth_a_look_from_some_age_on():
+    sizes = [100 * MB + place for place in range(12)] + [700 * MB]
+    details = job([*HEALTHY, (1, 840)], 630, sizes=sizes, every=5)
+    files = pd.DataFrame([found(details, at).loc[12] for at in range(370, 630, 5)])
+    late = files[files["is_straggler"]]
+    assert 0.58 < (late["elapsed_s"] / late["expected_duration_s"]).min() < 0.63
