@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import resource
@@ -37,6 +38,9 @@ PRELOADED = "Module already imported so cannot be rewritten"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", f"ignore:{PRELOADED}")
 #: A mutant that makes the tests this much slower is noticed: it hangs.
 SLOWER = 10
+#: Tests that take more seconds under coverage are not measured to their end, and run only if no
+#: other test reaches a change.
+LONGEST_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,10 @@ def has_tests(file: Path) -> bool:
     )
 
 
+class TooLong(BaseException):
+    """A test has taken its time."""
+
+
 def measured(files: list[str], package: str, workshop: Path) -> dict[str, tuple[float, list[str]]]:
     """Seconds and reached functions of each test of some files."""
     ours, theirs = FORK.Pipe()
@@ -116,10 +124,25 @@ def measure(files: list[str], package: str, answer: Any) -> None:
             seen.switch_context(item.nodeid)
             began = time.process_time()
             result = yield
-            seconds[item.nodeid] = round(time.process_time() - began, 3)
+            took_s = time.process_time() - began
+            seconds[item.nodeid] = round(took_s, 3) if took_s < LONGEST_S else math.inf
             seen.switch_context("")
             return result
 
+        @pytest.hookimpl(wrapper=True)
+        def pytest_runtest_call(self) -> Iterator[None]:
+            signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+            try:
+                return (yield)
+            except TooLong:
+                return None
+            finally:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+
+    def stop(*_: Any) -> None:
+        raise TooLong
+
+    signal.signal(signal.SIGPROF, stop)
     seen.start()
     status = pytest.main([*files, *QUIET], plugins=[Contexts()])
     seen.stop()
@@ -209,7 +232,8 @@ class Judge:
         # Another time than the original's, so that no compiled file is taken for it.
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 10**12))
         names = [test.name for test in tests]
-        patience_s = int(30 + SLOWER * sum(test.seconds for test in tests))
+        usual_s = sum(min(test.seconds, 30.0) for test in tests)
+        patience_s = int(30 + SLOWER * usual_s)
         try:
             self._asked.send((one, original, names, patience_s))
             answer: tuple[int, float] | None = self._asked.recv()

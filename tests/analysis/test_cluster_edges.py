@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import cache
 
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +23,7 @@ from importstats.store.cluster_schema import CLUSTER_SCHEMAS
 
 START = pd.Timestamp("2026-05-18T08:00:00Z")
 HOUR = 3600
+NOTHING = no_cluster()
 
 
 def at(second):
@@ -37,13 +39,14 @@ def cluster(**tables):
             times = {"observed_at": at(first), "last_observed_at": at(last), "source_uri": "u"}
             made.append({**times, **values})
         frames[name] = cluster_frame(pa.Table.from_pylist(made, CLUSTER_SCHEMAS[name]))
-    return no_cluster()._replace(**frames)
+    return NOTHING._replace(**frames)
 
 
 def state(second, **tables):
     return ClusterState.from_cluster(cluster(**tables), "u", at(second))
 
 
+@cache
 def history(phase_state="Importing", progress=50.0, **columns):
     frame = pd.DataFrame(
         {
