@@ -12,7 +12,6 @@ import pandas as pd
 from markupsafe import Markup
 
 from importstats.analysis.ranking import delay_text, verdict_text
-from importstats.plots.style import PHASE_COLORS
 from importstats.reports.pictures import picture
 from importstats.reports.tables import (
     facts_of,
@@ -133,13 +132,12 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
 
 
 def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
-    """The rules that depend on the job: widths and colours, by place and never by name."""
-    whole = sum(part["seconds"] for part in strip) or 1.0
+    """The rules that depend on the job: widths and looks, by place and never by name."""
     rules = []
     for place, part in enumerate(strip, 1):
-        grow = max(round(1000 * part["seconds"] / whole), 30 if part["seconds"] else 60)
-        color = "" if part["to_come"] else f";border-color:{PHASE_COLORS[part['name']]}"
-        rules.append(f".strip li:nth-child({place}){{flex:{grow} 1 0{color}}}")
+        look = f"background:{part['look']}"
+        rules.append(f".strip i:nth-child({place}){{flex:{part['grow']} 1 0;{look}}}")
+        rules.append(f".phases li:nth-child({place}) i{{{look}}}")
     for place, look in enumerate(states.values(), 1):
         rules.append(f".legend li:nth-child({place}) i{{background:{look}}}")
     return "\n".join(rules)

@@ -9,14 +9,36 @@ import pandas as pd
 
 from importstats.analysis.words import eta_text, left_text
 from importstats.names import END_PHASES
-from importstats.plots.hatching import OTHER_HATCH, STATE_HATCHES
-from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR
+from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, STATE_HATCHES
+from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
 from importstats.show.attention import Look
 from importstats.show.job import ImportJob
 from importstats.show.page_data import MOST_NAME
 from importstats.text import format_duration, format_percent, printable
 
 _MOST_LOOKS: Final = 4
+_TO_COME: Final = "radial-gradient(circle,var(--soft) 2px,transparent 2.5px) 0 50%/10px 8px"
+_DOWN: Final = "repeating-linear-gradient(45deg,transparent 0 4px,var(--paper) 4px 5.5px)"
+_UP: Final = "repeating-linear-gradient(135deg,transparent 0 4px,var(--paper) 4px 5.5px)"
+_ACROSS: Final = "repeating-linear-gradient(0deg,transparent 0 3px,var(--paper) 3px 4.5px)"
+_UPRIGHT: Final = "repeating-linear-gradient(90deg,transparent 0 5px,var(--paper) 5px 6.5px)"
+_DOTS: Final = "radial-gradient(circle,var(--paper) 1px,transparent 1.5px) 0 0/5px 5px"
+_RINGS: Final = (
+    "radial-gradient(circle,transparent 1.2px,var(--paper) 1.5px 2.5px,transparent 3px) 0 0/9px 9px"
+)
+_STARS: Final = "radial-gradient(circle,var(--paper) 2px,transparent 2.5px) 0 0/9px 9px"
+# What each character of a hatch is in CSS, above the colour.
+_HATCH_LAYERS: Final = {
+    "\\": _DOWN,
+    "/": _UP,
+    "x": f"{_DOWN},{_UP}",
+    "-": _ACROSS,
+    "|": _UPRIGHT,
+    "+": f"{_ACROSS},{_UPRIGHT}",
+    ".": _DOTS,
+    "o": _RINGS,
+    "*": _STARS,
+}
 _STATES: Final = {"": "waiting", "none": "waiting", "pending": "waiting", "inprogress": "importing"}
 _STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "done"}
 
@@ -83,7 +105,13 @@ def _file_of(job: ImportJob, look: Look) -> str | None:
 
 
 def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
-    """The phases as parts of a strip as wide as they were long; what is to come is dotted."""
+    """The phases as parts of a strip as wide as they were long, and each with its look in CSS.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``text``, ``look``, and ``grow``: its share of the width, of which each has some.
+    """
     runs = job.phases
     parts = []
     last = job.jobs["observed_at"].iloc[-1]
@@ -96,15 +124,32 @@ def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
         text = format_duration(seconds)
         if current and job.phase == phase:
             text = f"{format_percent(job.progress_pct)}, {'' if job.stale else 'for '}{text}"
-        parts.append({"name": phase, "seconds": seconds, "text": text, "to_come": False})
+        parts.append({"name": phase, "seconds": seconds, "text": text, "look": _phase_look(phase)})
     if job.phase not in END_PHASES and not job.stale and pd.notna(job.eta["eta_p50"]):
         seconds = max((job.eta["eta_p50"] - job.at).total_seconds(), 0.0)
         left = f"about {left_text(job.eta_frame, job.at).split(' left')[0]}"
         left = left if " left" in left_text(job.eta_frame, job.at) else "overdue"
-        parts.append({"name": "to come", "seconds": seconds, "text": left, "to_come": True})
+        parts.append({"name": "to come", "seconds": seconds, "text": left, "look": _TO_COME})
     if job.phase in END_PHASES:
-        parts.append({"name": job.phase, "seconds": 0.0, "text": "", "to_come": False})
+        look = _phase_look(job.phase)
+        parts.append({"name": job.phase, "seconds": 0.0, "text": "", "look": look})
+    return _with_widths(parts)
+
+
+def _with_widths(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The parts with their widths instead of their seconds; what took no time is seen too."""
+    whole = sum(part["seconds"] for part in parts) or 1.0
+    for part in parts:
+        seconds = part.pop("seconds")
+        part["grow"] = max(round(1000 * seconds / whole), 10 if seconds else 20)
     return parts
+
+
+def _phase_look(phase: str) -> str:
+    """The look of a phase in CSS: its colour, with its hatch in the colour of the paper."""
+    color = PHASE_COLORS[phase]
+    layers = [_HATCH_LAYERS[stroke] for stroke in dict.fromkeys(PHASE_HATCHES[phase])]
+    return ",".join([*layers, color])
 
 
 def state_looks(data: dict[str, Any]) -> dict[str, str]:

@@ -166,7 +166,7 @@ def test_the_first_screen_says_when_and_what_and_links_it(page):
     job = shown_job()
     assert re.fullmatch(r".+ left \(.+ to .+\) when this page was made", page.text("#left"))
     assert page.text("#left").split()[0] in page.js("return document.title")
-    strip = " ".join(page.all(".strip li"))
+    strip = " ".join(page.all(".phases li"))
     assert all(phase in strip for phase in job.phases["phase"].astype("str"))
     [link, *_] = page.js(
         "return [...document.querySelectorAll('.verdict a')].map((a) => a.getAttribute('href'))"

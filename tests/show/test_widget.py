@@ -181,7 +181,7 @@ const root = document.querySelector(".importstats-live")?.shadowRoot;
 if (!root) return null;
 const text = (id) => root.getElementById(id).textContent;
 return {line: text("left"), age: text("age"), name: text("name"), looks: text("verdict"),
-        strip: [...root.querySelectorAll(".strip li")].map((li) => li.textContent.split(" ")[0]),
+        strip: [...root.querySelectorAll(".phases li")].map((li) => li.textContent.split(" ")[0]),
         charts: [...root.querySelectorAll("canvas")].filter((c) => c.clientWidth > 300).length,
         tip: root.getElementById("tip").hidden ? "" : root.getElementById("tip").innerText,
         chosen: text("chosen"), problem: text("problem"),

@@ -107,11 +107,12 @@ function drawPhases(u, data) {
 function namePhase(ctx, name, x, top, wide, height, data) {
   const scale = devicePixelRatio;
   const long = ctx.measureText(name).width;
+  const phases = Object.keys(data.hatches.phase);
+  const early = phases.indexOf(name) <= phases.indexOf("Importing");
   ctx.fillStyle = paper().ink;
   if (long + 8 * scale < wide) {
-    ctx.fillText(name, x + 4 * scale, top + 8 * scale);
+    ctx.fillText(name, x + 4 * scale, early ? top + 8 * scale : top + height - 16 * scale);
   } else if (wide > 14 * scale && long + 12 * scale < height) {
-    const early = Object.keys(data.hatches.phase).indexOf(name) <= Object.keys(data.hatches.phase).indexOf("Importing");
     ctx.save();
     ctx.translate(x + wide / 2 - 6 * scale, early ? top + 8 * scale + long : top + height - 4 * scale);
     ctx.rotate(-Math.PI / 2);
@@ -135,6 +136,10 @@ function drawCone(u, data) {
     ctx.lineTo(low, done);
     ctx.lineTo(high, done);
     ctx.fill();
+    // The cone is pale: its ends, which alone are predicted, are not.
+    ctx.globalAlpha = 0.6;
+    const bar = 4 * devicePixelRatio;
+    ctx.fillRect(low, done - bar / 2, high - low, bar);
     ctx.globalAlpha = 1;
     ctx.setLineDash([5, 4]);
     ctx.beginPath();
@@ -176,6 +181,9 @@ function drawFailure(u, data) {
 const THIN = { "": 0.25, none: 0.25, pending: 0.25, completed: 0.12 };
 // What is drawn later covers what is drawn before, where many files share a line of the screen.
 const LAYERS = ["completed", "", "none", "pending"];
+
+// The lines among files that are done are so far from each other, in pixels of CSS.
+const DONE_APART = 12;
 
 // Where the lines of files lie: those that matter now have lines that can be read, whatever the others.
 const LEAST = 14;
@@ -220,8 +228,9 @@ function drawFiles(u, data, spans, shown) {
       const waits = thin[code] < 0.3;
       const color = colors.state[name] ?? colors.other;
       const lined = waits ? null : hatch(ctx, paper().paper, data.hatches.state[name] ?? ".");
-      // Of thousands that wait stripes are drawn; those that are done are pale.
+      // Of thousands that wait stripes are drawn; those that are done are pale, with a line here and there.
       const stripe = Math.max(1, Math.ceil(devicePixelRatio / lies.rest));
+      const apart = stripe * Math.max(3, Math.round((DONE_APART * devicePixelRatio) / (stripe * lies.rest)));
       for (let span = 0; span < spans.rows.length; span += 1) {
         const line = place[spans.rows[span]];
         if (spans.code[span] !== code || line < 0) continue;
@@ -231,10 +240,13 @@ function drawFiles(u, data, spans, shown) {
         if (low && name !== "completed" && line % (4 * stripe) >= stripe) continue;
         if (low && name === "completed" && line % stripe) continue;
         const bar = Math.max(Math.min(tall * thin[code], 22 * devicePixelRatio * thin[code]), 1);
-        ctx.globalAlpha = low && name === "completed" ? 0.3 : 1;
+        const pale = low && name === "completed" && line % apart;
+        ctx.globalAlpha = pale ? 0.3 : 1;
         ctx.fillStyle = color;
         const x = pixel(spans.start[span]);
-        const box = [x, top + lies.middle(line) - bar / 2, Math.max(pixel(spans.end[span]) - x, 1), bar];
+        const y = top + lies.middle(line) - bar / 2;
+        // A thin line between two lines of the screen would be drawn on both, and half as strong.
+        const box = [x, waits && !pale ? Math.round(y) : y, Math.max(pixel(spans.end[span]) - x, 1), bar];
         ctx.fillRect(...box);
         if (lined && bar >= 3) {
           ctx.fillStyle = lined;

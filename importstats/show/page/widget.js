@@ -12,15 +12,27 @@ function written(tag, text, className = "") {
   return element;
 }
 
+function look(background) {
+  const box = document.createElement("i");
+  box.style.background = background;
+  return box;
+}
+
 function showStrip() {
-  const whole = data.first.strip.reduce((sum, part) => sum + part.seconds, 0) || 1;
+  const { strip } = data.first;
   at("strip").replaceChildren(
-    ...data.first.strip.map((part) => {
-      const item = written("li", `${part.name} `, part.to_come ? "to-come" : "");
+    ...strip.map((part) => {
+      const bar = look(part.look);
+      bar.title = part.text ? `${part.name}: ${part.text}` : part.name;
+      bar.style.flex = `${part.grow} 1 0`;
+      return bar;
+    }),
+  );
+  at("phases").replaceChildren(
+    ...strip.map((part) => {
+      const item = written("li", `${part.name} `);
+      item.prepend(look(part.look));
       item.append(written("small", part.text));
-      item.title = `${part.name}: ${part.text}`;
-      item.style.flex = `${Math.max(Math.round((1000 * part.seconds) / whole), part.seconds ? 30 : 60)} 1 0`;
-      if (!part.to_come) item.style.borderColor = data.colors.phase[part.name] ?? data.colors.other;
       return item;
     }),
   );
@@ -38,11 +50,9 @@ function showLooks() {
 
 function showLegend() {
   at("legend").replaceChildren(
-    ...Object.entries(data.first.states).map(([name, look]) => {
+    ...Object.entries(data.first.states).map(([name, background]) => {
       const item = written("li", name);
-      const box = document.createElement("i");
-      box.style.background = look;
-      item.prepend(box);
+      item.prepend(look(background));
       return item;
     }),
   );

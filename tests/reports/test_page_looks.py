@@ -1,0 +1,106 @@
+"""How a page looks in a real browser: whole names, and shapes that are seen on its paper."""
+
+import re
+from datetime import UTC
+from importlib import resources
+
+import pytest
+from browsers import need_browser, open_browser, until_true
+
+from importstats import ImportJob, until
+from importstats.reports.html import to_html
+from importstats.simulator import simulate_job
+from importstats.store.frames import details_frame, jobs_frame
+
+need_browser()
+
+# The contrast of each line of pixels of a chart, in a column of it, to the paper: the best of it.
+CONTRASTS = """
+const canvas = document.querySelector(`#${arguments[0]} canvas`);
+const paper = arguments[1], ratio = devicePixelRatio;
+const luminance = (color) => [0.2126, 0.7152, 0.0722].reduce((sum, share, i) => {
+  const part = color[i] / 255;
+  return sum + share * (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+}, 0);
+const ground = luminance(paper);
+const over = document.querySelector(`#${arguments[0]} .u-over`);
+const { left, top, width, height } = over.getBoundingClientRect();
+const box = canvas.getBoundingClientRect();
+const x = Math.round((left - box.left + arguments[2] * width) * ratio);
+const y = Math.round((top - box.top) * ratio);
+const pixels = canvas.getContext("2d").getImageData(x, y, 6, Math.round(height * ratio)).data;
+return Array.from({ length: Math.round(height * ratio) }, (_, line) =>
+  Math.max(...Array.from({ length: 6 }, (_, column) => {
+    const at = 4 * (6 * line + column);
+    const alpha = pixels[at + 3] / 255;
+    const seen = luminance([0, 1, 2].map((i) => pixels[at + i] * alpha + paper[i] * (1 - alpha)));
+    return (Math.max(seen, ground) + 0.05) / (Math.min(seen, ground) + 0.05);
+  })));
+"""
+
+
+def page_of(files, share):
+    jobs, details = simulate_job("steady", files=files, seed=8, poll_every_s=20).tables(runs=True)
+    jobs, details = jobs_frame(jobs), details_frame(details)
+    at = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
+    job = ImportJob(until(jobs, at), until(details, at, jobs), at, zone=UTC)
+    return job, to_html(job, UTC)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    driver = open_browser(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def shown(browser, tmp_path_factory):
+    job, html = page_of(300, 1.0)
+    path = tmp_path_factory.mktemp("page") / "job.html"
+    path.write_text(html, encoding="utf-8")
+
+    def show(theme, width):
+        media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(path.as_uri())
+        ready = "return document.documentElement.classList.contains('ready')"
+        until_true(lambda: browser.execute_script(ready))
+        return job
+
+    return show
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_every_phase_has_its_whole_name_and_the_look_of_its_bar(browser, shown, width):
+    job = shown("light", width)
+    items = browser.execute_script(
+        "return [...document.querySelectorAll('.phases li')].map((li) => ["
+        "li.textContent.trim().split(' ')[0], li.scrollWidth <= li.clientWidth + 1,"
+        "getComputedStyle(li.firstChild).background])"
+    )
+    bars = browser.execute_script(
+        "return [...document.querySelectorAll('.strip i')].map((bar) => ["
+        "bar.clientWidth, getComputedStyle(bar).background])"
+    )
+    assert [name for name, _, _ in items] == job.phases["phase"].astype("str").tolist()
+    assert all(whole for _, whole, _ in items)
+    assert [look for _, _, look in items] == [look for _, look in bars]
+    assert len({look for _, look in bars}) == len(bars)
+    assert min(wide for wide, _ in bars) >= 4
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_is_done_is_seen_all_over_the_chart_of_files(browser, shown, theme):
+    shown(theme, 1200)
+    css = (resources.files("importstats.show") / "page" / f"{theme}.css").read_text("utf-8")
+    paper = re.search(r"--paper: #(\w{6})", css)[1]
+    ground = [int(paper[place : place + 2], 16) for place in (0, 2, 4)]
+    # By then all files are done, and the job is not.
+    lines = browser.execute_script(CONTRASTS, "chart-files", ground, 0.93)
+    seen = [place for place, value in enumerate(lines) if value >= 3]
+    pauses = [b - a for a, b in zip([0, *seen], [*seen, len(lines)], strict=True)]
+    assert max(pauses) <= 24
+    assert len(seen) < len(lines) / 2, "what is done does not ask to be looked at"
