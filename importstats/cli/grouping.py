@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -35,6 +36,7 @@ from importstats.store.frames import load_details, load_jobs
 from importstats.store.groups import GroupJob, read_group
 from importstats.text import printable
 
+_PAGES: Final = (".html", ".htm")
 _WILD: Final = frozenset("*?[")
 
 
@@ -49,15 +51,19 @@ def show_group(
     out: Annotated[
         Path | None,
         Parameter(
-            name=("--out", "-o"), validator=in_a_folder, help="Write the report to this file (.md)."
+            name=("--out", "-o"),
+            validator=in_a_folder,
+            help="Write the report to this file: .md, or .html with a page of every job.",
         ),
     ] = None,
     store: Store = DEFAULT_STORE,
     output: Output = "table",
 ) -> int:
     """Show many jobs of a store as one: one progress, one ETA, one list of findings."""
-    if out is not None and out.suffix.lower() != ".md":
-        raise UsageError(f"the report of a group is Markdown: name the file {out.stem}.md")
+    if out is not None and out.suffix.lower() not in (".md", *_PAGES):
+        raise UsageError(
+            f"the report of a group is Markdown or a page: name the file {out.stem}.md or .html"
+        )
     manifest = [] if file is None else read_group(file).jobs
     opened = SnapshotStore(store)
     source = known_source(opened, server)
@@ -74,7 +80,12 @@ def show_group(
     else:
         tables = {"jobs": group.jobs, "group": _as_table(group), "findings": findings}
         print_tables(output, "importstats.group/1", tables)
-    if out is not None:
+    if out is not None and out.suffix.lower() in _PAGES:
+        from importstats.reports.group import write_group
+
+        count = write_group(group, findings, opened, out, at=at, zone=UTC)
+        print(f"wrote {out} and the pages of {count:,} jobs", file=sys.stderr)
+    elif out is not None:
         from importstats.reports.group import group_markdown
 
         text = group_markdown(group, findings, at=at, zone=UTC)

@@ -1,18 +1,23 @@
-"""A group of jobs as Markdown: one headline, one table, one list of findings."""
+"""A group of jobs as Markdown or a page: one headline, one table, one list of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from datetime import datetime, tzinfo
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from importstats.analysis.group_words import group_headline
 from importstats.analysis.grouped import GroupProgress
+from importstats.reports.job_pages import JobRow, jobs_html, write_job_pages
+from importstats.reports.live import write_whole
 from importstats.reports.markdown import md_table, md_text
 from importstats.reports.tables import Table
 from importstats.show.attention import sentences
+from importstats.store import SnapshotStore
+from importstats.store.frames import load_jobs
 from importstats.text import UNKNOWN, format_count, format_duration, format_percent, format_time
 from importstats.version import __version__
 
@@ -49,6 +54,64 @@ def group_markdown(
         parts += ["## Findings", "\n".join(lines)]
     parts.append(f"As of {format_time(at, zone, day=True)}, by importstats {__version__}.")
     return "\n\n".join(parts) + "\n"
+
+
+def write_group(
+    group: GroupProgress,
+    findings: pd.DataFrame,
+    store: SnapshotStore,
+    path: Path,
+    *,
+    at: datetime,
+    zone: tzinfo,
+) -> int:
+    """Write a page of a group, and beside it a folder with a page for each of its jobs.
+
+    Parameters
+    ----------
+    group, findings, at, zone
+        As for :func:`group_markdown`.
+    store : SnapshotStore
+        The store that it is of.
+    path : Path
+        The page, such as ``load.html``; the others are in ``load.jobs/``.
+
+    Returns
+    -------
+    int
+        How many jobs have a page: a job that was never seen has none.
+
+    Raises
+    ------
+    StoreError
+        A file cannot be written, or the store cannot be read.
+    """
+    every = load_jobs(store)
+    answered = every[["source_uri", "job_id"]].astype("str").drop_duplicates()
+    seen = set(answered.itertuples(index=False, name=None))
+    rows = []
+    for row in group.jobs.to_dict("records"):
+        key = str(row["source_uri"]), str(row["job_id"])
+        rows.append(JobRow(*key, _member_cells(row, zone), has_page=key in seen))
+    pages = write_job_pages(path, rows, store, every, at)
+    text = jobs_html(
+        path,
+        _HEADINGS,
+        rows,
+        headline=group_headline(group, at=at, zone=zone),
+        at=at,
+        zone=zone,
+        findings=[
+            {
+                "severity": finding["severity"],
+                "text": f"job {finding['job_id']}: "
+                f"{sentences(finding['message'], finding['advice'])}",
+            }
+            for finding in findings.to_dict("records")
+        ],
+    )
+    write_whole(path, text)
+    return pages
 
 
 def _member_cells(row: dict[Hashable, Any], zone: tzinfo) -> list[str]:

@@ -1,6 +1,7 @@
 """A load of many jobs as one, from a manifest, a collection, ids and patterns."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -87,6 +88,31 @@ def test_the_table_and_the_report(stored, tmp_path):
     assert f"`{second}`" in text
 
 
+def test_the_page_links_the_page_of_every_job_that_was_seen(stored, tmp_path):
+    store, first, second, _ = stored
+    load, page = tmp_path / "load.json", tmp_path / "load.html"
+    jobs = [
+        {"job_id": first, "files": [{"file": "0.parquet", "rows": 1_000_001}]},
+        {"job_id": second},
+        {"job_id": "999<b>", "files": [{"file": "z.parquet", "rows": 500}]},
+    ]
+    load.write_text(json.dumps({"format": "importstats.load/1", "jobs": jobs}))
+    ended = run("group", "--file", load, "--store", store, "-o", page)
+    assert ended.returncode == 10
+    assert ended.stderr == f"wrote {page} and the pages of 2 jobs\n"
+    text = page.read_text(encoding="utf-8")
+    headline = ended.stdout.splitlines()[0].split(";")[0]
+    assert f'<p class="headline">{headline}; ' in text
+    links = dict(re.findall(r'<th scope="row"><a href="([^"]+)">([^<]+)</a></th>', text))
+    assert set(links.values()) == {first, second}
+    for link, name in links.items():
+        own = (tmp_path / link).read_text(encoding="utf-8")
+        assert f"Import job <code>{name}</code>" in own
+    assert '<th scope="row">999&lt;b&gt;</th>' in text
+    assert f"</span>: job {first}: " in text
+    assert "<script" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -95,7 +121,7 @@ def test_the_table_and_the_report(stored, tmp_path):
         (["7*"], 5, "holds no snapshot of any job of the group"),
         (["--collection", "nope"], 5, "holds no snapshot of any job of the group"),
         (["--file", "missing.json"], 2, "cannot read the group missing.json"),
-        (["*", "--out", "load.html"], 2, "is Markdown: name the file load.md"),
+        (["*", "--out", "load.pdf"], 2, "is Markdown or a page: name the file load.md or .html"),
         (["*", "--source", "http://nowhere"], 2, "has no job of the server http://nowhere"),
     ],
 )
