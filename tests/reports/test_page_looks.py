@@ -1,14 +1,15 @@
 """How a page looks in a real browser: whole names, and shapes that are seen on its paper."""
 
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from importlib import resources
 
 import pytest
 from browsers import need_browser, open_browser, until_true
 
-from importstats import ImportJob, until
+from importstats import ImportJob, rewind
 from importstats.reports.html import to_html
+from importstats.reports.job_pages import JobRow, jobs_html
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, jobs_frame
 
@@ -43,7 +44,7 @@ def page_of(files, share):
     jobs, details = simulate_job("steady", files=files, seed=8, poll_every_s=20).tables(runs=True)
     jobs, details = jobs_frame(jobs), details_frame(details)
     at = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
-    job = ImportJob(until(jobs, at), until(details, at, jobs), at, zone=UTC)
+    job = ImportJob(rewind(jobs, at), rewind(details, at, jobs), at, zone=UTC)
     return job, to_html(job, UTC)
 
 
@@ -104,3 +105,27 @@ def test_what_is_done_is_seen_all_over_the_chart_of_files(browser, shown, theme)
     pauses = [b - a for a, b in zip([0, *seen], [*seen, len(lines)], strict=True)]
     assert max(pauses) <= 24
     assert len(seen) < len(lines) / 2, "what is done does not ask to be looked at"
+
+
+def test_no_id_and_no_number_of_a_table_is_broken_on_a_phone(browser, tmp_path):
+    cells = ("456165502745803595", "products", "IndexBuilding", "99.5 %", "6.13 M", "18 min 37 s")
+    rows = [JobRow("http://milvus:19530", cells[0], cells)]
+    headings = ("job", "collection", "phase", "done", "rows", "took")
+    path = tmp_path / "load.html"
+    at = datetime(2026, 5, 18, 8, tzinfo=UTC)
+    text = jobs_html(path, headings, rows, headline="1 job: 1 at work", at=at, zone=UTC)
+    path.write_text(text, encoding="utf-8")
+    size = {"width": 360, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(path.as_uri())
+    words = browser.execute_script(
+        "return [...document.querySelectorAll('tbody th, tbody td')].flatMap((cell) => {"
+        "const text = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT).nextNode();"
+        "const range = document.createRange(); const found = [];"
+        "for (const word of text.textContent.matchAll(/\\S+/g)) {"
+        "range.setStart(text, word.index); range.setEnd(text, word.index + word[0].length);"
+        "found.push([word[0], range.getClientRects().length]); } return found; })"
+    )
+    assert [word for word, _ in words] == " ".join(cells).split()
+    assert {lines for _, lines in words} == {1}
+    assert browser.execute_script("return document.body.scrollWidth <= innerWidth")
