@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -43,8 +43,9 @@ from importstats.text import printable
 
 _BAND_ALPHA: Final = 0.16
 _HATCH_ALPHA: Final = 0.3
-# A name is so high, in inches.
+# A name is so high, and a letter of it so wide, in inches.
 _UPRIGHT_IN: Final = 0.17
+_LETTER_IN: Final = 0.085
 # The names above the bands take so much.
 _NAMES_PT: Final = 14
 
@@ -204,7 +205,7 @@ def draw_progress(
     Returns
     -------
     float
-        How wide the legend above is, in inches.
+        How wide the legend above the names of the phases is, in inches; 0 if there is none.
     """
     answered = answered_snapshots(jobs)
     if answered.empty:
@@ -306,7 +307,7 @@ def _draw_cone(
 def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> float:
     """A band for each run of a phase, with its name above, or in it, or else in a legend.
 
-    Returns how wide the legend is, in inches.
+    Returns how wide the legend is, in inches, if it lies above the names and not beside them.
     """
     start = days(runs["start"])
     end = np.where(runs["end"].notna(), days(runs["end"]), last)
@@ -344,6 +345,14 @@ def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> float:
     swatches = [
         swatch(name, PHASE_COLORS[name], PHASE_HATCHES[name]) for name in dict.fromkeys(unnamed)
     ]
+    taken = add_legend_above(ax, swatches, above_pt=2)
+    ends = [
+        (text.get_position()[0] - left) * inch + _LETTER_IN * len(text.get_text()) / 2
+        for text in ax.texts
+        if text.get_gid() == "phase-name"
+    ]
+    if max(ends, default=0.0) < width_in(ax) - taken:
+        return 0.0
     return add_legend_above(ax, swatches, above_pt=_NAMES_PT)
 
 
@@ -351,8 +360,9 @@ def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> 
     """Write a phase's name above its band, upright in it if it is narrow; whether it has room."""
     middle = (begin + stop) / 2
     across = ax.get_xaxis_transform()
-    if (stop - begin) * inch > 0.085 * len(phase):
-        ax.text(middle, 1.025, phase, transform=across, fontsize="small", ha="center")
+    if (stop - begin) * inch > _LETTER_IN * len(phase):
+        look: dict[str, Any] = {"fontsize": "small", "ha": "center", "gid": "phase-name"}
+        ax.text(middle, 1.025, phase, transform=across, **look)
         return True
     if (stop - begin) * inch < _UPRIGHT_IN:
         return False
