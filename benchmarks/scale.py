@@ -37,6 +37,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,8 +55,8 @@ from importstats.analysis.rates import throughput
 from importstats.fleets import summarise
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
-from importstats.store.frames import details_frame, load_details, load_jobs
-from importstats.store.pieces import jobs_frames
+from importstats.store.frames import load_details, load_jobs
+from importstats.store.pieces import jobs_frames, over_details
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 SHAPES = (
@@ -69,7 +70,6 @@ SHAPES = (
     "two_phase_commit",
 )
 SOURCES = tuple(f"https://milvus-{name}:19530" for name in ("eu", "us", "asia"))
-ROWS_AT_ONCE = 250_000
 # A process that wants more address space than this fails instead of troubling the machine.
 MOST_BYTES = 14 * 2**30
 
@@ -152,19 +152,6 @@ def long(store: SnapshotStore, rows: float) -> dict:
 # --- importstats ----------------------------------------------------------------------------------
 
 
-def chunks(store: str, columns: list[str]) -> Iterator:
-    """Details frames of some jobs at a time, as runs."""
-    tables, rows = [], 0
-    for table in SnapshotStore(store).iter_details(runs=True, columns=columns):
-        tables.append(table)
-        rows += table.num_rows
-        if rows >= ROWS_AT_ONCE:
-            yield details_frame(pa.concat_tables(tables))
-            tables, rows = [], 0
-    if tables:
-        yield details_frame(pa.concat_tables(tables))
-
-
 def our_expanded(store: str) -> Iterator:
     yield from SnapshotStore(store).iter_details()
 
@@ -178,13 +165,12 @@ def our_frame(store: str) -> Iterator:
 
 
 def our_throughput(store: str) -> Iterator:
-    for frame in chunks(store, THROUGHPUT_COLUMNS):
-        yield throughput(frame, by="file")
+    by_file = partial(throughput, by="file")
+    yield from over_details(SnapshotStore(store), by_file, columns=THROUGHPUT_COLUMNS)
 
 
 def our_stragglers(store: str) -> Iterator:
-    for frame in chunks(store, STRAGGLERS_COLUMNS):
-        yield stragglers(frame)
+    yield from over_details(SnapshotStore(store), stragglers, columns=STRAGGLERS_COLUMNS)
 
 
 def our_phases(store: str) -> Iterator:

@@ -2,19 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.store import SnapshotStore
-from importstats.store.frames import jobs_frame
+from importstats.store.ahead import work_ahead
+from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.parquet import JOBS_RESULT_SCHEMA, result_schema
+
+_T = TypeVar("_T")
 
 # Enough for an analysis to work on many jobs in one go.
 _SNAPSHOTS_AT_ONCE: Final = 50_000
+# So many that their columns stay in the fast memory of a core, and all cores have a part early.
+_RUNS_AT_ONCE: Final = 32_000
+
+
+def over_details(
+    store: SnapshotStore,
+    analysis: Callable[[pd.DataFrame], _T],
+    *,
+    source_uri: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[_T]:
+    """What an analysis makes of the files of some jobs at a time, for stores of any size.
+
+    The frames are those of :func:`~importstats.load_details` with ``runs``, in pieces of whole
+    jobs; there is none of an empty store. The analysis runs on a thread for each core while the
+    next piece is read: it must be a pure function, as all in :mod:`importstats.analysis` are.
+    Memory holds a few pieces of some ten thousand runs, or of the longest job.
+
+    Parameters
+    ----------
+    store : SnapshotStore
+    analysis : function
+        Takes a details frame.
+    source_uri, columns
+        As for :func:`~importstats.load_details`.
+    """
+
+    def analysed(tables: list[pa.Table]) -> _T:
+        return analysis(details_frame(pa.concat_tables(tables)))
+
+    tables = store.iter_details(source_uri=source_uri, columns=columns, runs=True)
+    return work_ahead(analysed, _several_jobs(tables, _RUNS_AT_ONCE), pa.cpu_count())
+
+
+def _several_jobs(tables: Iterator[pa.Table], most_rows: int) -> Iterator[list[pa.Table]]:
+    """The tables in lots of about so many rows."""
+    lot: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        lot.append(table)
+        rows += table.num_rows
+        if rows >= most_rows:
+            yield lot
+            lot, rows = [], 0
+    if lot:
+        yield lot
 
 
 def jobs_frames(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import chain
 from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from importstats.store.ahead import work_ahead
 from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, STORED_SCHEMAS, VALUE_COLUMNS, result_schema
@@ -248,23 +247,7 @@ class Queries:
         Only a few results are made ahead of the one that is asked for.
         """
         threads = pa.cpu_count() if self._files.is_local else _REMOTE_JOBS_AT_ONCE
-        rest = iter(items)
-        first = list(islice(rest, 2))
-        if len(first) < 2 or threads < 2:
-            yield from map(work, chain(first, rest))
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            coming: deque[Future[_T]] = deque()
-            try:
-                for item in chain(first, rest):
-                    coming.append(pool.submit(work, item))
-                    if len(coming) > threads:
-                        yield coming.popleft().result()
-                while coming:
-                    yield coming.popleft().result()
-            finally:
-                for future in coming:
-                    future.cancel()
+        return work_ahead(work, items, threads)
 
 
 def _lots(jobs: Iterable[_Known], most_rows: int) -> Iterator[list[_Known]]:
