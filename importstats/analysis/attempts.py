@@ -170,7 +170,7 @@ def _poll_s(samples: FileSamples) -> Floats:
 
     Of runs these are the only ones that are sure to be neighbours.
     """
-    state, _ = samples.states()
+    state, _ = samples.states
     progress = np.nan_to_num(samples.values("progress_pct"), nan=-1.0)
     changed = np.zeros(len(samples.key), np.bool_)
     changed[1:] = np.diff(samples.key) == 0

@@ -21,7 +21,16 @@ import pandas as pd
 from importstats.analysis.ages import Ages
 from importstats.analysis.beside import times_of_beside
 from importstats.analysis.spans import Spans
-from importstats.arrays import Bools, Floats, Ints, ends, grouped_quantile, starts, timestamps
+from importstats.arrays import (
+    Bools,
+    Floats,
+    Ints,
+    ends,
+    grouped_quantile,
+    starts,
+    timestamps,
+    with_columns,
+)
 from importstats.names import JOB_KEY
 
 #: Verdicts, the harmless first.
@@ -342,30 +351,31 @@ def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
         log = np.log(np.where(ages.times_usual > 0, ages.times_usual, np.nan))
     scatter = np.maximum(_LOGISTIC_SD * ages.durations.scatter, _LEAST_SIGMA)
     moved = np.where(spans.steps > 0, spans.now[spans.job] - spans.moved_at, np.nan)
-    return keys.assign(
-        task=leader[unit],
-        state=frame["state"].iloc[last].array,
-        file_size_bytes=bytes_of,
-        total_rows=_integer_column(frame, "total_rows", last),
-        imported_rows=_integer_column(frame, "imported_rows", last),
-        started_at=at.where(~np.isnan(started))[unit].reset_index(drop=True),
-        elapsed_s=_elapsed_s(ages)[unit],
-        rows_per_s=rows / whole[unit],
-        bytes_per_s=size / whole[unit],
-        peer_bytes_per_s=size / ages.usual_s[unit],
-        pace=pace[unit],
-        times_usual=ages.times_usual[unit],
-        as_long_p=ages.as_long_p[unit],
-        score=(log / scatter[spans.job])[unit],
-        expected_duration_s=ages.usual_s[unit],
-        remaining_s=remaining[unit],
-        idle_s=np.where(spans.running, moved, np.nan)[unit],
-        retries=spans.retries[unit],
-        delay_s=delay[unit],
-        verdict=pd.Categorical.from_codes(verdict[unit], dtype=VERDICT_DTYPE),
-        when=pd.Categorical.from_codes(_when_codes(ages, verdict)[unit], dtype=WHEN_DTYPE),
-        is_straggler=_straggling(verdict)[unit],
-    )
+    columns = {
+        "task": leader[unit],
+        "state": frame["state"].iloc[last].array,
+        "file_size_bytes": bytes_of,
+        "total_rows": _integer_column(frame, "total_rows", last),
+        "imported_rows": _integer_column(frame, "imported_rows", last),
+        "started_at": at.where(~np.isnan(started))[unit].reset_index(drop=True),
+        "elapsed_s": _elapsed_s(ages)[unit],
+        "rows_per_s": rows / whole[unit],
+        "bytes_per_s": size / whole[unit],
+        "peer_bytes_per_s": size / ages.usual_s[unit],
+        "pace": pace[unit],
+        "times_usual": ages.times_usual[unit],
+        "as_long_p": ages.as_long_p[unit],
+        "score": (log / scatter[spans.job])[unit],
+        "expected_duration_s": ages.usual_s[unit],
+        "remaining_s": remaining[unit],
+        "idle_s": np.where(spans.running, moved, np.nan)[unit],
+        "retries": spans.retries[unit],
+        "delay_s": delay[unit],
+        "verdict": pd.Categorical.from_codes(verdict[unit], dtype=VERDICT_DTYPE),
+        "when": pd.Categorical.from_codes(_when_codes(ages, verdict)[unit], dtype=WHEN_DTYPE),
+        "is_straggler": _straggling(verdict)[unit],
+    }
+    return with_columns(keys, columns)
 
 
 def _straggling(verdict: Ints) -> Bools:

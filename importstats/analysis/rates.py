@@ -8,7 +8,7 @@ samples for the truth and reads off where it was a window ago.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ from importstats.arrays import (
     starts,
     timestamps,
 )
+
+_A = TypeVar("_A", Floats, Ints, Bools)
 
 By = Literal["job", "file", "task", "collection"]
 
@@ -188,28 +190,31 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
     course = _Windows.from_curve(curve, window_us)
     silent = curve.open & (curve.time > course.last_step)
     shown = curve.shown
-    table = keys.iloc[curve.key[shown]].reset_index(drop=True)
-    return table.assign(
-        observed_at=timestamps(curve.time[shown]),
-        interval_s=interval[shown],
-        imported_rows=_counts_or_missing(curve.rows[shown]),
-        rows_delta=_counts_or_missing(curve.gain[shown], opens[shown]),
-        rows_lost=_counts_or_missing(curve.loss[shown], opens[shown]),
-        rows_per_s=_per_second(curve.gain, interval)[shown],
-        bytes_per_s=np.where(sized, _per_second(curve.byte_gain, interval), np.nan)[shown],
-        rows_per_s_spread=np.where(
-            silent, np.nan, _per_second(grown(curve.spread, curve.key), interval)
-        )[shown],
-        bytes_per_s_spread=np.where(
-            silent | ~sized, np.nan, _per_second(grown(curve.byte_spread, curve.key), interval)
-        )[shown],
-        rows_per_s_window=course.windowed(curve.spread)[shown],
-        bytes_per_s_window=np.where(sized, course.windowed(curve.byte_spread), np.nan)[shown],
-        rows_per_s_mean=_mean(curve, curve.spread, first, count)[shown],
-        bytes_per_s_mean=np.where(sized, _mean(curve, curve.byte_spread, first, count), np.nan)[
-            shown
-        ],
-    )
+    of = curve.key if shown.all() else curve.key[shown]
+
+    def seen(values: _A) -> _A:
+        return values if len(of) == len(shown) else values[shown]
+
+    spread_rate = _per_second(grown(curve.spread, curve.key), interval)
+    byte_spread_rate = _per_second(grown(curve.byte_spread, curve.key), interval)
+    byte_mean = _mean(curve, curve.byte_spread, first, count)
+    columns = {
+        **{name: keys[name].array.take(of) for name in keys},
+        "observed_at": timestamps(seen(curve.time)),
+        "interval_s": seen(interval),
+        "imported_rows": _counts_or_missing(seen(curve.rows)),
+        "rows_delta": _counts_or_missing(seen(curve.gain), seen(opens)),
+        "rows_lost": _counts_or_missing(seen(curve.loss), seen(opens)),
+        "rows_per_s": seen(_per_second(curve.gain, interval)),
+        "bytes_per_s": seen(np.where(sized, _per_second(curve.byte_gain, interval), np.nan)),
+        "rows_per_s_spread": seen(np.where(silent, np.nan, spread_rate)),
+        "bytes_per_s_spread": seen(np.where(silent | ~sized, np.nan, byte_spread_rate)),
+        "rows_per_s_window": seen(course.windowed(curve.spread)),
+        "bytes_per_s_window": seen(np.where(sized, course.windowed(curve.byte_spread), np.nan)),
+        "rows_per_s_mean": seen(_mean(curve, curve.spread, first, count)),
+        "bytes_per_s_mean": seen(np.where(sized, byte_mean, np.nan)),
+    }
+    return pd.DataFrame(columns, index=range(len(of)), copy=False)
 
 
 def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:

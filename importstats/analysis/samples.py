@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -45,6 +46,7 @@ _SAME_SHARE: Final = 0.015
 _LEAST_SHARE: Final = 1e-12
 # From such a share of samples like the one before them on it pays to leave them out.
 _FEW_CHANGES: Final = 0.6
+_MOST_INT64: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,15 @@ class Curve:
         more rows may come.
         """
         sized = ~np.isnan(size)
+        first = starts(key)
         change = np.diff(rows, prepend=0.0)
         byte_change = np.diff(size if sized.all() else carried(size, key), prepend=0.0)
-        change[starts(key)] = byte_change[starts(key)] = 0.0
+        change[first] = byte_change[first] = 0.0
         gain = np.maximum(change, 0.0)
         byte_gain = np.maximum(np.nan_to_num(byte_change, copy=False, nan=0.0), 0.0)
-        last = ends(starts(key), len(key))
+        last = ends(first, len(key))
         before = steps_before(key, gain, rests)
+        bytes_before = steps_before(key, byte_gain, rests)
         return cls(
             key,
             time,
@@ -127,10 +131,10 @@ class Curve:
             byte_gain=byte_gain,
             sized=sized,
             shown=shown,
-            spread=spread_along(key, time, gain, rests),
-            byte_spread=spread_along(key, time, byte_gain, rests),
+            spread=spread_along(key, time, gain, rests, before),
+            byte_spread=spread_along(key, time, byte_gain, rests, bytes_before),
             since=np.where(before >= 0, slot[before], slot),
-            open=np.repeat(unfinished[last], np.diff(np.append(starts(key), len(key)))),
+            open=np.repeat(unfinished[last], np.diff(np.append(first, len(key)))),
         )
 
     def summed(self, group: Ints, count: int, slot_time: Ints) -> Curve:
@@ -170,10 +174,11 @@ class Curve:
         seconds[starts(key)] = 0.0
         begin = np.maximum(cell - self.slot + self.since, offset[group[self.key]])
         until = self._complete_until(group, count, cell - self.slot, offset + width - 1)
+        never = np.zeros(cells, np.bool_)
 
         def spread(gain: Floats) -> Floats:
             whole = added(gain)
-            course = spread_along(key, time, whole, np.zeros(cells, np.bool_))
+            course = spread_along(key, time, whole, never, steps_before(key, whole, never))
             spread = spread_over_cells(begin, cell, gain, seconds, starts(key))
             return with_open_end(spread, course, until, key)
 
@@ -261,9 +266,10 @@ class FileSamples:
             last = np.minimum(last, until)
         row_job, jobs = job_codes(details)
         row = np.arange(len(details)) if known.all() else np.flatnonzero(known)
-        long = row[last[row] > time[row]]
-        time = np.concatenate([time[row], last[long]])
-        row = np.concatenate([row, long])
+        # The second sample of a run follows its first: so most files are in order from the start.
+        row = np.repeat(row, 1 + (last[row] > time[row]))
+        second = np.append(False, row[1:] == row[:-1])[: len(row)]
+        time = np.where(second, last[row], time[row])
         slot, slot_job, slot_time = _number_slots(row_job[row], time)
 
         by_name = _name_codes(details, row_job, np.zeros(len(jobs), np.bool_))[row]
@@ -274,7 +280,7 @@ class FileSamples:
             unsure = np.zeros(len(jobs), np.bool_)
             unsure[row_job[row[order[again]]]] = True
             by_place = _name_codes(details, row_job, unsure)[row]
-            order = order_by(by_place, slot)
+            order = np.lexsort((second, slot, by_place))
             key = dense(by_place[order])
         row = row[order]
         return cls(
@@ -317,6 +323,7 @@ class FileSamples:
         """A column of numbers, per sample; NaN where it is missing."""
         return floats(self.frame, name)[self.row]
 
+    @cached_property
     def states(self) -> tuple[npt.NDArray[np.int16], list[str]]:
         """Per sample the number of its state, and the states in lower case (``""`` for none)."""
         state = self.frame["state"].astype("category")
@@ -325,7 +332,7 @@ class FileSamples:
 
     def in_state(self, *states: str) -> Bools:
         """Per sample, whether its state is one of these, in lower case."""
-        code, names = self.states()
+        code, names = self.states
         return np.array([name in states for name in names])[code]
 
     def share(self) -> Floats:
@@ -424,20 +431,22 @@ def in_microseconds(at: datetime | pd.Timestamp) -> int:
 
 def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
     """Per row the number of its job and time, and the job and time of each number."""
-    order = None
-    apart = np.diff(job)
-    if not ((apart > 0) | ((apart == 0) & (np.diff(time) >= 0))).all():
-        order = np.lexsort((time, job))
-        job, time = job[order], time[order]
-    new = np.ones(len(job), np.bool_)
-    new[1:] = (job[1:] != job[:-1]) | (time[1:] != time[:-1])
-    slot = np.cumsum(new) - 1
-    slot_job, slot_time = job[new], time[new]
-    if order is not None:
-        unsorted = np.empty_like(slot)
-        unsorted[order] = slot
-        slot = unsorted
-    return slot, slot_job, slot_time
+    if not len(job):
+        return job, job, time
+    begin = int(time.min())
+    span = int(time.max()) - begin + 1
+    if (int(job.max()) + 1) * span > _MOST_INT64:
+        # Some server's clock is centuries off: its times are numbered before they join the jobs.
+        times, time = np.unique(time, return_inverse=True)
+        slot, slot_job, of_time = _number_slots(job, time)
+        return slot, slot_job, times[of_time]
+    # Samples share few times: to tell them apart and sort those is less than to sort all.
+    code, found = pd.factorize(job * span + (time - begin))
+    order = np.argsort(found)
+    number = np.empty(len(found), np.int64)
+    number[order] = np.arange(len(found))
+    slot_job, since = np.divmod(found[order], span)
+    return number[code], slot_job, since + begin
 
 
 def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:

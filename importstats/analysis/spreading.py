@@ -29,14 +29,16 @@ def steps_before(key: Ints, gain: Floats, rests: Bools) -> Ints:
     return before
 
 
-def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools) -> Floats:
+def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools, before: Ints) -> Floats:
     """Per point, the rows written since the first of its key, each gain spread evenly.
+
+    `before` are the :func:`steps_before` of the same points.
 
     Examples
     --------
-    >>> key, time = np.zeros(5, int), np.arange(5) * 10
+    >>> key, time, rests = np.zeros(5, int), np.arange(5) * 10, np.zeros(5, bool)
     >>> gain = np.array([0.0, 0.0, 0.0, 60.0, 0.0])
-    >>> spread_along(key, time, gain, np.zeros(5, bool)).tolist()
+    >>> spread_along(key, time, gain, rests, steps_before(key, gain, rests)).tolist()
     [0.0, 20.0, 40.0, 60.0, 60.0]
     """
     if not len(key):
@@ -48,7 +50,6 @@ def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools) -> Floats:
     there = following < len(key)
     following = np.where(there, following, 0)
     there &= (key[following] == key) & ~rises
-    before = steps_before(key, gain, rests)
     at_mark = rests | rises | (before < 0)
     since = np.where(at_mark, place, before)
     lasts = np.where(there, time[following] - time[since], 0)

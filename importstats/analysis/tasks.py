@@ -120,7 +120,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
 
     A hash of each change and its time; the sum of these is equal for files that changed alike.
     """
-    state, _ = samples.states()
+    state, _ = samples.states
     done = samples.in_state(*DONE_STATES)
     at_work = ~(samples.in_state(*WAITING_STATES) | done)
     progress = samples.values("progress_pct")

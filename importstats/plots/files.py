@@ -167,7 +167,7 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
     A state lasts until the next is first seen.
     """
     key, time = samples.key, samples.time
-    code, names = samples.states()
+    code, names = samples.states
     new = np.ones(len(key), np.bool_)
     new[1:] = (key[1:] != key[:-1]) | (code[1:] != code[:-1])
     first = np.flatnonzero(new)

@@ -287,3 +287,13 @@ def test_any_jobs_frame_obeys_the_invariants(rows):
         change = (rates["rows_delta"] - rates["rows_lost"]).sum()
         if len(rates):
             assert change == rates["imported_rows"].iloc[-1] - rates["imported_rows"].iloc[0]
+
+
+def test_a_clock_that_is_millennia_off_changes_no_other_job():
+    # The time from the first to the last sample, by the number of jobs, fits no 64 bits.
+    job = files([(0, 0, 0), (10, 0, 50), (10, 1, 20), (20, 0, 100), (20, 1, 60)])
+    jobs = [job.assign(job_id=str(number)) for number in range(7)]
+    odd = job.assign(job_id="7", observed_at=job["observed_at"] - pd.Timedelta(200_000 * 366, "D"))
+    alone = [throughput(each, by="file") for each in (*jobs, odd)]
+    found = throughput(pd.concat([*jobs, odd], ignore_index=True), by="file")
+    pd.testing.assert_frame_equal(found, pd.concat(alone, ignore_index=True))
