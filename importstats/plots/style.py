@@ -175,12 +175,19 @@ def width_in(ax: Axes) -> float:
 def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6) -> None:
     """A title at the left: beside a legend above the axes if there is room, or else above it."""
     size = 11
-    lines = wrapped(text, width_in(ax) - taken_in, size)
+    room = width_in(ax) - _labels_take_in(ax)
+    lines = wrapped(text, room - taken_in, size)
     if taken_in and "\n" in lines:
-        lines = wrapped(text, width_in(ax), size)
+        lines = wrapped(text, room, size)
         above_pt += _LEGEND_PT
     ax.set_title(lines, loc="left", fontsize=size, pad=above_pt)
     use_fonts_for(ax.findobj(Text))
+
+
+def _labels_take_in(ax: Axes) -> float:
+    """About how much narrower long names at the left make the axes, in inches."""
+    longest = max((len(text.get_text()) for text in ax.get_yticklabels()), default=0)
+    return max(0.066 * longest - 0.6, 0.0)
 
 
 def add_legend(

@@ -1,6 +1,7 @@
 """Plots: the axes hold the data they should, the titles say what was found, no name does harm."""
 
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 
 import matplotlib
 import numpy as np
@@ -185,6 +186,16 @@ def test_frames_are_not_changed():
     plots.overview(jobs, details, zone=UTC)
     pd.testing.assert_frame_equal(jobs, copies[0])
     pd.testing.assert_frame_equal(details, copies[1])
+
+
+def test_long_names_do_not_push_a_title_off_the_figure():
+    judged = stragglers(files([[I, I, I]] * 4, ["x" * 40 + f"{n}.parquet" for n in range(4)]))
+    judged = judged.assign(is_straggler=True, verdict="goes back", delay_s=3660.0)
+    ax = plots.plot_stragglers(judged, ax=axes())
+    figure = ax.get_figure()
+    figure.savefig(BytesIO(), format="png")
+    box = ax._left_title.get_window_extent()
+    assert box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])
