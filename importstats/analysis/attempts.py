@@ -196,7 +196,8 @@ def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
     Before the first it is as long ago as two snapshots of the job lie apart at least, if by then no
     file had moved: the list had just appeared. Else NaN: recording began in the middle.
     """
-    before = np.maximum(slot - 1, 0)
+    # The first has none: -1 is the last one, which `same` leaves out.
+    before = slot - 1
     same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
     since = np.where(same, samples.slot_time[before] / _US, np.nan)
     opens = starts(samples.slot_job)

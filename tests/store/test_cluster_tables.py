@@ -8,7 +8,12 @@ import pytest
 
 from importstats.errors import StoreError, UsageError
 from importstats.store import SnapshotStore
-from importstats.store.cluster_frames import load_cluster_of, load_cluster_table, load_tasks
+from importstats.store.cluster_frames import (
+    ClusterOfJobs,
+    load_cluster_of,
+    load_cluster_table,
+    load_tasks,
+)
 from importstats.store.cluster_runs import OpenRuns, joined
 from importstats.store.cluster_schema import CLUSTER_SCHEMAS
 from importstats.store.cluster_tables import ClusterTables
@@ -242,6 +247,15 @@ def test_what_clusters_did_is_read_from_an_hour_before_their_jobs_on(tmp_path, t
         "value": "str",
         "origin": "str",
     }
+
+
+def test_what_was_read_for_an_older_job_is_cut_to_the_time_of_a_newer_one(tmp_path, tables):
+    tables.append("settings", HERE, pa.concat_tables([rows_of(0, 0, "a"), rows_of(60, 60, "b")]))
+    reader = ClusterOfJobs(tmp_path, HERE)
+    for second, found in ((3600, ["a", "b"]), (3660, ["b"]), (3660.000001, []), (3600, ["a", "b"])):
+        jobs = pd.DataFrame({"source_uri": [HERE], "observed_at": at(second)})
+        assert reader.frames_for(jobs).settings["value"].tolist() == found
+    assert reader.frames_for(jobs.iloc[:0]).settings.empty
 
 
 def test_the_tasks_of_a_job_are_its_own(tmp_path, tables):

@@ -1,0 +1,59 @@
+"""Ages of tasks beside plain loops: by how much each ends after all others."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from recordings import recording
+
+from importstats.analysis.ages import Ages
+
+MB = 10**6
+
+
+def two_jobs():
+    """One whose tasks wait for two slots, one in which none waits any more."""
+    waits = recording(
+        {
+            0: [0, 0, None, None, None],
+            100: ["done", 0, 0, None, None],
+            150: ["done", 0, 0, None, None],
+        },
+        [900 * MB, 950 * MB, 2000 * MB, 700 * MB, 3000 * MB],
+    )
+    works = recording(
+        {0: [0, 0, 0, 0], 50: ["done", 0, 0, 0], 90: ["done", "done", 0, 0]},
+        [500 * MB, 900 * MB, 1000 * MB, 2000 * MB],
+    )
+    alone = recording({0: [0, None], 60: ["done", 0]}, [500 * MB, 800 * MB])
+    parts = [waits, works.assign(job_id="8"), alone.assign(job_id="9")]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_task_ends_after_the_last_of_the_others_or_after_what_the_slots_have_left(pooled):
+    ages = Ages.from_details(two_jobs(), pooled=pooled)
+    spans = ages.spans
+    assert [spans.waits.sum(), spans.running.sum()] == [2, 5]
+    lead, share = [], []
+    for unit, job in enumerate(spans.job):
+        mine = spans.job == job
+        running = [n for n in np.flatnonzero(mine & spans.running) if n != unit]
+        waiting = ages.usual_s[mine & spans.waits]
+        others = max((ages.remaining_s[n] for n in running), default=0.0)
+        if len(waiting):
+            left = sum(ages.remaining_s[n] for n in running) + waiting.sum()
+            others = max(others, left / spans.slots[job] + waiting.max())
+        after = ages.remaining_s[unit] - others if spans.running[unit] else np.nan
+        lead.append(after)
+        share.append(after / (spans.now[job] - ages.since[job] + ages.remaining_s[unit]))
+    np.testing.assert_allclose(ages.lead_s, lead)
+    np.testing.assert_allclose(ages.lead_share, share)
+    assert np.isfinite(ages.lead_s[spans.running]).all()
+
+
+def test_without_an_end_and_without_other_jobs_nothing_is_usual():
+    ages = Ages.from_details(recording({0: [0, 0], 50: [0, 0]}, [5 * MB, 9 * MB]))
+    assert not ages.has_usual.any()
+    for name in ("usual_s", "as_long_p", "remaining_s", "lead_s", "lead_share", "times_usual"):
+        assert np.isnan(getattr(ages, name)).all(), name
+    assert ages.worked_s.tolist() == [50, 50]
