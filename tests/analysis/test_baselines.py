@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.baselines import HISTORY_BASELINES, history_median, survival, twin
+from importstats.analysis.baselines import (
+    HISTORY_BASELINES,
+    _tqdm_remaining,
+    history_median,
+    survival,
+    twin,
+)
 
 START = pd.Timestamp("2026-05-18", tz="UTC")
 
@@ -100,3 +106,17 @@ def test_the_median_duration_runs_out():
     past = pd.concat([job(str(n), [0, 100], hour=0, minutes=[0, n]) for n in (2, 4, 10)])
     now = job("x", [0, 1, 2, 100], hour=1, minutes=[0, 3, 20, 21])
     np.testing.assert_allclose(remaining(history_median(now, None, past)), [240, 60, 0, 0])
+
+
+def test_a_moving_average_begins_with_the_first_snapshot_and_forgets_three_tenths_at_each():
+    times, progress = np.array([100.0, 110, 120, 130]), np.array([10.0, 20, 40, 40])
+    # Means of steps 10 and 20, each in 10 s; one in which nothing moved is not fed.
+    second = 60 / ((0.3 * 20 + 0.7 * 3) / (0.3 * 10 + 0.7 * 3))
+    found = _tqdm_remaining(times, progress)
+    np.testing.assert_allclose(found, [np.nan, 80, second, second])
+    # Steps closer than 0.1 s, or smaller than is usual in that time, wait for the next.
+    close = _tqdm_remaining(np.array([0, 0.05, 0.1]), np.array([0.0, 1, 2]))
+    np.testing.assert_allclose(close, [np.nan, 99 / 20, 98 / 20])
+    assert len(_tqdm_remaining(np.zeros(0), np.zeros(0))) == 0
+    standing = _tqdm_remaining(np.array([0.0, 10, 20]), np.array([5.0, 5, 5]))
+    assert np.isnan(standing).all()

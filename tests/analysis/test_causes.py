@@ -38,3 +38,10 @@ def test_files_without_a_reason_are_one_cause():
 
 def test_nothing_failed():
     assert failure_causes(failed(a="x").assign(state="Completed")).empty
+
+
+def test_the_most_frequent_cause_comes_first_and_of_equal_ones_the_first_that_was_seen():
+    table = failure_causes(failed(a="x", b="y", c="y", d="z"))
+    assert table["cause"].tolist() == ["y", "x", "z"]
+    assert table["files"].tolist() == [2, 1, 1]
+    assert table["examples"].tolist() == [["b", "c"], ["a"], ["d"]]
