@@ -21,6 +21,27 @@ SLOW = {
 
 
 @pytest.mark.parametrize(
+    ("finding", "evidence", "cause"),
+    [
+        ("index_build_fails", {}, "an index build fails"),
+        (
+            "index_build_fails",
+            {"node_id": "7", "reason": "disk full"},
+            "an index build fails on node 7: disk full",
+        ),
+        ("long_index_build", {}, "one index build takes far longer than others"),
+        ("long_index_build", {"node_id": "7"}, "one index build on node 7 takes far longer than"),
+        ("node_slower", {"node_id": "7", "times_peers": 2.25}, "node 7 is 2.2 times as slow as"),
+    ],
+)
+def test_a_cause_names_its_node_and_its_reason_if_they_are_known(finding, evidence, cause):
+    findings = pd.DataFrame([{**SLOW, "finding": finding, "evidence": json.dumps(evidence)}])
+    told = pd.DataFrame([{**KEY, "event": "stalled", "message": "It stands still."}])
+    (message,) = with_causes(told, findings)["message"]
+    assert message.startswith(f"It stands still. In its way: {cause}")
+
+
+@pytest.mark.parametrize(
     ("event", "job", "said"),
     [
         ("stalled", "7", "It stands still. In its way: node 102 is 3.0 times as slow as its peers"),

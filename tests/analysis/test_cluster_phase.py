@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from importstats import ImportJob, eta, phases, with_phase
-from importstats.analysis.cluster_phase import with_known_phase
+from importstats.analysis.cluster_phase import _sorts_since_import, with_known_phase
 from importstats.simulator import ClusterSpec
+from importstats.store.cluster_frames import no_cluster
 
 
 @pytest.fixture(scope="module", params=["2.5", "2.6"])
@@ -70,3 +71,27 @@ def test_jobs_without_tasks_are_as_before(watched):
     known = with_known_phase(other, watched.watch.frames())
     assert known["known_phase"].isna().all()
     pd.testing.assert_series_equal(with_phase(known)["phase"], with_phase(other)["phase"])
+
+
+def test_the_sorts_of_a_job_are_those_of_its_collection_since_its_import_began():
+    start = pd.Timestamp("2026-05-18", tz="UTC")
+    plans = pd.DataFrame(
+        [(f"{n}", "u", "c", "SortCompaction", start + pd.Timedelta(n, "s")) for n in range(3)]
+        + [
+            ("other kind", "u", "c", "MixCompaction", start + pd.Timedelta(9, "s")),
+            ("other collection", "u", "d", "SortCompaction", start + pd.Timedelta(9, "s")),
+            ("other server", "v", "c", "SortCompaction", start + pd.Timedelta(9, "s")),
+        ],
+        columns=["plan_id", "source_uri", "collection_id", "kind", "observed_at"],
+    )
+    tasks = pd.DataFrame(
+        {
+            "kind": ["PreImportTask", "ImportTask", "ImportTask"],
+            "collection_id": ["c", "c", None],
+            "observed_at": [start, start + pd.Timedelta(1, "s"), start + pd.Timedelta(2, "s")],
+        }
+    )
+    cluster = no_cluster()._replace(compactions=plans)
+    found = _sorts_since_import(cluster, "u", tasks)
+    assert found["plan_id"].tolist() == ["1", "2"]
+    assert _sorts_since_import(cluster, "u", tasks[:1]).empty

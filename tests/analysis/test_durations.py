@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from importstats.analysis.durations import fit_durations
+from importstats.analysis.durations import _sampled, fit_durations
 
 ONE = np.zeros(1, np.int64)
 
@@ -67,3 +67,14 @@ def test_jobs_do_not_mix():
     assert found[0] == pytest.approx(10, rel=0.1)
     assert found[1] == pytest.approx(1000, rel=0.1)
     assert known.ended.tolist() == [10, 10, 0]
+
+
+def test_of_many_tasks_so_many_are_looked_at_evenly_over_their_sizes():
+    rng = np.random.default_rng(2)
+    size = rng.permutation(1000).astype(float)
+    job = np.repeat([0, 1], [800, 200])
+    chosen = _sampled(job, size)
+    assert len(set(chosen)) == len(chosen)
+    assert np.bincount(job[chosen]).tolist() == [400, 200]
+    ranks = np.argsort(np.argsort(size[:800]))[chosen[job[chosen] == 0]]
+    assert sorted(ranks) == list(range(0, 800, 2))

@@ -51,3 +51,34 @@ def test_without_tasks_nothing_is_known(watched):
     found = tasks_of_files(details, watched.watch.frames().tasks.iloc[:0])
     assert found["task_id"].isna().all()
     assert found["certainty"].isna().all()
+
+
+def test_a_node_is_named_if_all_tasks_that_it_may_be_had_it():
+    key = {"source_uri": "u", "job_id": "7", "complete_time": pd.NaT, "observed_at": pd.NaT}
+    start = pd.Timestamp("2026-05-18", tz="UTC")
+    key |= {"observed_at": start, "complete_time": pd.Timestamp(None, tz="UTC")}
+    files = pd.DataFrame([{**key, "file_index": 0, "state": "InProgress"}])
+    for nodes, node, certainty in (
+        (["11"], "11", 1.0),
+        (["11", "11"], "11", 0.5),
+        (["11", "12"], None, 0.5),
+        (["11", None], None, 0.5),
+        ([None], None, 1.0),
+    ):
+        tasks = pd.DataFrame(
+            [
+                {
+                    **key,
+                    "task_id": f"{n}",
+                    "kind": "ImportTask",
+                    "state": "InProgress",
+                    "node_id": node,
+                }
+                for n, node in enumerate(nodes)
+            ]
+        )
+        for frame in (files, tasks):
+            frame["complete_time"] = pd.to_datetime(frame["complete_time"], utc=True)
+        found = tasks_of_files(files, tasks.astype({"node_id": "str"})).iloc[0]
+        assert (found["node_id"] if pd.notna(found["node_id"]) else None) == node
+        assert found["certainty"] == certainty

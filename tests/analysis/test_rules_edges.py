@@ -376,3 +376,11 @@ def test_a_job_that_failed_after_its_end(reasons, name, level):
     assert (found.since - START).total_seconds() == 60
     assert found.message.startswith("It had completed at 2026-05-18 08:00:00 UTC; ")
     assert endings.changed_after_end(history(DONE, DONE)) is None
+
+
+def test_only_a_failure_after_the_end_changes_it_and_since_it_was_first_seen():
+    again = (30, "Completed", 100, 1000)
+    job = history(DONE, again, (60, "Failed", 0, 0), (90, "Failed", 0, 0))
+    assert (endings.changed_after_end(job).since - START).total_seconds() == 60
+    before = history((0, "Failed", 0, 0), (60, "Completed", 100, 1000))
+    assert endings.changed_after_end(before) is None

@@ -18,7 +18,7 @@ from importstats.store.cluster_runs import OpenRuns, joined
 from importstats.store.cluster_schema import CLUSTER_SCHEMAS
 from importstats.store.cluster_tables import ClusterTables
 from importstats.store.files import Files
-from importstats.store.groups import GroupFile, GroupJob, read_group, write_group
+from importstats.store.groups import GroupFile, GroupJob, GroupManifest, read_group, write_group
 from importstats.store.pieces import jobs_frames
 from importstats.store.recorder import Recorder
 
@@ -293,6 +293,9 @@ def test_a_group_is_read_as_it_was_written_or_from_a_text_of_ids(tmp_path):
         read_group(path)
     with pytest.raises(UsageError, match=r"cannot read the group .*: No such file"):
         read_group(tmp_path / "nothing")
+    for kind, values in ((GroupJob, ("7",)), (GroupFile, ("a",)), (GroupManifest, ("x", []))):
+        with pytest.raises(TypeError, match="positional"):
+            kind(*values)
 
 
 def test_a_recorder_keeps_and_stores_each_answer_with_its_time(tmp_path):

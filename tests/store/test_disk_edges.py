@@ -225,6 +225,7 @@ def test_an_empty_file_is_not_yet_whole_in_a_bucket_alone(tmp_path):
     (tmp_path / "store" / "folder").mkdir(parents=True)
     (tmp_path / "store" / "empty").write_bytes(b"")
     (tmp_path / "store" / "full").write_bytes(b"1")
+    (tmp_path / "store" / "folder" / "deeper").write_bytes(b"1")
     for files, empty in ((bucket(tmp_path), True), (Files(tmp_path / "store", None), False)):
         found = {files.relative(info): files.is_not_yet_whole(info) for info in files.entries("")}
         assert found == {"empty": empty, "folder": False, "full": False}

@@ -17,7 +17,7 @@ import importstats
 from importstats.names import JOB_KEY
 from importstats.sources.rest import ImportClient
 from importstats.store import datasets
-from importstats.store.inputs import PARAMETERS, normalised
+from importstats.store.inputs import PARAMETERS, at_the_door, normalised
 
 JOBS, DETAILS = datasets.load("stragglers")
 OF_JOBS = ("phases", "with_phase", "summary", "compare", "throughput", "eta", "diagnose")
@@ -266,3 +266,15 @@ def test_what_a_caller_noted_in_attrs_is_in_every_answer():
     ):
         assert function(jobs).attrs == {"origin": "backup of Monday"}
     assert importstats.phases(JOBS).attrs == {}
+
+
+def test_each_frame_of_a_list_is_normalised():
+    jobs, _ = datasets.load("healthy")
+    given = [jobs, polars.from_pandas(jobs)]
+
+    @at_the_door
+    def kinds(jobs, history):
+        return [type(each) for each in history]
+
+    assert kinds(jobs, history=given) == [pd.DataFrame] * 2
+    assert kinds(jobs, history=tuple(given)) == [pd.DataFrame] * 2

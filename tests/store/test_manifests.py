@@ -69,3 +69,15 @@ def test_a_group_is_written_and_read_or_a_list_of_ids(tmp_path):
     (tmp_path / "bad.json").write_text('{"format": "importstats.load/1", "jobs": [{"id": 7}]}')
     with pytest.raises(UsageError, match=r"bad.json is not a group of jobs: Object missing"):
         read_group(tmp_path / "bad.json")
+
+
+def test_a_manifest_that_cannot_be_read_says_why_in_the_systems_words(tmp_path):
+    path = tmp_path / "nothing.csv"
+    with pytest.raises(UsageError) as caught:
+        read_manifest(path)
+    assert str(caught.value).startswith(f"cannot read the manifest {path}: ")
+    with pytest.raises(UsageError) as caught:
+        read_manifest(path.with_suffix(".json"))
+    assert str(caught.value) == (
+        f"cannot read the manifest {path.with_suffix('.json')}: No such file or directory"
+    )
