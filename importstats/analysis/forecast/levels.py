@@ -174,3 +174,22 @@ def update(
     gain = column / (covariance[each, variable, variable] + variance)[:, None]
     mean += gain * missed[:, None]
     covariance -= gain[:, :, None] * column[:, None, :]
+
+
+def widen(covariance: Floats, variable: Ints, missed: Floats, variance: Floats) -> None:
+    """Widen normal distributions in place as far as an observation contradicts them.
+
+    What earlier jobs say is of no use once an index type or the cluster has changed. If an
+    observation lies further off than both uncertainties explain, the covariance is multiplied by
+    the factor with which they do: the likeliest one (type II maximum likelihood; Berger,
+    *Statistical Decision Theory and Bayesian Analysis*, 1985, section 3.5.4). What lies within
+    1.2 standard deviations is no contradiction (ours).
+    """
+    each = np.arange(len(covariance))
+    known = np.isfinite(variance)
+    needed = (missed / _CONTRADICTS) ** 2 - np.where(known, variance, np.inf)
+    factor = needed / np.maximum(covariance[each, variable, variable], 1e-9)
+    covariance *= np.maximum(factor, 1.0)[:, None, None]
+
+
+_CONTRADICTS: Final = 1.2

@@ -77,8 +77,6 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
             Time since the job was first seen, or created if the server says when.
         ``poll_s``
             Time since the snapshot before.
-        ``doubted`` : bool
-            The fraction is of one of two scales, and it is not known of which.
         ``line_s``
             What is left by the line through progress.
         ``only_imports``
@@ -94,8 +92,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     start = now - np.where(opens, 0.0, (now - before) / 2)
     start = np.where(opens, _creation_times(rows, now), start)
     columns = _finished_durations(job, place, now - before, opens, start, first)
-    fraction, doubted = _indexed(rows, place, start, first)
-    _after_resharding(rows, place, start, first, fraction)
+    fraction = _finishing_fractions(rows, place, start, first)
     columns |= _pace(job, place, now, fraction, opens, start, first)
     begin = _run_begins(job)
     columns["lived_s"] = now - start[begin] if len(rows) else now
@@ -113,7 +110,6 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
         place=place,
         poll_s=now - before,
         only_imports=is_bulk_insert(rows),
-        doubted=doubted,
         **columns,
     )
     return seen.assign(line_s=line_s(seen))
@@ -128,65 +124,54 @@ def _modelled(rows: pd.DataFrame) -> pd.Series:
     return phase.replace(_MODELLED).astype(PHASE_DTYPE)
 
 
-def _indexed(rows: pd.DataFrame, place: Ints, start: Floats, first: Ints) -> tuple[Floats, Bools]:
-    """The fraction of each phase, and where it is in doubt.
+def _finishing_fractions(rows: pd.DataFrame, place: Ints, start: Floats, first: Ints) -> Floats:
+    """The fraction of each row's phase; that of IndexBuilding is one of Finishing as a whole.
 
-    A job that came through SortingOrIndexing was either sorted from 70 to 80 and is indexed from
-    80 to 90, or was indexed all the way from 70 on. If all the way, its progress goes at one pace;
-    so the pace above 80 against that below says which of the two fractions is the likelier, and
-    the answer lies between them on the log scale (ours).
+    Indexes may be built from the first sort on, or only once all is sorted: import V3 always does
+    so, servers whose sorts and builds share slots do, and some have no progress before. So two
+    paces are mixed geometrically: of all that is built, since the first sort, and between the steps
+    that were seen (up to the second: of what was built since the phase began). Each step halves
+    what the first counts; one alone says little, as many builds may end at once (ours).
     """
     fraction = np.array(rows["phase_fraction"].to_numpy(np.float64))
     job, now = rows["job"].to_numpy(), seconds(rows)
-    either = rows["shown_phase"].eq("SortingOrIndexing").groupby(job).cummax().to_numpy(np.bool_)
-    doubted = np.asarray(either & (place == _INDEXES), np.bool_)
-    at = np.flatnonzero(doubted)
+    at = np.flatnonzero((place == _INDEXES) & (fraction > 0) & (fraction < 1))
+    entry = first[job[at], _INDEXES]
+    begin = np.minimum(entry, first[job[at], _INDEXES - 1])
+    # Of what was done before the first sight of a job nothing is known.
+    known = start[begin] < now[begin]
+    at, entry, begin = at[known], entry[known], begin[known]
     if not len(at):
-        return fraction, doubted
-    reported = floats(rows, "progress_pct")[at]
-    sorts, indexes = (start[first[job[at], number]] for number in (_INDEXES - 1, _INDEXES))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        before = 10 / np.maximum(indexes - sorts, 1.0)
-        since = np.maximum(reported - 80, 0.5) / np.maximum(now[at] - indexes, 1.0)
-        change = np.log(since / before)
-    steady = np.exp(-((change / _STEADY) ** 2) / 2) / _STEADY
-    other = np.exp(-(((change + 0.8) / _UNSTEADY) ** 2) / 2) / _UNSTEADY
-    likely = steady / (steady + other)
-    # As of the snapshot that first showed this progress: between two steps nothing new is known.
-    likely = pd.Series(likely).groupby([job[at], reported]).transform("first").to_numpy(np.float64)
-    whole, half = np.clip((reported - 70) / 20, 0.02, 1.0), np.clip((reported - 80) / 10, 0.02, 1.0)
-    mixed = np.exp(likely * np.log(whole) + (1 - likely) * np.log(half))
-    # At 80 nothing is indexed yet, or half of it is.
-    fraction[at] = np.where(reported > 80, mixed, np.where(np.isnan(reported), np.nan, 0.0))
-    return fraction, doubted
-
-
-def _after_resharding(
-    rows: pd.DataFrame, place: Ints, start: Floats, first: Ints, fraction: Floats
-) -> None:
-    """Make the fraction of IndexBuilding one of Finishing as a whole, where it comes last.
-
-    Import V3 builds no index before all is imported. So if a part `f` of it was built `t` seconds
-    after it began, which was `s` seconds after the start of Finishing, the share of Finishing that
-    is done is ``(s + t) / (s + t / f)``.
-    """
-    job, now = rows["job"].to_numpy(), seconds(rows)
-    reshards = rows["shown_phase"].isin(["Resharding", "Planning"]).groupby(job).cummax()
-    at = np.flatnonzero(reshards.to_numpy(np.bool_) & (place == _INDEXES) & (fraction > 0))
-    if not len(at):
-        return
-    sorts, indexes = (start[first[job[at], number]] for number in (_INDEXES - 1, _INDEXES))
+        return fraction
+    resharded = rows["shown_phase"].isin(["Resharding", "Planning"]).groupby(job).cummax()
+    last = resharded.to_numpy(np.bool_)[at]
     # As of the snapshot that first showed this fraction.
-    part = fraction[at]
-    since = pd.Series(now[at] - indexes).groupby([job[at], part]).transform("first")
-    took = np.maximum(since.to_numpy(np.float64), 1.0)
-    before = np.maximum(indexes - sorts, 0.0)
-    fraction[at] = (before + took) / (before + took / part)
+    told = pd.Series(now[at]).groupby([job[at], fraction[at]]).transform("first")
+    shown = told.to_numpy(np.float64)
+    base = np.where(last, 0.0, np.nan_to_num(fraction[entry]))
+    before = base + np.where(last, 0.0, np.minimum(_UNSEEN_STEP, (1 - base) / 2))
+    done = np.maximum(fraction[at], before)
+    built = done - before
+    steps = pd.DataFrame(np.where(built > 0, [shown, done], np.nan).T).groupby(job[at])
+    one = steps.transform("first").to_numpy(np.float64)
+    again = done > one[:, 1]
+    began = np.where(again, one[:, 0], np.where(last, start[entry], now[entry]))
+    took = np.maximum(shown - start[begin], 1.0)
+    by_all = took / done
+    with np.errstate(divide="ignore", invalid="ignore"):
+        by_phase = (shown - began) / np.where(again, done - one[:, 1], built)
+    by_phase = np.where((built > 0) & (by_phase > 0), by_phase, by_all)
+    moves = (built > 0) & ((np.diff(done, prepend=0.0) != 0) | (np.diff(job[at], prepend=-1) != 0))
+    number = pd.Series(moves).groupby(job[at]).cumsum().to_numpy(np.float64)
+    counts = np.where(last, 1.0, 1 - 0.5**number)
+    rest = (1 - done) * by_all ** (1 - counts) * by_phase**counts
+    fraction[at] = took / (took + rest)
+    return fraction
 
 
-# How much the log of the pace changes at 80 if nothing changes there, and if all does.
-_STEADY: Final = 0.35
-_UNSTEADY: Final = 1.5
+# What was done of the next step when the phase was first seen: half of it, or nothing if no build
+# had begun (ours).
+_UNSEEN_STEP: Final = 0.03
 
 
 def _phase_places(phase: pd.Series) -> Ints:
@@ -312,7 +297,9 @@ def _pace(
     base_at = begins.groupby(group).transform("first").to_numpy(np.float64)
     changed = (done != last_done) & ~late
     changed |= head & late
-    before = np.where(head, base_at, np.append(0.0, at[:-1]))
+    # IndexBuilding is timed from the first sort on, but its first step is no older than a snapshot.
+    earlier = np.where(opens[known], base_at, np.maximum(base_at, now[np.maximum(known - 1, 0)]))
+    before = np.where(head, earlier, np.append(0.0, at[:-1]))
     when = np.where(changed & ~late, (before + at) / 2, base_at)
     last = np.maximum.accumulate(np.where(changed | head, np.arange(len(known)), 0))
     jump = np.where(changed & ~head, np.maximum(done - last_done, 0.0), 0.0)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.forecast.chance import DRAWS, even_points, normal_cdf, normal_quantile
-from importstats.analysis.forecast.levels import update
+from importstats.analysis.forecast.levels import update, widen
 from importstats.analysis.forecast.priors import PHASES, Priors
 from importstats.arrays import Bools, Floats, Ints, floats
 
@@ -26,8 +26,6 @@ _CURRENT: Final = _POINTS[None, :, 0]
 _LATER: Final = normal_quantile(_POINTS[:, 1:]).T
 _SEEN_POWER: Final = 0.6
 _LONGEST_LOG: Final = 18.0
-# Variance of the log of a phase's time by a fraction whose scale is in doubt.
-_DOUBT: Final = 0.4
 
 
 def phase_places(seen: pd.DataFrame) -> Ints:
@@ -50,7 +48,8 @@ def observe_pace(
 
     A phase of which a part `f` was seen done in a time `s` takes ``s / f``; the variance of its
     logarithm is ``v (1 - f) / f`` for `v` of :attr:`Priors.pace_variance`: none once it is done,
-    and without bound at its beginning (ours; the sum of many parts of like variance).
+    and without bound at its beginning (ours; the sum of many parts of like variance). A pace that
+    contradicts what was believed widens that first, see :func:`widen`: something has changed.
     """
     gained, took = floats(seen, "gained"), floats(seen, "gained_s")
     moved = (gained > 0) & (took > 0) & (phase >= 0)
@@ -59,11 +58,12 @@ def observe_pace(
         whole = np.where(moved, np.log1p(took / gained), 0.0)
         part = priors.pace_variance[place] * (1 - gained) / gained + 0.003
         poll = np.nan_to_num(floats(seen, "poll_s"))
-        part = part + np.where(seen["doubted"], _DOUBT * (1 - gained), 0.0)
         part = part + np.minimum((poll / np.maximum(took, 1e-9)) ** 2 / 12, 2.0)
     each = np.arange(len(seen))
     missed = np.where(moved, whole - mean[each, place], 0.0)
-    update(mean, covariance, place, missed, np.where(moved, part, np.inf))
+    variance = np.where(moved, part, np.inf)
+    widen(covariance, place, missed, variance)
+    update(mean, covariance, place, missed, variance)
 
 
 def rest_by_pace(
