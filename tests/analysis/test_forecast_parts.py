@@ -11,6 +11,7 @@ from importstats.analysis.forecast.backlog import Backlog, Ended, typical_bytes
 from importstats.analysis.forecast.calibration import stretched
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.interruption import chance_interrupted, rest_of_wait
+from importstats.analysis.forecast.levels import widen
 from importstats.analysis.forecast.line import with_line
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import Course
@@ -176,11 +177,14 @@ def test_the_line_counts_where_there_is_no_history():
     )
     assert seen["line_s"].round(1).tolist()[-1] == 600.0
     assert np.isnan(seen["line_s"].iloc[0])
-    left = np.full((len(seen), DRAWS), 1200.0)
+    left = 1200.0 * np.exp(np.linspace(-1, 1, DRAWS)) * np.ones((len(seen), 1))
     alone = with_line(seen, left, np.ones(len(seen), np.bool_))
-    assert (alone[0] == 1200).all()
-    assert ((alone[-1] > 600) & (alone[-1] < 1200)).all()
-    assert (with_line(seen, left, np.zeros(len(seen), np.bool_)) == 1200).all()
+    np.testing.assert_allclose(alone[0], left[0])
+    # Half the way from 1,200 to 600 in Importing, seven tenths of it before; spread as it was.
+    np.testing.assert_allclose(alone[-1], left[-1] * 0.5**0.5, rtol=1e-3)
+    before = (seen["line_s"].iloc[-2] / 1200) ** 0.7
+    np.testing.assert_allclose(alone[-2], left[-2] * before, rtol=1e-3)
+    np.testing.assert_allclose(with_line(seen, left, np.zeros(len(seen), np.bool_)), left)
 
 
 def test_two_jobs_that_agree_against_all_before_are_a_change():
@@ -218,17 +222,21 @@ def test_long_jobs_are_less_likely_at_a_young_age():
 
 def test_stretched_around_the_median():
     quantiles = np.array([[1.0, 4.0, 8.0]] * 3)
-    names = ["Committing", "Committing", "IndexBuilding"]
     yes = np.ones(3, np.bool_)
-    once, twice, _ = np.log(stretched(quantiles, names, yes, ~yes, np.array([1.0, 2.0, 1.0])))
-    np.testing.assert_allclose(
-        once, np.log(4) + np.array([-np.sqrt(np.log(4)), 0, np.log(2) ** 0.5])
-    )
+    once, twice, _ = np.log(stretched(quantiles, ~yes, ~yes, np.array([1.0, 2.0, 1.0])))
+    reach = np.array([-1.1 * np.sqrt(np.log(4)), 0, 0.8 * np.sqrt(np.log(2))])
+    np.testing.assert_allclose(once, np.log(4) + reach)
     np.testing.assert_allclose(twice - np.log(4), 2 * (once - np.log(4)))
-    # What has not moved is less certain.
-    moved = stretched(quantiles, names, yes, ~yes, np.ones(3))[2]
-    unmoved = stretched(quantiles, names, ~yes, ~yes, np.ones(3))[2]
-    assert unmoved[0] < moved[0] < 4 < moved[2] < unmoved[2]
+
+
+@pytest.mark.parametrize("by_pace", [False, True])
+def test_history_and_pace_make_the_interval_narrower(by_pace):
+    quantiles = np.array([[1.0, 4.0, 8.0]])
+    yes, paces = np.array([True]), np.array([by_pace])
+    low, _, high = stretched(quantiles, paces, ~yes, np.ones(1))[0]
+    later_low, middle, later_high = stretched(quantiles, paces, yes, np.ones(1))[0]
+    assert low < later_low < middle == 4 < later_high < high
+    assert stretched(quantiles, yes, yes, np.ones(1))[0, 2] <= later_high
 
 
 WHOLE = [
@@ -338,6 +346,59 @@ def test_phases_of_other_scales_are_answered_by_their_names():
     answer = eta(either)
     assert answer["phase"].iloc[-1] == "SortingOrIndexing"
     assert answer["eta_p50"].notna().iloc[-1]
+
+
+def finishing(*progress, sorts=20):
+    """What is left by the share of Finishing that is done, in seconds, a minute apart."""
+    states = [
+        *WHOLE[:15],
+        *[("Importing", 70, 1)] * sorts,
+        *[("Importing", p, 1) for p in progress],
+    ]
+    last = observe(jobs_of(states)).iloc[-1]
+    return last["gained_s"] * (1 - last["reached"]) / last["gained"]
+
+
+@pytest.mark.parametrize("sorts", [20, 60])
+def test_indexes_come_to_go_at_the_pace_between_steps_however_long_was_sorted(sorts):
+    # A point a minute, four are left.
+    assert finishing(*range(80, 87), sorts=sorts) == pytest.approx(240, rel=0.1)
+    # And a point in two minutes, after some were built while segments were sorted.
+    slow = [84, 85, 85, 86, 86, 87, 87, 88]
+    assert finishing(*slow, sorts=sorts) == pytest.approx(240, rel=0.2)
+
+
+def test_the_first_steps_of_an_index_are_held_against_the_time_since_the_first_sort():
+    # 5 to 6 points were built in the 20 minutes of sorting.
+    assert finishing(85) == pytest.approx(20 * 60 * 0.47 / 0.53, rel=0.06)
+    # Of the six that are built hardly any was seen to be.
+    assert 6 * 60 < finishing(85, 86) < 15 * 60
+    # Of these two nearly all was: 4 minutes by their own pace, 80 by the other.
+    assert 4 * 60 < finishing(80, 82) < 25 * 60
+
+
+def test_an_index_that_was_built_before_the_first_sight_goes_at_the_pace_since():
+    seen = observe(jobs_of([("Importing", 80 + p, 1) for p in (2, 4, 6)]))
+    assert seen["reached"].round(6).tolist() == [0.2, 0.4, 0.6]
+    assert seen["gained"].round(6).tolist() == [0.0, 0.2, 0.4]
+
+
+def test_what_contradicts_a_belief_widens_it_until_it_fits():
+    missed = np.array([0.0, 1.1, 6.0, 6.0, -6.0])
+    variance = np.array([0.5, 0.5, 0.5, np.inf, 24.5])
+    covariance = np.broadcast_to(0.5 * np.eye(2), (5, 2, 2)).copy()
+    widen(covariance, np.zeros(5, np.int64), missed, variance)
+    scale = covariance[:, 0, 0] / 0.5
+    np.testing.assert_allclose(scale, [1, 1, (5**2 - 0.5) / 0.5, 1, 1])
+    np.testing.assert_allclose(covariance[:, 1, 1] / 0.5, scale)
+
+
+def test_an_index_of_another_kind_is_believed_over_history():
+    """Ten times as slow as in all earlier jobs: 8 points in 40 minutes leave 10."""
+    slow = [("Importing", 80 + minute / 5, 1) for minute in range(41)]
+    jobs = jobs_of([*WHOLE[:15], *[(s, int(p), d) for s, p, d in slow]])
+    left = eta(jobs, history=history())["remaining_p50_s"].iloc[-1]
+    assert 6 * 60 < left < 16 * 60
 
 
 def test_a_create_time_is_the_start():

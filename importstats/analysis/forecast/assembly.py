@@ -50,7 +50,7 @@ LEAST_REPLAYED: Final = 3
 MOST_REPLAYED: Final = 10
 MOST_BEFORE: Final = 12
 # Model and twin that lie so far apart (log) contradict each other.
-_APART: Final = 0.8
+_APART: Final = 0.5
 _LEAST_SD: Final = 0.1
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
@@ -233,10 +233,8 @@ class _Forecast:
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
     """The quantiles of the draws, stretched to what they should have been, (rows, 3)."""
-    quantiles = _quantiles(left)
-    names = rows["phase"].astype("str").tolist()
-    moved = floats(rows, "gained") > 0
-    return stretched(quantiles, names, moved, belief.same_collection > 0, stretch)
+    by_pace = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
+    return stretched(_quantiles(left), by_pace, belief.same_collection > 0, stretch)
 
 
 def _quantiles(draws: Floats) -> Floats:

@@ -2,9 +2,10 @@
 
 A line is wrong by construction: the phases share the points of progress by no measure of time. But
 it needs no prior, and without history the priors of the later phases may be wrong by a multiple
-either way. So the two are mixed geometrically, each counting half (the combination of forecasts:
-Bates & Granger, Operational Research Quarterly 20, 1969), up to the last long phase, of which the
-pace says more.
+either way. So the two are mixed geometrically (the combination of forecasts: Bates & Granger,
+Operational Research Quarterly 20, 1969), up to the last long phase, of which the pace says more.
+In Importing, which is scheduled by its tasks, each counts half; in the other phases the model has
+little but priors, and the line counts more (ours).
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ import pandas as pd
 
 from importstats.arrays import Bools, Floats, floats
 
-#: How much the line counts in the phases up to index building, and in that until it has moved; the
-#: rest is the model's.
-WEIGHT: Final = 0.5
-_PHASES: Final = ("PreImporting", "Importing", "Sorting")
+#: How much the line counts in each phase, in index building until it has moved; the rest is the
+#: model's.
+WEIGHT: Final = {"PreImporting": 0.7, "Importing": 0.5, "Sorting": 0.7, "IndexBuilding": 0.7}
 
 
 def line_s(seen: pd.DataFrame) -> Floats:
@@ -39,15 +39,17 @@ def line_s(seen: pd.DataFrame) -> Floats:
 
 
 def with_line(rows: pd.DataFrame, left_s: Floats, alone: Bools) -> Floats:
-    """Draws of what is left, drawn towards the line where the job has no history: (rows, draws).
+    """Draws of what is left, moved towards the line where the job has no history: (rows, draws).
 
-    A job that only imports has no later phases that priors could be wrong about.
+    How far they spread stays the model's. A job that only imports has no later phases that priors
+    could be wrong about.
     """
     line = floats(rows, "line_s")
-    alone = alone & ~rows["only_imports"].to_numpy(np.bool_)
-    early = rows["phase"].isin(_PHASES).to_numpy(np.bool_)
-    unmoved = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & ~(floats(rows, "gained") > 0)
-    weight = np.where((early | unmoved) & alone & ~np.isnan(line), WEIGHT, 0.0)[:, None]
-    other = np.log(np.where(np.isnan(line), 1.0, np.maximum(line, 1.0)))[:, None]
+    by_phase = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
+    indexes = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
+    counts = alone & ~rows["only_imports"].to_numpy(np.bool_) & ~indexes & ~np.isnan(line)
+    weight = np.where(counts, by_phase, 0.0)[:, None]
     log = np.log(np.maximum(left_s, 1e-3))
-    return np.asarray(np.exp((1 - weight) * log + weight * other), np.float64)
+    middle = np.median(log, axis=1, keepdims=True)
+    to = np.where(np.isnan(line), 1.0, np.maximum(line, 1.0))[:, None]
+    return np.asarray(np.exp(log + weight * (np.log(to) - middle)), np.float64)
