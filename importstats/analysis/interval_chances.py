@@ -58,26 +58,23 @@ def log_likelihoods(
     found = np.zeros((len(paces), offsets.shape[1], len(scatters), paces.shape[1]))
     centre = paces.mean(axis=1)
     around = paces - centre[:, None]
-    farthest = around.max(axis=1)
     scales = np.append(scatters, SLOW_SCATTER)
     shifts = np.append(np.zeros(len(scatters)), SLOW_SHIFT)
+    pace = _exponential(-(around[:, None, :] + shifts[:, None]) / scales[:, None])
+    least = (low[:, None] - offsets - centre[job, None])[:, :, None] / scales
+    most = (high[:, None] - offsets - centre[job, None])[:, :, None] / scales
+    end = (around.max(axis=1)[job, None] + shifts)[:, None, :] / scales
+    most = _exponential(np.where(np.isinf(most), np.maximum(least, end) + _FAR, most))
+    least = _exponential(least)
+    room = np.empty((3, min(_ROWS, len(job)), offsets.shape[1], len(scales), paces.shape[1]))
     for begin in range(0, len(job), _ROWS):
         here = slice(begin, begin + _ROWS)
         of = job[here]
-        first = starts(of)
-        own = around[of[first], None, :] + shifts[:, None]
-        pace = np.repeat(
-            _exponential(-own / scales[:, None]), np.diff(np.append(first, len(of))), axis=0
-        )
-        least = (low[here, None] - offsets[here] - centre[of, None])[:, :, None] / scales
-        most = (high[here, None] - offsets[here] - centre[of, None])[:, :, None] / scales
-        end = (farthest[of, None] + shifts)[:, None, :] / scales
-        most = np.where(np.isinf(most), np.maximum(least, end) + _FAR, most)
-        chance = _chance_between(pace, _exponential(least), _exponential(most))
+        chance = _chance_between(pace[of], least[here], most[here], room[:, : len(of)])
         both = chance[:, :, :-1]
         both += SLOW_SHARE / _USUAL * chance[:, :, -1:]
         np.maximum(both, _LEAST_CHANCE / _USUAL, out=both)
-        blocks = np.union1d(first, np.arange(0, len(of), _AT_ONCE))
+        blocks = np.union1d(starts(of), np.arange(0, len(of), _AT_ONCE))
         logs = np.log(np.multiply.reduceat(both, blocks, axis=0))
         np.add.at(found, of[blocks], logs)
     found += np.log(_USUAL) * np.bincount(job, minlength=len(paces))[:, None, None, None]
@@ -89,12 +86,18 @@ def _exponential(exponent: Floats) -> Floats:
     return exponential
 
 
-def _chance_between(pace: Floats, least: Floats, most: Floats) -> Floats:
-    """The probability between two bounds, per observation, offset, scale and pace."""
-    x = pace[:, None] * least[..., None]
-    y = pace[:, None] * most[..., None]
+def _chance_between(pace: Floats, least: Floats, most: Floats, room: Floats) -> Floats:
+    """The probability between two bounds, per observation, offset, scale and pace.
+
+    It is in the last part of the `room`, which is made once for all: to ask for as much memory each
+    time takes as long as some of the sums.
+    """
+    x, y = room[:2]
+    chance: Floats = room[2]
+    np.multiply(pace[:, None], least[..., None], out=x)
+    np.multiply(pace[:, None], most[..., None], out=y)
     with np.errstate(over="ignore"):
-        chance = y - x
+        np.subtract(y, x, out=chance)
         x += 1.0
         y += 1.0
         x *= y
