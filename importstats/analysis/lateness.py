@@ -353,11 +353,11 @@ def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     moved = np.where(spans.steps > 0, spans.now[spans.job] - spans.moved_at, np.nan)
     columns = {
         "task": leader[unit],
-        "state": frame["state"].iloc[last].array,
+        "state": frame["state"].array.take(last),
         "file_size_bytes": bytes_of,
         "total_rows": _integer_column(frame, "total_rows", last),
         "imported_rows": _integer_column(frame, "imported_rows", last),
-        "started_at": at.where(~np.isnan(started))[unit].reset_index(drop=True),
+        "started_at": at.where(~np.isnan(started)).array.take(unit),
         "elapsed_s": _elapsed_s(ages)[unit],
         "rows_per_s": rows / whole[unit],
         "bytes_per_s": size / whole[unit],
@@ -391,4 +391,5 @@ def _when_codes(ages: Ages, verdict: Ints) -> npt.NDArray[np.int8]:
 def _integer_column(frame: pd.DataFrame, name: str, rows: Ints) -> pd.api.extensions.ExtensionArray:
     if name not in frame:
         return pd.array([pd.NA] * len(rows), dtype="Int64")
-    return frame[name].iloc[rows].astype("Int64").array
+    values = frame[name].array.take(rows)
+    return values if values.dtype == "Int64" else pd.Series(values).astype("Int64").array

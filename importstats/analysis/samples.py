@@ -408,7 +408,8 @@ class FileSamples:
         """The files: their job, ``file_index`` and ``file`` as last seen."""
         columns = [name for name in (*JOB_KEY, "file_index", "file") if name in self.frame]
         last = self.row[ends(starts(self.key), len(self.key))]
-        found = self.frame[columns].iloc[last].reset_index(drop=True)
+        of_file = {name: self.frame[name].array.take(last) for name in columns}
+        found = pd.DataFrame(of_file, index=range(len(last)), copy=False)
         if "file" not in found:
             source = self.frame["file_name" if "file_name" in self.frame else "file_index"]
             found["file"] = source.iloc[last].astype("str").to_numpy()
