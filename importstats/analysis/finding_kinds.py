@@ -261,7 +261,8 @@ FINDING_KINDS: Final = (
         ("info", "warning"),
         "late tasks at work delay the end of the phase Importing by more than 2 minutes and a "
         "tenth of the time it has taken so far; a warning from 5 minutes on, if one is stuck, "
-        "takes 4 times as long as others of its size, or has been waited for alone",
+        "takes 4 times as long as others of its size, or takes twice as long and has been waited "
+        "for alone",
         (
             "file",
             "verdict",

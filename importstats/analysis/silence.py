@@ -32,7 +32,7 @@ _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 # ``benchmarks/worlds`` the longest was 1.07 times as long).
 _TIMES_LONGEST: Final = 1.25
 # How unlikely a change of pace must be: a job is looked at many times.
-_CHANGE_CHANCE: Final = 1e-4
+_CHANGE_CHANCE: Final = 3e-4
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 _LEAST_TOOK_S: Final = 1.0
@@ -42,6 +42,9 @@ _LEAST_SCATTER: Final = 0.15
 # At how many times a change of pace is looked for, and how many ends must have been due since.
 _CHANGES: Final = 24
 _LEAST_DUE: Final = 7.0
+# A task that is long overdue adds to the ends due again and again, and ends but once. So of those
+# that should have ended such a share at most may have.
+_MOST_ENDED: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
     """The time since which tasks end at less than `factor` of their usual rate, or ``None``.
 
     Of all times that would do the one whose ends are the least likely (a change point by maximum
-    likelihood; Hinkley, Biometrika 1970).
+    likelihood; Hinkley, Biometrika 1970). Since one of them at least, no more than half of the
+    tasks that should have ended have.
     """
     tasks = _Tasks.from_ages(ages, job)
     if not tasks.running.any():
@@ -113,18 +117,23 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
     if len(ended) > _CHANGES:
         ended = ended[np.linspace(0, len(ended) - 1, _CHANGES).astype(np.int64)]
     best: Slump | None = None
+    sure = False
     for since in ended.tolist():
-        due = tasks.due_since(since)
-        if due is None:
+        found = tasks.due_since(since)
+        if found is None:
             continue
+        due, count = found
         seen = int(np.count_nonzero(tasks.ended & (tasks.stop > since)))
         usual = float(np.interp(1.0, _PACES, due))
         if usual < _LEAST_DUE or seen > factor * usual:
             continue
         chance = float(_WEIGHTS @ _at_most(seen, due))
-        if chance < _CHANGE_CHANCE and (best is None or chance < best.chance):
+        if chance >= _CHANGE_CHANCE:
+            continue
+        sure |= seen <= _MOST_ENDED * count
+        if best is None or chance < best.chance:
             best = Slump(since, tasks.now - since, seen / usual, chance)
-    return best
+    return best if sure else None
 
 
 @dataclass(frozen=True)
@@ -172,8 +181,10 @@ class _Tasks:
             float(times.max()) if len(times) else now,
         )
 
-    def due_since(self, since: float) -> Floats | None:
-        """How many ends were due since then at each pace, ``None`` if nobody knows what is usual.
+    def due_since(self, since: float) -> tuple[Floats, float] | None:
+        """How many ends were due since then at each pace, and how many tasks at the usual one.
+
+        ``None`` if nobody knows what is usual.
 
         What is usual is the median of those that had ended by then or not, and the scatter of
         those that had.
@@ -200,12 +211,10 @@ class _Tasks:
         normal_s = np.exp(np.where(self.later[after], waited, usual)) * self.size[after]
         old = np.maximum(since - self.begin[after], 0.0) / normal_s
         new = np.maximum(self.stop[after] - self.begin[after], 0.0) / normal_s
-        return np.array(
-            [
-                float((_hazard(new * pace, scatter) - _hazard(old * pace, scatter)).sum())
-                for pace in _PACES
-            ]
-        )
+        grown = [_hazard(new * pace, scatter) - _hazard(old * pace, scatter) for pace in _PACES]
+        by_now = _hazard((self.now - self.begin[after]) / normal_s, scatter)
+        ending = -np.expm1(_hazard(old, scatter) - by_now)
+        return np.array(grown).sum(axis=1), float(ending.sum())
 
 
 def _hazard(times_usual: Floats, scatter: float) -> Floats:

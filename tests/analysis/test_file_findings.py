@@ -85,3 +85,14 @@ def test_one_late_file_is_a_warning_from_four_times_the_usual_time_on(second, se
     sizes = [400_000_000 + place for place in range(12)] + [1_600_000_000, 400_000_050]
     findings = found([*quick, (1, 2700), (1, 20_000)], second, every=20, sizes=sizes)
     assert findings.loc["one_file_holds_up", "severity"] == severity
+
+
+def test_a_file_that_is_waited_for_alone_is_a_warning_from_twice_the_usual_time_on():
+    quick = [(1, 500 + 9 * place) for place in range(12)]
+    severities = {}
+    for second in range(900, 1300, 20):
+        findings = found([*quick, (1, 20_000)], second, every=10).loc["one_file_holds_up"]
+        severities[json.loads(findings["evidence"])["times_usual"]] = str(findings["severity"])
+    assert set(severities.values()) == {"info", "warning"}
+    assert max(times for times, said in severities.items() if said == "info") < 2
+    assert 2 <= min(times for times, said in severities.items() if said == "warning") < 2.06
