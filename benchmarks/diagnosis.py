@@ -7,6 +7,11 @@ with a trouble are looked at every minute or two from its beginning on; what is 
 and after how long, a finding names it that was not there before. A third of a server's jobs have
 one, so most of what is known of earlier jobs is healthy, as on servers that people use. A pause of
 the indexes is counted if a job of its collection had completed before.
+
+Beside it stands an oracle that knows when the server would have reported each task had nothing gone
+wrong, and names a trouble once three tasks are overdue, or all that have not ended if they are
+fewer. No rule that goes by the ends of files can be expected to be quicker. It needs no ends to
+compare with; how many jobs had shown none when their trouble began is counted as well.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ LOOKS = 8
 TROUBLED = 1 / 3
 #: After how many minutes of a trouble it is looked at.
 MINUTES = (1, 2, 4, 6, 8, 10, 12, 15, 20, 25, 30, 45, 60, 90, 120, 180)
+#: How many tasks must be overdue for the oracle; one alone may be slow.
+OVERDUE = 3
+DELAYS = ("median_delay_min", "slowest_min", "oracle_median_min")
 #: The findings of which one has to name a trouble.
 NAMED_BY = {
     "stuck": {"stalled", "one_file_holds_up"},
@@ -141,9 +149,29 @@ def troubled(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
                 "lasts_min": lasts_min,
                 "earlier": completed_before(made, job),
                 "named_after_min": named,
+                **known_to_oracle(made, job, lasts_min),
             }
         )
     return pd.DataFrame(rows)
+
+
+def known_to_oracle(made: Fleet, job: pd.Series, lasts_min: float) -> dict[str, object]:
+    """After how long the oracle names a trouble, and whether a task had ended before it."""
+    mine = made.files[JOB].eq(job[JOB]).all(axis=1)
+    tasks = made.files[mine].drop_duplicates("task")
+    due = (tasks["due_at"] - job["trouble_start"]).dt.total_seconds() / 60
+    reported = (tasks["reported_at"] - job["trouble_start"]).dt.total_seconds() / 60
+    reported = reported.fillna(np.inf)
+    after = np.nan
+    for minutes in MINUTES:
+        left = int((reported > minutes).sum())
+        overdue = int(((due <= minutes) & (reported > minutes)).sum())
+        if minutes > lasts_min or left == 0:
+            break
+        if overdue >= min(OVERDUE, left):
+            after = float(minutes)
+            break
+    return {"oracle_after_min": after, "nothing_ended": bool((reported >= 0).all())}
 
 
 def completed_before(made: Fleet, job: pd.Series) -> int:
@@ -172,6 +200,24 @@ def limits(calm: pd.DataFrame, rough: pd.DataFrame) -> list[Limit]:
     return found
 
 
+def by_trouble(rough: pd.DataFrame) -> pd.DataFrame:
+    """How many troubles of each kind were named, and what the oracle says of them."""
+    troubles = rough.groupby("trouble", observed=True)
+    named, oracle = troubles["named_after_min"], troubles["oracle_after_min"]
+    table = pd.DataFrame(
+        {
+            "jobs": troubles.size(),
+            "named": named.count(),
+            "median_delay_min": named.median(),
+            "slowest_min": named.max(),
+            "by_oracle": oracle.count(),
+            "oracle_median_min": oracle.median(),
+            "nothing_ended": troubles["nothing_ended"].sum(),
+        }
+    )
+    return table.reset_index()
+
+
 def report(calm: pd.DataFrame, rough: pd.DataFrame, signal: str, seed: int) -> str:
     warned = calm[calm["warned"].map(bool)]
     parts = [
@@ -182,19 +228,7 @@ def report(calm: pd.DataFrame, rough: pd.DataFrame, signal: str, seed: int) -> s
         verdicts(limits(calm, rough)),
     ]
     if len(rough):
-        grouped = rough.groupby("trouble", observed=True)["named_after_min"]
-        table = pd.DataFrame(
-            {
-                "jobs": grouped.size(),
-                "named": grouped.count(),
-                "median_delay_min": grouped.median(),
-                "slowest_min": grouped.max(),
-            }
-        )
-        parts += [
-            "## Troubles",
-            markdown(table.reset_index(), {"median_delay_min": 0, "slowest_min": 0}),
-        ]
+        parts += ["## Troubles", markdown(by_trouble(rough), dict.fromkeys(DELAYS, 0))]
         cells = rough.assign(named=rough["named_after_min"].notna())
         shown = cells.pivot_table(
             index="family",

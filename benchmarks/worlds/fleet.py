@@ -105,13 +105,14 @@ def fleet(
 @dataclass(frozen=True)
 class _Recording:
     recorded: Recorded
+    calm: Run
     about: dict[str, object]
     trouble: Trouble
 
 
 def _fleet(recordings: list[_Recording]) -> Fleet:
     parts = [tables(recording.recorded) for recording in recordings]
-    truths = [truth_of(part.recorded, part.trouble, part.about) for part in recordings]
+    truths = [truth_of(part.recorded, part.calm, part.trouble, part.about) for part in recordings]
     truth = pd.DataFrame([part.job for part in truths]).astype({"since_change": "Int64"})
     for name in TIMES:
         truth[name] = pd.to_datetime(truth[name], utc=True).dt.as_unit("us")
@@ -270,7 +271,8 @@ class _Site:
         chance = np.random.default_rng(setting.seed + 1)
         run = run_job(files, cluster, setting)
         grown = self.grow(run, chance)
-        run, trouble = disturb(run if grown is None else grown, wanted, chance)
+        calm = run if grown is None else grown
+        run, trouble = disturb(calm, wanted, chance)
         recorded = self.record(run, usual, collection, created, chance)
         about = {
             "family": self.name,
@@ -278,7 +280,7 @@ class _Site:
             "since_change": since,
             "queue_s": setting.queue_s,
         }
-        return _Recording(recorded, about, trouble)
+        return _Recording(recorded, calm, about, trouble)
 
     def draw_files(self, usual: _Usual) -> Files:
         rng, kind = self.rng, self.family.sizes[0]

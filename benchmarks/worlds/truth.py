@@ -26,6 +26,7 @@ FILE_TRUTH: Final = (
     "back_at",  # it first went back, missing if it never did
     "ended_at",  # the last file of its task was written
     "reported_at",  # the server said so
+    "due_at",  # it would have said so had nothing gone wrong with the job
     "task_bytes",
     "usual_s",  # what tasks of its size took in its job
     "peer_ratio",  # how many times as long at work as the median task of its job, by its size
@@ -47,11 +48,12 @@ class Truth:
     files: pd.DataFrame
 
 
-def truth_of(recorded: Recorded, trouble: Trouble, about: dict[str, object]) -> Truth:
-    """The three tables of one recording."""
+def truth_of(recorded: Recorded, calm: Run, trouble: Trouble, about: dict[str, object]) -> Truth:
+    """The three tables of one recording; `calm` is the run of the same job without its trouble."""
     run = recorded.run
     key = {"source_uri": recorded.source_uri, "job_id": recorded.job_id}
     tasks = task_truth(run)
+    tasks["due_s"] = task_truth(calm)["reported_s"] if trouble.kind else tasks["reported_s"]
     start_s, end_s = trouble.start_s, trouble.end_s
     if trouble.kind == "stuck":
         hung = np.flatnonzero(run.files.hangs_s > 0)[0]
@@ -170,7 +172,7 @@ def _file_truth(recorded: Recorded, key: dict[str, str], tasks: dict[str, Floats
     columns: dict[str, object] = {**key, "file_index": np.arange(len(task)), "task": task}
     for name in ("node", "batch", "goes"):
         columns[name] = tasks[name][task].astype(np.int64)
-    for name in ("handed", "began", "back", "ended", "reported"):
+    for name in ("handed", "began", "back", "ended", "reported", "due"):
         columns[f"{name}_at"] = _series(recorded, tasks[f"{name}_s"][task])
     for name in ("task_bytes", "usual_s", "peer_ratio", "delay_s", "delay_share", "is_straggler"):
         columns[name] = tasks[name][task]
