@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recordings import recording
+from frames import recording
 
 from importstats.analysis.ages import Ages
 

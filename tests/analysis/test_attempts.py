@@ -3,7 +3,7 @@
 from math import inf, isinf, isnan
 
 import pytest
-from recordings import recording, seconds
+from frames import recording, seconds
 
 from importstats.analysis.spans import Spans
 

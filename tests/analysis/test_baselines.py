@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from frames import jobs_of
 
 from importstats.analysis.baselines import (
     HISTORY_BASELINES,
@@ -18,22 +19,15 @@ START = pd.Timestamp("2026-05-18", tz="UTC")
 
 def job(name, progress, *, hour, size=1000, minutes=None, **columns):
     """A job polled every minute from an hour on, Completed at its last snapshot."""
-    count = len(progress)
-    at = range(count) if minutes is None else minutes
-    times = [START + pd.Timedelta(hour, "h") + pd.Timedelta(minute, "min") for minute in at]
-    base = {
-        "source_uri": "u",
-        "job_id": name,
-        "collection_name": "products",
-        "snapshot_id": range(1, count + 1),
-        "observed_at": pd.Series(times).astype("datetime64[us, UTC]"),
-        "state": ["Importing"] * (count - 1) + ["Completed"],
-        "progress_pct": np.array(progress, float),
-        "file_size_bytes": pd.array([size] * count, "Int64"),
-        "imported_rows": pd.array([0] * count, "Int64"),
-        "total_rows": pd.array([0] * count, "Int64"),
-    }
-    return pd.DataFrame(base | columns)
+    states = ["Importing"] * (len(progress) - 1) + ["Completed"]
+    minutes = range(len(progress)) if minutes is None else minutes
+    known = {"job_id": name, "file_size_bytes": size, "imported_rows": 0, "total_rows": 0}
+    return jobs_of(
+        list(zip(minutes, states, progress, strict=True)),
+        ("minute", "state", "progress_pct"),
+        start=START + pd.Timedelta(hour, "h"),
+        **{**known, **columns},
+    )
 
 
 def remaining(answer):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import lru_cache
 
+import frames
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -13,14 +14,12 @@ import importstats
 from importstats import diagnose, eta, rewind, stragglers
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
-from importstats.store.frames import details_frame, jobs_frame, load_details, load_jobs
+from importstats.store.frames import load_details, load_jobs
 
 
 @lru_cache(maxsize=4)
 def simulated(shape="stragglers", runs=True):
-    simulation = simulate_job(shape, files=12, seed=5, poll_every_s=30)
-    jobs, details = simulation.tables(runs=runs)
-    return jobs_frame(jobs), details_frame(details)
+    return frames.simulated(shape, runs=runs, files=12, seed=5, poll_every_s=30)
 
 
 def between(jobs, share):

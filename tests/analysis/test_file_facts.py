@@ -2,25 +2,18 @@
 
 import pandas as pd
 import pytest
+from frames import frame_of
 
 from importstats.analysis.file_facts import FileFacts
 
 DAY = pd.Timestamp("2026-05-18", tz="UTC")
 
 
-def details(*rows, job_id="7"):
+def details(*rows, **columns):
     """A details frame of (file_index, name, day, state, progress, reason)."""
-    frame = pd.DataFrame(
-        rows, columns=["file_index", "file_name", "day", "state", "progress_pct", "reason"]
-    )
-    return frame.assign(
-        source_uri="u",
-        job_id=job_id,
-        observed_at=DAY + pd.to_timedelta(frame["day"], unit="D"),
-        file_size_bytes=100,
-        imported_rows=frame["progress_pct"] * 10,
-        reason=frame["reason"].astype("str"),
-    )
+    fields = ("file_index", "file_name", "day", "state", "progress_pct", "reason")
+    frame = frame_of(rows, fields, start=DAY, file_size_bytes=100, **columns)
+    return frame.assign(imported_rows=frame["progress_pct"] * 10)
 
 
 def facts(*rows):

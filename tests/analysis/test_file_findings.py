@@ -2,7 +2,7 @@ import json
 
 import pandas as pd
 import pytest
-from recordings import HEALTHY, START, job_of, scheduled
+from frames import HEALTHY, START, job_of, scheduled
 
 from importstats import diagnose
 

@@ -3,6 +3,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, simulated
+from frames import jobs_of as made_jobs
 
 from importstats.analysis.finding_kinds import FINDING_KINDS, FINDINGS
 from importstats.analysis.findings import diagnose
@@ -15,37 +17,24 @@ from importstats.simulator import (
     make_shape,
     simulate_job,
 )
-from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
+from importstats.store.frames import flatten_details, flatten_jobs
 
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 FILES = tuple(FileSpec((f"in/{i}.parquet",), 400_000_000, 100_000) for i in range(40))
 JOB = JobSpec(collection_name="c", files=FILES, max_task_bytes=1, noise=0.05)
 
 
-def frames(simulation):
-    jobs, details = simulation.tables()
-    return jobs_frame(jobs), details_frame(details)
-
-
 def found_in(shape, *, at_share=1.0, **options):
-    jobs, details = frames(simulate_job(shape, seed=3, **options))
+    jobs, details = simulated(shape, seed=3, runs=False, **options)
     times = jobs["observed_at"]
     at = times.iloc[0] + (times.iloc[-1] - times.iloc[0]) * at_share
     return diagnose(jobs, details, at=at).set_index("finding")
 
 
-def jobs_of(states, every_s=60.0, **columns):
+def jobs_of(states, **options):
     """A jobs frame of (state, progress, imported rows of 1000)."""
-    frame = pd.DataFrame(states, columns=["state", "progress_pct", "imported_rows"])
-    offsets = pd.to_timedelta(np.arange(len(frame)) * every_s, unit="s")
-    return frame.assign(
-        observed_at=pd.Series(START + offsets).dt.as_unit("us"),
-        source_uri="u",
-        job_id="7",
-        total_rows=1000,
-        detail_count=3,
-        reason=None,
-        **columns,
+    fields = ("state", "progress_pct", "imported_rows")
+    return made_jobs(
+        states, fields, **{"total_rows": 1000, "detail_count": 3, "reason": None, **options}
     )
 
 
@@ -54,7 +43,7 @@ def jobs_of(states, every_s=60.0, **columns):
 )
 @pytest.mark.parametrize("seed", [1, 2])
 def test_healthy_jobs_raise_no_alarm_at_any_time(shape, seed):
-    jobs, details = frames(simulate_job(shape, seed=seed, poll_every_s=30))
+    jobs, details = simulated(shape, seed=seed, poll_every_s=30, runs=False)
     times = jobs["observed_at"]
     for place in np.linspace(0, len(times) - 1, 6).astype(int):
         found = diagnose(jobs, details, at=times.iloc[place])
@@ -62,7 +51,7 @@ def test_healthy_jobs_raise_no_alarm_at_any_time(shape, seed):
 
 
 def test_every_finding_has_its_numbers_and_a_sentence():
-    jobs, details = frames(simulate_job("stragglers", seed=2, poll_every_s=30))
+    jobs, details = simulated(seed=2, poll_every_s=30, runs=False)
     found = diagnose(jobs, details)
     assert len(found)
     assert set(found["finding"]) <= set(FINDINGS)
@@ -186,10 +175,12 @@ def test_a_collapse_of_the_speed_is_dated():
         slots_per_node=cluster.slots_per_node,
         load=((0.0, 1.0), (drop_s, 0.15)),
     )
-    jobs, details = frames(
-        simulate_job(
-            (slower, job), seed=3, poll_every_s=length_s / 100, until=drop_s + length_s / 2
-        )
+    jobs, details = simulated(
+        (slower, job),
+        runs=False,
+        seed=3,
+        poll_every_s=length_s / 100,
+        until=drop_s + length_s / 2,
     )
     found = diagnose(jobs, details).set_index("finding")
     since = found.loc["throughput_collapsed", "since"]

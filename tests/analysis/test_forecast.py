@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from frames import jobs_of, simulated
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,41 +16,24 @@ from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.priors import VARIABLES, parse_priors, shipped_priors
 from importstats.analysis.forecast.timeline import expand_details, ordered_snapshots
 from importstats.analysis.scoring import backtest
-from importstats.simulator import SHAPES, simulate_job
-from importstats.store.frames import details_frame, jobs_frame
+from importstats.simulator import SHAPES
 
 URI = "http://localhost:19530"
 QUANTILES = ["remaining_p10_s", "remaining_p50_s", "remaining_p90_s"]
 TIMES = ["eta_p10", "eta_p50", "eta_p90"]
 
 
-def recording(shape="steady", seed=1, *, runs=True, files=12, poll_every_s=60.0, **options):
-    simulation = simulate_job(
+def recording(shape="steady", seed=1, *, files=12, poll_every_s=60.0, **options):
+    return simulated(
         shape, seed=seed, files=files, poll_every_s=poll_every_s, max_polls=400, **options
     )
-    jobs, details = simulation.tables(runs=runs)
-    return jobs_frame(jobs), details_frame(details)
 
 
 def frame(rows, **columns):
     """A jobs frame, one snapshot a minute, of (state, progress, imported, total)."""
-    state, progress, imported, total = zip(*rows, strict=True)
-    return pd.DataFrame(
-        {
-            "snapshot_id": range(1, len(rows) + 1),
-            "observed_at": pd.date_range("2026-05-18", periods=len(rows), freq="60s", tz="UTC"),
-            "source_uri": URI,
-            "job_id": "7",
-            "collection_name": "products",
-            "state": list(state),
-            "progress_pct": np.array(progress, float),
-            "imported_rows": pd.array(imported, "Int64"),
-            "total_rows": pd.array(total, "Int64"),
-            "file_size_bytes": pd.array([None] * len(rows), "Int64"),
-            "detail_count": pd.array([0] * len(rows), "Int64"),
-            **columns,
-        }
-    )
+    midnight = pd.Timestamp("2026-05-18", tz="UTC")
+    known = {"source_uri": URI, "file_size_bytes": None, "detail_count": 0}
+    return jobs_of(rows, start=midnight, **{**known, **columns})
 
 
 WHOLE_JOB = [

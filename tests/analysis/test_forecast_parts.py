@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from frames import frame_of
+from frames import jobs_of as made_jobs
 
 from importstats import eta
 from importstats.analysis.forecast.backlog import Backlog, Ended, typical_bytes
@@ -24,57 +26,43 @@ START = pd.Timestamp("2026-05-18T00:00:00Z")
 GIB = 2**30
 
 
-def jobs_of(states, *, every_s=60.0, job_id="7", start=START, **columns):
+def jobs_of(states, **options):
     """A jobs frame of (state, progress, share of the rows)."""
-    count = len(states)
-    state, progress, share = zip(*states, strict=True)
     # Before Importing no rows are counted and no files listed.
-    counted = [
-        not 0 <= told < 40 or done > 0 or told == 15
-        for told, done in zip(progress, share, strict=True)
+    rows = [
+        (state, at, round(1000 * share), not 0 <= at < 40 or share > 0 or at == 15)
+        for state, at, share in states
     ]
-    frame = pd.DataFrame(
-        {
-            "snapshot_id": range(1, count + 1),
-            "observed_at": start + pd.to_timedelta(np.arange(count) * every_s, unit="s"),
-            "source_uri": "u",
-            "job_id": job_id,
-            "collection_name": "products",
-            "state": list(state),
-            "progress_pct": np.array(progress, float),
-            "imported_rows": pd.array([round(1000 * s) for s in share], "Int64"),
-            "total_rows": pd.array([1000 * told for told in counted], "Int64"),
-            "file_size_bytes": pd.array([10 * GIB * told for told in counted], "Int64"),
-            "detail_count": pd.array([10 * told for told in counted], "Int64"),
-            **columns,
-        }
+    fields = ("state", "progress_pct", "imported_rows", "counted")
+    frame = made_jobs(rows, fields, **{"start": START, **options})
+    counted = frame.pop("counted").astype("Int64")
+    return frame.assign(
+        total_rows=1000 * counted, file_size_bytes=10 * GIB * counted, detail_count=10 * counted
     )
-    return frame.astype({"observed_at": "datetime64[us, UTC]"})
 
 
 def details_of(jobs, states, size=GIB):
     """A details frame of each snapshot's file states: P, R, a percent, or C."""
     names = {"P": "Pending", "R": "InProgress", "C": "Completed"}
+    progress = {"P": 0, "R": 0, "C": 100}
     rows = [
-        {
-            "source_uri": "u",
-            "job_id": "7",
-            "snapshot_id": snapshot,
-            "observed_at": at,
-            "file_index": index,
-            "file_name": f"[{index}.parquet]",
-            "file_size_bytes": size,
-            "state": names.get(str(value), "InProgress"),
-            "progress_pct": 100.0 if value == "C" else float(value) if value not in "PR" else 0.0,
-            "imported_rows": 100 if value == "C" else 0,
-            "total_rows": 100,
-        }
+        (at, snapshot, index, names.get(value, "InProgress"), progress.get(value, value))
         for snapshot, at, files in zip(
             jobs["snapshot_id"], jobs["observed_at"], states, strict=True
         )
-        for index, value in enumerate(files)
+        for index, value in enumerate(map(str, files))
     ]
-    return pd.DataFrame(rows).astype({"state": "category"})
+    frame = frame_of(
+        rows,
+        ("observed_at", "snapshot_id", "file_index", "state", "progress_pct"),
+        file_size_bytes=size,
+        total_rows=100,
+    )
+    return frame.assign(
+        file_name="[" + frame["file_index"].astype("str") + ".parquet]",
+        imported_rows=frame["state"].eq("Completed").astype("Int64") * 100,
+        state=frame["state"].astype("category"),
+    )
 
 
 def importing(states, **options):

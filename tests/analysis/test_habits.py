@@ -1,11 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, jobs_of
 
 from importstats import diagnose
 from importstats.analysis.habits import Habits, standstills
-
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 
 
 def job(number, minutes_at_80, *, every_s=30.0, rows=1000, ends=True):
@@ -14,11 +13,11 @@ def job(number, minutes_at_80, *, every_s=30.0, rows=1000, ends=True):
     states = [("Importing", 40 + 3 * n, rows * (n + 1) // 4) for n in range(4)]
     states += [("Importing", 80, rows)] * (times + 1)
     states += [("Completed", 100, rows)] if ends else []
-    frame = pd.DataFrame(states, columns=["state", "progress_pct", "imported_rows"])
-    offsets = pd.to_timedelta(np.arange(len(frame)) * every_s, unit="s")
-    return frame.assign(
-        observed_at=(START + pd.Timedelta(number, "D") + offsets).as_unit("us"),
-        source_uri="u",
+    return jobs_of(
+        states,
+        ("state", "progress_pct", "imported_rows"),
+        every_s=every_s,
+        start=START + pd.Timedelta(number, "D"),
         job_id=str(number),
         collection_name="c",
         total_rows=rows,

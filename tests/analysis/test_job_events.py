@@ -5,41 +5,23 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, jobs_of, simulated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.analysis.job_events import EVENTS, events, payloads
-from importstats.simulator import simulate_job
-from importstats.store.frames import details_frame, jobs_frame
 
-START = pd.Timestamp("2026-05-18T08:00Z")
 LAST = ["finished", "failed"]
 
 
-def simulated(shape, *, seed=3, runs=True, poll_every_s=60):
-    jobs, details = simulate_job(shape, seed=seed, poll_every_s=poll_every_s, max_polls=600).tables(
-        runs=runs
-    )
-    return jobs_frame(jobs), details_frame(details)
+def recorded(shape, *, seed=3, **options):
+    return simulated(shape, seed=seed, poll_every_s=60, max_polls=600, **options)
 
 
-def frame(*rows, every="60s", **columns):
+def frame(*rows, **columns):
     """A jobs frame of one job, from (state, progress, imported rows, total rows)."""
-    return pd.DataFrame(
-        {
-            "source_uri": "http://localhost:19530",
-            "job_id": "7",
-            "collection_name": "products",
-            "snapshot_id": np.arange(1, len(rows) + 1),
-            "observed_at": pd.date_range(START, periods=len(rows), freq=every, unit="us"),
-            "state": [row[0] for row in rows],
-            "progress_pct": [float(row[1]) for row in rows],
-            "imported_rows": pd.array([row[2] for row in rows], "Int64"),
-            "total_rows": pd.array([row[3] for row in rows], "Int64"),
-            "error": pd.array([None] * len(rows), "str"),
-            **columns,
-        }
-    )
+    known = {"source_uri": "http://localhost:19530", "error": None}
+    return jobs_of(rows, **{**known, **columns})
 
 
 def after(jobs, seconds=1):
@@ -89,7 +71,7 @@ def test_nothing_is_told_of_nothing_with_the_same_columns_and_types():
     [("stragglers", 3), ("failing", 7), ("stuck_file", 7), ("two_phase_commit", 3)],
 )
 def test_ids_never_change_as_a_history_grows_and_no_fact_is_taken_back(shape, seed):
-    jobs, details = simulated(shape, seed=seed)
+    jobs, details = recorded(shape, seed=seed)
     seen = {}
     for place in [*np.linspace(1, len(jobs) - 1, 6).astype(int), len(jobs) - 1]:
         at = jobs["observed_at"].iloc[place]
@@ -105,14 +87,14 @@ def test_ids_never_change_as_a_history_grows_and_no_fact_is_taken_back(shape, se
 
 @pytest.mark.parametrize("shape", ["stuck_file", "stragglers"])
 def test_runs_and_expanded_details_tell_the_same(shape):
-    (jobs, runs), (_, expanded) = simulated(shape), simulated(shape, runs=False)
+    (jobs, runs), (_, expanded) = recorded(shape), recorded(shape, runs=False)
     for place in np.linspace(2, len(jobs) - 1, 4).astype(int):
         at = jobs["observed_at"].iloc[place]
         pd.testing.assert_frame_equal(events(jobs, runs, at), events(jobs, expanded, at))
 
 
 def test_a_file_that_is_stuck_makes_the_job_late_under_one_id_while_it_lasts():
-    jobs, details = simulated("stuck_file", seed=7)
+    jobs, details = recorded("stuck_file", seed=7)
     late = set()
     for place in range(20, 50, 5):
         at = jobs["observed_at"].iloc[place]
@@ -219,7 +201,7 @@ def test_a_gap_says_why_if_the_collector_knew():
 
 def test_jobs_together_are_told_as_each_alone_in_any_order():
     parts = [
-        tuple(rows.assign(job_id=shape) for rows in simulated(shape))
+        tuple(rows.assign(job_id=shape) for rows in recorded(shape))
         for shape in ("stuck_file", "failing", "small_and_quick")
     ]
     at = parts[0][0]["observed_at"].iloc[40]

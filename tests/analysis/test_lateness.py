@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import HEALTHY, MB, START, as_runs, recording
+from frames import scheduled as job
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recordings import HEALTHY, MB, START, as_runs, recording
-from recordings import scheduled as job
 
 from importstats.analysis.lateness import STRAGGLING, stragglers
 from importstats.analysis.speculation import late_stragglers, spark_speculation

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recordings import MB, START, job_of, recording
+from frames import MB, START, job_of, recording
 
 from importstats import diagnose
 from importstats.analysis.ages import Ages

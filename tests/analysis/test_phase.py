@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, jobs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,23 +12,14 @@ from importstats.sources.snapshot import Snapshot
 from importstats.store import datasets, frames
 from importstats.store.frames import flatten_jobs
 
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 COLUMNS = ["state", "progress_pct", "imported_rows", "total_rows", "detail_count"]
 
 
-def jobs_frame(rows, every_s=10.0, job_id="7", source_uri="http://a:19530"):
+def jobs_frame(rows, every_s=10.0, **columns):
     """A jobs frame with one snapshot per (state, progress, imported, total, details)."""
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    counts = ["imported_rows", "total_rows", "detail_count"]
-    frame = frame.astype({"progress_pct": "float64", **dict.fromkeys(counts, "Int64")})
-    times = START + pd.to_timedelta(np.arange(len(frame)) * every_s, unit="s")
-    return frame.assign(
-        snapshot_id=np.arange(len(frame)),
-        observed_at=pd.Series(times).dt.as_unit("us"),
-        source_uri=source_uri,
-        job_id=job_id,
-        complete_time=pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]"),
-    )
+    frame = jobs_of(rows, COLUMNS, every_s=every_s, **{"source_uri": "http://a:19530", **columns})
+    missing = pd.Series(pd.NaT, frame.index, "datetime64[us, UTC]")
+    return frame.drop(columns="collection_name").assign(complete_time=missing)
 
 
 def phase_of(*row):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, frame_of, jobs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +10,6 @@ from importstats.analysis.tasks import infer_tasks
 from importstats.simulator import simulate_job
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
 
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 RATES = [
     "rows_per_s",
     "bytes_per_s",
@@ -19,41 +19,25 @@ RATES = [
 ]
 
 
-def times(seconds):
-    offsets = pd.to_timedelta(pd.Series(seconds, dtype="float64"), unit="s")
-    return (START + offsets).dt.as_unit("us")
-
-
 def one_job(seconds, rows, total=1000, **columns):
-    return pd.DataFrame(
-        {
-            "source_uri": "u",
-            "job_id": "7",
-            "collection_name": "products",
-            "observed_at": times(seconds),
-            "state": "Importing",
-            "imported_rows": pd.array(rows, dtype="Int64"),
-            "total_rows": pd.array([total] * len(rows), dtype="Int64"),
-            "file_size_bytes": pd.array([10 * total] * len(rows), dtype="Int64"),
-            **columns,
-        }
-    )
+    known = {"state": "Importing", "total_rows": total, "file_size_bytes": 10 * total}
+    pairs = list(zip(seconds, rows, strict=True))
+    return jobs_of(pairs, ("second", "imported_rows"), **{**known, **columns})
 
 
 def files(samples):
     """A details frame of (second, file, rows) with 100 rows and 1000 bytes a file."""
-    frame = pd.DataFrame(samples, columns=["second", "file_index", "imported_rows"])
-    return frame.assign(
-        observed_at=times(frame["second"]),
-        source_uri="u",
-        job_id="7",
+    frame = frame_of(
+        samples,
+        ("second", "file_index", "imported_rows"),
         collection_name="products",
-        file_name="[" + frame["file_index"].astype("str") + ".parquet]",
         state="InProgress",
+        total_rows=100,
+        file_size_bytes=1000,
+    )
+    return frame.assign(
+        file_name="[" + frame["file_index"].astype("str") + ".parquet]",
         progress_pct=frame["imported_rows"].astype("float64"),
-        imported_rows=frame["imported_rows"].astype("Int64"),
-        total_rows=pd.array([100] * len(frame), dtype="Int64"),
-        file_size_bytes=pd.array([1000] * len(frame), dtype="Int64"),
     )
 
 
@@ -242,17 +226,9 @@ samples = st.lists(
 
 
 def any_details(rows):
-    columns = ["second", "job_id", "file_index", "imported_rows", "total_rows"]
-    frame = pd.DataFrame(rows, columns=[*columns, "progress_pct", "state", "file_name"])
-    counts = ["imported_rows", "total_rows"]
-    return frame.astype(
-        {**dict.fromkeys(counts, "Int64"), "progress_pct": "float64", "file_index": "int64"}
-    ).assign(
-        observed_at=times(frame["second"]),
-        source_uri="u",
-        collection_name="products",
-        file_size_bytes=pd.array([1000] * len(frame), dtype="Int64"),
-    )
+    fields = ["second", "job_id", "file_index", "imported_rows", "total_rows"]
+    fields += ["progress_pct", "state", "file_name"]
+    return frame_of(rows, fields, collection_name="products", file_size_bytes=1000)
 
 
 @given(samples, st.sampled_from(["job", "file", "task", "collection"]))

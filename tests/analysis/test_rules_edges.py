@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, jobs_of
 
 from importstats.analysis import endings, waits
 from importstats.analysis.gaps import find_gaps
@@ -15,24 +16,15 @@ from importstats.analysis.job_history import job_histories
 from importstats.analysis.recording_gaps import collector_gap, forgotten_soon
 from importstats.analysis.standstill import stalled
 
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 HOUR = 3600
 NAN = np.nan
 
 
 def history(*rows, at_s=None, poll_s=None, earlier_s=None, **columns):
     """The history of a job seen so: (second, state, progress, rows of 1000)."""
-    frame = pd.DataFrame(rows, columns=["second", "state", "progress_pct", "imported_rows"])
-    times = START + pd.to_timedelta(frame.pop("second"), unit="s")
-    frame = frame.assign(
-        observed_at=times.dt.as_unit("us"),
-        source_uri="u",
-        job_id="7",
-        collection_name="c",
-        snapshot_id=range(len(frame)),
-        total_rows=1000,
-        detail_count=3,
-    ).assign(**columns)
+    fields = ("second", "state", "progress_pct", "imported_rows")
+    known = {"collection_name": "c", "total_rows": 1000, "detail_count": 3, **columns}
+    frame = jobs_of(rows, fields, **known)
     at = None if at_s is None else START + pd.Timedelta(at_s, "s")
     (found,) = job_histories(frame, at)
     if earlier_s is not None:

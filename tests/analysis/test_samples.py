@@ -5,9 +5,9 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, as_runs, recording
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import START, as_runs, recording
 
 from importstats.analysis.samples import FileSamples, in_microseconds, row_share
 

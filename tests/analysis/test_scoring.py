@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from frames import jobs_of
 
 from importstats.analysis.baselines import BASELINES, late, linear, rows_rate, tqdm_ema
 from importstats.analysis.scoring import (
@@ -20,24 +21,12 @@ URI = "http://localhost:19530"
 
 
 def job(progress, *, minutes=None, states=None, **columns):
-    count = len(progress)
-    minutes = range(count) if minutes is None else minutes
+    minutes = range(len(progress)) if minutes is None else minutes
+    states = states or ["Importing"] * (len(progress) - 1) + ["Completed"]
+    known = {"source_uri": URI, "imported_rows": 0, "total_rows": 0, **columns}
+    rows = list(zip(minutes, states, progress, strict=True))
     start = pd.Timestamp("2026-05-18", tz="UTC")
-    times = pd.Series([start + pd.Timedelta(minutes=m) for m in minutes])
-    return pd.DataFrame(
-        {
-            "snapshot_id": range(1, count + 1),
-            "observed_at": times.astype("datetime64[us, UTC]"),
-            "source_uri": URI,
-            "job_id": "7",
-            "collection_name": "products",
-            "state": states or ["Importing"] * (count - 1) + ["Completed"],
-            "progress_pct": np.array(progress, float),
-            "imported_rows": pd.array([0] * count, "Int64"),
-            "total_rows": pd.array([0] * count, "Int64"),
-            **columns,
-        }
-    )
+    return jobs_of(rows, ("minute", "state", "progress_pct"), start=start, **known)
 
 
 def files(rows):

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recordings import HEALTHY, START, scheduled
+from frames import HEALTHY, START, scheduled
 
 from importstats.analysis.ages import Ages
 from importstats.analysis.silence import collapse_since, unusual_silence

@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from recordings import START, recording, seconds
+from frames import START, recording, seconds
 
 from importstats.analysis.spans import Spans
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, recording, seconds
 from hypothesis import given
 from hypothesis import strategies as st
-from recordings import START, recording, seconds
 
 from importstats.analysis.spans import (
     Spans,

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recordings import START, recording
+from frames import START, recording
 
 from importstats.analysis.rates import throughput
 

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from recordings import START, recording
+from frames import START, recording
 
 from importstats.analysis.tasks import infer_tasks
 

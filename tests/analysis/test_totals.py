@@ -1,14 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from frames import START, jobs_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.analysis.totals import PHASE_COLUMNS, compare, summary
 from importstats.simulator import FileSpec, JobSpec, simulate_job
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs, jobs_frame
-
-START = pd.Timestamp("2026-05-18T08:00:00Z")
 
 
 def frames(*args, **options):
@@ -113,17 +112,14 @@ def test_no_jobs_have_no_summary():
 
 def frame_of(samples, **columns):
     """A jobs frame of (minute, state, progress, imported rows of 1000)."""
-    frame = pd.DataFrame(samples, columns=["minute", "state", "progress_pct", "imported_rows"])
-    return frame.astype({"imported_rows": "Int64"}).assign(
-        observed_at=(START + pd.to_timedelta(frame["minute"], unit="min")).dt.as_unit("us"),
-        source_uri="u",
-        job_id="7",
-        collection_name="c",
-        detail_count=1,
-        total_rows=pd.array([1000] * len(frame), "Int64"),
-        file_size_bytes=10_000,
-        **columns,
-    )
+    fields = ("minute", "state", "progress_pct", "imported_rows")
+    known = {
+        "collection_name": "c",
+        "detail_count": 1,
+        "total_rows": 1000,
+        "file_size_bytes": 10_000,
+    }
+    return jobs_of(samples, fields, **known, **columns)
 
 
 LATE = [(60, "Importing", 55.0, 500), (120, "Completed", 100.0, 1000)]

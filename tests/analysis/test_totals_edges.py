@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from recordings import START, recording
+from frames import START, recording
 
 from importstats.analysis.totals import compare, summary
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from frames import jobs_of
 
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
@@ -12,26 +13,10 @@ from importstats.analysis.words import clock, headline
 
 
 def job(states, progress, **columns):
-    count = len(states)
-    start = datetime(2026, 5, 18, 8, tzinfo=UTC)
-    return pd.DataFrame(
-        {
-            "snapshot_id": range(count),
-            "observed_at": pd.date_range(start, periods=count, freq="60s").astype(
-                "datetime64[us, UTC]"
-            ),
-            "source_uri": "http://localhost:19530",
-            "job_id": "7",
-            "collection_name": "products",
-            "state": pd.array(states, "str"),
-            "progress_pct": np.array(progress, float),
-            "imported_rows": pd.array([0] * count, "Int64"),
-            "total_rows": pd.array([0] * count, "Int64"),
-            "file_size_bytes": pd.array([0] * count, "Int64"),
-            "detail_count": pd.array([0] * count, "Int64"),
-            "reason": pd.array([None] * count, "str"),
-        }
-    ).assign(**columns)
+    known = dict.fromkeys(("imported_rows", "total_rows", "file_size_bytes", "detail_count"), 0)
+    known |= {"source_uri": "http://localhost:19530", "reason": None}
+    rows = list(zip(states, progress, strict=True))
+    return jobs_of(rows, ("state", "progress_pct"), **{**known, **columns})
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browsers import need_browser, open_browser, until_true
+from frames import simulated
 from selenium.webdriver.common.by import By
 
 from importstats import report
@@ -23,8 +24,6 @@ from importstats.reports.html import TOP_FILES, to_html
 from importstats.show.attention import Look
 from importstats.show.job import ImportJob
 from importstats.show.page_data import file_columns
-from importstats.simulator import simulate_job
-from importstats.store.frames import details_frame, jobs_frame
 from importstats.text import format_count, format_duration
 
 need_browser()
@@ -32,8 +31,7 @@ need_browser()
 
 @lru_cache(maxsize=8)
 def frames(shape="stragglers", files=60, share=0.6, poll=20):
-    jobs, details = simulate_job(shape, files=files, seed=4, poll_every_s=poll).tables(runs=True)
-    jobs, details = jobs_frame(jobs), details_frame(details)
+    jobs, details = simulated(shape, files=files, seed=4, poll_every_s=poll)
     at = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
     return jobs, details, at
 

@@ -12,6 +12,7 @@ from importlib import resources
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
+import frames
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -22,8 +23,7 @@ from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
 from importstats.analysis.words import headline
 from importstats.reports import JSON_FORMAT, report
-from importstats.simulator import make_shape, simulate_job
-from importstats.store.frames import details_frame, jobs_frame
+from importstats.simulator import make_shape
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE_NAMES = [
@@ -82,9 +82,7 @@ class Page(HTMLParser):
 
 @lru_cache(maxsize=16)
 def simulated(shape="stragglers", files=40, share=0.6, seed=7):
-    simulation = simulate_job(shape, files=files, seed=seed, poll_every_s=20)
-    tables = simulation.tables(runs=True)
-    jobs, details = jobs_frame(tables[0]), details_frame(tables[1])
+    jobs, details = frames.simulated(shape, files=files, seed=seed, poll_every_s=20)
     at = jobs["observed_at"].iloc[max(int(len(jobs) * share) - 1, 0)]
     return jobs[jobs["observed_at"] <= at], details[details["observed_at"] <= at], at
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from frames import simulated
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -33,9 +34,7 @@ def console():
 
 def frames_until(shape, share, **options):
     """The frames of a simulated job, cut at a share of its life, and the time of the cut."""
-    simulation = simulate_job(shape, seed=3, poll_every_s=30, **options)
-    jobs, details = simulation.tables()
-    jobs, details = jobs_frame(jobs), details_frame(details)
+    jobs, details = simulated(shape, runs=False, seed=3, poll_every_s=30, **options)
     cut = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
     return jobs[jobs["observed_at"] <= cut], details[details["observed_at"] <= cut], cut
 

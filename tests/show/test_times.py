@@ -4,6 +4,7 @@ import io
 from datetime import UTC
 from functools import lru_cache
 
+import frames
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
@@ -12,14 +13,11 @@ from rich.console import Console
 from importstats import plots, report, rewind, stragglers
 from importstats.show.job import ImportJob
 from importstats.show.panel import job_view
-from importstats.simulator import simulate_job
-from importstats.store.frames import details_frame, jobs_frame
 
 
 @lru_cache(maxsize=4)
 def simulated(shape="stragglers"):
-    jobs, details = simulate_job(shape, files=12, seed=5, poll_every_s=30).tables(runs=True)
-    return jobs_frame(jobs), details_frame(details)
+    return frames.simulated(shape, files=12, seed=5, poll_every_s=30)
 
 
 def drawn(figure):

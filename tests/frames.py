@@ -1,10 +1,60 @@
-"""Details frames made by hand: one job, files with sizes, and what each poll shows of them."""
+"""The frames that tests make: jobs and their files by hand, and those of a simulated job."""
 
+import numpy as np
 import pandas as pd
+
+from importstats.simulator import simulate_job
+from importstats.store.frames import details_frame, jobs_frame
 
 MB = 10**6
 NAMED = {None: "Pending", "done": "Completed", "failed": "Failed"}
 START = pd.Timestamp("2026-05-18T08:00:00Z")
+UNITS = {"second": "s", "minute": "min", "day": "D"}
+COUNTS = ("imported_rows", "total_rows", "file_size_bytes", "detail_count")
+TEXTS = ("state", "reason", "error", "file_name")
+
+
+def times(numbers, unit="s", start=START):
+    """The times so long after the start."""
+    offsets = pd.to_timedelta(pd.Series(numbers, dtype="float64"), unit=unit)
+    return (start + offsets).dt.as_unit("us")
+
+
+def typed(frame):
+    """The frame with the dtypes that the store gives these columns."""
+    kinds = {**dict.fromkeys(COUNTS, "Int64"), **dict.fromkeys(TEXTS, "str")}
+    kinds |= {"progress_pct": "float64", "file_index": "int64"}
+    return frame.astype({name: kind for name, kind in kinds.items() if name in frame})
+
+
+def frame_of(rows, fields, *, every_s=60.0, start=START, **columns):
+    """A frame with a line for each row, whose values are `fields`, and `columns` beside them.
+
+    A field ``second``, ``minute`` or ``day`` is the time of a row after the start; without one a
+    row is `every_s` after the one before.
+    """
+    frame = pd.DataFrame([*rows], columns=[*fields])
+    unit = next((name for name in UNITS if name in frame), None)
+    if unit is None:
+        observed_at = times(np.arange(len(frame)) * every_s, start=start)
+    else:
+        observed_at = times(frame.pop(unit), UNITS[unit], start)
+    known = {"source_uri": "u", "job_id": "7", "observed_at": observed_at, **columns}
+    return typed(frame.assign(**{name: known[name] for name in known if name not in fields}))
+
+
+def jobs_of(rows, fields=("state", "progress_pct", "imported_rows", "total_rows"), **options):
+    """A jobs frame with a snapshot for each row; see :func:`frame_of`."""
+    numbers = range(1, len(rows) + 1)
+    return frame_of(
+        rows, fields, **{"collection_name": "products", "snapshot_id": numbers, **options}
+    )
+
+
+def simulated(shape="stragglers", *, runs=True, **options):
+    """The jobs and details frames of a simulated job."""
+    jobs, details = simulate_job(shape, **options).tables(runs=runs)
+    return jobs_frame(jobs), details_frame(details)
 
 
 def recording(polls, sizes, *, ended=None, rows=100):
