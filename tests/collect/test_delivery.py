@@ -1,158 +1,34 @@
 """Delivery: every event arrives, whatever dies on the way, and no secret with it."""
 
-import http.server
 import itertools
 import json
 import logging
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
+from receiving import (
+    EVENT,
+    Receiver,
+    collect,
+    collect_and_tell,
+    entries,
+    free_port,
+    notifier,
+    tell,
+    wait_until,
+)
 
-from importstats.collect.collector import Collector, PollPolicy
-from importstats.collect.notifier import Notifier
 from importstats.collect.outbox import Outbox
 from importstats.collect.targets import Command, DeliveryError, Webhook, parse_targets
 from importstats.errors import ImportStatsError
-from importstats.simulator import SimulatorServer, make_shape
-from importstats.sources.rest import ImportClient
-from importstats.store import SnapshotStore
 
-QUICK = PollPolicy(min_s=0.01, max_s=0.05)
 SECRETS = ("hunter2", "s3cret-query", "t0ken-of-the-server")
-EVENT = {
-    "id": "finished-0123456789abcdef",
-    "text": "importstats: job 7 finished",
-    "event": "finished",
-    "source_uri": "http://localhost:19530",
-    "job_id": "7",
-    "collection_name": "products",
-    "phase": "Completed",
-    "message": "900 rows imported",
-}
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers a POST as its server's receiver says."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        receiver = self.server.receiver
-        status = receiver.answer(event)
-        receiver.received.append((status, event, self.headers, self.path))
-        self.send_response(status)
-        self.send_header("Location", receiver.redirect_to)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-class Receiver:
-    """A webhook on loopback. `answer` makes an HTTP status of each event, or blocks, or kills."""
-
-    def __init__(self, answer=lambda event: 204, port=0, certificate=None, redirect_to=""):
-        self.received = []
-        self.answer = answer
-        self.redirect_to = redirect_to
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.server.receiver = self
-        self.scheme = "http"
-        if certificate:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-            self.server.handle_error = lambda *_: None
-            self.scheme = "https"
-        self.port = self.server.server_port
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-    @property
-    def url(self):
-        return f"{self.scheme}://localhost:{self.port}/hook"
-
-    def accepted(self):
-        return [event["event"] for status, event, *_ in self.received if status < 300]
-
-
-def free_port():
-    with Receiver() as receiver:
-        return receiver.port
-
-
-def wait_until(condition, timeout=60):
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return SnapshotStore(tmp_path / "store")
-
-
-@pytest.fixture
-def server():
-    """A server with one job, at work; its clock is moved by hand."""
-    cluster, job = make_shape("small_and_quick", seed=4)
-    with SimulatorServer(cluster, [job], acceleration=0) as server:
-        server.advance(4)
-        yield server
-
-
-def notifier(store, uri, targets, **options):
-    return Notifier(store, uri, targets, **{"look_s": 0.01, "grace_s": 60, **options})
-
-
-def collect(server, store, events=None):
-    """Collect the server's job to its end, which comes after three snapshots of it at work."""
-
-    def on_saved(job):
-        if job.snapshots == 3:
-            server.advance(600)
-        if events is not None:
-            events.notice(job)
-
-    with ImportClient(server.uri, retries=0) as client:
-        collector = Collector(client, store, jobs=server.job_ids, policy=QUICK, on_saved=on_saved)
-        [job] = collector.run().values()
-    assert job.state == "Completed"
-
-
-def collect_and_tell(server, store, targets, **options):
-    with notifier(store, server.uri, targets, **options) as events:
-        collect(server, store, events)
-
-
-def tell(server, store, targets):
-    """What a process does that finds the job already collected."""
-    with notifier(store, server.uri, targets):
-        pass
-
-
-def entries(store, folder):
-    files = Path(store.uri, "_events", folder).glob("*.json")
-    return {file.stem: json.loads(file.read_text()) for file in files}
 
 
 def test_a_webhook_gets_each_event_of_a_collected_job_once_with_its_id(store, server):
@@ -409,127 +285,3 @@ def test_targets_from_a_file_one_a_line_and_each_once(tmp_path):
         "https://hooks.example",
         "exec:true",
     ]
-
-
-def test_a_damaged_file_in_the_outbox_is_left_out_and_the_others_are_delivered(store, server):
-    outbox = Outbox(store, server.uri, ["x"])
-    outbox.add({**EVENT, "source_uri": server.uri})
-    for name, content in (("a", "{"), ("b", "[1]"), ("c", '{"event": 7}')):
-        Path(store.uri, "_events", "pending", f"{name}.json").write_text(content)
-    with Receiver() as receiver:
-        tell(server, store, [receiver.url])
-        assert receiver.accepted() == ["finished"]
-
-
-def test_another_servers_events_are_left_to_its_own_collector(store):
-    Outbox(store, "http://other:19530", ["x"]).add({**EVENT, "source_uri": "http://other:19530"})
-    with Receiver() as receiver:
-        with notifier(store, "http://localhost:19530", [receiver.url]):
-            pass
-        assert receiver.received == []
-    assert list(entries(store, "pending")) == [EVENT["id"]]
-
-
-def test_an_event_is_written_down_once_however_often_it_is_found(store):
-    for outbox in (Outbox(store, "u", ["x"]), Outbox(store, "u", ["x"])):
-        outbox.add(EVENT)
-        assert not outbox.add(EVENT)
-    assert len(entries(store, "pending")) == 1
-    outbox.acknowledge(EVENT["id"], "x")
-    assert not Outbox(store, "u", ["x"]).add(EVENT)
-    assert entries(store, "pending") == {}
-
-
-def test_a_store_that_cannot_be_written_is_logged_and_does_not_end_the_notifier(
-    tmp_path, server, caplog
-):
-    (tmp_path / "file").write_text("not a folder")
-    broken = SnapshotStore(tmp_path / "file" / "store")
-    with notifier(broken, server.uri, ["exec:true"], grace_s=5):
-        pass
-    assert "cannot look for events" in caplog.text
-
-
-def test_the_outbox_is_in_the_bucket_if_the_store_is(server, monkeypatch):
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    s3 = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    s3.start()
-    host, port = s3.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-    client.create_bucket(Bucket="imports")
-
-    def names(folder):
-        found = client.list_objects_v2(Bucket="imports", Prefix=f"store/_events/{folder}/")
-        files = [item["Key"].rpartition("/")[2] for item in found.get("Contents", [])]
-        return sorted(name.partition("-")[0] for name in files if name)
-
-    store = SnapshotStore("s3://imports/store")
-    collect_and_tell(server, store, [f"http://localhost:{free_port()}/hook"], grace_s=5)
-    assert names("pending") == ["finished", "started"]
-    with Receiver() as receiver:
-        tell(server, store, [receiver.url])
-        assert sorted(receiver.accepted()) == ["finished", "started"]
-    assert names("delivered") == ["finished", "started"]
-    assert names("pending") == []
-    s3.stop()
-
-
-ODD_ENTRIES = {
-    "no JSON": "{",
-    "a list": "[]",
-    "no event": '{"delivered_to": []}',
-    "an older event": '{"event": {"id": "old-1", "event": "late", "source_uri": "SERVER"}}',
-    "no number of targets": '{"event": EVENT, "delivered_to": 5}',
-    "no names of targets": '{"event": EVENT, "delivered_to": [5]}',
-    "an id that leads elsewhere": '{"event": {"id": "../x", "event": "e", "job_id": "7"}}',
-    "an id that is none": '{"event": {"id": 7, "event": "late", "source_uri": "SERVER"}}',
-    "another file's event": '{"event": EVENT}',
-    "deep": '{"event": ' + "[" * 5000 + "]" * 5000 + "}",
-    "no text": '{"event": {"id": "\\ud800"}}',
-}
-
-
-@pytest.mark.parametrize("kind", ODD_ENTRIES)
-def test_what_is_no_event_is_set_aside_counted_and_stops_no_delivery(kind, store, server, caplog):
-    event = json.dumps({**EVENT, "source_uri": server.uri})
-    odd = ODD_ENTRIES[kind].replace("EVENT", event).replace("SERVER", server.uri)
-    folder = Path(store.uri, "_events", "pending")
-    folder.mkdir(parents=True)
-    (folder / "odd-1.json").write_text(odd)
-    with Receiver() as receiver:
-        with notifier(store, server.uri, [receiver.url]) as events:
-            collect(server, store, events)
-            wait_until(lambda: len(receiver.accepted()) == 2)
-            wait_until(lambda: events.set_aside == 1)
-        assert sorted(receiver.accepted()) == ["finished", "started"]
-        assert events.pending == 0
-    assert Path(store.uri, "_events", "set_aside", "odd-1.json").read_text() == odd
-    assert entries(store, "pending") == {}
-    assert "not an event: set aside" in caplog.text
-
-
-def test_whatever_one_delivery_raises_the_courier_goes_on(store, server, monkeypatch):
-    monkeypatch.setattr("importstats.collect.notifier._FIRST_PAUSE_S", 0.01)
-    sound = Webhook.deliver
-    failures = iter(range(2))
-
-    def deliver(self, payload):
-        if next(failures, None) is not None:
-            raise KeyError("job_id")
-        sound(self, payload)
-
-    monkeypatch.setattr(Webhook, "deliver", deliver)
-    with Receiver() as receiver:
-        with notifier(store, server.uri, [receiver.url]) as events:
-            collect(server, store, events)
-            wait_until(lambda: len(receiver.accepted()) == 2)
-        assert events.failed == 2
-    assert entries(store, "pending") == {}

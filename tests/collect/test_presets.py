@@ -6,7 +6,7 @@ import sys
 
 import jsonschema
 import pytest
-from test_delivery import EVENT, Receiver
+from receiving import EVENT, Receiver
 
 from importstats.analysis.job_events import EVENTS
 from importstats.collect.presets import SEVERITIES
