@@ -43,6 +43,30 @@ def snapshot(
     return Snapshot(when, job, server, GetImportProgressResponse(data=data))
 
 
+def numbered(
+    number: int,
+    *,
+    job: str = "7",
+    files: int = 5,
+    server: str = "https://milvus",
+    all_change: bool = False,
+) -> Snapshot:
+    """Snapshot `number` of a job, at that second; what it holds follows from its number.
+
+    File i has a row more every i + 1 seconds, or with `all_change` every file every second.
+    """
+    details = [
+        ImportProgressDetail(
+            file_name=f"[{i}.parquet]",
+            imported_rows=number + i if all_change else number // (i + 1),
+        )
+        for i in range(files)
+    ]
+    data = ImportProgressData(state="Importing", progress=40, details=details)
+    when = START + timedelta(seconds=number)
+    return Snapshot(when, job, server, GetImportProgressResponse(data=data), snapshot_id=number)
+
+
 def by_key(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     return sorted(snapshots, key=lambda s: (s.source_uri, s.job_id, s.snapshot_id))
 

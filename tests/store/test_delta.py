@@ -7,15 +7,15 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 import pytest
+from stored_snapshots import numbered
 
-from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, compaction
 from importstats.store.files import Files
@@ -27,10 +27,7 @@ FILES = 4
 
 
 def snapshot(number: int, job: str = "7") -> Snapshot:
-    details = [{"fileName": f"[{i}]", "importedRows": number + i} for i in range(FILES)]
-    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, job, "https://milvus", parse_response(answer), snapshot_id=number)
+    return numbered(number, job=job, files=FILES, all_change=True)
 
 
 def by_deltalake(folder: Path) -> pa.Table:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+from stored_snapshots import numbered
 
 from importstats.errors import StoreError
-from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, compaction, delta, listing
 from importstats.store.delta import DataFile, DeltaLog
@@ -29,10 +29,7 @@ A, B, C = (DataFile(size, size + 1) for size in (1, 3, 5))
 
 
 def snapshot(number: int) -> Snapshot:
-    details = [{"fileName": "[a]", "importedRows": number}]
-    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, "7", "https://milvus", parse_response(answer), snapshot_id=number)
+    return numbered(number, files=1, all_change=True)
 
 
 def bucket(folder: Path) -> Files:

@@ -13,14 +13,14 @@ import random
 import shutil
 import tempfile
 import warnings
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from losing_power import Disk, Recording, recorded, write_out
+from stored_snapshots import numbered
 
 from importstats.errors import StoreError
-from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 
@@ -31,10 +31,7 @@ GROUPS = 4
 
 
 def snapshot(number: int) -> Snapshot:
-    details = [{"fileName": f"[{i}]", "importedRows": number // (i + 1)} for i in range(3)]
-    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, str(number % 2), "u", parse_response(answer), snapshot_id=number)
+    return numbered(number, job=str(number % 2), files=3, server="u")
 
 
 def history(root: Path, rng: random.Random) -> Recording:
@@ -79,7 +76,7 @@ def check(root: Path, stored: list[int], to_deliver: list[int], *, goes_on: bool
     assert len(set(ids) - set(stored)) <= 1, "more than the one that was being stored"
     details = store.details(columns=["snapshot_id", "file_name", "imported_rows"])
     found = sorted(zip(*(column.to_pylist() for column in details.columns), strict=True))
-    assert found == sorted((n, f"[{i}]", n // (i + 1)) for n in ids for i in range(3))
+    assert found == sorted((n, f"[{i}.parquet]", n // (i + 1)) for n in ids for i in range(3))
     for event in to_deliver:
         places = [root / "_outbox" / place / str(event) for place in ("pending", "delivered")]
         assert any(place.exists() and place.read_bytes() for place in places), "undelivered"

@@ -8,14 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.fs as pafs
 import pytest
+from stored_snapshots import numbered
 
-from importstats.sources.answers import parse_response
-from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, compaction
 from importstats.store.files import Files
 from importstats.store.schema import DETAILS_SCHEMA, details_table
@@ -24,13 +23,6 @@ START = datetime(2026, 5, 18, tzinfo=UTC)
 # Azurite's own account, which is in its documentation.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-
-
-def snapshot(number: int) -> Snapshot:
-    details = [{"fileName": f"[{i}]", "importedRows": number // (i + 1)} for i in range(5)]
-    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, "7", "https://milvus", parse_response(answer), snapshot_id=number)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +61,7 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pafs.FileSystem]
 def test_a_file_that_is_begun_is_not_there(azure: pafs.FileSystem) -> None:
     """Azure shows a file of no bytes until it is closed."""
     store = SnapshotStore("imports/begun", filesystem=azure)
-    store.append(snapshot(0))
+    store.append(numbered(0))
     (path,) = store.files("jobs")
     with azure.open_output_stream(path.replace("000000.000000", "000001.000000")) as begun:
         begun.write(b"not yet whole")
@@ -83,20 +75,20 @@ def test_a_store_whose_marker_is_begun(azure: pafs.FileSystem) -> None:
     with azure.open_output_stream("imports/new/_importstats.json") as begun:
         begun.write(b'{"importstats_store": "1.0"}')
         store = SnapshotStore("imports/new", filesystem=azure)
-        store.append(snapshot(0))
+        store.append(numbered(0))
     assert SnapshotStore("imports/new", filesystem=azure).details().num_rows == 5
 
 
 def test_readers_beside_a_writer_and_a_compactor(azure: pafs.FileSystem) -> None:
     """No read warns (warnings are errors here), and what was seen once never goes missing."""
     store = SnapshotStore("imports/stress", filesystem=azure)
-    store.append(snapshot(0))
+    store.append(numbered(0))
     failures: list[BaseException] = []
 
     def write() -> None:
         try:
             for number in range(1, 16):
-                store.append(snapshot(number))
+                store.append(numbered(number))
                 if number % 7 == 0:
                     store.compact(min_segments=3)
         except BaseException as error:  # noqa: BLE001 - handed to the test
@@ -109,7 +101,7 @@ def test_readers_beside_a_writer_and_a_compactor(azure: pafs.FileSystem) -> None
         details = SnapshotStore("imports/stress", filesystem=azure).details()
         numbers = sorted(set(details["snapshot_id"].to_pylist()))
         assert len(numbers) >= seen
-        assert details.cast(DETAILS_SCHEMA).equals(details_table(map(snapshot, numbers)))
+        assert details.cast(DETAILS_SCHEMA).equals(details_table(map(numbered, numbers)))
         seen = len(numbers)
     writer.join()
     assert not failures
@@ -120,7 +112,7 @@ def test_old_begun_files_are_deleted(
     azure: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = SnapshotStore("imports/old", filesystem=azure)
-    store.append(snapshot(0))
+    store.append(numbered(0))
     (path,) = store.files("jobs")
     begun = str(Path(path).with_name(Path(path).name.replace("000000.0", "000001.0")))
     azure.open_output_stream(begun).close()

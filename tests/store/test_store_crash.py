@@ -13,37 +13,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stored_snapshots import numbered
 
 from importstats.errors import StoreError
-from importstats.sources.messages import (
-    GetImportProgressResponse,
-    ImportProgressData,
-    ImportProgressDetail,
-)
-from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.files import Files
 from importstats.store.reading import Reader
 from importstats.store.schema import DETAILS_SCHEMA, details_table
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
-SERVER = "http://localhost:19530"
-
-
-def snapshot(number: int, *, files: int = 5, job: str = "7") -> Snapshot:
-    """Snapshot ``number`` of a job, whose content follows from its number."""
-    details = [
-        ImportProgressDetail(file_name=f"[{i}.parquet]", imported_rows=number // (i + 1))
-        for i in range(files)
-    ]
-    response = GetImportProgressResponse(data=ImportProgressData(details=details))
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, job, SERVER, response, snapshot_id=number)
 
 
 def check(store: SnapshotStore, acknowledged: Sequence[int], *, maybe: int = 0) -> list[int]:
@@ -56,7 +39,7 @@ def check(store: SnapshotStore, acknowledged: Sequence[int], *, maybe: int = 0) 
     details = store.details().cast(DETAILS_SCHEMA)
     numbers = sorted(set(details["snapshot_id"].to_pylist()))
     assert set(stored) <= set(numbers)
-    assert details.equals(details_table([snapshot(number) for number in numbers]))
+    assert details.equals(details_table([numbered(number) for number in numbers]))
     return stored
 
 
@@ -68,7 +51,7 @@ sys.path.insert(0, sys.argv[1])
 from test_store_crash import *
 store = SnapshotStore(sys.argv[2])
 for number in range(int(sys.argv[3]), 10**9):
-    store.append(snapshot(number))
+    store.append(numbered(number))
     print(number, flush=True)
     if number % 3 == 0:
         store.compact(min_segments=3, final=number % 30 == 0)
@@ -146,12 +129,12 @@ def test_death_between_any_two_file_operations(
         store = SnapshotStore(memory_path / str(deaths))
         numbers = list(range(9))
         for number in numbers:
-            store.append(snapshot(number))
+            store.append(numbered(number))
             if number == 5:
                 store.compact(final=True)
         life.remaining = deaths
         try:
-            store.append(snapshot(9))
+            store.append(numbered(9))
             numbers.append(9)
             store.compact(min_segments=4, final=final)
             survived = True
@@ -160,7 +143,7 @@ def test_death_between_any_two_file_operations(
         life.remaining = 10**9
         numbers = check(store, numbers, maybe=1)
         assert len(store.files("jobs")) == len(store.files("details"))
-        store.append(snapshot(10))
+        store.append(numbered(10))
         store.compact(final=True)
         check(store, [*numbers, 10])
         assert len(store.files("jobs")) == 1
@@ -177,7 +160,7 @@ def test_compaction_in_the_middle_of_a_read(
     for operations in range(11):
         store = SnapshotStore(memory_path / str(operations))
         for number in range(4):
-            store.append(snapshot(number))
+            store.append(numbered(number))
         is_compacted = False
 
         def interrupted(self: Reader, segments: Any, which: str, *rest: Any) -> Any:
@@ -194,7 +177,7 @@ def test_compaction_in_the_middle_of_a_read(
         details = store.details().cast(DETAILS_SCHEMA)
         monkeypatch.setattr(Reader, "read_all", read_all)
         assert is_compacted
-        assert details.equals(details_table(map(snapshot, range(4))))
+        assert details.equals(details_table(map(numbered, range(4))))
 
 
 # --- Side by side -----------------------------------------------------------------------------
@@ -210,14 +193,14 @@ if role == "compact":
         store.compact(final=True)
 else:
     for number in range(int(role), 120, 2):
-        store.append(snapshot(number))
+        store.append(numbered(number))
 """
 
 
 @pytest.mark.timeout(300)
 def test_writers_compactors_and_a_reader_side_by_side(tmp_path: Path) -> None:
     store = SnapshotStore(tmp_path / "store")
-    store.append(snapshot(1000))
+    store.append(numbered(1000))
     command = [sys.executable, "-c", CROWD, str(Path(__file__).parent), store.uri]
     writers = [subprocess.Popen([*command, role]) for role in ("0", "1")]
     compactors = [subprocess.Popen([*command, "compact"]) for _ in range(2)]
@@ -261,7 +244,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 
     def fill() -> None:
         for number in range(10_000):
-            store.append(snapshot(number))
+            store.append(numbered(number))
             acknowledged.append(number)
 
     with pytest.raises(StoreError, match=r"cannot write .*no space left.*free some") as caught:
@@ -275,7 +258,7 @@ def test_a_full_disk(small_disk: Path) -> None:
         store.compact(final=True)
     check(store, acknowledged)
     ballast.unlink()
-    store.append(snapshot(20_000))
+    store.append(numbered(20_000))
     store.compact(final=True)
     assert check(store, [*acknowledged, 20_000]) == [*acknowledged, 20_000]
 
@@ -290,10 +273,10 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from test_store_crash import *
 store = SnapshotStore(sys.argv[2])
-store.append(snapshot(0))
+store.append(numbered(0))
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
 try:
-    store.append(snapshot(1))
+    store.append(numbered(1))
 except StoreError as error:
     print(error)
 """

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.fs as pafs
 import pytest
+from stored_snapshots import numbered
 
 from importstats.errors import StoreError
-from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, compaction, delta, disk, listing
 from importstats.store.compaction import CompactionResult
@@ -103,11 +103,8 @@ def test_what_was_left_is_stale_after_six_hours(hours, stale, tmp_path, monkeypa
     assert compaction._is_stale(info) is stale
 
 
-def snapshot(number: int, job: str = "7", files: int = 1) -> Snapshot:
-    details = [{"fileName": f"[{i}]", "importedRows": number + i} for i in range(files)]
-    answer = {"code": 0, "data": {"state": "Importing", "progress": 40, "details": details}}
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, job, "https://milvus", parse_response(answer), snapshot_id=number)
+def snapshot(number: int, job: str = "7") -> Snapshot:
+    return numbered(number, job=job, files=1, all_change=True)
 
 
 def bytes_of(folder: Path) -> int:

@@ -5,37 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import boto3
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
+from stored_snapshots import numbered
 
 from importstats.errors import StoreError
-from importstats.sources.messages import (
-    GetImportProgressResponse,
-    ImportProgressData,
-    ImportProgressDetail,
-)
 from importstats.sources.snapshot import Snapshot
 from importstats.store import CorruptSegmentWarning, SnapshotStore
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA, details_table, jobs_table
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
-SERVER = "http://localhost:19530"
 BUCKET = "imports"
-
-
-def snapshot(number: int, *, job: str = "7") -> Snapshot:
-    details = [
-        ImportProgressDetail(file_name=f"[{i}.parquet]", imported_rows=number // (i + 1))
-        for i in range(5)
-    ]
-    response = GetImportProgressResponse(data=ImportProgressData(details=details))
-    when = START + timedelta(seconds=number)
-    return Snapshot(when, job, SERVER, response, snapshot_id=number)
 
 
 def assert_holds(store: SnapshotStore, snapshots: list[Snapshot]) -> None:
@@ -75,7 +60,7 @@ def keys(endpoint: str, uri: str) -> list[str]:
 def test_round_trip_and_compaction(uri: str, endpoint: str) -> None:
     store = SnapshotStore(uri)
     assert not store.exists()
-    snapshots = [snapshot(number) for number in range(6)]
+    snapshots = [numbered(number) for number in range(6)]
     for each in snapshots:
         store.append(each)
     assert store.exists()
@@ -88,14 +73,14 @@ def test_round_trip_and_compaction(uri: str, endpoint: str) -> None:
         *store.files("details"),
         *store.files("jobs"),
     ]
-    store.append(snapshot(99, job="../8"))
+    store.append(numbered(99, job="../8"))
     assert store.job_keys()["job_id"].to_pylist() == ["../8", "7"]
-    assert store.details(job_id="../8", source_uri=SERVER).num_rows == 5
+    assert store.details(job_id="../8", source_uri="https://milvus").num_rows == 5
 
 
 def test_other_tools_read_it(uri: str) -> None:
     store = SnapshotStore(uri)
-    store.append([snapshot(number, job=job) for job in ("7", "Eight") for number in range(3)])
+    store.append([numbered(number, job=job) for job in ("7", "Eight") for number in range(3)])
     filesystem, path = pafs.FileSystem.from_uri(uri)
     table = ds.dataset(f"{path}/jobs", filesystem=filesystem, partitioning="hive").to_table()
     assert sorted(set(table["job_id"].to_pylist())) == ["7", "Eight"]
@@ -105,13 +90,13 @@ def test_other_tools_read_it(uri: str) -> None:
 def test_a_filesystem_may_be_given(uri: str) -> None:
     filesystem, path = pafs.FileSystem.from_uri(uri)
     store = SnapshotStore(path, filesystem=filesystem)
-    store.append(snapshot(1))
-    assert_holds(SnapshotStore(uri), [snapshot(1)])
+    store.append(numbered(1))
+    assert_holds(SnapshotStore(uri), [numbered(1)])
 
 
 def test_leftovers_of_a_killed_compactor(uri: str) -> None:
     store = SnapshotStore(uri)
-    snapshots = [snapshot(number) for number in range(3)]
+    snapshots = [numbered(number) for number in range(3)]
     for each in snapshots:
         store.append(each)
     filesystem, _ = pafs.FileSystem.from_uri(uri)
@@ -131,15 +116,15 @@ def test_leftovers_of_a_killed_compactor(uri: str) -> None:
 
 def test_a_corrupt_object_is_set_aside(uri: str, endpoint: str) -> None:
     store = SnapshotStore(uri)
-    store.append(snapshot(0))
-    store.append(snapshot(1))
+    store.append(numbered(0))
+    store.append(numbered(1))
     filesystem, _ = pafs.FileSystem.from_uri(uri)
     path = store.files("details")[0]
     with filesystem.open_output_stream(path.removeprefix("s3://")) as stream:
         stream.write(b"garbage")
     with pytest.warns(CorruptSegmentWarning, match=path):
         details = store.details()
-    assert details.cast(DETAILS_SCHEMA).equals(details_table([snapshot(1)]))
+    assert details.cast(DETAILS_SCHEMA).equals(details_table([numbered(1)]))
     assert not any("/_corrupt/" in key for key in keys(endpoint, uri))
     with pytest.warns(CorruptSegmentWarning, match=path):
         store.compact(final=True)
@@ -147,7 +132,7 @@ def test_a_corrupt_object_is_set_aside(uri: str, endpoint: str) -> None:
 
 
 def test_readers_beside_writers_and_compactors(uri: str) -> None:
-    SnapshotStore(uri).append(snapshot(1000))
+    SnapshotStore(uri).append(numbered(1000))
     failures: list[BaseException] = []
     running = threading.Event()
     running.set()
@@ -163,7 +148,7 @@ def test_readers_beside_writers_and_compactors(uri: str) -> None:
 
     def write(store: SnapshotStore) -> None:
         for number in range(20):
-            store.append(snapshot(number))
+            store.append(numbered(number))
 
     def compact(store: SnapshotStore) -> None:
         while running.is_set():
@@ -184,12 +169,12 @@ def test_readers_beside_writers_and_compactors(uri: str) -> None:
         writer.join()
         compactor.join()
     assert not failures
-    assert_holds(store, [*map(snapshot, range(20)), snapshot(1000)])
+    assert_holds(store, [*map(numbered, range(20)), numbered(1000)])
 
 
 def test_a_lost_bucket(uri: str) -> None:
     store = SnapshotStore(uri.replace(BUCKET, "lost-bucket"))
-    for use in (lambda: store.append(snapshot(0)), store.jobs, store.compact):
+    for use in (lambda: store.append(numbered(0)), store.jobs, store.compact):
         with pytest.raises(StoreError) as caught:
             use()
         assert "lost-bucket" in str(caught.value)
@@ -200,4 +185,4 @@ def test_a_lost_bucket(uri: str) -> None:
 def test_a_dead_server(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match=r"cannot read s3://imports/.*connect"):
-        SnapshotStore(uri).append(snapshot(0))
+        SnapshotStore(uri).append(numbered(0))
