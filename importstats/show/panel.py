@@ -150,8 +150,9 @@ def _file_words(files: pd.DataFrame) -> str:
 def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
     """The files that are not done and do not wait: those that matter first, then the longest."""
     state = files["state"].astype("str").str.lower()
-    waits = files["verdict"].astype("str").eq("waiting")
-    at_work = files[~state.isin(DONE_STATES) & ~waits]
+    # A file whose rows are all there may be InProgress until its task has ended.
+    has_work = ~files["verdict"].astype("str").isin(["waiting", "done"])
+    at_work = files[~state.isin(DONE_STATES) & has_work]
     matters = at_work["matters"].astype("str").isin(["failed", "now"])
     rest = at_work[~matters].nlargest(_SLOWEST_FILES, "remaining_s")
     shown = pd.concat([at_work[matters], rest]).head(_SLOWEST_FILES).to_dict("records")

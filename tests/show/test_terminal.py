@@ -11,7 +11,7 @@ from frames import simulated
 from rich.cells import cell_len
 from rich.console import Console
 
-from importstats import diagnose
+from importstats import diagnose, stragglers
 from importstats.analysis.ranking import delay_text, rank_files
 from importstats.analysis.scoring import backtest
 from importstats.analysis.totals import summary
@@ -71,6 +71,18 @@ def test_a_file_with_an_unknown_delay_stands_first(console):
     assert found[0].text.startswith("stuck is stuck, idle for 8 min 29 s; by how much")
     assert delay_text(np.nan) == "unknown"
     assert not looks(rank_files(files), diagnose(frames_until("steady", 0.2)[0]), running=False)
+
+
+def test_a_file_whose_rows_are_all_there_is_not_among_those_at_work(console):
+    jobs, details, at = frames_until("stragglers", 0.7)
+    files = stragglers(details, at=at)
+    at_work = files[files["state"].astype("str").eq("InProgress")]
+    done = at_work["verdict"].astype("str").eq("done")
+    assert done.sum() == 9
+    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    table = text[text.index("needs") :]
+    parts = re.findall(r"part-\d+", table)
+    assert sorted(parts) == sorted(at_work.loc[~done, "file"].str.extract(r"(part-\d+)")[0])
 
 
 def test_a_job_long_not_heard_of_is_told_in_the_past(console):
