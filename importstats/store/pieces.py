@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 # Enough for an analysis to work on many jobs in one go.
 _SNAPSHOTS_AT_ONCE: Final = 50_000
 # So many that their columns stay in the fast memory of a core, and all cores have a part early.
-_RUNS_AT_ONCE: Final = 32_000
+_RUNS_AT_ONCE: Final = 20_000
 
 
 def over_details(
