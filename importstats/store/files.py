@@ -115,6 +115,19 @@ class Files:
         ):
             return stream.read_buffer()
 
+    def source(self, path: str) -> tuple[str | pa.BufferReader, pafs.FileSystem | None]:
+        """What Parquet reads a file from, and the file system it is in.
+
+        Of a small file on a disk these are its bytes: to ask for them column by column takes
+        longer than the rest. A missing file raises FileNotFoundError, now or when it is read.
+        """
+        full = self.full(path)
+        if self.is_local:
+            with Path(full).open("rb", buffering=0) as stream:
+                if os.fstat(stream.fileno()).st_size <= _SMALL_BYTES:
+                    return pa.BufferReader(stream.read()), None
+        return full, self.filesystem
+
     def delete(self, path: str) -> None:
         """Delete a file, if it is there."""
         with self.explained("delete", path), suppress(FileNotFoundError):
@@ -136,6 +149,8 @@ class Files:
                 self._disk.put(target, source.read_bytes())
                 source.unlink()
 
+
+_SMALL_BYTES: Final = 2**20
 
 _REASONS: Final = {
     errno.ENOSPC: "no space left on the device; free some, or choose another store",

@@ -419,14 +419,20 @@ def _text_array(texts: pa.Array | pa.ChunkedArray) -> pd.api.extensions.Extensio
 
 
 def _utc_array(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
-    return pd.DatetimeIndex(column.to_numpy(), tz="UTC").array
+    values = _writeable(column.to_numpy())
+    # With a zone given, the index looks at each value.
+    return pd.DatetimeIndex(values, copy=False).tz_localize("UTC").array
+
+
+def _writeable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # What is Arrow's own memory cannot be written to.
+    return values if values.flags.writeable else values.copy()
 
 
 def _integer_array(column: pa.ChunkedArray, name: str) -> Any:
     missing = column.null_count
     values = (column.fill_null(0) if missing else column).to_numpy()
-    # What is Arrow's own memory cannot be written to.
-    values = values if values.flags.writeable else values.copy()
+    values = _writeable(values)
     if name in _NEVER_MISSING and not missing:
         return values
     mask = column.is_null().to_numpy() if missing else np.zeros(len(values), np.bool_)

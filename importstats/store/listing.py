@@ -35,10 +35,12 @@ class Listing:
             infos = self._files.entries("jobs") if clusters is None else []
             clusters = clusters or [info.base_name for info in infos]
             folders = [f"jobs/{cluster}/job={slug(job_id)}" for cluster in clusters]
-        earlier, listing = self._scan(folders), self._scan(folders)
-        for job, segments in earlier.items():
-            if not set(segments) <= set(listing.get(job, [])):
-                listing[job] = self.of_job(job)
+        earlier, now = self._paths(folders), self._paths(folders)
+        listing = _segments_of(now)
+        if not set(earlier) <= set(now):
+            for job, segments in _segments_of(earlier).items():
+                if not set(segments) <= set(listing.get(job, [])):
+                    listing[job] = self.of_job(job)
         within = {job: list(filter(period.may_hold, listing[job])) for job in listing}
         return {job: segments for job, segments in within.items() if segments}
 
@@ -49,28 +51,22 @@ class Listing:
         while it was created behind the listing's back.
         """
         folders = [f"jobs/{job.folder}"]
-        earlier = self._scan(folders).get(job, [])
+        earlier = _segments_of(self._paths(folders)).get(job, [])
         for _ in range(_ATTEMPTS):
-            segments = self._scan(folders).get(job, [])
+            segments = _segments_of(self._paths(folders)).get(job, [])
             if set(earlier) <= set(segments):
                 return segments
             earlier = segments
         raise self._too_busy(job)
 
-    def _scan(self, folders: Iterable[str]) -> dict[JobFolder, list[Segment]]:
-        found: dict[JobFolder, list[Segment]] = {}
-        for folder in folders:
-            for info in self._files.entries(folder.rstrip("/"), recursive=True):
-                match = _SEGMENT_PATH.fullmatch(self._files.relative(info))
-                if match is None or info.type != pafs.FileType.File:
-                    continue
-                if self._files.is_not_yet_whole(info):
-                    continue
-                job = JobFolder(match["cluster"], match["job"])
-                segment = Segment.parse(job, match["file"])
-                if segment is not None:
-                    found.setdefault(job, []).append(segment)
-        return found
+    def _paths(self, folders: Iterable[str]) -> list[str]:
+        """The files in these folders, below the root of the store."""
+        return [
+            self._files.relative(info)
+            for folder in folders
+            for info in self._files.entries(folder.rstrip("/"), recursive=True)
+            if info.type == pafs.FileType.File and not self._files.is_not_yet_whole(info)
+        ]
 
     def sizes(self, job: JobFolder) -> dict[str, int]:
         """Bytes of each segment, jobs and details files together, by name."""
@@ -100,6 +96,20 @@ class Listing:
             f"{self._files.uri}/jobs/{job.folder} changed during each of {_ATTEMPTS} attempts to "
             "read it; compact less often, or try again"
         )
+
+
+def _segments_of(paths: Iterable[str]) -> dict[JobFolder, list[Segment]]:
+    """The segments by their jobs files."""
+    found: dict[JobFolder, list[Segment]] = {}
+    for path in paths:
+        match = _SEGMENT_PATH.fullmatch(path)
+        if match is None:
+            continue
+        job = JobFolder(match["cluster"], match["job"])
+        segment = Segment.parse(job, match["file"])
+        if segment is not None:
+            found.setdefault(job, []).append(segment)
+    return found
 
 
 _SEGMENT_PATH: Final = re.compile(

@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs as pafs
@@ -105,30 +104,41 @@ def decode(
     A text that is the same in all rows stands in the file's footer, as does that a column is all
     null. Such a column is not read, unless ``every_byte`` is to be looked at.
     """
-    schema = result_schema(table, columns)
+    names = tuple(columns)
     if filter_ is None:
-        with _open_file(source, filesystem, _text_columns(table, tuple(columns))) as file:
-            known = {} if every_byte else _told_by_footer(file.metadata, table, columns)
+        with _open_file(source, filesystem, _text_columns(table, names)) as file:
+            metadata = file.metadata
+            known = {} if every_byte else _told_by_footer(metadata, table, names)
             # One row group is read faster by one thread than by waking more.
-            several = file.num_row_groups > 1
-            found = file.read([name for name in columns if name not in known], use_threads=several)
-            rows = file.metadata.num_rows
+            several = metadata.num_row_groups > 1
+            wanted = _in_stored_order(table, names, frozenset(known))
+            found = file.read(list(wanted), use_threads=several)
+            rows = metadata.num_rows
     else:
         import pyarrow.dataset as ds  # Takes a while, and few reads have a filter.
 
         options = ds.ParquetReadOptions(dictionary_columns=set(_TEXT_COLUMNS[table]))
         fragment = ds.ParquetFileFormat(options).make_fragment(source, filesystem)
-        found = fragment.to_table(columns=list(columns), filter=filter_)
+        wanted = _in_stored_order(table, names, frozenset())
+        found = fragment.to_table(columns=list(wanted), filter=filter_)
         known, rows = {}, found.num_rows
-    wanted = tuple(name for name in _STORED_NAMES[table] if name in columns and name not in known)
     made = {**known, **_checked(found, table, wanted)}
-    for name in columns:
+    for name in names:
         if name not in made:
             if name not in ADDED_COLUMNS:
                 raise pa.ArrowInvalid(f"column {name} is missing")
             made[name] = _nulls(rows, table, name)
-    arrays = [made[name] for name in columns]
-    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(found.schema.metadata))
+    schema = result_schema(table, names).with_metadata(found.schema.metadata)
+    return pa.Table.from_arrays([made[name] for name in names], schema=schema)
+
+
+@lru_cache(maxsize=64)
+def _in_stored_order(
+    table: TableName, columns: tuple[str, ...], known: frozenset[str]
+) -> tuple[str, ...]:
+    """The columns that are to be read: in this order they have the schema that is expected."""
+    asked = set(columns) - known
+    return tuple(name for name in _STORED_NAMES[table] if name in asked)
 
 
 def _checked(
@@ -149,7 +159,7 @@ def _checked(
 
 
 def _told_by_footer(
-    metadata: pq.FileMetaData, table: TableName, columns: Sequence[str]
+    metadata: pq.FileMetaData, table: TableName, columns: tuple[str, ...]
 ) -> dict[str, pa.Array]:
     """The columns that are null, or one and the same text, in all rows, as its statistics say."""
     known: dict[str, pa.Array] = {}
@@ -157,29 +167,34 @@ def _told_by_footer(
     if not 0 < metadata.num_row_groups <= _FEW_GROUPS:
         return known
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
-    for name, place in _OFTEN_THE_SAME[table].items():
-        if name not in columns:
+    for name, expected in _often_the_same(table, columns):
+        place = _place(groups[0], metadata.num_columns, name, expected)
+        if place is None:
             continue
-        if place >= metadata.num_columns or groups[0].column(place).path_in_schema != name:
-            # A store of an older version has fewer columns; what is read needs no statistics.
-            places = [groups[0].column(n).path_in_schema for n in range(metadata.num_columns)]
-            if name not in places:
-                continue
-            place = places.index(name)
-        chunks = [group.column(place).statistics for group in groups]
-        if not all(chunk is not None and chunk.has_null_count for chunk in chunks):
-            continue
-        nulls = sum(chunk.null_count for chunk in chunks)
-        if nulls == rows and name not in _NEVER_NULL:
-            known[name] = _nulls(rows, table, name)
-        elif not nulls and all(chunk.has_min_max for chunk in chunks):
+        nulls = 0
+        bounds: set[Any] = set()
+        for group in groups:
+            statistics = group.column(place).statistics
+            if statistics is None or not statistics.has_null_count:
+                break
+            nulls += statistics.null_count
             # A bound that was cut short is rounded away from the values, so two equal ones are
             # exact.
-            least = chunks[0].min
-            same = all(chunk.min == least and chunk.max == least for chunk in chunks)
-            if same and isinstance(least, str):
-                known[name] = _constant(least, rows)
+            bounds |= {statistics.min, statistics.max} if statistics.has_min_max else {None}
+        else:
+            if nulls == rows and name not in _NEVER_NULL:
+                known[name] = _nulls(rows, table, name)
+            elif not nulls and len(bounds) == 1 and isinstance(text := bounds.pop(), str):
+                known[name] = _constant(text, rows)
     return known
+
+
+def _place(group: pq.RowGroupMetaData, columns: int, name: str, expected: int) -> int | None:
+    """Where the column is: a store of an older version has fewer columns."""
+    if expected < columns and group.column(expected).path_in_schema == name:
+        return expected
+    names = [group.column(place).path_in_schema for place in range(columns)]
+    return names.index(name) if name in names else None
 
 
 @lru_cache(maxsize=64)
@@ -207,40 +222,39 @@ def _made_nulls(rows: int, type_: pa.DataType) -> pa.Array:
 
 
 def _constant(text: str, rows: int) -> pa.DictionaryArray:
-    if rows > _ROW_GROUP_ROWS:
-        return _made_constant(text, np.zeros(rows, np.int32))
-    return _constant_of_a_row_group(text).slice(0, rows)
+    codes = pa.array(np.zeros(rows, np.int32)) if rows > _ROW_GROUP_ROWS else _ZEROS.slice(0, rows)
+    return pa.DictionaryArray.from_arrays(codes, _one_text(text), safe=False)
 
 
-@lru_cache(maxsize=64)
-def _constant_of_a_row_group(text: str) -> pa.DictionaryArray:
-    return _made_constant(text, _ZEROS)
+@lru_cache(maxsize=256)
+def _one_text(text: str) -> pa.StringArray:
+    return pa.array([text], pa.string())
 
 
-def _made_constant(text: str, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array([text]), safe=False)
-
-
-_ZEROS: Final = np.zeros(_ROW_GROUP_ROWS, np.int32)
+_ZEROS: Final = pa.array(np.zeros(_ROW_GROUP_ROWS, np.int32))
 
 
 def _type(table: TableName, name: str) -> pa.DataType:
     return _RESULT_SCHEMAS[table].field(name).type
 
 
-# Worth a look at the footer; and not worth it if there are many row groups to look at.
-_OFTEN_THE_SAME: Final = {
-    table: {
-        field.name: place
-        for place, field in enumerate(schema)
-        if field.name
-        in (
-            *("source_uri", "job_id", "db_name", "collection_name", "reason", "extra", "message"),
-            *("error", "create_time", "complete_time", "server_version"),
-        )
+@lru_cache(maxsize=64)
+def _often_the_same(table: TableName, columns: tuple[str, ...]) -> list[tuple[str, int]]:
+    """The columns that are worth a look at the footer, and where they stand in most files."""
+    return [
+        (name, place)
+        for place, name in enumerate(_STORED_NAMES[table])
+        if name in _OFTEN_THE_SAME and name in columns
+    ]
+
+
+_OFTEN_THE_SAME: Final = frozenset(
+    {
+        *("source_uri", "job_id", "db_name", "collection_name", "reason", "extra", "message"),
+        *("error", "create_time", "complete_time", "server_version"),
     }
-    for table, schema in STORED_SCHEMAS.items()
-}
+)
+# It is not worth it if there are many row groups to look at.
 _FEW_GROUPS: Final = 8
 
 
@@ -249,7 +263,11 @@ def _open_file(
 ) -> pq.ParquetFile:
     """The file, its text columns to be read as dictionaries."""
     try:
-        return pq.ParquetFile(source, filesystem=filesystem, read_dictionary=list(text))
+        # What is in memory, or takes one read of a disk, need not be waited for by other threads.
+        is_far = filesystem is not None and not isinstance(filesystem, pafs.LocalFileSystem)
+        return pq.ParquetFile(
+            source, filesystem=filesystem, read_dictionary=list(text), pre_buffer=is_far
+        )
     except KeyError as error:
         # The file may be older than a column.
         older = [name for name in text if name not in ADDED_COLUMNS]

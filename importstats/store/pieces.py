@@ -78,13 +78,24 @@ def jobs_frames(
     gathered: list[pa.Table] = []
     rows = pieces = 0
     for table, _ in store.iter_jobs(source_uri=source_uri, columns=wanted, details_columns=()):
-        table = table.filter(pc.is_null(table["error"]))
-        gathered.append(table if columns is None else table.select(list(columns)))
-        rows += table.num_rows
+        gathered.append(table)
+        rows += table.num_rows - _count_gaps(table)
         if rows >= _SNAPSHOTS_AT_ONCE:
-            yield jobs_frame(pa.concat_tables(gathered))
+            yield _answered_frame(gathered, columns)
             gathered, rows = [], 0
             pieces += 1
     if gathered or not pieces:
-        nothing = result_schema("jobs", columns or JOBS_RESULT_SCHEMA.names).empty_table()
-        yield jobs_frame(pa.concat_tables([nothing, *gathered]))
+        nothing = result_schema("jobs", wanted or JOBS_RESULT_SCHEMA.names).empty_table()
+        yield _answered_frame([nothing, *gathered], columns)
+
+
+def _count_gaps(table: pa.Table) -> int:
+    """How many rows record why there is no snapshot."""
+    return int(table.num_rows - table["error"].null_count)
+
+
+def _answered_frame(tables: Sequence[pa.Table], columns: Sequence[str] | None) -> pd.DataFrame:
+    table = pa.concat_tables(tables)
+    if _count_gaps(table):
+        table = table.filter(pc.is_null(table["error"]))
+    return jobs_frame(table if columns is None else table.select(list(columns)))

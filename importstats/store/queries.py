@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -238,8 +238,16 @@ class Queries:
         self, choice: Choice, read: Callable[[Sequence[Segment]], _T]
     ) -> Iterator[tuple[JobFolder, _T]]:
         """What is read of the segments of each job chosen."""
-        jobs = list(self._listing.of_jobs(*choice).items())
-        return self._ahead(lambda job: (job[0], self._listing.retrying(*job, read)), jobs)
+        jobs = iter(self._listing.of_jobs(*choice).items())
+        at_once = _JOBS_AT_ONCE if self._files.is_local else 1
+        some = iter(lambda: list(islice(jobs, at_once)), [])
+
+        def read_some(
+            jobs: list[tuple[JobFolder, list[Segment]]],
+        ) -> list[tuple[JobFolder, _T]]:
+            return [(job, self._listing.retrying(job, segments, read)) for job, segments in jobs]
+
+        return chain.from_iterable(self._ahead(read_some, some))
 
     def _ahead(self, work: Callable[[_S], _T], items: Iterable[_S]) -> Iterator[_T]:
         """The work on each item in their order, on as many threads as serve.
@@ -268,6 +276,8 @@ def _lots(jobs: Iterable[_Known], most_rows: int) -> Iterator[list[_Known]]:
 # Enough for a thread to be worth waking, and few enough for each to get some.
 _ROWS_OF_A_LOT: Final = 2**12
 _REMOTE_JOBS_AT_ONCE: Final = 8
+# Of a disk: to hand each job to a thread by itself takes as long as to read it.
+_JOBS_AT_ONCE: Final = 4
 
 
 _KEYS_SCHEMA: Final = pa.schema(

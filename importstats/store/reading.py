@@ -78,10 +78,11 @@ class Reader:
             if isinstance(rows, CorruptFile):
                 self.leave_out(segment, "jobs", rows)
             else:
-                tables[segment] = _sort_by_snapshot(rows)
+                tables[segment] = rows
         if len(tables) == 1:
             ((segment, rows),) = tables.items()
             return _read_alone(segment, rows, period)
+        tables = {segment: _sort_by_snapshot(rows) for segment, rows in tables.items()}
         schema = result_schema("jobs", columns)
         together = pa.concat_tables(
             [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
@@ -111,12 +112,10 @@ class Reader:
         for part, rows in zip(
             parts, self.read_all(segments, "details", needed, filter_), strict=True
         ):
-            positions = np.full(len(part.ids), NOWHERE)
-            positions[part.kept] = np.searchsorted(state.timeline.ids, part.ids[part.kept])
             try:
                 if isinstance(rows, CorruptFile):
                     raise rows
-                found.append(transfer(rows, part.ids, positions))
+                found.append(transfer(rows, part.ids, _places_in_job(part, state.timeline)))
             except (CorruptFile, pa.ArrowInvalid) as reason:
                 self.leave_out(part.segment, "details", reason)
                 damaged.add(part.segment)
@@ -155,8 +154,8 @@ class Reader:
         # Who sets aside what is damaged looks at every byte.
         wanted = (table, columns, filter_, self._sets_aside)
         try:
-            full = self._files.full(path)
-            return decode(full, self._files.filesystem, *wanted)
+            source, filesystem = self._files.source(path)
+            return decode(source, filesystem, *wanted)
         except FileNotFoundError:
             # Compaction deletes the jobs file first. If that stands, the details are lost.
             if table == "details" and self._files.exists(segment.path("jobs")):
@@ -215,14 +214,28 @@ def _raise_if_short_of_memory(error: BaseException, where: str) -> None:
 
 def _read_alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
     """The snapshots of a segment beside which there is no other, each once unless it is damaged."""
-    ids, times = ints(rows["snapshot_id"]), ints(rows["observed_at"])
+    ids = ints(rows["snapshot_id"])
+    ascends = bool((ids[1:] > ids[:-1]).all())
+    if not ascends:
+        rows = rows.sort_by("snapshot_id")
+        ids = ints(rows["snapshot_id"])
+    times = ints(rows["observed_at"])
     kept = period.mask(times)
-    if len(ids) and not np.all(ids[1:] > ids[:-1]):
+    if not ascends and len(ids):
         kept &= np.append(True, ids[1:] != ids[:-1])
     part = JobsPart(segment, _detail_rows(rows), ids, kept)
     if not kept.all():
         ids, times, rows = ids[kept], times[kept], rows.filter(pa.array(kept))
     return JobState([part], Timeline(ids, times), rows)
+
+
+def _places_in_job(part: JobsPart, timeline: Timeline) -> Ints:
+    """Where each snapshot of a segment stands among those of the job."""
+    if part.ids is timeline.ids:
+        return np.arange(len(part.ids))
+    positions = np.full(len(part.ids), NOWHERE)
+    positions[part.kept] = np.searchsorted(timeline.ids, part.ids[part.kept])
+    return positions
 
 
 def _detail_rows(rows: pa.Table) -> int | None:
@@ -232,4 +245,5 @@ def _detail_rows(rows: pa.Table) -> int | None:
 
 def _sort_by_snapshot(rows: pa.Table) -> pa.Table:
     """By snapshot; as writers leave them, unless somebody else wrote the file."""
-    return rows if np.all(np.diff(ints(rows["snapshot_id"])) > 0) else rows.sort_by("snapshot_id")
+    ids = ints(rows["snapshot_id"])
+    return rows if (ids[1:] > ids[:-1]).all() else rows.sort_by("snapshot_id")

@@ -48,7 +48,7 @@ def locate(runs: pa.Table, ids: Ints) -> tuple[Ints, Ints]:
     for name in ("snapshot_id", "last_snapshot_id"):
         wanted = ints(runs[name])
         found = np.searchsorted(ids, wanted)
-        if len(wanted) and (not len(ids) or np.any(ids[np.minimum(found, len(ids) - 1)] != wanted)):
+        if len(wanted) and not (len(ids) and (ids.take(found, mode="clip") == wanted).all()):
             raise pa.ArrowInvalid("details rows refer to snapshots that the jobs rows do not have")
         ends.append(found)
     first, last = ends
@@ -219,7 +219,7 @@ def run_rows(runs: Runs, timeline: Timeline, schema: pa.Schema) -> pa.Table:
         if twin is not None and runs.first is runs.last:
             columns[name] = twin
         else:
-            columns[name] = pa.array(values[positions]).view(type_)
+            columns[name] = pa.array(values.take(positions)).view(type_)
     return pa.Table.from_arrays([columns[field.name] for field in schema], schema=schema)
 
 

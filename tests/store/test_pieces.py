@@ -2,12 +2,14 @@
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from importstats.simulator import simulate_job
+from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore, pieces
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.pieces import jobs_frames, over_details
@@ -25,6 +27,10 @@ def store(tmp_path):
 @pytest.mark.parametrize("at_once", [1, 10**6])
 def test_pieces_of_whole_jobs_are_the_whole(at_once, store, monkeypatch):
     monkeypatch.setattr(pieces, "_SNAPSHOTS_AT_ONCE", at_once)
+    for key in store.job_keys().to_pylist():
+        # A time without snapshots is no snapshot.
+        later = key["last_observed_at"] + timedelta(seconds=9)
+        store.append(Snapshot(later, key["job_id"], key["source_uri"], None, error="no answer"))
     columns = ["job_id", "observed_at", "progress_pct", "reason"]
     for wanted in (None, columns):
         made = list(jobs_frames(store, columns=wanted))
