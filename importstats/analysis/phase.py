@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.cluster_phase import KNOWN_PHASE, by_known_phase
+from importstats.analysis.job_states import States
 from importstats.analysis.scales import (
     CODE,
     SCALES,
@@ -26,7 +27,7 @@ from importstats.analysis.scales import (
     scales_of_version,
     scales_of_versions,
 )
-from importstats.arrays import Bools, Floats, Ints, starts
+from importstats.arrays import Bools, Floats, Ints, floats
 from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE
 
 _STATES: Final = {
@@ -40,7 +41,6 @@ _AT_WORK: Final = frozenset({"importing", "inprogress"})
 # What the dialect of an answer says about its server.
 _WITH_CREATE_TIME: Final = scales_between((2, 6, 5), None)
 _WITH_CODE_200: Final = scales_between((2, 4, 0), (2, 4, 3))
-_ONE_SECOND: Final = pd.Timedelta(seconds=1)
 
 
 def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
@@ -151,12 +151,12 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     2      Importing             0.5
     3  IndexBuilding             0.0
     """
-    state = _state_names(jobs)
-    progress = _floats(jobs, "progress_pct")
+    state = States.from_jobs(jobs)
+    progress = floats(jobs, "progress_pct")
     progress = np.where((progress >= 0) & (progress <= 100), progress, np.nan)
-    at_work = np.isin(state, list(_AT_WORK)) | ((state == "") & (progress > 0) & (progress < 100))
-    imported, total = _floats(jobs, "imported_rows"), _floats(jobs, "total_rows")
-    shown = Shown(progress, imported, total, _floats(jobs, "detail_count"), at_work)
+    at_work = state.is_in(_AT_WORK) | (state.is_in([""]) & (progress > 0) & (progress < 100))
+    imported, total = floats(jobs, "imported_rows"), floats(jobs, "total_rows")
+    shown = Shown(progress, imported, total, floats(jobs, "detail_count"), at_work)
     fits = fitting(shown)
     possible = _possible_scales(jobs, fits, state)
     if server_version is not None:
@@ -178,17 +178,16 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
 
 def _by_state(
     jobs: pd.DataFrame,
-    state: npt.NDArray[np.object_],
+    state: States,
     at_work: Bools,
     progress: Floats,
     code: Ints,
     fraction: Floats,
 ) -> dict[str, Any]:
     """The phase columns: of jobs at work as they are, of all others by their state."""
-    for name, phase in _STATES.items():
-        code = np.where(state == name, CODE[phase], code)
-    code = np.where(at_work | np.isin(state, list(_STATES)), code, CODE["Unknown"])
-    pending = state == "pending"
+    named = state.coded({name: CODE[phase] for name, phase in _STATES.items()}, otherwise=-1)
+    code = np.where(named >= 0, named, np.where(at_work, code, CODE["Unknown"]))
+    pending = state.is_in(["pending"])
     fraction = np.where(pending, np.where(progress <= 10, progress / 10, np.nan), fraction)
     fraction = np.where(at_work | pending, fraction, np.nan)
     code = np.where((code == CODE["Failed"]) & is_forgotten(jobs), CODE["Unknown"], code)
@@ -209,7 +208,7 @@ def is_forgotten(jobs: pd.DataFrame) -> Bools:
     """
     if "reason" not in jobs:
         return np.zeros(len(jobs), np.bool_)
-    failed = _state_names(jobs) == "failed"
+    failed = States.from_jobs(jobs).is_in(["failed"])
     found = np.zeros(len(jobs), np.bool_)
     if failed.any():
         reasons = jobs["reason"][failed].astype("str")
@@ -255,12 +254,12 @@ def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
     return code, np.where(code == CODE["Importing"], share, np.nan)
 
 
-def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: npt.NDArray[np.object_]) -> Bools:
+def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
     """Which scales each snapshot's job can be on, by all it has shown so far."""
     # What no scale explains says nothing about which it is.
     fits = fits | ~fits.any(axis=1, keepdims=True)
     commits = np.array([scale.commits for scale in SCALES])
-    named = np.isin(state, ["uncommitted", "committing"])
+    named = state.is_in(["uncommitted", "committing"])
     fits &= ~named.reshape(-1, 1) | commits
     if "server_version" in jobs:
         fits &= scales_of_versions(jobs["server_version"])
@@ -268,17 +267,16 @@ def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: npt.NDArray[np.obje
         fits &= ~hinted[:, None] | scales
     if fits.all():
         return fits
-    codes, _ = job_codes(jobs)
+    codes, keys = job_codes(jobs)
     order = np.lexsort((_tie_break(jobs), _observed_us(jobs), codes))
-    place = np.arange(len(order))
-    # From where on each is ruled out in its job.
-    out = np.where(fits[order], len(order), place[:, None])
-    first = starts(codes[order])
-    ruled_out = np.minimum.reduceat(out, first, axis=0)
-    possible = np.empty_like(fits)
-    possible[order] = place[:, None] < np.repeat(
-        ruled_out, np.diff(np.append(first, len(order))), axis=0
-    )
+    codes, place = codes[order], np.arange(len(order))
+    possible = np.ones_like(fits)
+    for scale in np.flatnonzero(~fits.all(axis=0)):
+        # From where on it is ruled out in each job.
+        out = np.flatnonzero(~fits[order, scale])[::-1]
+        ruled_out = np.full(len(keys), len(order))
+        ruled_out[codes[out]] = out
+        possible[order, scale] = place < ruled_out[codes]
     return possible
 
 
@@ -292,7 +290,7 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
         hints.append((_in_extra(jobs, r'"createTime":\s*"'), _WITH_CREATE_TIME))
     if "status" in jobs:
         # Zilliz Cloud's first API has that code as well.
-        code_200 = _floats(jobs, "status") == 200
+        code_200 = floats(jobs, "status") == 200
         if code_200.any():
             cloud = jobs["source_uri"].astype("str").str.contains("zillizcloud", regex=False)
             hints.append((code_200 & ~cloud.to_numpy(np.bool_), _WITH_CODE_200))
@@ -377,96 +375,104 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     1      Importing       120.0          120.0          2          500
     2  IndexBuilding        30.0           60.0          1         1000
     """
-    seen = _with_a_state(with_phase(jobs, server_version=server_version))
-    codes, keys = job_codes(seen)
-    order = np.lexsort((_tie_break(seen), _observed_us(seen), codes))
-    seen, codes = seen.iloc[order], codes[order]
-    phase = seen["phase"].cat.codes.to_numpy()
-    observed = seen["observed_at"].reset_index(drop=True)
+    told = with_phase(jobs, server_version=server_version)
+    row = np.flatnonzero(_tells_a_phase(told))
+    codes, keys = job_codes(told.iloc[row][JOB_KEY])
+    observed = told["observed_at"].to_numpy(dtype="datetime64[us]")
+    order = np.lexsort((_tie_break(told)[row], observed[row].astype(np.int64), codes))
+    row, codes = row[order], codes[order]
+    phase, observed = told["phase"].cat.codes.to_numpy()[row], observed[row]
 
-    begins = np.ones(len(seen), np.bool_)
+    begins = np.ones(len(row), np.bool_)
     begins[1:] = (codes[1:] != codes[:-1]) | (phase[1:] != phase[:-1])
     first = np.flatnonzero(begins)
-    last = np.append(first[1:], len(seen))[: len(first)] - 1
+    last = np.append(first[1:], len(row))[: len(first)] - 1
     opens = np.ones(len(first), np.bool_)  # the first run of its job
     opens[1:] = codes[first[1:]] != codes[first[:-1]]
-    closes = np.append(opens[1:], True)[: len(first)]  # the last run of its job
-
-    missing = pd.Series(pd.NaT, index=range(len(first)), dtype=observed.dtype)
-    seen_first, seen_last = _taken_rows(observed, first), _taken_rows(observed, last)
-    earliest = missing.where(opens, _taken_rows(observed, np.maximum(first - 1, 0)))
-    latest = seen_first
+    goes_on = np.append(~opens[1:], False)[: len(first)]  # not the last run of its job
     ends = np.isin(phase[first], [CODE[name] for name in END_PHASES])
-    earliest, latest = _sharpened(seen, first, last, ends, earliest, latest)
-    start = (earliest + (latest - earliest) / 2).dt.as_unit("us").fillna(latest)
 
-    end = start.shift(-1).where(~closes)
-    end_earliest = earliest.shift(-1).where(~closes)
-    end_latest = latest.shift(-1).where(~closes)
-    width = (latest - earliest).dt.total_seconds()
-    end_width = width.shift(-1).where(~closes, 0.0)
-    duration = (end.fillna(seen_last) - start).dt.total_seconds()
-    rows = seen["imported_rows"].astype("Int64").reset_index(drop=True)
-    job = keys.iloc[codes[first]].reset_index(drop=True)
+    earliest = np.where(opens, _NEVER, observed[np.maximum(first - 1, 0)])
+    earliest, latest = _sharpened(told, row, first, last, ends, earliest, observed[first])
+    start = earliest + (latest - earliest) // 2
+    start = np.where(np.isnat(start), latest, start)
+    end = _next(start, goes_on, _NEVER)
+    duration_s = _seconds(np.where(np.isnat(end), observed[last], end) - start)
+    width_s = _seconds(latest - earliest)
     nth = np.arange(len(first))
-    return job.assign(
-        run=nth - np.maximum.accumulate(np.where(opens, nth, 0)),
-        phase=_taken_rows(seen["phase"], first),
-        start=start,
-        end=end,
-        duration_s=duration.where(~ends | ~closes),
-        start_earliest=earliest,
-        start_latest=latest,
-        end_earliest=end_earliest,
-        end_latest=end_latest,
-        uncertainty_s=width + end_width,
-        snapshots=last - first + 1,
-        phase_fraction=_taken_rows(seen["phase_fraction"], last),
-        rows_at_start=_taken_rows(rows, first),
-        rows_at_end=_taken_rows(rows, last),
+    job = keys.iloc[codes[first]]
+    return pd.DataFrame(
+        {
+            **{name: job[name].array for name in JOB_KEY},
+            "run": nth - np.maximum.accumulate(np.where(opens, nth, 0)),
+            "phase": pd.Categorical.from_codes(phase[first], dtype=PHASE_DTYPE),
+            "start": _utc_times(start),
+            "end": _utc_times(end),
+            "duration_s": np.where(ends & ~goes_on, np.nan, duration_s),
+            "start_earliest": _utc_times(earliest),
+            "start_latest": _utc_times(latest),
+            "end_earliest": _utc_times(_next(earliest, goes_on, _NEVER)),
+            "end_latest": _utc_times(_next(latest, goes_on, _NEVER)),
+            "uncertainty_s": width_s + _next(width_s, goes_on, 0.0),
+            "snapshots": last - first + 1,
+            "phase_fraction": told["phase_fraction"].to_numpy()[row[last]],
+            "rows_at_start": told["imported_rows"].iloc[row[first]].astype("Int64").array,
+            "rows_at_end": told["imported_rows"].iloc[row[last]].astype("Int64").array,
+        },
+        copy=False,
     )
 
 
-def _with_a_state(jobs: pd.DataFrame) -> pd.DataFrame:
-    """The snapshots that tell a phase, and those with a state that has no phase here."""
-    state = _state_names(jobs)
-    named = ~np.isin(state, ["", *_AT_WORK])
-    return jobs[(named | (jobs["phase"] != "Unknown")) & jobs["observed_at"].notna()]
+_Times = npt.NDArray[np.datetime64]
+_NEVER: Final = np.datetime64("NaT", "us")
+_ONE_SECOND: Final = np.timedelta64(1_000_000, "us")
+
+
+def _tells_a_phase(jobs: pd.DataFrame) -> Bools:
+    """Whether each snapshot tells a phase, or has a state that has no phase here."""
+    state = States.from_jobs(jobs)
+    named = ~state.is_in(["", *_AT_WORK])
+    unknown = jobs["phase"].cat.codes.to_numpy() == CODE["Unknown"]
+    told: Bools = named | ~unknown
+    return told & jobs["observed_at"].notna().to_numpy(np.bool_)
 
 
 def _sharpened(
-    seen: pd.DataFrame, first: Ints, last: Ints, ends: Bools, earliest: pd.Series, latest: pd.Series
-) -> tuple[pd.Series, pd.Series]:
+    told: pd.DataFrame,
+    row: Ints,
+    first: Ints,
+    last: Ints,
+    ends: Bools,
+    earliest: _Times,
+    latest: _Times,
+) -> tuple[_Times, _Times]:
     """The borders, closed in on the server's own time where an end state has a credible one."""
-    if "complete_time" not in seen:
+    if "complete_time" not in told or not len(first):
         return earliest, latest
+    times = told["complete_time"].to_numpy(dtype="datetime64[us]")[row]
     # A later answer may have lost it: a server calls a completed job failed, and gives no time.
-    place = np.repeat(np.arange(len(first)), last - first + 1)
-    times = seen["complete_time"].reset_index(drop=True)
-    completed = times.groupby(place).first().reset_index(drop=True)
+    known = np.append(np.flatnonzero(~np.isnat(times)), len(times))
+    place = known[np.searchsorted(known, first)]
+    completed = np.where(place <= last, np.append(times, _NEVER)[place], _NEVER)
     # The server's clock counts whole seconds; one that is further off is another clock.
     fits = ends & ~(completed < earliest - _ONE_SECOND) & (completed <= latest)
-    said = completed.where(~(completed < earliest), earliest)
-    return earliest.where(~fits, said), latest.where(~fits, said)
+    said = np.where(completed < earliest, earliest, completed)
+    return np.where(fits, said, earliest), np.where(fits, said, latest)
 
 
-def _taken_rows(column: pd.Series, positions: Ints) -> pd.Series:
-    return column.iloc[positions].reset_index(drop=True)
+def _next(values: npt.NDArray[Any], goes_on: Bools, otherwise: Any) -> npt.NDArray[Any]:
+    """The value of the run that follows in the same job."""
+    found = np.full_like(values, otherwise)
+    found[goes_on] = values[1:][goes_on[:-1]]
+    return found
 
 
-def _state_names(jobs: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """States in lower case, ``""`` where there is none (the server's word for none is None)."""
-    state = jobs["state"].astype("category")
-    names = [str(name).lower() for name in state.cat.categories]
-    names = ["" if name == "none" else name for name in names] + [""]
-    return np.array(names, dtype=object)[state.cat.codes.to_numpy()]
+def _seconds(length: npt.NDArray[np.timedelta64]) -> Floats:
+    return pd.TimedeltaIndex(length).total_seconds().to_numpy(np.float64)
 
 
-def _floats(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats; NaN where it is missing, or everywhere if the frame has none."""
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    return np.asarray(frame[name].astype("Float64").to_numpy(np.float64, na_value=np.nan))
+def _utc_times(times: _Times) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(times).tz_localize("UTC")
 
 
 def _observed_us(frame: pd.DataFrame) -> Ints:

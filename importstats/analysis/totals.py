@@ -262,9 +262,17 @@ def _per_unit(values: pd.Series, measure: float) -> pd.Series:
 def _positions(frame: pd.DataFrame, table: pd.DataFrame) -> Ints:
     """Per row the position of its job in `table`."""
     codes, keys = job_codes(frame)
-    numbered = table.astype("str").assign(position=np.arange(len(table)))
-    found = keys.astype("str").merge(numbered, on=JOB_KEY, how="left")
-    return np.asarray(found["position"].to_numpy(np.int64)[codes])
+    return np.asarray(_places(keys, table)[codes])
+
+
+def _places(keys: pd.DataFrame, table: pd.DataFrame) -> Ints:
+    """The place of each job among others, -1 if it is not one of them. Both are in order."""
+    keys, table = keys[JOB_KEY].astype("str"), table[JOB_KEY].astype("str")
+    if keys.equals(table):
+        return np.arange(len(keys))
+    numbered = table.assign(place=np.arange(len(table)))
+    found = keys.merge(numbered, on=JOB_KEY, how="left")["place"]
+    return np.asarray(found.fillna(-1).to_numpy(np.int64))
 
 
 def _greatest(frame: pd.DataFrame, name: str, code: Ints, count: int) -> Floats:
@@ -303,11 +311,9 @@ def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str,
     if details is not None and len(details):
         spans = Spans.from_details(details)
         jobs = spans.samples.jobs
-        here = jobs.astype("str").merge(
-            table.astype("str").assign(position=np.arange(count)), on=JOB_KEY, how="left"
-        )["position"]
-        mine = here.notna().to_numpy()
-        place = here[mine].to_numpy(np.int64)
+        here = _places(jobs, table)
+        mine = here >= 0
+        place = here[mine]
         of_file = spans.job[spans.of_file]
         failed[place] = summed(of_file, spans.failed[spans.of_file], len(jobs))[mine]
         retries[place] = summed(spans.job, spans.retries.astype(np.float64), len(jobs))[mine]
