@@ -1,4 +1,4 @@
-"""The rest of a job in Sorting and IndexBuilding by what is left to do, not by what others took.
+"""The rest of a job from Importing on by what is left to do, not by what others took.
 
 Where a cluster is watched it is known which sorts and index builds of a job run, since when, which
 wait and which of others wait before them. Each takes as long for its rows as those that ended; as
@@ -16,20 +16,21 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.cluster_state import AT_WORK, WAITS, Cluster, ClusterState
+from importstats.analysis.work_ahead import builds_at_once, imports_left_s, segments_to_come
 from importstats.analysis.work_queue import DRAWS, Pace, Works, last_end_s
 from importstats.arrays import Floats, floats
 
 #: What a job's estimate is called that comes from here.
 WORK: Final = "work"
 
-_PHASES: Final = ("Sorting", "IndexBuilding")
+_PHASES: Final = ("Importing", "Sorting", "IndexBuilding")
 _QUANTILES: Final = (0.1, 0.5, 0.9)
 #: Works in a queue beyond this are left to the forecast of all jobs.
 _MOST_WORKS: Final = 5_000
 #: How uncertain the logarithm of a mean time is that comes from works of others, from the nodes'
 #: own mean, and from works of another kind; and how uncertain that of the whole is (ours).
 _OTHERS_SD: Final = 0.8
-_NODES_SD: Final = 0.4
+_NODES_SD: Final = 0.6
 _GUESSED_SD: Final = 1.0
 _WHOLE_SD: Final = 0.06
 #: A sort takes such a part of the time of an index build, if none was seen (ours).
@@ -39,11 +40,13 @@ _SORT_SHARE: Final = 0.1
 _OWN_BUILD, _OTHER_BUILD, _SORT, _COMPACTION = range(4)
 
 
-def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
-    """Estimates of jobs, those in Sorting and IndexBuilding by the work that is left.
+def with_work_left(
+    estimates: pd.DataFrame, cluster: Cluster, total_rows: Floats | None = None
+) -> pd.DataFrame:
+    """Estimates of jobs, those from Importing on by the work that is left.
 
-    Where the cluster does not tell enough (nothing waits or runs, no build has ended, 2.5 in
-    Sorting) an estimate stays as it is.
+    Where the cluster does not tell enough (nothing waits or runs, no build has ended, 2.5 before
+    IndexBuilding) an estimate stays as it is.
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
         As :func:`~importstats.eta` makes them without a cluster.
     cluster : ClusterFrames
         See :func:`~importstats.store.cluster_frames.load_cluster`.
+    total_rows : ndarray of float64, optional
+        Of the job of each estimate; NaN if not known.
 
     Returns
     -------
@@ -58,6 +63,7 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
         `estimates`; the ``method`` of those that come from here is ``work``.
     """
     found = estimates.copy()
+    total_rows = np.full(len(found), np.nan) if total_rows is None else total_rows
     named = found["phase"].astype("str").isin(_PHASES).to_numpy()
     method = found["method"].astype("str").to_numpy(dtype=object)
     remaining = np.column_stack([floats(found, f"remaining_p{q:.0f}_s") for q in (10, 50, 90)])
@@ -67,7 +73,10 @@ def with_work_left(estimates: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
         job_id = str(row["job_id"])
         if str(row["phase"]) == "Sorting" and not len(state.sorts_of(job_id)):
             continue
-        left_s = work_left_s(state, job_id)
+        if str(row["phase"]) == "Importing":
+            left_s = import_and_work_left_s(state, job_id, float(total_rows[place]))
+        else:
+            left_s = work_left_s(state, job_id)
         if left_s is not None:
             remaining[place] = np.quantile(left_s, _QUANTILES)
             method[place] = WORK
@@ -94,7 +103,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     to_come = _builds_to_come(sorts, builds, unsorted, rows_of)
     if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):
         return None
-    paces = _paces(state, builds, rows_of)
+    paces = _paces(state, builds, rows_of, to_come)
     entries = _listed_works(state, sorts, builds, rows_of)
     if paces is None or not entries["is_at_work"].any():
         return None
@@ -113,6 +122,66 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
         rng,
     )
     return np.sort(left_s * np.exp(_WHOLE_SD * rng.standard_normal(DRAWS)))
+
+
+def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) -> Floats | None:
+    """Draws of the seconds until a job in Importing is imported, sorted and indexed.
+
+    None if that is not known: no segment is listed yet, no build has ever ended here, or (2.5) the
+    sorts are not listed.
+    """
+    rows = segments_to_come(state, job_id, total_rows)
+    builds = state.builds_of(job_id)
+    at_once = _builds_at_once(state)
+    if not len(rows) or not state.merges_roles or at_once is None:
+        return None
+    rows_of = _rows_of_segments(state)
+    if not len(rows_of):
+        # The builds that the nodes remember were of segments like these.
+        rows_of = pd.Series(rows[rows > 0])
+    paces = _paces(state, builds, rows_of, rows[rows > 0])
+    rng = np.random.default_rng(len(rows))
+    imports_s = imports_left_s(state, job_id, _pause_s(state), rng)
+    if paces is None or imports_s is None:
+        return None
+    entries = _listed_works(state, state.compactions.iloc[:1], builds, rows_of)
+    at_work = entries[entries["is_at_work"]].assign(is_own=False)
+    waiting = entries[~entries["is_at_work"]].assign(is_own=False)
+    each = _builds_of_a_segment(state)
+    if len(waiting) + (1 + each) * len(rows) > _MOST_WORKS:
+        return None
+    rows = _known_or_usual_rows(rows, rows_of)
+    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
+    before = _works(waiting.sort_values("first_seen", kind="stable"))
+    to_come = np.concatenate([rows, np.repeat(rows, each)])
+    kind = np.repeat([_SORT, _OWN_BUILD], [len(rows), each * len(rows)])
+    first_s = np.repeat(imports_s[:, None], len(to_come), axis=1)
+    left_s = last_end_s(
+        _works(at_work),
+        np.maximum(ages, 0.0) + _pause_s(state) / 2,
+        Works(
+            np.concatenate([before.rows, to_come]),
+            np.concatenate([before.kind, kind]),
+            np.concatenate([before.is_own, np.ones(len(to_come), np.bool_)]),
+            first_s=np.concatenate([np.zeros((DRAWS, len(before.rows))), first_s], axis=1),
+        ),
+        max(len(at_work), at_once),
+        paces,
+        rng,
+    )
+    return np.sort(left_s * np.exp(_WHOLE_SD * rng.standard_normal(DRAWS)))
+
+
+def _builds_at_once(state: ClusterState) -> int | None:
+    """How many builds there will be at once: as many as were seen, or as the metrics remember."""
+    seen = state.build_runs["state"].astype("str").isin(AT_WORK).any()
+    return _most_works_at_once(state, with_compactions=False) if seen else builds_at_once(state)
+
+
+def _builds_of_a_segment(state: ClusterState) -> int:
+    """How many indexes a segment has, as those do that have some."""
+    segments = state.builds["segment_id"].nunique()
+    return max(1, round(len(state.builds) / segments)) if segments else 1
 
 
 def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
@@ -150,9 +219,12 @@ def _builds_to_come(
 
 
 def _paces(
-    state: ClusterState, builds: pd.DataFrame, rows_of: pd.Series[float]
+    state: ClusterState, builds: pd.DataFrame, rows_of: pd.Series[float], own_rows: Floats
 ) -> tuple[Pace, ...] | None:
-    """The paces of the kinds of works; None if no index build is known to have ended."""
+    """The paces of the kinds of works; None if no index build is known to have ended.
+
+    `own_rows` are those of the job's segments to come.
+    """
     took_s = _seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     ended = state.builds[state.builds["build_id"].isin(took_s.index)]
     seconds, rows = (
@@ -165,12 +237,11 @@ def _paces(
     if known.any():
         first = Pace(float(np.log(seconds[known] / rows[known]).mean()), _OTHERS_SD)
     elif mean_s:
-        done = state.builds["state"].astype("str").eq("Finished")
-        usual = (
-            _segment_rows(state.builds[done], rows_of)
-            if done.any()
-            else _known_or_usual_rows(_ONE, rows_of)
-        )
+        done = state.builds.loc[state.builds["state"].astype("str").eq("Finished"), "segment_id"]
+        sizes = np.asarray(rows_of.reindex(done).dropna(), np.float64)
+        # Those of which no segment is listed any more were, we take it, like the job's own.
+        usual = sizes if len(sizes) else own_rows
+        usual = usual if len(usual) else _known_or_usual_rows(_ONE, rows_of)
         first = Pace(math.log(mean_s / float(usual.mean())), _NODES_SD)
     else:
         return None

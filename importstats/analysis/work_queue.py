@@ -103,11 +103,17 @@ class Works:
         The place of its pace.
     is_own : ndarray of bool
         Whether it is the job's.
+    batch : ndarray of int64, optional
+        Of works at work: those of one number free their slots together, when the last of them ends.
+    first_s : ndarray of float64, (draws, works), optional
+        Of works that wait: in how many seconds each can begin at the earliest.
     """
 
     rows: Floats
     kind: Ints
     is_own: Bools
+    batch: Ints | None = None
+    first_s: Floats | None = None
 
 
 def last_end_s(
@@ -141,7 +147,7 @@ def last_end_s(
     ]
     left = _left_s(running, ages_s, laws, rng)
     free: Floats = np.zeros((DRAWS, at_once))
-    free[:, : left.shape[1]] = left
+    free[:, : left.shape[1]] = left if running.batch is None else _by_batch(left, running.batch)
     last: Floats = np.zeros(DRAWS)
     if running.is_own.any():
         last = np.asarray(left[:, running.is_own].max(axis=1), np.float64)
@@ -151,10 +157,22 @@ def last_end_s(
     # What begins after the last of the job's works holds up none of them.
     for number in range(int(own[-1]) + 1 if len(own) else 0):
         slot = free.argmin(axis=1)
-        free[each, slot] += takes[:, number]
+        begins = free[each, slot]
+        if waiting.first_s is not None:
+            begins = np.maximum(begins, waiting.first_s[:, number])
+        free[each, slot] = begins + takes[:, number]
         if waiting.is_own[number]:
             last = np.asarray(np.maximum(last, free[each, slot]), np.float64)
     return last
+
+
+def _by_batch(left_s: Floats, batch: Ints) -> Floats:
+    """When the batch of each work ends."""
+    ends = left_s.copy()
+    for number in np.unique(batch):
+        own = batch == number
+        ends[:, own] = left_s[:, own].max(axis=1, keepdims=True)
+    return ends
 
 
 _Laws = list[tuple[Floats, Floats]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from importstats.analysis.forecast.interruption import (
 from importstats.analysis.forecast.levels import condition, given_earlier, job_variables
 from importstats.analysis.forecast.limits import at_quota
 from importstats.analysis.forecast.line import with_line
+from importstats.analysis.forecast.memory import Memory, condition_on_memory
 from importstats.analysis.forecast.past import Past, Stretch
 from importstats.analysis.forecast.priors import PHASES, QUANTILES, VARIABLES, Priors
 from importstats.analysis.forecast.remaining import (
@@ -82,12 +83,16 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Belief:
-    """What earlier jobs say of each row's job, of :func:`given_earlier`, and how many there are."""
+    """What earlier jobs say of each row's job, of :func:`given_earlier`, and how many there are.
+
+    `has_memory` is where the cluster remembers how long its jobs took.
+    """
 
     mean: Floats
     covariance: Floats
     any_history: Bools
     same_collection: Floats
+    has_memory: Bools
 
     @classmethod
     def from_priors(cls, priors: Priors, stretches: list[Stretch], rows: int) -> _Belief:
@@ -97,6 +102,7 @@ class _Belief:
             np.empty((rows, size, size)),
             np.zeros(rows, np.bool_),
             np.zeros(rows),
+            np.zeros(rows, np.bool_),
         )
         for stretch in stretches:
             earlier, at = stretch.earlier, stretch.rows
@@ -107,6 +113,23 @@ class _Belief:
             belief.same_collection[at] = (earlier.collection == stretch.collection).sum()
         return belief
 
+    def remember(
+        self,
+        priors: Priors,
+        rows: pd.DataFrame,
+        stretches: list[Stretch],
+        memories: Mapping[int, Memory],
+    ) -> None:
+        """Add what clusters remember of their jobs, where none of these is known otherwise."""
+        job, now = rows["job"].to_numpy(), floats(rows, "now_s")
+        for stretch in stretches:
+            memory = memories.get(int(job[stretch.rows[0]]))
+            if memory is None or (stretch.earlier.cluster == stretch.cluster).any():
+                continue
+            at = stretch.rows[now[stretch.rows] >= memory.known_s]
+            condition_on_memory(priors, memory, at, self.mean, self.covariance)
+            self.has_memory[at] = True
+
 
 def outlook(
     seen: pd.DataFrame,
@@ -114,6 +137,7 @@ def outlook(
     history: Sequence[pd.DataFrame],
     wanted: Bools,
     priors: Priors,
+    memories: Mapping[int, Memory] | None = None,
 ) -> Outlook:
     """What is left at the wanted rows of a timeline that are of a job at work.
 
@@ -127,6 +151,8 @@ def outlook(
     wanted : ndarray of bool
         Per row of `seen`.
     priors : Priors
+    memories : mapping of int to Memory, optional
+        What the clusters of jobs remember of others, by the jobs' numbers in `seen`.
     """
     at_work = seen["phase"].isin(WORK_PHASES).to_numpy(np.bool_)
     spells = None if details is None or not len(details) else Spells.from_details(seen, details)
@@ -141,10 +167,11 @@ def outlook(
     past = Past.from_snapshots(rows, history)
     stretches = list(past.stretches(floats(rows, "now_s"), np.arange(len(rows))))
     belief = _Belief.from_priors(priors, stretches, len(rows))
+    belief.remember(priors, rows, stretches, memories or {})
     found = _Forecast.from_snapshots(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight = _model_with_twin(rows, found, twin)
+    left, weight = _model_with_twin(rows, found, twin, belief.has_memory)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
@@ -281,7 +308,7 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float
     belief = _Belief.from_priors(priors, replays, begin)
     found = _Forecast.from_snapshots(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
-    left, _ = _model_with_twin(rows, found, twin)
+    left, _ = _model_with_twin(rows, found, twin, belief.has_memory)
     quantiles = _interval(rows, left, belief, np.ones(begin))
     return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
 
@@ -341,13 +368,15 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
     return found
 
 
-def _model_with_twin(rows: pd.DataFrame, found: _Forecast, twin: Floats) -> tuple[Floats, Floats]:
+def _model_with_twin(
+    rows: pd.DataFrame, found: _Forecast, twin: Floats, has_memory: Bools
+) -> tuple[Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
 
-    Where there is no twin the line is mixed in. The rest of a wait in the queue comes on top, as
-    earlier jobs say nothing of it.
+    Where there is no twin, and the cluster remembers no jobs, the line is mixed in. The rest of a
+    wait in the queue comes on top, as earlier jobs say nothing of it.
     """
-    model = with_line(rows, found.left_s, np.isnan(twin[:, 0]))
+    model = with_line(rows, found.left_s, np.isnan(twin[:, 0]) & ~has_memory)
     log = np.log(np.maximum(model, 1e-3))
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
     # What an index takes shows in its pace, and a twin that it contradicts is of before a change.

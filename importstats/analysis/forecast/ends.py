@@ -23,15 +23,16 @@ import pandas as pd
 from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.forecast.assembly import Outlook, outlook
+from importstats.analysis.forecast.memory import memories_of
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import ended_at
 from importstats.analysis.forecast.priors import QUANTILES, Priors, shipped_priors
 from importstats.analysis.work_left import WORK, with_work_left
-from importstats.arrays import Floats, timestamps
+from importstats.arrays import Floats, floats, timestamps
 from importstats.names import JOB_KEY, PHASE_DTYPE
 
-#: The values of ``method``: learned from earlier jobs, from the shipped priors alone, from the work
-#: that is left in the cluster, the job has ended, and no estimate.
+#: The values of ``method``: learned from earlier jobs, from priors alone, from the work that
+#: is left in the cluster, the job has ended, and no estimate.
 METHODS: Final = ("history", "priors", WORK, "ended", "none")
 
 #: A century: further than any import, and still a time that pandas can hold.
@@ -78,8 +79,9 @@ def eta(
         Instead of those shipped, for experiments.
     cluster : ClusterFrames, optional
         What the cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
-        Where it is known, the phase is exact, and in Sorting and IndexBuilding the estimate follows
-        from the work that is left; ``method`` is then ``work``. All others are as without it.
+        Where it is known, the phase is exact, and from Importing on the estimate follows from the
+        work that is left; ``method`` is then ``work``. What its metrics remember of other jobs is a
+        prior of all others, if no earlier job of it is known.
 
     Returns
     -------
@@ -149,12 +151,15 @@ def eta(
     past = [observe(frame) for frame in frames if len(frame)]
     last = seen["job"].ne(seen["job"].shift(-1)).to_numpy(np.bool_)
     wanted = last if at is not None else np.ones(len(seen), np.bool_)
-    found = outlook(seen, details, past, wanted, priors or shipped_priors())
+    memories = {} if cluster is None else memories_of(seen, cluster)
+    found = outlook(seen, details, past, wanted, priors or shipped_priors(), memories)
     answer = _outlook_frame(seen, found)
     if explain:
         answer = answer.assign(**_part_columns(len(seen), found))
     answer = answer[wanted].reset_index(drop=True)
-    return answer if cluster is None else with_work_left(answer, cluster)
+    if cluster is None:
+        return answer
+    return with_work_left(answer, cluster, floats(seen, "total_rows")[wanted])
 
 
 def _outlook_frame(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:

@@ -1,0 +1,151 @@
+"""What a cluster remembers of the jobs it ran: the mean times of their phases, from its metrics.
+
+``milvus_datacoord_import_job_latency`` (2.4.13 and later; a histogram of milliseconds by
+``import_stage``) counts each job of the cluster since its coordinator began, of whatever collection
+and size. So it says little of one job, but more than nothing where none of them is in the store.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.cluster_state import Cluster
+from importstats.analysis.forecast.priors import PHASES, Priors
+from importstats.arrays import Floats, Ints
+
+LATENCY: Final = "datacoord_import_job_latency"
+_FINISHING: Final = PHASES.index("Finishing")
+#: The stages of the metric that make up a phase of the model; the last has to be there.
+_STAGES: Final = {
+    "PreImporting": ("preimport",),
+    "Importing": ("import",),
+    "Sorting": ("stats",),
+    "Finishing": ("stats", "build_index"),
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The mean times of phases of earlier jobs of one cluster.
+
+    Attributes
+    ----------
+    known_s : float
+        When the metrics were read, in seconds since 1970.
+    mean_s, jobs : ndarray of float64, (phases,)
+        For each of :data:`~importstats.analysis.forecast.priors.PHASES` the mean time in seconds,
+        NaN if none is known, and of how many jobs.
+
+    Examples
+    --------
+    >>> labels = ['{"import_stage": "import"}'] * 2 + ['{"import_stage": "build_index"}'] * 2
+    >>> gauges = pd.DataFrame({"observed_at": pd.Timestamp("2026-05-18", tz="UTC"),
+    ...     "process": "http://proxy:9091", "labels": labels,
+    ...     "name": [f"{LATENCY}_sum", f"{LATENCY}_count"] * 2, "value": [90e3, 3.0, 800e3, 2.0]})
+    >>> memory = Memory.from_gauges(gauges, pd.Timestamp("2026-05-18 00:01", tz="UTC"))
+    >>> memory.mean_s.tolist(), memory.jobs.tolist()
+    ([nan, 30.0, nan, 400.0, nan], [0.0, 3.0, 0.0, 2.0, 0.0])
+    """
+
+    known_s: float
+    mean_s: Floats
+    jobs: Floats
+
+    @classmethod
+    def from_gauges(cls, gauges: pd.DataFrame, at: pd.Timestamp) -> Memory | None:
+        """As of a time, or of the first look after it; None if no job had been indexed by then.
+
+        That jobs were read and written fast says little of how long their indexes took, so that
+        alone is not used.
+
+        Parameters
+        ----------
+        gauges : DataFrame
+            Of one server.
+        at : Timestamp
+            When the job of interest was first seen: what its own phases add later says nothing new.
+        """
+        own = gauges[gauges["name"].isin([f"{LATENCY}_sum", f"{LATENCY}_count"])]
+        if not len(own):
+            return None
+        at_s = max(at, own["observed_at"].min())
+        then = own[own["observed_at"] <= at_s].sort_values("observed_at", kind="stable")
+        last = then.drop_duplicates(["process", "name", "labels"], keep="last")
+        stage = last["labels"].map(lambda labels: json.loads(labels).get("import_stage"))
+        value = last["value"].groupby([stage, last["name"]]).sum()
+
+        def counts(stage: str) -> float:
+            return float(value.get((stage, f"{LATENCY}_count"), 0.0))
+
+        mean, jobs = np.full(len(PHASES), np.nan), np.zeros(len(PHASES))
+        for phase, stages in _STAGES.items():
+            parts = [(value.get((each, f"{LATENCY}_sum"), 0.0), counts(each)) for each in stages]
+            # 2.4 sorts nothing.
+            known = [(total, count) for total, count in parts if count > 0]
+            if known and parts[-1][1] > 0:
+                place = PHASES.index(phase)
+                mean[place] = sum(total / count for total, count in known) / 1000
+                jobs[place] = min(count for _, count in known)
+        return cls(at_s.timestamp(), mean, jobs) if jobs[_FINISHING] else None
+
+
+def memories_of(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
+    """What the clusters of jobs remembered when these were first seen, by the jobs' numbers.
+
+    Parameters
+    ----------
+    seen : DataFrame
+        Of :func:`importstats.analysis.forecast.observed.observe`.
+    cluster : ClusterFrames
+        See :func:`~importstats.store.cluster_frames.load_cluster`.
+    """
+    gauges = cluster.gauges
+    servers = gauges["source_uri"].astype("str")
+    first = seen.drop_duplicates("job")[["job", "source_uri", "observed_at"]]
+    found = {
+        int(job): Memory.from_gauges(gauges[servers.eq(str(uri))], at)
+        for job, uri, at in first.itertuples(index=False)
+    }
+    return {job: memory for job, memory in found.items() if memory is not None}
+
+
+def condition_on_memory(
+    priors: Priors, memory: Memory, rows: Ints, mean: Floats, covariance: Floats
+) -> None:
+    """Condition in place on the mean times of phases of a cluster's earlier jobs.
+
+    The mean over `n` jobs shares what is common to the cluster with a job of it, and has ``1 / n``
+    of what is not. The logarithm of a mean of log-normal times is above the mean of the logarithms
+    by half of their variance, less for few jobs, and its variance is that of Fenton (1960).
+
+    Parameters
+    ----------
+    priors : Priors
+    memory : Memory
+    rows : ndarray of int64
+        Rows of jobs of that cluster, none of whose jobs is known otherwise.
+    mean, covariance : ndarray of float64, (rows, variables) and (rows, variables, variables)
+        What is believed of each row's job.
+    """
+    own = priors.collection + priors.job
+    known = np.flatnonzero(~np.isnan(memory.mean_s))
+    jobs = memory.jobs[known]
+    variance = np.diag(own)[known]
+    seen = np.log1p(memory.mean_s[known]) - variance / 2 * (1 - 1 / jobs)
+    noise = own[np.ix_(known, known)] / np.sqrt(jobs[:, None] * jobs[None, :])
+    noise[np.diag_indices(len(known))] = np.log1p(np.expm1(variance) / jobs) + _LEAST_VARIANCE
+    for row in rows.tolist():
+        shared = (covariance[row] - own)[:, known]
+        gain = np.linalg.solve(shared[known] + noise, shared.T).T
+        mean[row] += gain @ (seen - mean[row, known])
+        moved = covariance[row] - gain @ shared.T
+        covariance[row] = (moved + moved.T) / 2
+
+
+#: Jobs of a cluster change with time, also if very many are counted (ours).
+_LEAST_VARIANCE: Final = 0.1

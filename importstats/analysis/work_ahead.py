@@ -1,0 +1,140 @@
+"""The works of a job that is still being imported: its tasks, and the sorts and builds to come.
+
+Which tasks run, since when and on which nodes, and which wait, is listed. Each takes as long as
+those that ended, whatever its size: a server fills its tasks up to one size. Each segment will be
+sorted and indexed once all tasks are done.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState
+from importstats.analysis.work_queue import Pace, Works, last_end_s
+from importstats.arrays import Floats, Ints, floats
+
+#: How uncertain the logarithm of the time of a task is before one has ended (ours).
+_GUESSED_SD: Final = 1.0
+_OTHERS_SD: Final = 0.8
+#: The least time of a task that is assumed then.
+_LEAST_S: Final = 30.0
+_OWN, _OTHER = range(2)
+
+
+def imports_left_s(
+    state: ClusterState, job_id: str, pause_s: float, rng: np.random.Generator
+) -> Floats | None:
+    """Draws of the seconds until all import tasks of a job are done; None if none is at work.
+
+    Tasks of other jobs hold their slots as long as they run, and those that waited first begin
+    first. A node takes no further task until all that it has have ended.
+    """
+    tasks = state.recent(state.tasks)
+    own = tasks["job_id"].eq(job_id) & tasks["kind"].astype("str").eq("ImportTask")
+    tasks = tasks.assign(is_own=own).sort_values("first_seen", kind="stable")
+    text = tasks["state"].astype("str")
+    at_work, waiting = tasks[text.isin(AT_WORK)], tasks[text.isin(WAITS)]
+    if not len(at_work) or not (at_work["is_own"].any() or waiting["is_own"].any()):
+        return None
+    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
+    return last_end_s(
+        _task_works(at_work, pd.factorize(at_work["node_id"])[0]),
+        np.maximum(ages, 0.0) + pause_s / 2,
+        _task_works(waiting),
+        max(len(at_work), _most_tasks_at_once(state)),
+        _task_paces(state, tasks[tasks["is_own"]], ages),
+        rng,
+    )
+
+
+def _task_works(tasks: pd.DataFrame, batch: Ints | None = None) -> Works:
+    is_own = tasks["is_own"].to_numpy(np.bool_)
+    return Works(np.ones(len(tasks)), np.where(is_own, _OWN, _OTHER), is_own, batch)
+
+
+def _task_paces(state: ClusterState, own: pd.DataFrame, ages_s: Floats) -> tuple[Pace, Pace]:
+    """How long an import task of the job takes, and one of others."""
+    took = _task_seconds(state)
+    is_own = took.index.isin(own["task_id"])
+    first = _first_pace(state, took, ages_s)
+    seconds = np.asarray(took, np.float64)
+    return (
+        first.updated(seconds[is_own], np.ones(int(is_own.sum()))),
+        first.updated(seconds[~is_own], np.ones(int((~is_own).sum()))),
+    )
+
+
+def _task_seconds(state: ClusterState) -> pd.Series[float]:
+    """The times of the import tasks that were seen to begin and to end, by their ids."""
+    runs = state.task_runs[state.task_runs["kind"].astype("str").eq("ImportTask")]
+    text = runs["state"].astype("str")
+    began = runs[text.isin(AT_WORK)].groupby("task_id")["observed_at"].min()
+    ended = runs[text.eq("Completed")].groupby("task_id")["observed_at"].min()
+    took: pd.Series[float] = (ended - began).dropna().dt.total_seconds()
+    return took[took > 0]
+
+
+def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> Pace:
+    """What is believed of the time of a task before one of the job's own has ended.
+
+    That of tasks that were seen to run; else that from creation to end, as the server says it, or
+    the mean that it remembers of tasks, or of the phase of whole jobs; else twice what those at
+    work have run for.
+    """
+    if len(took):
+        return Pace(float(np.log(took).mean()), _OTHERS_SD)
+    tasks = state.tasks
+    told = (tasks["complete_time"] - tasks["create_time"]).dropna().dt.total_seconds()
+    told = told[told > 0]
+    if len(told):
+        return Pace(float(np.log(told).mean()), _OTHERS_SD)
+    for metric in ("datacoord_import_task_latency", "datacoord_import_job_latency"):
+        mean_ms = state.mean(metric, import_stage="import")
+        if mean_ms:
+            return Pace(math.log(max(mean_ms / 1000, 1.0)), _OTHERS_SD)
+    return Pace(math.log(max(2 * float(ages_s.mean()), _LEAST_S)), _GUESSED_SD)
+
+
+def _most_tasks_at_once(state: ClusterState) -> int:
+    """The most tasks of all jobs at work in one look."""
+    runs = state.task_runs[state.task_runs["state"].astype("str").isin(AT_WORK)]
+    begun = np.sort(runs["observed_at"].to_numpy(dtype="datetime64[us]"))
+    ended = np.sort(runs["last_observed_at"].to_numpy(dtype="datetime64[us]"))
+    there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="left")
+    return int(there.max(initial=1))
+
+
+def segments_to_come(state: ClusterState, job_id: str, total_rows: float) -> Floats:
+    """The rows of the segments of a job that is being imported; empty if none is listed.
+
+    Those without rows so far share what is left of the job's rows. Where these are not known they
+    are as large as the others.
+    """
+    listed = state.segments
+    own = listed["collection_id"].eq(state.collection_of(job_id) or "")
+    own &= listed["is_importing"].fillna(value=False).astype(bool)
+    rows = floats(listed[own & ~listed["is_sorted"].fillna(value=False).astype(bool)], "rows")
+    if not len(rows):
+        return rows
+    is_whole = rows > 0
+    left = total_rows - rows[is_whole].sum()
+    if left > 0 and not is_whole.all():
+        return np.where(is_whole, rows, left / (~is_whole).sum())
+    usual = rows[is_whole].mean() if is_whole.any() else 0.0
+    return np.where(is_whole, rows, usual)
+
+
+def builds_at_once(state: ClusterState) -> int | None:
+    """How many index builds a job has had at once on average here; None if not remembered.
+
+    The time of all builds over the time of all jobs in that phase.
+    """
+    builds_s = state.gauge("indexnode_build_index_latency_sum")
+    jobs_ms = state.gauge("datacoord_import_job_latency_sum", import_stage="build_index")
+    if not builds_s or not jobs_ms:
+        return None
+    return max(1, math.ceil(1000 * builds_s / jobs_ms))
