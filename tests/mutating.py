@@ -35,12 +35,14 @@ def draw(module: str, operators: list[str], each: int, seed: int) -> list[Mutant
     """
     source = Path(module).read_text()
     places = defaultdict(list)
-    skipped = annotations(source)
+    skipped, lines = annotations(source), source.splitlines()
     tree = list(nodes(source))
     for name, operator in chosen_operators(operators):
         positions = [at for node in tree for at in operator.mutation_positions(node)]
         for occurrence, (start, end) in enumerate(positions):
-            if not any(first <= start and end <= last for first, last in skipped):
+            # A star before a comma multiplies nothing: what follows is to be named by callers.
+            is_marker = lines[start[0] - 1][start[1] :].startswith("*,")
+            if not is_marker and not any(first <= start and end <= last for first, last in skipped):
                 places[start, end].append((name, occurrence))
     dice = random.Random(f"{seed} {module}")
     drawn = dice.sample(sorted(places), min(each, len(places)))

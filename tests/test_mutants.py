@@ -91,3 +91,10 @@ def test_a_seed_draws_the_same_again_and_another_seed_others(project, monkeypatc
     assert draws[0] == draws[1] != draws[2]
     assert [len({one.line for one in drawn}) for drawn in draws] == [3, 3, 3]
     assert not any("None" in one.becomes for drawn in draws for one in drawn)
+
+
+def test_a_star_that_multiplies_nothing_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("m.py").write_text("def area(a, *, b):\n    return a * b\n")
+    (only,) = draw("m.py", ["ReplaceBinaryOperator_Mul_Div"], each=9, seed=1)
+    assert only.becomes == "return a / b"
