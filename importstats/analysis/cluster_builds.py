@@ -40,16 +40,19 @@ def index_build_fails(job: JobHistory, state: ClusterState) -> Finding | None:
     reason = str(reasons.iloc[-1]) if len(reasons) else None
     node = str(nodes.iloc[-1]) if len(nodes) else None
     count = int(tries.max())
-    where = "" if node is None else f", last on node {printable(node, 40)}"
+    where = "" if node is None else f", the last on node {printable(node, 40)}"
     why = "" if reason is None else f": {printable(reason, 200)}"
-    several = f"; {len(failing):,} builds do" if len(failing) > 1 else ""
+    others = len(failing) - 1
+    several = (
+        f"; {others:,} other{'s' * (others > 1)} fail{'s' * (others == 1)} too" if others else ""
+    )
     return Finding(
         job,
         "index_build_fails",
         "critical" if count >= _CRITICAL_TRIES else "warning",
         runs["observed_at"].min(),
-        f"The index build of segment {printable(str(worst['segment_id']), 40)} fails and is tried "
-        f"again{where}, {count:,} time{'s' * (count != 1)} so far{several}{why}",
+        f"The index build of segment {printable(str(worst['segment_id']), 40)} keeps failing: "
+        f"{count:,} {'tries' if count != 1 else 'try'} so far{where}{several}{why}",
         None,
         {
             "builds": len(failing),

@@ -32,7 +32,7 @@ def cause_text(findings: pd.DataFrame) -> str:
     >>> findings = pd.DataFrame({"finding": ["index_queue"], "severity": ["warning"],
     ...     "evidence": ['{"waiting_builds": 3, "builds_before": 24, "waited_s": 300.0}']})
     >>> cause_text(findings)
-    '24 index builds of others are before its own'
+    '24 index builds of others come before its own'
     """
     for row in findings.to_dict("records"):
         say = _CAUSES.get(str(row["finding"]))
@@ -57,7 +57,9 @@ def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     """
     causes = {key: cause_text(own) for key, own in findings.groupby(JOB_KEY, observed=True)}
     said = [
-        f"{message.rstrip('. ')}. In its way: {cause}" if cause and event in _WAIT else message
+        f"{message.rstrip('. ')}. What holds it up: {cause}"
+        if cause and event in _WAIT
+        else message
         for cause, event, message in zip(
             [causes.get(key, "") for key in found[JOB_KEY].itertuples(index=False, name=None)],
             found["event"].astype("str"),
@@ -75,10 +77,6 @@ def _number_of(number: Any, what: str) -> str:
     return f"{format_count(number)} {what}{'s' * (number != 1)}"
 
 
-def _is_or_are(number: Any) -> str:
-    return "are" if number != 1 else "is"
-
-
 def _quota_cause(evidence: _Evidence) -> str:
     names = ("quota_bytes", "stored_bytes", "file_size_bytes")
     quota, stored, size = (float(evidence.get(name) or "nan") for name in names)
@@ -91,9 +89,8 @@ def _slot_cause(evidence: _Evidence) -> str:
     jobs = list(evidence["held_by_jobs"])
     if jobs:
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
-        return (
-            f"job {printable(jobs[0], 40)}{more} {_is_or_are(len(jobs))} in the slots it waits for"
-        )
+        verb = "hold" if more else "holds"
+        return f"job {printable(jobs[0], 40)}{more} {verb} the slots it waits for"
     held = [
         _number_of(evidence[name], what)
         for name, what in (
@@ -109,15 +106,16 @@ def _sort_cause(evidence: _Evidence) -> str:
     waiting = _number_of(evidence["waiting_segments"], "segment")
     for name, what in (("other_compactions", "other compaction"), ("index_builds", "index build")):
         if evidence[name]:
-            return f"{waiting} to sort behind {_number_of(evidence[name], what)}"
-    return f"{waiting} to sort"
+            return f"{waiting} to be sorted after {_number_of(evidence[name], what)}"
+    return f"{waiting} still to be sorted"
 
 
 def _queue_cause(evidence: _Evidence) -> str:
     before = evidence["builds_before"]
     if before:
-        return f"{_number_of(before, 'index build')} of others {_is_or_are(before)} before its own"
-    return f"{_number_of(evidence['waiting_builds'], 'index build')} of its own to come"
+        come = f"come{'s' * (before == 1)}"
+        return f"{_number_of(before, 'index build')} of others {come} before its own"
+    return f"{_number_of(evidence['waiting_builds'], 'index build')} of its own still to come"
 
 
 def _long_build_cause(evidence: _Evidence) -> str:

@@ -152,9 +152,9 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
         waiting["since"].min(),
         f"{segments_text(len(waiting))} of the job {wait_verb(len(waiting))} to be sorted, the "
         f"first for {format_duration(waited_s)}{said if held else ''}",
-        f"Sorting is a compaction and takes slots of a data node as others do: {setting} says how "
-        "many one takes. They are sorted by themselves once others have ended; more data nodes, or "
-        "a larger dataNode.workerSlotUnit, bring more slots.",
+        "Sorting is a compaction and takes slots of a data node, as other compactions do: "
+        f"{setting} says how many one takes. The segments are sorted by themselves once others "
+        "have ended; more data nodes, or a larger dataNode.workerSlotUnit, bring more slots.",
         {
             "waiting_segments": len(waiting),
             "segments_at_work": executing,

@@ -90,7 +90,7 @@ def reason_given(job: JobHistory) -> Finding | None:
     files = job.files.reason_files
     who = "The job runs and gives a reason" if own else f"{files:,} of its files give a reason"
     if not own and files == 1:
-        who = "A file of it gives a reason"
+        who = "One of its files gives a reason"
     passing = own is None and kind == "transient"
     return Finding(
         job,
@@ -133,7 +133,7 @@ def changed_after_end(job: JobHistory) -> Finding | None:
         "collection_dropped" if dropped else "rows_dropped",
         "info" if dropped else "critical",
         later["observed_at"].iloc[0],
-        f"It had completed at {end:%Y-%m-%d %H:%M:%S} UTC; {what}: "
+        f"The job completed at {end:%Y-%m-%d %H:%M:%S} UTC; {what}: "
         f"{excerpt(reason, 300) if reason else 'no reason is given'}",
         None,
         {"completed_at": f"{end:%Y-%m-%dT%H:%M:%SZ}", "reason": reason, "imported_rows": rows},

@@ -35,7 +35,7 @@ _ADVICE: Final = {
     "back and start again.",
 }
 _WAIT_FOR_NODES: Final = (
-    "Look whether the data nodes and the object store are up; if they are, wait: imports go on "
+    "Check whether the data nodes and the object store are up; if they are, wait: imports go on "
     "by themselves after a pause."
 )
 # What holds a job up must do so for so long, and for such a share of its time.
@@ -138,8 +138,8 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         "stalled",
         "warning",
         _utc_time(quiet.since),
-        f"No file has ended for {format_duration(quiet.lasts_s)}, while {quiet.running:,} tasks "
-        f"are at work; for their size, the longest so far took {format_duration(quiet.longest_s)}",
+        f"No file has ended for {format_duration(quiet.lasts_s)} while {quiet.running:,} tasks "
+        f"are at work; the longest of such a size took {format_duration(quiet.longest_s)}",
         _WAIT_FOR_NODES,
         {
             "idle_s": quiet.lasts_s,
@@ -162,8 +162,8 @@ def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         "stalled",
         "warning",
         job.last_seen - pd.Timedelta(seconds=idle_s),
-        f"No row has come for {format_duration(idle_s)}, while {running:,} tasks are at work; "
-        f"before, rows came every {format_duration(longest_s)} or sooner",
+        f"No row has come for {format_duration(idle_s)} while {running:,} tasks are at work; "
+        f"before, rows came at least every {format_duration(longest_s)}",
         _WAIT_FOR_NODES,
         {
             "idle_s": idle_s,
@@ -195,7 +195,7 @@ def _one_file_holds_up(
     why = {
         "big": "has far more bytes than the others",
         "slow": f"takes {times}",
-        "unknown": f"has been at work for {times}, and shows no progress",
+        "unknown": f"has been at work {times}, and shows no progress",
         "goes back": f"has gone back {worst['retries']} times",
         "stuck": f"shows no end after {format_duration(worst['elapsed_s'])}, and others of its "
         f"size take {format_duration(usual_s)}",
@@ -292,9 +292,10 @@ def _throughput_collapsed(
             "throughput_collapsed",
             "warning",
             _utc_time(slow.since),
-            f"For {format_duration(slow.lasts_s)} {slow.tasks:,} tasks have gone on at "
-            f"{format_percent(100 * slow.ratio)} of their pace before",
-            None,
+            f"{slow.tasks:,} tasks have worked at {format_percent(100 * slow.ratio)} of their "
+            f"earlier pace for {format_duration(slow.lasts_s)}",
+            "All tasks at work have slowed down: look at what they share, the object store, the "
+            "network, and the load of the data nodes since then.",
             {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
         )
     slump = collapse_since(ages, number, factor)
@@ -305,9 +306,9 @@ def _throughput_collapsed(
         "throughput_collapsed",
         "warning",
         _utc_time(slump.since),
-        f"For {format_duration(slump.lasts_s)} tasks have ended at "
-        f"{format_percent(100 * slump.ratio)} of the usual rate",
-        "Look for load on the data nodes and the object store since then.",
+        f"Tasks have ended at {format_percent(100 * slump.ratio)} of the usual rate for "
+        f"{format_duration(slump.lasts_s)}",
+        None,
         {"ratio": slump.ratio, "lasts_s": slump.lasts_s, "chance": slump.chance},
     )
 

@@ -54,8 +54,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "rows_dropped",
         ("critical",),
-        "the job had completed, and was failed later because its time was up (Milvus up to 2.6.6 "
-        "does so, and drops its segments)",
+        "the job had completed, and the server failed it later because its time was up (Milvus up "
+        "to 2.6.6 does so, and drops its segments)",
         ("completed_at", "reason", "imported_rows"),
         "Count the rows of the collection; if they are gone, import again without the option "
         "`timeout`.",
@@ -137,7 +137,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "no_data_node",
         ("critical",),
-        "no data node is up, by the management port",
+        "the management port lists no data node that is up",
         ("data_nodes",),
         "Start data nodes, or look why they went down (memory is the usual cause); the tasks of "
         "the job go on by themselves.",
@@ -179,8 +179,9 @@ FINDING_KINDS: Final = (
             "free_slots",
             "data_nodes",
         ),
-        "The tasks go on by themselves once others have ended. More data nodes, or more slots for "
-        "each by dataNode.workerSlotUnit (2.5: dataNode.import.maxConcurrentTaskNum), help.",
+        "The tasks go on by themselves once others have ended. More data nodes help, and so do "
+        "more slots for each: see dataNode.workerSlotUnit (2.5: "
+        "dataNode.import.maxConcurrentTaskNum).",
         explains=True,
     ),
     FindingKind(
@@ -195,14 +196,15 @@ FINDING_KINDS: Final = (
             "other_compactions",
             "index_builds",
         ),
-        "Sorting is a compaction and takes slots of a data node as others do. More data nodes, or "
-        "a larger dataNode.workerSlotUnit, bring more slots.",
+        "Sorting is a compaction and takes slots of a data node, as other compactions do. More "
+        "data nodes, or a larger dataNode.workerSlotUnit, bring more slots.",
         explains=True,
     ),
     FindingKind(
         "long_index_build",
         ("warning",),
-        "an index build of the job has run for a minute and 3 times the mean of at least 3 others",
+        "an index build of the job has run for at least a minute, and for 3 times as long as 3 or "
+        "more others did on average",
         ("segment_id", "node_id", "took_s", "mean_s", "builds_done", "rows"),
         "Look at the load of that node, and at the rows of the segment: a larger one takes longer. "
         "The job waits for it, and nothing moves it to another node.",
@@ -231,8 +233,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "node_slower",
         ("warning",),
-        "a node takes twice as long for its tasks of the job as the median of its peers, and a "
-        "minute",
+        "a node takes twice as long for its tasks of the job as the median of its peers, and at "
+        "least a minute",
         ("node_id", "address", "times_peers", "tasks", "cpu_pct", "io_wait_pct"),
         "Look at the load of that node and at its disks. Tasks stay where they are until they end "
         "or their node restarts, which hands them to others.",
@@ -322,7 +324,7 @@ FINDING_KINDS: Final = (
         "longer than usual for the collection, if no recent job of the cluster is ahead of it",
         ("waited_s", "usual_s", "jobs_ahead"),
         "Jobs wait for the tasks of those before them, and from 2.6 on until every channel has "
-        "answered: see that data nodes are up, and how many jobs are running.",
+        "answered: check that data nodes are up, and how many jobs are running.",
         explains=True,
     ),
     FindingKind(
@@ -370,8 +372,7 @@ FINDING_KINDS: Final = (
         "rows and progress of a running job fit no known scale of progress, or no single one; its "
         "phase is Unknown",
         ("progress_pct", "imported_rows", "total_rows"),
-        "Do not rely on this job's phases and ETA; name the server's version, and please report "
-        "this.",
+        "Do not rely on this job's phases and ETA. Please report this, with the server's version.",
     ),
     FindingKind(
         "builds_go_on",
@@ -386,7 +387,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "collection_dropped",
         ("info",),
-        "the job had completed, and was called failed later because its collection was dropped",
+        "the job had completed, and the server failed it later because its collection was dropped",
         ("completed_at", "reason", "imported_rows"),
         "Nothing is wrong with the import: it completed, and its rows went with the collection.",
         explains=True,
@@ -422,22 +423,22 @@ FINDING_KINDS: Final = (
         ("info",),
         "progress and rows of completed files went down, while the job's own did not",
         ("files",),
-        "Nothing was lost: they count segments that were sorted into others and are deleted hours "
-        "later.",
+        "Nothing was lost: the numbers count segments that were sorted into new ones and are "
+        "deleted hours later.",
     ),
     FindingKind(
         "same_file_twice",
         ("info",),
         "a file is listed more than once",
         ("file", "times"),
-        "Its rows are imported once for each; delete the surplus if that was not intended.",
+        "Its rows are imported each time; delete the surplus if that was not intended.",
     ),
     FindingKind(
         "wrong_totals",
         ("info",),
         "the files' ``total_rows`` add up to more than the job has",
         ("files_total_rows", "job_total_rows"),
-        "Do not use total_rows of the files; their progress is right.",
+        "Do not use the files' total_rows; their progress is right.",
     ),
 )
 

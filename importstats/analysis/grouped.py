@@ -252,7 +252,7 @@ def _end_quantiles(
     written = float(table.loc[table["phase"].ne("Failed"), "rows"].fillna(0).sum())
     left = max(total - written, 0.0)
     if waits.any() and not (left >= 0 and pace > 0):
-        return None, "jobs wait, and no row of the group is written yet"
+        return None, "jobs are waiting, and the group has not written a row yet"
     writing_s = left / pace + _usual_tail_s(table) if left > 0 and pace > 0 else 0.0
     pace_s = max(writing_s, _finishing_s(table, seen, total, now))
     elapsed_s = (now - table["started_at"].min()).total_seconds()

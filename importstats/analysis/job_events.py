@@ -406,8 +406,8 @@ def _finished_words(row: Any) -> str:
 def _late_words(row: Any) -> str:
     behind = (row.eta_p50 - row.deadline).total_seconds()
     return (
-        f"The end is now expected about {_utc_text(row.eta_p50)}, {format_duration(behind)} after "
-        f"the time by which it was 90 % sure at {_utc_text(row.promised_at)}"
+        f"The end is now expected at about {_utc_text(row.eta_p50)}, {format_duration(behind)} "
+        f"after the time by which it was 90 % sure at {_utc_text(row.promised_at)}"
     )
 
 

@@ -56,8 +56,8 @@ def unexplained_progress(job: JobHistory) -> Finding | None:
         "warning",
         run["observed_at"].iloc[0],
         f"The server says {state.capitalize()} at {last['progress_pct']:g} % with "
-        f"{_count_text(last['imported_rows'])} of {_count_text(last['total_rows'])} rows, which "
-        "no known release does: the phase is not known",
+        f"{_count_text(last['imported_rows'])} of {_count_text(last['total_rows'])} rows, "
+        "as no known release does, so its phase is not known",
         None,
         {
             "progress_pct": last["progress_pct"],
@@ -83,8 +83,8 @@ def restore(job: JobHistory) -> Finding | None:
         "restore",
         "info",
         job.phase_since,
-        f"A restore: for {format_duration(waited_s)} of Importing no row has come, which can be "
-        "the time in which delete logs are applied",
+        f"A restore: no row has come in {format_duration(waited_s)} of Importing, probably because "
+        "delete logs are applied first",
         None,
         {"waited_s": waited_s},
     )
@@ -99,7 +99,7 @@ def only_deletes(job: JobHistory) -> Finding | None:
         "only_deletes",
         "info",
         job.snapshots["observed_at"].iloc[0],
-        "It imports delete logs only: no row will be counted",
+        "The job imports delete logs only, so no row will be counted",
         None,
         {"files": job.files.count},
     )
@@ -116,7 +116,7 @@ def rows_of_files_fell(job: JobHistory) -> Finding | None:
         "rows_of_files_fell",
         "info",
         job.files.fell_at,
-        f"{who} fewer rows than before, the job does not: nothing was lost",
+        f"{who} fewer rows than before, but the job does not: nothing was lost",
         None,
         {"files": count},
     )
@@ -131,8 +131,8 @@ def same_file_twice(job: JobHistory) -> Finding | None:
         "same_file_twice",
         "info",
         job.snapshots["observed_at"].iloc[0],
-        f"{printable(job.files.twice, 120)} is listed {job.files.times} times: its rows are "
-        "imported once for each",
+        f"{printable(job.files.twice, 120)} is listed {job.files.times} times, and its rows are "
+        "imported each time",
         None,
         {"file": job.files.twice, "times": job.files.times},
     )

@@ -135,7 +135,7 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
     --------
     >>> file_sentence({"file": "a", "verdict": "stuck", "matters": "now", "idle_s": 509.0,
     ...                "delay_s": float("nan")})
-    'a is stuck, idle for 8 min 29 s; by how much it delays the end is unknown'
+    'a is stuck, idle for 8 min 29 s; how much it delays the end is unknown'
     >>> file_sentence({"file": "a", "verdict": "slow", "matters": "now", "delay_s": 480.0})
     'a is slow and delays the end by 8 min'
     >>> file_sentence({"file": "a", "verdict": "slow", "matters": "was", "delay_s": 891.0})
@@ -150,7 +150,7 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
     if now and verdict == "stuck" and idle is not None and pd.notna(idle):
         text += f", idle for {format_duration(float(idle))}"
     if delay is None or pd.isna(delay):
-        return f"{text}; by how much it delays the end is unknown" if now else text
+        return f"{text}; how much it delays the end is unknown" if now else text
     if delay < _LEAST_DELAY_S:
         return f"{text}, which {'does' if now else 'did'} not delay the end"
     least = "at least " if now and verdict == "stuck" else ""
@@ -168,7 +168,7 @@ def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
     ...     "file": ["in/a", "in/b"], "state": "InProgress", "verdict": ["slow", "stuck"],
     ...     "delay_s": [480.0, np.nan], "idle_s": [0.0, 509.0], "is_straggler": True})
     >>> stragglers_text(files)
-    'in/b is stuck, idle for 8 min 29 s; by how much it delays the end is unknown; 1 more is late'
+    'in/b is stuck, idle for 8 min 29 s; how much it delays the end is unknown; 1 more is late'
     """
     if verdicts.empty:
         return ""

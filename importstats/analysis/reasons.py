@@ -117,8 +117,8 @@ REASON_PATTERNS: Final = (
         "data",
         r"\bdim(?:ension)?s?\b[^;]{0,80}(?:expect|got|mis-?match|not equal|is not|differ)|"
         r"(?:expect|got|mis-?match)\w*[^;]{0,60}\bdim(?:ension)?s?\b|expected shape",
-        "The vectors of the files have another dimension than the collection: correct the one or "
-        "the other.",
+        "The vectors in the files do not have the dimension of the collection's field: correct the "
+        "files or the field.",
     ),
     _reason_pattern(
         "data",
@@ -139,13 +139,13 @@ REASON_PATTERNS: Final = (
         r"expect '[^']*' type|got (?:'[^']*' )?type|unsupport(?:ed)? (?:importing|data) ?type|"
         r"unsupported importing|is not varchar data type|dtype '[^']*'|unexpected numpy header|"
         r"not supported data type|strconv\.|cannot (?:convert|unmarshal|parse)",
-        "A column has another type than its field: correct the files.",
+        "The type of a column differs from that of its field: correct the files.",
     ),
     _reason_pattern(
         "data",
         r"exceeds? (?:the )?max[_ ]?(?:imum )?(?:length|capacity)|out of range|"
         r"rows are not aligned|row count[^;]{0,60}not equal|reserved (?:id|pk) range",
-        "A value or a number of rows is not what the collection allows: correct the files.",
+        "A value or the number of rows is outside what the collection allows: correct the files.",
     ),
     _reason_pattern(
         "transient",
@@ -157,7 +157,7 @@ REASON_PATTERNS: Final = (
         r"\b(?:429|50[0234]) (?:too|internal|bad|service|gateway)|transport is closing|"
         r"channel not (?:found|available)|\bio failed\b|tls handshake|"
         r"network (?:is |error|timeout)",
-        "It may pass by itself; if it comes again, look at the network, the object store and the "
+        "It may pass by itself; if it comes back, look at the network, the object store and the "
         "data nodes' logs at that time.",
     ),
     _reason_pattern(
@@ -167,8 +167,8 @@ REASON_PATTERNS: Final = (
         r"not a (?:valid )?\w+ file|unexpected file type|unexpected character|"
         r"looking for beginning|invalid character|accepts only one file|too many input paths|"
         r"file size[^;]{0,60}exceed|non-positive count|could not read|cannot read|failed to read",
-        "The file cannot be read: check that it is whole and of the format of its ending, then "
-        "upload it again.",
+        "The file cannot be read: check that it is whole and has the format that its name says, "
+        "then upload it again.",
     ),
 )
 

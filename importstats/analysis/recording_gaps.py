@@ -27,8 +27,8 @@ def collector_gap(job: JobHistory, polls: float) -> Finding | None:
         "info" if job.ended else "warning",
         seen.iloc[worst],
         f"No snapshot for {format_duration(gaps[worst])}"
-        + (" and still none" if open_now else "")
-        + f", usually every {format_duration(job.poll_s)}",
+        + (", and still none" if open_now else "")
+        + f"; usually there is one every {format_duration(job.poll_s)}",
         None,
         {"gap_s": gaps[worst], "poll_s": job.poll_s, "gaps": int(long.sum())},
     )
@@ -43,7 +43,7 @@ def forgotten_soon(job: JobHistory, retention_s: float) -> Finding | None:
     left = (
         "may already have forgotten it"
         if late
-        else (f"may forget it from {format_duration(retention_s - unseen_s)} on from now")
+        else f"may forget it in {format_duration(retention_s - unseen_s)}"
     )
     return Finding(
         job,

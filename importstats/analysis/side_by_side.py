@@ -98,7 +98,7 @@ def _phase_times(jobs: pd.DataFrame) -> pd.Series[Any]:
 def _comparison_text(table: pd.DataFrame, ids: list[str]) -> str:
     whole = table["a_s"].sum(), table["b_s"].sum()
     if not (whole[0] > 0 and whole[1] > 0):
-        return "nothing to compare: a job was seen in no phase for any time"
+        return "nothing to compare: one of the jobs has no phase of known duration"
     slow = int(whole[1] >= whole[0])
     factor = whole[slow] / whole[1 - slow]
     durations = [format_duration(seconds) for seconds in whole]

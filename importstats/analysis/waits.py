@@ -105,8 +105,8 @@ def commit_hangs(job: JobHistory) -> Finding | None:
         "commit_hangs",
         "warning",
         job.phase_since,
-        f"All rows are in; the job has been Committing for {format_duration(waited_s)}, which "
-        "takes minutes at most: it hangs",
+        f"All rows are in; the job has been Committing for {format_duration(waited_s)}. "
+        "A commit takes minutes at most, so it hangs",
         None,
         {"waited_s": waited_s},
     )

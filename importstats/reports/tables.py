@@ -52,7 +52,7 @@ def facts_of(job: ImportJob, zone: tzinfo, *, brief: bool = False) -> dict[str, 
             facts["Time left"] = (
                 f"about {format_duration(left)}"
                 if left > 0
-                else "none by the estimate: the job is late"
+                else "none according to the estimate: the job is late"
             )
     facts["Rows"] = (
         f"{format_count(known.get('imported_rows'))} of {format_count(known.get('total_rows'))}"

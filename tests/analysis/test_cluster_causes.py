@@ -38,14 +38,22 @@ def test_a_cause_names_its_node_and_its_reason_if_they_are_known(finding, eviden
     findings = pd.DataFrame([{**SLOW, "finding": finding, "evidence": json.dumps(evidence)}])
     told = pd.DataFrame([{**KEY, "event": "stalled", "message": "It stands still."}])
     (message,) = with_causes(told, findings)["message"]
-    assert message.startswith(f"It stands still. In its way: {cause}")
+    assert message.startswith(f"It stands still. What holds it up: {cause}")
 
 
 @pytest.mark.parametrize(
     ("event", "job", "said"),
     [
-        ("stalled", "7", "It stands still. In its way: node 102 is 3.0 times as slow as its peers"),
-        ("late", "7", "It stands still. In its way: node 102 is 3.0 times as slow as its peers"),
+        (
+            "stalled",
+            "7",
+            "It stands still. What holds it up: node 102 is 3.0 times as slow as its peers",
+        ),
+        (
+            "late",
+            "7",
+            "It stands still. What holds it up: node 102 is 3.0 times as slow as its peers",
+        ),
         ("started", "7", "It stands still."),
         ("stalled", "8", "It stands still."),
     ],
@@ -72,7 +80,9 @@ def test_a_job_whose_nodes_are_down_is_late_and_the_event_says_why():
     known = events(jobs, None, at, cluster=job.watch.frames())
     alone = events(jobs, None, at)
     late = {
-        name: frame.loc[frame["event"].eq("late"), "message"].item().partition(". In its way: ")
+        name: frame.loc[frame["event"].eq("late"), "message"]
+        .item()
+        .partition(". What holds it up: ")
         for name, frame in (("known", known), ("alone", alone))
     }
     assert late["known"][2] == "no data node is up"

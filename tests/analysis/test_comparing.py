@@ -78,7 +78,7 @@ def test_which_of_two_jobs_took_longer_and_where(seconds, verdict):
 
 def test_nothing_is_compared_with_a_job_that_was_seen_once():
     found = compare_two_jobs(job(), job("8", (0,)))
-    assert found.verdict == "nothing to compare: a job was seen in no phase for any time"
+    assert found.verdict == "nothing to compare: one of the jobs has no phase of known duration"
 
 
 def test_the_phases_and_facts_of_two_jobs():

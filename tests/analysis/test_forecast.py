@@ -185,8 +185,8 @@ def test_the_end_is_the_end():
         (("Failed", 0, 0, 0), "job failed"),
         (("Pending", 5, 0, 0), "pending: no history"),
         (("Uncommitted", 99, 1000, 1000), "waits for the user's commit"),
-        (("Sleeping", 50, 10, 1000), "the answer does not tell the phase"),
-        ((None, np.nan, None, None), "the answer does not tell the phase"),
+        (("Sleeping", 50, 10, 1000), "the answer does not show the phase"),
+        ((None, np.nan, None, None), "the answer does not show the phase"),
     ],
 )
 def test_no_number_without_a_reason_to(row, reason):

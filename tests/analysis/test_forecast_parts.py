@@ -299,7 +299,7 @@ def test_a_commit_of_hours_is_no_estimate():
 def test_a_standstill_of_a_day_is_no_estimate():
     jobs = jobs_of([*WHOLE[:12], *[WHOLE[11]] * 300], every_s=300.0)
     answer = eta(jobs)
-    assert answer["reason"].iloc[-1] == "stands still beyond all habit"
+    assert answer["reason"].iloc[-1] == "has stood still for longer than jobs do"
 
 
 @pytest.mark.parametrize(("hours", "known"), [(5.9, True), (6.1, False)])
@@ -308,7 +308,7 @@ def test_six_hours_without_the_end_of_a_file_are_no_estimate(hours, known):
     jobs, details = importing(["CCRR", "CCRR"], every_s=hours * 3600)
     last = eta(jobs, details).iloc[-1]
     assert pd.notna(last["eta_p50"]) == known
-    assert (last["reason"] == "stands still beyond all habit") != known
+    assert (last["reason"] == "has stood still for longer than jobs do") != known
 
 
 def test_the_parts_and_scenarios():

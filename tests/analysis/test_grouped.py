@@ -195,8 +195,8 @@ def test_without_an_eta_of_any_job_at_work_or_a_row_while_some_wait_there_is_a_r
     jobs["eta_p50"] = pd.to_datetime([pd.NaT, at(150)], utc=True)
     assert end(jobs) == quantiles(50, 140, 100)
     waits = table(("Pending", 0, 100), ("PreImporting", 0, 100))
-    assert end(waits, pace=NA) == "jobs wait, and no row of the group is written yet"
-    assert end(waits, pace=0.0) == "jobs wait, and no row of the group is written yet"
+    assert end(waits, pace=NA) == "jobs are waiting, and the group has not written a row yet"
+    assert end(waits, pace=0.0) == "jobs are waiting, and the group has not written a row yet"
     assert end(waits) == quantiles(200, 100)
     one = table(("Importing", 60, 100), ("Pending", 0, 100), reason="too early")
     assert end(one) == "job 1: too early"

@@ -93,7 +93,9 @@ def test_a_slowdown_is_a_warning_and_says_at_what_pace_tasks_go_on():
     findings = found(1000, paces=((0, 1.0), (500, 0.1)))
     assert list(findings.index) == ["throughput_collapsed"]
     message = findings.loc["throughput_collapsed", "message"]
-    assert message.startswith("For 7 min 52 s 8 tasks have gone on at 10.8 % of their")
+    assert message == "8 tasks have worked at 10.8 % of their earlier pace for 7 min 52 s"
+    advice = findings.loc["throughput_collapsed", "advice"]
+    assert advice.startswith("All tasks at work have slowed down: look at what they share, ")
 
 
 def test_rows_that_stop_are_a_standstill_after_five_minutes():
@@ -102,8 +104,8 @@ def test_rows_that_stop_are_a_standstill_after_five_minutes():
     assert "stalled" not in found(780, paces=paces).index
     findings = found(840, paces=paces)
     assert findings.loc["stalled", "message"] == (
-        "No row has come for 5 min 30 s, while 8 tasks are at work; before, rows came every 30 s "
-        "or sooner"
+        "No row has come for 5 min 30 s while 8 tasks are at work; before, rows came at least "
+        "every 30 s"
     )
     # A poll that comes seldom says so later.
     assert "stalled" not in found(800, paces=paces, every=100).index

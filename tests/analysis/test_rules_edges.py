@@ -239,11 +239,11 @@ def test_no_snapshot_for_five_polls_and_a_minute_is_a_gap(times, at_s, poll_s, f
 def test_a_gap_is_told_with_the_worst_and_how_many():
     job = history(*polled(0, 10, 110, 120, 320, 330), at_s=340, poll_s=10)
     found = collector_gap(job, 5.0)
-    assert found.message == "No snapshot for 3 min 20 s, usually every 10 s"
+    assert found.message == "No snapshot for 3 min 20 s; usually there is one every 10 s"
     assert found.evidence == {"gap_s": 200.0, "poll_s": 10, "gaps": 2}
     assert (found.since - START).total_seconds() == 120
     still = collector_gap(history(*polled(0, 10, 20), at_s=320, poll_s=10), 5.0)
-    assert still.message == "No snapshot for 5 min and still none, usually every 10 s"
+    assert still.message == "No snapshot for 5 min, and still none; usually there is one every 10 s"
     over = collector_gap(history(*polled(0, 10, 110, ended=True), at_s=900, poll_s=10), 5.0)
     assert (over.severity, over.evidence["gap_s"]) == ("info", 100)
 
@@ -252,8 +252,8 @@ def test_a_gap_is_told_with_the_worst_and_how_many():
     ("unseen_s", "found", "left"),
     [
         (HOUR, None, None),
-        (HOUR + 1, "warning", "may forget it from 59 min 59 s on from now"),
-        (2 * HOUR - 1, "warning", "may forget it from 1 s on from now"),
+        (HOUR + 1, "warning", "may forget it in 59 min 59 s"),
+        (2 * HOUR - 1, "warning", "may forget it in 1 s"),
         (2 * HOUR, "critical", "may already have forgotten it"),
     ],
 )
@@ -366,7 +366,7 @@ def test_a_job_that_failed_after_its_end(reasons, name, level):
     found = endings.changed_after_end(job)
     assert (found.finding, found.severity) == (name, level)
     assert (found.since - START).total_seconds() == 60
-    assert found.message.startswith("It had completed at 2026-05-18 08:00:00 UTC; ")
+    assert found.message.startswith("The job completed at 2026-05-18 08:00:00 UTC; ")
     assert endings.changed_after_end(history(DONE, DONE)) is None
 
 

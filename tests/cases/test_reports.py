@@ -120,7 +120,7 @@ def test_12_a_commit_that_hangs():
     case = Replay.load("12")
     assert case.phases == ["Importing", "Committing"]
     assert case.warned == {"commit_hangs"}
-    assert "takes minutes at most: it hangs" in case.headline
+    assert "takes minutes at most, so it hangs" in case.headline
     assert pd.isna(case.eta["eta_p50"])
 
 

@@ -22,7 +22,7 @@ from importstats.simulator.watching import WatchedJob
 from importstats.store.cluster_frames import no_cluster
 from importstats.store.frames import flatten_details, flatten_jobs
 
-CAUSE = "8 segments to sort behind 4 other compactions"
+CAUSE = "8 segments to be sorted after 4 other compactions"
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def test_a_job_draws_its_cluster_while_it_was_there(seen):
             "no_slot",
             "warning",
             {"held_by_jobs": {"7": 3, "8": 1}},
-            "job 7 and 1 more are in the slots it waits for",
+            "job 7 and 1 more hold the slots it waits for",
         ),
         (
             "no_slot",
@@ -124,20 +124,20 @@ def test_a_job_draws_its_cluster_while_it_was_there(seen):
             "sort_queued",
             "warning",
             {"waiting_segments": 1, "other_compactions": 0, "index_builds": 3},
-            "1 segment to sort behind 3 index builds",
+            "1 segment to be sorted after 3 index builds",
         ),
         ("index_queue", "info", {"waited_s": 119.0}, ""),
         (
             "index_queue",
             "info",
             {"waited_s": 120.0, "builds_before": 0, "waiting_builds": 9},
-            "9 index builds of its own to come",
+            "9 index builds of its own still to come",
         ),
         (
             "index_queue",
             "warning",
             {"waited_s": 1.0, "builds_before": 1},
-            "1 index build of others is before its own",
+            "1 index build of others comes before its own",
         ),
         (
             "long_index_build",

@@ -68,7 +68,7 @@ def test_a_file_with_an_unknown_delay_stands_first(console):
     )  # fmt: skip
     found = looks(rank_files(files), diagnose(frames_until("steady", 0.2)[0]), running=True)
     assert [look.file_index for look in found][:2] == [1, 0]
-    assert found[0].text.startswith("stuck is stuck, idle for 8 min 29 s; by how much")
+    assert found[0].text.startswith("stuck is stuck, idle for 8 min 29 s; how much it delays")
     assert delay_text(np.nan) == "unknown"
     assert not looks(rank_files(files), diagnose(frames_until("steady", 0.2)[0]), running=False)
 

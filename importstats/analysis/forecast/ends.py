@@ -42,7 +42,7 @@ _NAMES: Final = tuple(f"p{round(100 * quantile)}" for quantile in QUANTILES)
 _REASONS: Final = {
     "Uncommitted": "waits for the user's commit",
     "Failed": "job failed",
-    "Unknown": "the answer does not tell the phase",
+    "Unknown": "the answer does not show the phase",
 }
 
 

@@ -80,7 +80,7 @@ class Silence:
         importing = phase == "Importing"
         # A file has at most 16 GB, which is imported in minutes, or in a bad hour.
         beyond |= importing & (silence > _BEYOND_HABIT_S)
-        found[beyond] = "stands still beyond all habit"
+        found[beyond] = "has stood still for longer than jobs do"
         found[importing & self.no_slot[places] & (elapsed > _NO_SLOT_S)] = (
             "no file has been given a slot yet"
         )
@@ -94,7 +94,7 @@ class Silence:
         # Neither bytes nor files are sent before Importing.
         unmoved = (phase == "PreImporting") & ~(floats(rows, "reached") > 0)
         found[unmoved & ~any_history] = "nothing has moved yet: no history"
-        found[self.at_quota[places]] = "a quota is reached: it will not end before that is lifted"
+        found[self.at_quota[places]] = "a quota is reached: the job cannot end before it is lifted"
         return found
 
 
