@@ -96,7 +96,7 @@ class Ages:
 
     @classmethod
     def from_spans(cls, spans: Spans, *, pooled: bool = True) -> Ages:
-        """The ages of these spans, see :meth:`of`."""
+        """The ages of tasks that are known as spans."""
         job, size = spans.job, spans.size_bytes
         least, most = spans.duration_least(), spans.duration_most()
         wait = _likely_wait(spans, np.full(len(job), np.inf))

@@ -302,7 +302,7 @@ def _by_duration(rows: pd.DataFrame, past: _Past, left_of: Callable[[Floats], Fl
 
 
 def _median(said: list[Floats]) -> Floats | float:
-    """Of what each says, where anybody says something."""
+    """The median of what the earlier jobs say; NaN where none says anything."""
     if not said:
         return np.nan
     return np.asarray(pd.DataFrame(said).median(), np.float64)

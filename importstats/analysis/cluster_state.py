@@ -28,31 +28,31 @@ class Cluster(Protocol):
 
     @property
     def tasks(self) -> pd.DataFrame:
-        """Import tasks."""
+        """Runs of import tasks, as all these frames a row per run of equal values."""
 
     @property
     def builds(self) -> pd.DataFrame:
-        """Index builds."""
+        """Runs of index builds."""
 
     @property
     def compactions(self) -> pd.DataFrame:
-        """Compactions."""
+        """Runs of compactions, those that sort segments among them."""
 
     @property
     def segments(self) -> pd.DataFrame:
-        """Segments."""
+        """Runs of segments, with their state and rows."""
 
     @property
     def nodes(self) -> pd.DataFrame:
-        """Processes."""
+        """Runs of the processes of a cluster: coordinators and nodes."""
 
     @property
     def gauges(self) -> pd.DataFrame:
-        """Metrics."""
+        """Values of metrics, with their labels as JSON."""
 
     @property
     def settings(self) -> pd.DataFrame:
-        """Settings."""
+        """Settings that the cluster reports, by name."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class ClusterState:
 
     @property
     def known(self) -> bool:
-        """Whether anything is."""
+        """Whether the management port has shown anything of the cluster."""
         return any(map(len, (self.tasks, self.builds, self.nodes, self.gauges)))
 
     @cached_property

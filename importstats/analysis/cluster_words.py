@@ -16,7 +16,7 @@ WARNED_WAIT_S: Final = 2 * MINUTE
 
 
 def slots_held(state: ClusterState) -> dict[str, int]:
-    """Compactions that are none of imports and index builds that are at work on data nodes."""
+    """How many slots of data nodes others than imports hold: compactions and index builds."""
     if not state.merges_roles:
         return {"compaction": 0, "index": 0}
     plans, builds = state.recent(state.compactions), state.recent(state.builds)
@@ -43,20 +43,20 @@ def number(value: Any) -> float | None:
 
 
 def tasks_text(count: int) -> str:
-    """So many tasks, in words."""
+    """``1 task``, ``2 tasks``."""
     return f"{count:,} task{'s' * (count != 1)}"
 
 
 def segments_text(count: int) -> str:
-    """So many segments, in words."""
+    """``1 segment``, ``2 segments``."""
     return f"{count:,} segment{'s' * (count != 1)}"
 
 
 def wait_verb(count: int) -> str:
-    """What so many things do."""
+    """``waits`` or ``wait``, for so many things."""
     return "wait" if count != 1 else "waits"
 
 
 def listed_text(parts: list[str]) -> str:
-    """Parts of a sentence, one after the other."""
+    """The parts as ``a, b and c``."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

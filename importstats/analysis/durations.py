@@ -91,7 +91,7 @@ class Durations:
 
     @property
     def pace_sd(self) -> Floats:
-        """Per job, its standard deviation."""
+        """Per job, the standard deviation of log(seconds per byte)."""
         variance = ((self.paces - self.pace[:, None]) ** 2 * self.weights).sum(axis=1)
         sd: Floats = np.sqrt(variance)
         return sd

@@ -223,7 +223,7 @@ def not_known(job: JobHistory) -> Finding | None:
 
 
 def rows_differ(job: JobHistory, check: RowCheck | None) -> Finding | None:
-    """A completed job has not the rows that were expected."""
+    """A completed job does not have the rows that were expected."""
     if check is None or job.phase != "Completed" or not check.wrong:
         return None
     whole = check.imported != check.expected and not math.isnan(check.imported)

@@ -66,7 +66,7 @@ def diagnose_files(
     at: pd.Timestamp | None,
     collapse_factor: float,
 ) -> list[Finding | None]:
-    """The findings that need details."""
+    """What is found in the files of each job: all findings that need a details frame."""
     # A store that is read in parts must say what the whole says.
     ages = Ages.from_details(details, at, pooled=False)
     spans = ages.spans

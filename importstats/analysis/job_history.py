@@ -48,7 +48,7 @@ class Finding:
 
     @property
     def what_to_do(self) -> str:
-        """The advice."""
+        """The advice of the rule, or that of the finding's kind."""
         return self.advice or KIND_OF[self.finding].advice
 
 
@@ -82,7 +82,7 @@ class JobHistory:
 
     @property
     def ended(self) -> bool:
-        """Whether that is an end."""
+        """Whether the job has completed or failed."""
         return self.phase in END_PHASES
 
     @property
@@ -120,7 +120,7 @@ class JobHistory:
         return min(first, created.iloc[0]) if len(created) else first
 
     def seconds_since(self, time: pd.Timestamp) -> float:
-        """Until the job was last seen."""
+        """Seconds from a time until the job was last seen."""
         return float((self.last_seen - time).total_seconds())
 
     def most(self, name: str) -> float:

@@ -178,7 +178,7 @@ def _by_collection(
 
 
 def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
-    """The table of a curve."""
+    """The rates along a curve, as :func:`throughput` returns them."""
     first = starts(curve.key)
     count = np.diff(np.append(first, len(curve.key)))
     opens = np.zeros(len(curve.key), np.bool_)

@@ -14,7 +14,7 @@ _LEAST_POLLS: Final = 3
 
 
 def waits_to_start(job: JobHistory) -> Finding | None:
-    """The job is Pending."""
+    """The job has been Pending for a while."""
     if job.phase != "Pending":
         return None
     waited_s = job.seconds_since(min(job.begun_at, job.phase_since))

@@ -195,7 +195,7 @@ def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
 
 
 def _known_or_usual_rows(rows: Floats, rows_of: pd.Series[float]) -> Floats:
-    """Rows, those that are not known by the usual ones."""
+    """The rows of works, and the usual number where they are not known."""
     usual = float(rows_of.median()) if len(rows_of) else 1.0
     return np.where(rows > 0, rows, usual)
 

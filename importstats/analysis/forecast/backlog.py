@@ -59,7 +59,7 @@ class Ended:
 
     @classmethod
     def from_spells(cls, spells: Spells) -> Ended:
-        """Of the spells of one job."""
+        """The groups of files that ended together, from the spells of one job."""
         done = spells.take(spells.kind == ENDED)
         key = np.column_stack([done.since_s, done.handed_by_s, np.nan_to_num(done.after_s)])
         unique, first, code = np.unique(key, axis=0, return_index=True, return_inverse=True)
@@ -78,7 +78,7 @@ class Ended:
 
     @property
     def units(self) -> Floats:
-        """How many units each group is."""
+        """The number of units in each group."""
         units = np.where(self.typical > 1, np.round(self.size / self.typical), self.files)
         return np.maximum(units, 1.0)
 
@@ -219,7 +219,7 @@ class Load:
         return cls(found[:, 0], found[:, 1])
 
     def slots(self, place: int, backlog: Backlog) -> float:
-        """In units."""
+        """How many units run at once, at this place."""
         if backlog.typical <= 1:
             return max(float(self.files[place]), 1.0)
         return max(float(self.size[place]) / backlog.typical, 1.0)

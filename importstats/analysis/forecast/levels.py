@@ -78,7 +78,7 @@ class Earlier:
         return len(self.key)
 
     def take(self, places: Ints | Bools) -> Earlier:
-        """Some of the jobs."""
+        """These jobs alone, in this order."""
         return Earlier(**{name: column[places] for name, column in vars(self).items()})
 
     def nearest(self, cluster: int, collection: int, most: int = MOST_HISTORY) -> Earlier:

@@ -49,7 +49,7 @@ class Priors:
     pace_variance: Floats
 
     def to_json(self) -> str:
-        """As text, rounded to 4 decimals."""
+        """The priors as JSON, rounded to 4 decimals."""
         rounded = {name: np.round(value, 4).tolist() for name, value in vars(self).items()}
         return json.dumps({"phases": PHASES, **rounded}, indent=None) + "\n"
 

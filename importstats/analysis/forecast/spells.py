@@ -61,11 +61,11 @@ class Spells:
         return len(self.job)
 
     def take(self, places: Ints | Bools | slice) -> Spells:
-        """Some of the rows."""
+        """These rows alone, in this order."""
         return Spells(**{name: column[places] for name, column in vars(self).items()})
 
     def of_job(self, job: int) -> Spells:
-        """Those of one job."""
+        """The spells of one job."""
         return self.take(slice(*np.searchsorted(self.job, [job, job + 1])))
 
     @classmethod
