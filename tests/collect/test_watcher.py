@@ -1,9 +1,11 @@
 """The watcher of the management port: what it stores, and that it never costs the collection."""
 
+import asyncio
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,9 +14,12 @@ import pandas as pd
 import pytest
 import warm
 from canned import Canned, says
+from mcp import Client, StdioServerParameters
 
 from importstats import SnapshotStore, load_jobs
+from importstats.analysis.job_events import events
 from importstats.collect.collector import Collector, PollPolicy
+from importstats.collect.metrics import MetricsServer
 from importstats.collect.watcher import ClusterWatcher
 from importstats.simulator import ClusterSpec, FileSpec, JobSpec, SimulatorServer
 from importstats.sources.management import ManagementClient
@@ -272,9 +277,41 @@ def test_collect_watches_the_cluster(tmp_path):
         "dataCoord.import.waitForIndex",
         "dataNode.workerSlotUnit",
     ]
-    stored = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    for secret in (b"canary-password", b"simulated-secret-key", b"simulated-root-password"):
-        assert secret not in stored + done.stderr.encode() + done.stdout.encode()
+    # Parquet is compressed, so its content is looked at as rows.
+    said = [done.stdout, done.stderr, *(frame.to_csv() for frame in cluster)]
+    said += [path.read_bytes().decode("latin-1") for path in tmp_path.rglob("*") if path.is_file()]
+    said += _whatever_shows_a_job(tmp_path / "store", server.uri, *server.job_ids)
+    assert "dataNode.workerSlotUnit" in "".join(said)
+    for secret in ("canary-password", "simulated-secret-key", "simulated-root-password"):
+        assert not [text for text in said if secret in text]
+
+
+def _whatever_shows_a_job(store, uri, job_id):
+    """All that is said of a job whose cluster was watched: reports, events, metrics, an agent."""
+    commands = [("report", job_id, "--store", store, "--format", form) for form in FORMS]
+    commands += [("group", job_id, "--store", store, "--output", "json"), ("summary", store)]
+    for command in commands:
+        done = warm.run(*command)
+        assert done.returncode == 0, done.stderr
+        yield done.stdout
+    found = events(load_jobs(store), None, datetime.now(UTC), cluster=load_cluster(store))
+    yield found.to_csv()
+    with (
+        MetricsServer(SnapshotStore(store), uri, port=0, refresh_s=0) as server,
+        urllib.request.urlopen(server.url, timeout=60) as answer,
+    ):
+        yield answer.read().decode()
+
+    async def asked():
+        words = ["-m", "importstats", "mcp", str(store)]
+        async with Client(StdioServerParameters(command=sys.executable, args=words)) as client:
+            return str([await client.call_tool(name, {"job_id": job_id}) for name in TOOLS])
+
+    yield asyncio.run(asked())
+
+
+FORMS: Final = ("html", "md", "json")
+TOOLS: Final = ("summary", "diagnose", "report")
 
 
 def test_a_password_in_the_address_is_refused():
