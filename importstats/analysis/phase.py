@@ -375,13 +375,13 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     1      Importing       120.0          120.0          2          500
     2  IndexBuilding        30.0           60.0          1         1000
     """
-    told = with_phase(jobs, server_version=server_version)
-    row = np.flatnonzero(_tells_a_phase(told))
-    codes, keys = job_codes(told.iloc[row][JOB_KEY])
-    observed = told["observed_at"].to_numpy(dtype="datetime64[us]")
-    order = np.lexsort((_tie_break(told)[row], observed[row].astype(np.int64), codes))
+    phased = with_phase(jobs, server_version=server_version)
+    row = np.flatnonzero(_tells_a_phase(phased))
+    codes, keys = job_codes(phased.iloc[row][JOB_KEY])
+    observed = phased["observed_at"].to_numpy(dtype="datetime64[us]")
+    order = np.lexsort((_tie_break(phased)[row], observed[row].astype(np.int64), codes))
     row, codes = row[order], codes[order]
-    phase, observed = told["phase"].cat.codes.to_numpy()[row], observed[row]
+    phase, observed = phased["phase"].cat.codes.to_numpy()[row], observed[row]
 
     begins = np.ones(len(row), np.bool_)
     begins[1:] = (codes[1:] != codes[:-1]) | (phase[1:] != phase[:-1])
@@ -393,7 +393,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     ends = np.isin(phase[first], [CODE[name] for name in END_PHASES])
 
     earliest = np.where(opens, _NEVER, observed[np.maximum(first - 1, 0)])
-    earliest, latest = _sharpened(told, row, first, last, ends, earliest, observed[first])
+    earliest, latest = _sharpened(phased, row, first, last, ends, earliest, observed[first])
     start = earliest + (latest - earliest) // 2
     start = np.where(np.isnat(start), latest, start)
     end = _next(start, goes_on, _NEVER)
@@ -415,9 +415,9 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
             "end_latest": _utc_times(_next(latest, goes_on, _NEVER)),
             "uncertainty_s": width_s + _next(width_s, goes_on, 0.0),
             "snapshots": last - first + 1,
-            "phase_fraction": told["phase_fraction"].to_numpy()[row[last]],
-            "rows_at_start": told["imported_rows"].iloc[row[first]].astype("Int64").array,
-            "rows_at_end": told["imported_rows"].iloc[row[last]].astype("Int64").array,
+            "phase_fraction": phased["phase_fraction"].to_numpy()[row[last]],
+            "rows_at_start": phased["imported_rows"].iloc[row[first]].astype("Int64").array,
+            "rows_at_end": phased["imported_rows"].iloc[row[last]].astype("Int64").array,
         },
         copy=False,
     )
@@ -433,12 +433,12 @@ def _tells_a_phase(jobs: pd.DataFrame) -> Bools:
     state = States.from_jobs(jobs)
     named = ~state.is_in(["", *_AT_WORK])
     unknown = jobs["phase"].cat.codes.to_numpy() == CODE["Unknown"]
-    told: Bools = named | ~unknown
-    return told & jobs["observed_at"].notna().to_numpy(np.bool_)
+    shows_it: Bools = named | ~unknown
+    return shows_it & jobs["observed_at"].notna().to_numpy(np.bool_)
 
 
 def _sharpened(
-    told: pd.DataFrame,
+    phased: pd.DataFrame,
     row: Ints,
     first: Ints,
     last: Ints,
@@ -447,9 +447,9 @@ def _sharpened(
     latest: _Times,
 ) -> tuple[_Times, _Times]:
     """The borders, closed in on the server's own time where an end state has a credible one."""
-    if "complete_time" not in told or not len(first):
+    if "complete_time" not in phased or not len(first):
         return earliest, latest
-    times = told["complete_time"].to_numpy(dtype="datetime64[us]")[row]
+    times = phased["complete_time"].to_numpy(dtype="datetime64[us]")[row]
     # A later answer may have lost it: a server calls a completed job failed, and gives no time.
     known = np.append(np.flatnonzero(~np.isnat(times)), len(times))
     place = known[np.searchsorted(known, first)]

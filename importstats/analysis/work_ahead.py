@@ -88,10 +88,10 @@ def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> 
     if len(took):
         return Pace(float(np.log(took).mean()), _OTHERS_SD)
     tasks = state.tasks
-    told = (tasks["complete_time"] - tasks["create_time"]).dropna().dt.total_seconds()
-    told = told[told > 0]
-    if len(told):
-        return Pace(float(np.log(told).mean()), _OTHERS_SD)
+    known_s = (tasks["complete_time"] - tasks["create_time"]).dropna().dt.total_seconds()
+    known_s = known_s[known_s > 0]
+    if len(known_s):
+        return Pace(float(np.log(known_s).mean()), _OTHERS_SD)
     for metric in ("datacoord_import_task_latency", "datacoord_import_job_latency"):
         mean_ms = state.mean(metric, import_stage="import")
         if mean_ms:

@@ -325,12 +325,8 @@ def test_a_quota_is_near_from_nine_tenths_on_or_if_the_job_is_larger(
 def test_a_build_fails_if_it_is_tried_again_or_has_a_reason(tries, what, reason, found):
     builds = [(1, HOUR, build("b", what, "n", tries=tries, reason=reason))]
     finding = index_build_fails(history(), state(HOUR, tasks=[IMPORT], builds=builds))
-    if found is None:
-        assert finding is None
-        return
-    severity, tries_so_far, why = found
-    text = f"{tries_so_far} so far, the last on node n{why}"
-    assert said(finding) == (severity, f"The index build of segment sb keeps failing: {text}")
+    text = "The index build of segment sb keeps failing: {} so far, the last on node n{}"
+    assert said(finding) == (found and (found[0], text.format(*found[1:])))
 
 
 def test_builds_of_before_the_import_or_of_another_collection_are_not_the_jobs():

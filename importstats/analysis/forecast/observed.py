@@ -146,8 +146,8 @@ def _finishing_fractions(rows: pd.DataFrame, place: Ints, start: Floats, first: 
     resharded = rows["shown_phase"].isin(["Resharding", "Planning"]).groupby(job).cummax()
     last = resharded.to_numpy(np.bool_)[at]
     # As of the snapshot that first showed this fraction.
-    told = pd.Series(now[at]).groupby([job[at], fraction[at]]).transform("first")
-    shown = told.to_numpy(np.float64)
+    first_now = pd.Series(now[at]).groupby([job[at], fraction[at]]).transform("first")
+    shown = first_now.to_numpy(np.float64)
     base = np.where(last, 0.0, np.nan_to_num(fraction[entry]))
     before = base + np.where(last, 0.0, np.minimum(_UNSEEN_STEP, (1 - base) / 2))
     done = np.maximum(fraction[at], before)
