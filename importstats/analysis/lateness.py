@@ -67,6 +67,12 @@ _WORKED: Final = 0.8
 # From so much of its usual time on it is sure enough that a task at work will be the last.
 _GROWN: Final = 0.6
 
+# A task that waits while so many of those that were handed over have files so many times as large
+# was handed over before them, where size and order correlate so well.
+_OVERTAKEN_TIMES: Final = 1.25
+_OVERTAKEN_BY: Final = 20
+_IN_ORDER: Final = 0.9
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -106,7 +112,9 @@ def stragglers(
                                 or did so and has ended
     ``unknown``                 takes so long and shows no progress: nobody can see whether it is
                                 slow or stuck; or is likely to be the last by far
-    ``goes back``               went back to the queue, and takes `back_factor` times the usual time
+    ``goes back``               went back to the queue, and takes `back_factor` times the usual
+                                time; or waits though tasks of far larger files were handed over,
+                                so it went back before a poll showed it at work
     ``stuck``                   has shown no progress for `stuck_factor` times what others take
     ``failed``                  has failed
     ==========================  ====================================================================
@@ -215,6 +223,7 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
     total_s = _elapsed_s(ages) - np.where(spans.retries > 0, 0.0, spans.wait_most_s)
     with np.errstate(invalid="ignore"):
         back = (spans.retries > 0) & (total_s > limits.back_factor * ages.usual_s)
+        back |= _overtaken(spans)
         leads = spans.running & (ages.lead_share > limits.lead_share)
         leads &= ages.worked_s > _GROWN * ages.usual_s
         held_up = _held_up(ages, limits.lead_share)
@@ -286,6 +295,34 @@ def _may_wait(ages: Ages, late: Bools) -> Bools:
     np.minimum.at(limit, spans.job[blockers], begun_by)
     silent = np.isnan(spans.rose_by)
     return np.asarray(silent & (spans.handed_by > limit[spans.job]), np.bool_)
+
+
+def _overtaken(spans: Spans) -> Bools:
+    """Whether each task waits though tasks of far larger files were handed over.
+
+    The server makes tasks of the smallest files first. If it hands them over in that order, such a
+    task was handed over before them and has gone back, all between two polls. Where other tasks
+    were not handed over by size nothing is known.
+    """
+    overtaken = np.zeros(len(spans.job), np.bool_)
+    file_bytes = spans.size_bytes / spans.files
+    once = spans.begun & (spans.retries == 0)
+    waits = spans.waits & (spans.retries == 0)
+    for job in np.unique(spans.job[waits]):
+        begun = np.flatnonzero(once & (spans.job == job))
+        if len(begun) < _OVERTAKEN_BY or not _in_order(file_bytes[begun], spans.handed_by[begun]):
+            continue
+        mine = np.flatnonzero(waits & (spans.job == job))
+        sizes = np.sort(file_bytes[begun])
+        larger = len(sizes) - np.searchsorted(sizes, _OVERTAKEN_TIMES * file_bytes[mine])
+        overtaken[mine] = larger >= _OVERTAKEN_BY
+    return overtaken
+
+
+def _in_order(file_bytes: Floats, handed: Floats) -> bool:
+    """Whether tasks were handed over by size (Spearman's rank correlation)."""
+    ranks = [np.argsort(np.argsort(values, kind="stable")) for values in (file_bytes, handed)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1]) >= _IN_ORDER
 
 
 def _elapsed_s(ages: Ages) -> Floats:
