@@ -195,7 +195,9 @@ def _one_file_holds_up(
     why = {
         "big": "has far more bytes than the others",
         "slow": f"takes {times}",
-        "unknown": f"has been at work {times}, and shows no progress",
+        "unknown": f"has been at work {times}, and shows no progress"
+        if pd.isna(worst["idle_s"])
+        else f"takes {times}, by its progress so far",
         "goes back": f"has gone back {worst['retries']} times",
         "stuck": f"shows no end after {format_duration(worst['elapsed_s'])}, and others of its "
         f"size take {format_duration(usual_s)}",

@@ -226,6 +226,8 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
         back |= _overtaken(spans)
         leads = spans.running & (ages.lead_share > limits.lead_share)
         leads &= ages.worked_s > _GROWN * ages.usual_s
+        # The only task of a job has nothing to come after.
+        leads &= np.bincount(spans.job, minlength=spans.jobs)[spans.job] > 1
         held_up = _held_up(ages, limits.lead_share)
         median = grouped_quantile(spans.size_bytes, spans.job, spans.jobs)[spans.job]
         big = (leads | held_up) & (spans.size_bytes >= limits.big_factor * median)

@@ -96,3 +96,14 @@ def test_a_file_that_is_waited_for_alone_is_a_warning_from_twice_the_usual_time_
     assert set(severities.values()) == {"info", "warning"}
     assert max(times for times, said in severities.items() if said == "info") < 2
     assert 2 <= min(times for times, said in severities.items() if said == "warning") < 2.06
+
+
+def test_only_a_file_without_rows_shows_no_progress():
+    silent = found([*HEALTHY, (1, 2000)], 390).loc["one_file_holds_up", "message"]
+    assert silent.startswith("12.parquet has been at work 3.5 times as long as others of its size")
+    assert "its size, and shows no progress; " in silent
+    spans = [*((1, 700 + 9 * place) for place in range(8)), (1, 1100)]
+    moving = found(spans, 840, smooth=True).loc["one_file_holds_up", "message"]
+    assert moving.startswith(
+        "8.parquet takes 1.5 times as long as others of its size, by its progress so far;"
+    )

@@ -324,3 +324,10 @@ def test_where_tasks_are_not_handed_over_by_size_one_that_waits_has_not_gone_bac
 ):
     # The rank correlation of size and order is 0.915, and 0.895.
     assert str(queue(100 * MB, backwards=backwards)["verdict"]) == verdict
+
+
+def test_only_one_of_several_tasks_can_be_the_last():
+    # Its rows promise an end long after all others; alone there is nothing to come after.
+    spans = [*((1, 700 + 9 * place) for place in range(8)), (1, 1100)]
+    assert str(found(job(spans, 840, smooth=True)).loc[8, "verdict"]) == "unknown"
+    assert str(found(job(spans[-1:], 840, smooth=True)).loc[0, "verdict"]) == "ok"
