@@ -310,11 +310,13 @@ def _overtaken(spans: Spans) -> Bools:
     file_bytes = spans.size_bytes / spans.files
     once = spans.begun & (spans.retries == 0)
     waits = spans.waits & (spans.retries == 0)
+    order = np.argsort(spans.job, kind="stable")
+    bounds = np.searchsorted(spans.job[order], np.arange(spans.jobs + 1))
     for job in np.unique(spans.job[waits]):
-        begun = np.flatnonzero(once & (spans.job == job))
+        here = order[bounds[job] : bounds[job + 1]]
+        begun, mine = here[once[here]], here[waits[here]]
         if len(begun) < _OVERTAKEN_BY or not _in_order(file_bytes[begun], spans.handed_by[begun]):
             continue
-        mine = np.flatnonzero(waits & (spans.job == job))
         sizes = np.sort(file_bytes[begun])
         larger = len(sizes) - np.searchsorted(sizes, _OVERTAKEN_TIMES * file_bytes[mine])
         overtaken[mine] = larger >= _OVERTAKEN_BY

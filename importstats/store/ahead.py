@@ -12,7 +12,7 @@ _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
-def work_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> Iterator[_T]:
+def map_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> Iterator[_T]:
     """The work on each item in their order, on so many threads.
 
     Only a few results are made ahead of the one that is asked for, and the items are iterated by
@@ -20,7 +20,7 @@ def work_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> I
 
     Examples
     --------
-    >>> list(work_ahead(str.upper, ["a", "b", "c"], 2))
+    >>> list(map_ahead(str.upper, ["a", "b", "c"], 2))
     ['A', 'B', 'C']
     """
     rest = iter(items)

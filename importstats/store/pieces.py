@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.store import SnapshotStore
-from importstats.store.ahead import work_ahead
+from importstats.store.ahead import map_ahead
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.parquet import JOBS_RESULT_SCHEMA, result_schema
 
@@ -49,7 +49,7 @@ def over_details(
         return analysis(details_frame(pa.concat_tables(tables)))
 
     tables = store.iter_details(source_uri=source_uri, columns=columns, runs=True)
-    return work_ahead(analysed, _several_jobs(tables, _RUNS_AT_ONCE), pa.cpu_count())
+    return map_ahead(analysed, _several_jobs(tables, _RUNS_AT_ONCE), pa.cpu_count())
 
 
 def _several_jobs(tables: Iterator[pa.Table], most_rows: int) -> Iterator[list[pa.Table]]:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.store.ahead import work_ahead
+from importstats.store.ahead import map_ahead
 from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, STORED_SCHEMAS, VALUE_COLUMNS, result_schema
@@ -255,7 +255,7 @@ class Queries:
         Only a few results are made ahead of the one that is asked for.
         """
         threads = pa.cpu_count() if self._files.is_local else _REMOTE_JOBS_AT_ONCE
-        return work_ahead(work, items, threads)
+        return map_ahead(work, items, threads)
 
 
 def _lots(jobs: Iterable[_Known], most_rows: int) -> Iterator[list[_Known]]:
