@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.job_history import Finding, JobHistory
+from importstats.analysis.phase import is_bulk_insert
 from importstats.analysis.reasons import (
     advice_on_reason,
     culprit_in,
@@ -20,7 +21,13 @@ from importstats.analysis.row_counts import RowCheck
 from importstats.arrays import Bools, floats
 from importstats.text import excerpt, format_bytes, format_count, printable
 
-_NOT_AGAIN = " A failed job leaves no visible rows, so its files can be imported again."
+_ALL_AGAIN = " A failed job leaves no visible rows, so its files can be imported again."
+# Milvus up to 2.3 (rootcoord/import_manager.go): each task has segments of its own, and only those
+# of a failed task are dropped.
+_FAILED_AGAIN = (
+    " Each task of a bulk insert ends by itself: the rows of those that completed are in the"
+    " collection. Import only the files of the failed ones again."
+)
 
 
 def failed(job: JobHistory) -> Finding | None:
@@ -36,6 +43,7 @@ def failed(job: JobHistory) -> Finding | None:
         f" with {format_count(written)} of {format_count(total)} rows written" if total > 0 else ""
     )
     culprit = culprit_in(reason)
+    again = _FAILED_AGAIN if is_bulk_insert(job.snapshots).any() else _ALL_AGAIN
     said = excerpt(reason, 300) if reason else "the server gives no reason"
     if reason is None and phase == "Uncommitted":
         said += "; somebody aborted it, or its time (option `timeout`) ran out"
@@ -45,7 +53,7 @@ def failed(job: JobHistory) -> Finding | None:
         "critical",
         job.phase_since,
         f"Failed in {phase}{far}: {said}",
-        _advice(reason, phase) + _NOT_AGAIN,
+        _advice(reason, phase) + again,
         {
             "reason": reason,
             "kind": kind_of_reason(reason) if reason else None,

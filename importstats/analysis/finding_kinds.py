@@ -49,7 +49,7 @@ FINDING_KINDS: Final = (
         "if it has none, the one most of its files give",
         ("reason", "kind", "cause", "culprit", "phase", "imported_rows", "total_rows"),
         "By the kind of the reason, see below. A failed job leaves no visible rows, so its files "
-        "can be imported again.",
+        "can be imported again; of a bulk insert (Milvus up to 2.3) only those of failed tasks.",
     ),
     FindingKind(
         "rows_dropped",

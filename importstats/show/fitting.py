@@ -18,11 +18,17 @@ Kind = Literal["id", "name", "number", "text"]
 _GAP: Final = 2
 _LEAST_NAME: Final = 12
 _LEAST_TEXT: Final = 24
+_LONGEST_ID: Final = 10_000
 
 
 def name_text(name: object) -> Text:
     """A server's text as it is: never rich's markup, never a terminal escape."""
     return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
+
+
+def id_text(job_id: object) -> Text:
+    """A job's id as it is, and whole: one of a bulk insert is a list of the ids of its tasks."""
+    return Text(printable(job_id, _LONGEST_ID) if isinstance(job_id, str) else UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ class Column:
     heading : str
     cells : sequence of str or Text
     kind : {"id", "name", "number", "text"}
-        An id or a number is never cut; a name is shortened at its front, where names are alike; a
-        text wraps.
+        An id or a number is never cut, but a list of ids wraps between them; a name is shortened at
+        its front, where names are alike; a text wraps.
     keep : int
         Where there is no room for all, columns of the lowest number go first.
     """
@@ -51,6 +57,9 @@ class Column:
 
     def least(self) -> int:
         """The width below which it cannot be shown."""
+        if self.kind == "id":
+            parts = (part for cell in self.cells for part in _id_parts(cell))
+            return max([cell_len(self.heading), *map(cell_len, parts)])
         least = {"name": _LEAST_NAME, "text": _LEAST_TEXT}.get(self.kind)
         return self.width() if least is None else min(self.width(), least)
 
@@ -86,7 +95,7 @@ class FittingTable:
         for row in range(len(self.columns[0].cells) if self.columns else 0):
             style = self.styles[row] if self.styles else ""
             cells = [
-                _shortened(column.cells[row], width) if column.kind == "name" else column.cells[row]
+                _fitted(column.cells[row], column.kind, width)
                 for column, width in zip(shown, widths, strict=True)
             ]
             table.add_row(*cells, style=style or None)
@@ -105,9 +114,9 @@ def _total_width(widths: Sequence[int]) -> int:
 
 
 def _widths(columns: Sequence[Column], room: int) -> list[int]:
-    """The width of each: names and texts share what numbers and ids leave."""
+    """The width of each: names, texts and lists of ids share what the others leave."""
     widths = [column.width() for column in columns]
-    elastic = [place for place, column in enumerate(columns) if column.kind in ("name", "text")]
+    elastic = [place for place, column in enumerate(columns) if column.kind != "number"]
     excess = _total_width(widths) - room
     while excess > 0:
         shrinkable = [place for place in elastic if widths[place] > columns[place].least()]
@@ -123,6 +132,30 @@ def _widths(columns: Sequence[Column], room: int) -> list[int]:
 
 def _length(cell: str | Text) -> int:
     return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
+
+
+def _fitted(cell: str | Text, kind: Kind, width: int) -> str | Text:
+    if kind == "name":
+        return _shortened(cell, width)
+    return _wrapped_ids(cell, width) if kind == "id" else cell
+
+
+def _id_parts(cell: str | Text) -> list[str]:
+    """The ids of a list, each but the last with its comma."""
+    ids = (cell.plain if isinstance(cell, Text) else cell).split(",")
+    return [f"{job_id}," for job_id in ids[:-1]] + ids[-1:]
+
+
+def _wrapped_ids(cell: str | Text, width: int) -> str | Text:
+    """The cell on several lines if it is longer than that, each of whole ids."""
+    if _length(cell) <= width:
+        return cell
+    lines = [""]
+    for part in _id_parts(cell):
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return Text("\n".join(lines), style=cell.style if isinstance(cell, Text) else "")
 
 
 def _shortened(cell: str | Text, width: int) -> Text:

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from importstats.show.fitting import Column, FittingTable, Kind, name_text
+from importstats.show.fitting import Column, FittingTable, Kind, id_text, name_text
 from importstats.show.styles import PHASE_STYLES, SEVERITY_STYLES
 from importstats.text import (
     UNKNOWN,
@@ -45,7 +45,7 @@ def print_summary(console: Console, totals: pd.DataFrame) -> None:
         totals.to_dict("records"),
         [
             *server,
-            ("job", "id", 10, lambda job: name_text(job["job_id"])),
+            ("job", "id", 10, lambda job: id_text(job["job_id"])),
             ("collection", "name", 7, lambda job: name_text(job["collection_name"])),
             ("phase", "id", 9, _phase),
             ("done", "number", 8, lambda job: format_percent(job["progress_pct"])),
@@ -72,7 +72,7 @@ def print_group(
         console,
         group.jobs.to_dict("records"),
         [
-            ("job", "id", 10, lambda job: name_text(job["job_id"])),
+            ("job", "id", 10, lambda job: id_text(job["job_id"])),
             ("collection", "name", 6, lambda job: name_text(job["collection_name"])),
             ("phase", "id", 9, _phase),
             ("done", "number", 8, lambda job: format_percent(job["progress_pct"])),
@@ -107,7 +107,7 @@ def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> Non
         console,
         listed.to_dict("records"),
         [
-            ("job", "id", 10, lambda row: name_text(row["job_id"])),
+            ("job", "id", 10, lambda row: id_text(row["job_id"])),
             ("collection", "name", 7, lambda row: name_text(row["collection_name"])),
             ("state", "id", 9, lambda row: name_text(row["state"])),
             ("progress", "number", 8, lambda row: format_percent(row["progress_pct"])),
@@ -178,7 +178,7 @@ def _print_running(console: Console, running: pd.DataFrame, zone: tzinfo | None)
         running.assign(style=styles).to_dict("records"),
         {
             "cluster": lambda job: name_text(job["source_uri"]),
-            "job": lambda job: name_text(job["job_id"]),
+            "job": lambda job: id_text(job["job_id"]),
             "collection": lambda job: name_text(job["collection_name"]),
             "phase": _phase_name,
             "done": lambda job: format_percent(job["progress_pct"]),

@@ -6,6 +6,7 @@ import pytest
 from frames import START, simulated
 from frames import jobs_of as made_jobs
 
+from importstats import datasets
 from importstats.analysis.finding_kinds import FINDING_KINDS, FINDINGS
 from importstats.analysis.findings import diagnose
 from importstats.simulator import (
@@ -278,3 +279,11 @@ def test_every_finding_of_the_table_is_complete_and_named_once():
         assert kind.severities
         assert set(kind.severities) <= {"info", "warning", "critical"}
         assert not kind.when.endswith(".")
+
+
+def test_only_the_failed_tasks_of_a_bulk_insert_are_to_be_imported_again():
+    jobs, details = datasets.load("real_milvus_2_3")
+    assert details["state"].eq("Completed").any()
+    advice = diagnose(jobs, details).set_index("finding").loc["failed", "advice"]
+    assert "the rows of those that completed are in the collection" in advice
+    assert "leaves no visible rows" not in advice

@@ -276,3 +276,19 @@ def test_a_group_has_a_headline_a_line_for_each_job_and_ten_findings():
     group = group_progress(pd.concat([done, done.assign(job_id="8")], ignore_index=True))
     now = datetime(2026, 5, 18, 8, 20, tzinfo=UTC)
     assert printed(terminal.print_group, group, findings, at=now) == GROUP
+
+
+LISTED_IDS = """\
+job         collection  phase       done  files   rows  bytes  rows/s  duration  snapshots
+1000,1001,  books       Completed  100 %      3  1.2 M   5 GB   1,333    15 min          3
+1002,1003,
+1004
+"""
+
+
+def test_the_ids_of_a_bulk_insert_wrap_between_them():
+    one = jobs().iloc[:3].assign(job_id="1000,1001,1002,1003,1004")
+    console = Console(width=92, record=True, markup=False, file=io.StringIO())
+    terminal.print_summary(console, summary(one))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert "\n".join(lines) + "\n" == LISTED_IDS
