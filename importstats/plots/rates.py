@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any, Final, Literal
@@ -179,21 +180,25 @@ def _rate_spread(
 def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | None) -> str:
     """How fast one thing is written, on average and at most, and whether it still is."""
     values = rates[column]
-    peak = format_rate(values.max(), word)
     moving = rates[values > 0]
     if moving.empty:
         what = "rows" if word == "rows" else "bytes"
         return f"No {what} written yet"
     latest = rates.iloc[-1]
     known = rates[column.replace("_window", "_mean")].dropna()
-    mean = format_rate(float(known.iloc[-1]) if len(known) else None, word)
+    mean = float(known.iloc[-1]) if len(known) else math.nan
+    peak = float(values.max())
+    usual = f"{format_rate(mean, word)} on average"
+    # Of a job that writes for no longer than the window each window is an average.
+    if format_rate(peak, word) != format_rate(mean, word) and not peak < mean:
+        usual += f", {format_rate(peak, word)} at most"
     if not latest[column] > 0:
         since = clock(moving["observed_at"].iloc[-1], latest["observed_at"], zone)
-        return f"Nothing written since {since}; before, {mean} on average, {peak} at most"
+        return f"Nothing written since {since}; before, {usual}"
     if not latest[column.removesuffix("_window")] > 0:
         # The window still holds what was written before writing ended.
-        return f"{mean} on average, {peak} at most"
-    return f"{format_rate(latest[column], word)} at last; {mean} on average, {peak} at most"
+        return usual
+    return f"{format_rate(latest[column], word)} at last; {usual}"
 
 
 def _range_text(

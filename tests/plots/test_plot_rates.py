@@ -109,3 +109,13 @@ def test_a_time_without_change_is_a_gap_only_if_nobody_looked():
     assert len(with_gid(ax, "gap")) == 1
     ax = plots.plot_throughput(steps, gaps=find_gaps(jobs["observed_at"]), zone=UTC, ax=axes())
     assert with_gid(ax, "gap") == []
+
+
+def test_a_window_longer_than_the_job_has_no_peak():
+    jobs, _, _ = simulated()
+    shown = {
+        window: title(plots.plot_throughput(throughput(jobs, window=window), zone=UTC, ax=axes()))
+        for window in ("60s", "10h")
+    }
+    assert "rows/s at most" in shown["60s"]
+    assert shown["10h"].endswith("rows/s on average")
