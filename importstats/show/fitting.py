@@ -95,7 +95,7 @@ class FittingTable:
         for row in range(len(self.columns[0].cells) if self.columns else 0):
             style = self.styles[row] if self.styles else ""
             cells = [
-                _fitted(column.cells[row], column.kind, width)
+                _fitted_cell(column.cells[row], column.kind, width)
                 for column, width in zip(shown, widths, strict=True)
             ]
             table.add_row(*cells, style=style or None)
@@ -134,7 +134,7 @@ def _length(cell: str | Text) -> int:
     return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
 
 
-def _fitted(cell: str | Text, kind: Kind, width: int) -> str | Text:
+def _fitted_cell(cell: str | Text, kind: Kind, width: int) -> str | Text:
     if kind == "name":
         return _shortened(cell, width)
     return _wrapped_ids(cell, width) if kind == "id" else cell

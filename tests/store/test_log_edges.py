@@ -251,19 +251,25 @@ def test_an_empty_marker_in_a_bucket_is_one_that_a_writer_has_begun(tmp_path):
 # --- Listing --------------------------------------------------------------------------------------
 
 
-def segment(name: str) -> Segment:
-    return Segment(0, name, "20260518T000000.000000Z", "20260518T000009.000000Z", JOB)
+FIRST, LAST = "20260518T000000.000000Z", "20260518T000009.000000Z"
+
+
+def segment(letter: str) -> Segment:
+    return Segment(0, f"{FIRST}-{LAST}-L0-{12 * letter}", FIRST, LAST, JOB)
+
+
+def letters(segments) -> list[str]:
+    return [each.name[-1] for each in segments]
 
 
 def listed(monkeypatch, *listings: str) -> Listing:
     """A listing that finds these segments, one letter each, one listing after the other."""
     left = iter(listings)
 
-    def scan(self, folders):
-        names = next(left)
-        return {JOB: [segment(name) for name in names]} if names else {}
+    def paths(self, folders):
+        return [segment(letter).path("jobs") for letter in next(left)]
 
-    monkeypatch.setattr(Listing, "_scan", scan)
+    monkeypatch.setattr(Listing, "_paths", paths)
     return Listing(Files("unused", None))
 
 
@@ -282,19 +288,19 @@ def listed(monkeypatch, *listings: str) -> Listing:
 )
 def test_a_job_is_listed_until_nothing_vanishes_between_two_listings(listings, found, monkeypatch):
     made = listed(monkeypatch, *listings).of_job(JOB)
-    assert [each.name for each in made] == list(found)
+    assert letters(made) == list(found)
 
 
 def test_jobs_are_listed_twice_and_one_of_which_something_vanished_once_more(monkeypatch):
     found = listed(monkeypatch, "ab", "ab").of_jobs("u", "7")
-    assert [each.name for each in found[JOB]] == ["a", "b"]
+    assert letters(found[JOB]) == ["a", "b"]
     found = listed(monkeypatch, "ab", "a", "c", "c").of_jobs("u", "7")
-    assert [each.name for each in found[JOB]] == ["c"]
+    assert letters(found[JOB]) == ["c"]
     found = listed(monkeypatch, "ab", "", "c", "c").of_jobs("u", "7")
-    assert [each.name for each in found[JOB]] == ["c"]
+    assert letters(found[JOB]) == ["c"]
     assert listed(monkeypatch, "", "").of_jobs("u", "7") == {}
     appended = listed(monkeypatch, "", "a").of_jobs("u", "7")
-    assert [each.name for each in appended[JOB]] == ["a"]
+    assert letters(appended[JOB]) == ["a"]
 
 
 def test_a_job_that_changes_at_each_of_fifty_listings_is_an_error(monkeypatch):
@@ -314,7 +320,7 @@ def test_a_read_goes_on_with_the_segments_that_are_there_when_one_vanished(monke
     asked = []
 
     def read(segments):
-        asked.append([each.name for each in segments])
+        asked.append(letters(segments))
         if len(asked) == 1:
             raise FileNotFoundError
         return len(asked)
