@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -18,7 +19,7 @@ Kind = Literal["id", "name", "number", "text"]
 _GAP: Final = 2
 _LEAST_NAME: Final = 12
 _LEAST_TEXT: Final = 24
-_LONGEST_ID: Final = 10_000
+_IDS: Final = re.compile(r"[0-9]{1,20}(?:,[0-9]{1,20})*")
 
 
 def name_text(name: object) -> Text:
@@ -27,8 +28,10 @@ def name_text(name: object) -> Text:
 
 
 def id_text(job_id: object) -> Text:
-    """A job's id as it is, and whole: one of a bulk insert is a list of the ids of its tasks."""
-    return Text(printable(job_id, _LONGEST_ID) if isinstance(job_id, str) else UNKNOWN)
+    """A job's id as it is; one of a bulk insert is a list of the ids of its tasks, and whole."""
+    if isinstance(job_id, str) and _IDS.fullmatch(job_id):
+        return Text(job_id)
+    return name_text(job_id)
 
 
 @dataclass(frozen=True)
