@@ -54,6 +54,8 @@ SOURCES = {"worlds": fleet, "simulator": simulated_fleet}
 PER_JOB = 40
 #: A job counts as queued or paused from so long on.
 PAUSED_S = 18 * 60
+#: A group of fewer jobs is not compared.
+LEAST_JOBS = 3
 FIRST = ("eta", *BASELINES)
 LATER = ("eta_history", *HISTORY_BASELINES)
 POLLS = ((0, 3), (3, 15), (15, 45), (45, 90), (90, 1000))
@@ -126,12 +128,17 @@ def of_methods(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 
 def beaten(table: pd.DataFrame) -> pd.DataFrame:
-    """Where a simple method is better than ours, over all, by family and by phase."""
+    """Where a simple method is better than ours, over all, by family and by phase.
+
+    A group of fewer than three jobs is left out: to draw these anew says nothing about chance.
+    """
     rows = []
     groups = [("all", "", table)]
     for by in ("family", "phase"):
         groups += [(by, str(name), part) for name, part in table.groupby(by, observed=True)]
     for by, name, part in groups:
+        if len(part[JOB].drop_duplicates()) < LEAST_JOBS:
+            continue
         for ours, others in (("eta", FIRST[1:]), ("eta_history", (*BASELINES, *LATER[1:]))):
             for other in others:
                 less, low, high, snapshots = difference(part, ours, other)
