@@ -133,18 +133,24 @@ def _compared_values(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[s
         "files": format_count(total["files"]),
         "rows": format_count(total["rows"]),
         "bytes in files": format_bytes(total["bytes"]),
-        "rate": _rate(jobs, total),
+        "rate in Importing": _rate_in_importing(jobs, total),
+        "rate over all phases": format_rate(total["rows_per_s"], "rows"),
         "after the last file": format_duration(_tail_s(jobs, details)),
     }
 
 
-def _rate(jobs: pd.DataFrame, total: pd.Series[Any]) -> str:
-    """Rows a second over the time in Importing, as exactly as its ends are known."""
+def _rate_in_importing(jobs: pd.DataFrame, total: pd.Series[Any]) -> str:
+    """Rows a second over the time in Importing, as exactly as its ends are known.
+
+    If recording began in that phase, the rows that were there by then count for nothing.
+    """
     runs = phases(jobs)
     own = runs[runs["phase"].astype("str").eq("Importing")]
     seconds = float(own["duration_s"].sum())
     unsure = float(floats(own, "uncertainty_s")[~own["uncertainty_s"].isna()].sum())
     rows = total["rows"]
+    if len(own) and own.index[0] == 0:
+        rows = rows - own["rows_at_start"].iloc[0]
     if pd.isna(rows) or not seconds > 0:
         return UNKNOWN
     text = format_rate(rows / seconds, "rows")

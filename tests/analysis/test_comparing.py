@@ -114,10 +114,22 @@ def test_the_phases_and_facts_of_two_jobs():
         ["files", "3", "3"],
         ["rows", "900", "900"],
         ["bytes in files", "9 kB", "9 kB"],
-        ["rate", "7.5 rows/s (5 rows/s to 15 rows/s)", "3.75 rows/s (2.5 rows/s to 7.5 rows/s)"],
+        [
+            "rate in Importing",
+            "7.5 rows/s (5 rows/s to 15 rows/s)",
+            "3.75 rows/s (2.5 rows/s to 7.5 rows/s)",
+        ],
+        ["rate over all phases", "6 rows/s", "3 rows/s"],
         # From 100 s, when the second file was first seen done, to the middle of 120 and 180 s.
         ["after the last file", "50 s", unknown],
     ]
+
+
+def test_rows_that_were_there_when_recording_began_count_for_no_rate():
+    late = job("8").iloc[1:].assign(imported_rows=[300, 500, 900])
+    facts = compare_two_jobs(job(), late).facts.set_index("what")["b"]
+    # 600 rows in the 90 seconds from the first snapshot to the middle before the end.
+    assert facts["rate in Importing"].startswith("6.67 rows/s")
 
 
 # --- Phases ---------------------------------------------------------------------------------------
