@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
+import numpy as np
 import pandas as pd
+
+from importstats.arrays import Floats
 
 #: States in which an entry waits, and in which it is at work.
 WAITS: Final = frozenset({"Pending", "Unissued", "Retry", "pipelining", "None"})
@@ -182,6 +185,11 @@ class ClusterState:
         lately: pd.DataFrame = entries[entries["last_observed_at"] >= self.at - _LISTED_LATELY]
         return lately
 
+    def ages_s(self, entries: pd.DataFrame) -> Floats:
+        """For how many seconds each entry has been in its state."""
+        ages: Floats = (self.at - entries["since"]).dt.total_seconds().to_numpy(np.float64)
+        return np.asarray(np.maximum(ages, 0.0), np.float64)
+
     def gauge(self, name: str, **labels: str) -> float | None:
         """The sum of the latest values of a metric over all other labels; None if there is none."""
         rows = self.gauges[self.gauges["name"].eq(name)]
@@ -199,6 +207,16 @@ class ClusterState:
         """The mean of all that a histogram has seen; None if it has seen nothing."""
         total, count = self.gauge(f"{name}_sum", **labels), self.gauge(f"{name}_count", **labels)
         return total / count if total is not None and count else None
+
+
+def most_at_work(*runs: pd.DataFrame) -> int:
+    """The most entries of some tables that were at work at the same time; 1 if none was."""
+    parts = [each[["state", "observed_at", "last_observed_at"]] for each in runs]
+    at_work = pd.concat([each[each["state"].astype("str").isin(AT_WORK)] for each in parts])
+    begun = np.sort(at_work["observed_at"].to_numpy(dtype="datetime64[us]"))
+    ended = np.sort(at_work["last_observed_at"].to_numpy(dtype="datetime64[us]"))
+    there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="left")
+    return int(there.max(initial=1))
 
 
 def last_look(cluster: Cluster, source_uri: str, ended_at: pd.Timestamp) -> pd.Timestamp:

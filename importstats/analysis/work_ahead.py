@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState
+from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState, most_at_work
 from importstats.analysis.work_queue import Pace, Works, last_end_s
 from importstats.arrays import Floats, Ints, floats
 
@@ -40,12 +40,12 @@ def imports_left_s(
     at_work, waiting = tasks[text.isin(AT_WORK)], tasks[text.isin(WAITS)]
     if not len(at_work) or not (at_work["is_own"].any() or waiting["is_own"].any()):
         return None
-    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
+    ages = state.ages_s(at_work)
     return last_end_s(
         _task_works(at_work, pd.factorize(at_work["node_id"])[0]),
-        np.maximum(ages, 0.0) + pause_s / 2,
+        ages + pause_s / 2,
         _task_works(waiting),
-        max(len(at_work), _most_tasks_at_once(state)),
+        max(len(at_work), most_at_work(state.task_runs)),
         _task_paces(state, tasks[tasks["is_own"]], ages),
         rng,
     )
@@ -97,15 +97,6 @@ def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> 
         if mean_ms:
             return Pace(math.log(max(mean_ms / 1000, 1.0)), _OTHERS_SD)
     return Pace(math.log(max(2 * float(ages_s.mean()), _LEAST_S)), _GUESSED_SD)
-
-
-def _most_tasks_at_once(state: ClusterState) -> int:
-    """The most tasks of all jobs at work in one look."""
-    runs = state.task_runs[state.task_runs["state"].astype("str").isin(AT_WORK)]
-    begun = np.sort(runs["observed_at"].to_numpy(dtype="datetime64[us]"))
-    ended = np.sort(runs["last_observed_at"].to_numpy(dtype="datetime64[us]"))
-    there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="left")
-    return int(there.max(initial=1))
 
 
 def segments_to_come(state: ClusterState, job_id: str, total_rows: float) -> Floats:

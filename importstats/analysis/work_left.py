@@ -15,7 +15,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, WAITS, Cluster, ClusterState
+from importstats.analysis.cluster_state import (
+    AT_WORK,
+    WAITS,
+    Cluster,
+    ClusterState,
+    most_at_work,
+)
 from importstats.analysis.work_ahead import builds_at_once, imports_left_s, segments_to_come
 from importstats.analysis.work_queue import DRAWS, Pace, Works, last_end_s
 from importstats.arrays import Floats, floats
@@ -111,13 +117,14 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     if len(waiting) + len(to_come) > _MOST_WORKS:
         return None
     at_work = entries[entries["is_at_work"]]
-    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
+    # Without sorts in the list, compactions have other slots than builds.
+    runs = [state.build_runs, state.compaction_runs] if len(sorts) else [state.build_runs]
     rng = np.random.default_rng(len(builds))
     left_s = last_end_s(
         _works(at_work),
-        np.maximum(ages, 0.0) + _pause_s(state) / 2,
+        state.ages_s(at_work) + _pause_s(state) / 2,
         _works(waiting, to_come),
-        max(len(at_work), _most_works_at_once(state, with_compactions=len(sorts) > 0)),
+        max(len(at_work), most_at_work(*runs)),
         paces,
         rng,
     )
@@ -151,14 +158,13 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
     if len(waiting) + (1 + each) * len(rows) > _MOST_WORKS:
         return None
     rows = _known_or_usual_rows(rows, rows_of)
-    ages = (state.at - at_work["since"]).dt.total_seconds().to_numpy(np.float64)
     before = _works(waiting.sort_values("first_seen", kind="stable"))
     to_come = np.concatenate([rows, np.repeat(rows, each)])
     kind = np.repeat([_SORT, _OWN_BUILD], [len(rows), each * len(rows)])
     first_s = np.repeat(imports_s[:, None], len(to_come), axis=1)
     left_s = last_end_s(
         _works(at_work),
-        np.maximum(ages, 0.0) + _pause_s(state) / 2,
+        state.ages_s(at_work) + _pause_s(state) / 2,
         Works(
             np.concatenate([before.rows, to_come]),
             np.concatenate([before.kind, kind]),
@@ -175,7 +181,7 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
 def _builds_at_once(state: ClusterState) -> int | None:
     """How many builds there will be at once: as many as were seen, or as the metrics remember."""
     seen = state.build_runs["state"].astype("str").isin(AT_WORK).any()
-    return _most_works_at_once(state, with_compactions=False) if seen else builds_at_once(state)
+    return most_at_work(state.build_runs) if seen else builds_at_once(state)
 
 
 def _builds_of_a_segment(state: ClusterState) -> int:
@@ -315,24 +321,6 @@ def _works(entries: pd.DataFrame, to_come: Floats | None = None) -> Works:
         np.concatenate([kind, np.full(len(more), _OWN_BUILD)]),
         np.concatenate([is_own, np.ones(len(more), np.bool_)]),
     )
-
-
-def _most_works_at_once(state: ClusterState, *, with_compactions: bool) -> int:
-    """The most builds, and sorts and compactions if these have the same slots, at the same time."""
-    runs = [state.build_runs, state.compaction_runs] if with_compactions else [state.build_runs]
-    at_work = pd.concat([each[["state", "observed_at", "last_observed_at"]] for each in runs])
-    at_work = at_work[at_work["state"].astype("str").isin(AT_WORK)]
-    if not len(at_work):
-        return 1
-    begun = at_work["observed_at"].to_numpy(dtype="datetime64[us]")
-    ended = np.minimum(
-        at_work["last_observed_at"].to_numpy(dtype="datetime64[us]"),
-        np.datetime64(state.at.tz_convert(None), "us"),
-    )
-    there = np.searchsorted(np.sort(begun), begun, side="right") - np.searchsorted(
-        np.sort(ended), begun, side="left"
-    )
-    return int(there.max())
 
 
 def _pause_s(state: ClusterState) -> float:
