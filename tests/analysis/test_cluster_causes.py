@@ -36,8 +36,8 @@ SLOW = {
 )
 def test_a_cause_names_its_node_and_its_reason_if_they_are_known(finding, evidence, cause):
     findings = pd.DataFrame([{**SLOW, "finding": finding, "evidence": json.dumps(evidence)}])
-    told = pd.DataFrame([{**KEY, "event": "stalled", "message": "It stands still."}])
-    (message,) = with_causes(told, findings)["message"]
+    event = pd.DataFrame([{**KEY, "event": "stalled", "message": "It stands still."}])
+    (message,) = with_causes(event, findings)["message"]
     assert message.startswith(f"It stands still. What holds it up: {cause}")
 
 

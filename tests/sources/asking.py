@@ -17,9 +17,9 @@ def job(job_id="7", **sent):
     )
 
 
-def listing(*job_ids, **told):
+def listing(*job_ids, **more):
     records = [{"jobId": job_id, "state": "Importing"} for job_id in job_ids]
-    return says({"code": 0, "data": {"records": records, **told}})
+    return says({"code": 0, "data": {"records": records, **more}})
 
 
 def asked(server):

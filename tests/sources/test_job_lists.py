@@ -25,9 +25,9 @@ def paging(ids, *, most=10, counts=True, sizes=True):
 
     def answer(_, body):
         page = int(body["currentPage"])
-        told = {"count": len(ids)} if counts else {}
-        told |= {"pageSize": most} if sizes else {}
-        return listing(*ids[(page - 1) * most : page * most], **told)
+        about_pages = {"count": len(ids)} if counts else {}
+        about_pages |= {"pageSize": most} if sizes else {}
+        return listing(*ids[(page - 1) * most : page * most], **about_pages)
 
     return Canned(answer)
 
@@ -181,9 +181,9 @@ def test_without_a_scheme_only_hosts_of_one_s_own_are_spoken_to_in_clear(given, 
 def test_a_token_that_is_short_or_goes_in_clear_is_warned_of(uri, token, says_what, caplog):
     caplog.set_level(logging.WARNING)
     ImportClient(uri, token=token).close()
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == (says_what is not None)
-    assert all(says_what in each for each in told)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == (says_what is not None)
+    assert all(says_what in each for each in messages)
     assert "S3cret" not in caplog.text
 
 
