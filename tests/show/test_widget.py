@@ -1,6 +1,7 @@
 """The live view of a notebook: in a real JupyterLab, after its cell has returned, until the end."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -43,7 +44,7 @@ def shown(view):
 
 
 def test_a_view_goes_on_by_itself_stores_what_it_shows_and_ends_with_the_job(tmp_path):
-    with server_of("steady", seconds=4, files=8) as server:
+    with server_of("steady", seconds=math.inf, files=8) as server:
         client = importstats.ImportClient(server.uri)
         [job_id] = server.job_ids
         view = importstats.live(
@@ -53,6 +54,7 @@ def test_a_view_goes_on_by_itself_stores_what_it_shows_and_ends_with_the_job(tmp
         first = shown(view)
         assert first["first"]["name"].startswith(f"Import job {job_id} into ")
         assert view.running
+        server.acceleration = 1000
         assert view.wait(150)
     assert not view.running
     assert view.problem == ""
@@ -69,7 +71,7 @@ def test_a_view_goes_on_by_itself_stores_what_it_shows_and_ends_with_the_job(tmp
 
 def test_stop_keeps_what_is_stored_and_says_that_it_has_stopped(tmp_path):
     with (
-        server_of("steady", seconds=60, files=8) as server,
+        server_of("steady", seconds=math.inf, files=8) as server,
         importstats.ImportClient(server.uri) as client,
     ):
         [job_id] = server.job_ids
@@ -86,7 +88,7 @@ def test_stop_keeps_what_is_stored_and_says_that_it_has_stopped(tmp_path):
 
 def test_a_job_that_the_server_does_not_know_is_a_problem_that_is_shown(tmp_path):
     with (
-        server_of("steady", seconds=60, files=2) as server,
+        server_of("steady", seconds=math.inf, files=2) as server,
         importstats.ImportClient(server.uri) as client,
     ):
         view = importstats.live(client, "8", store=tmp_path / "store", policy=FAST)
