@@ -2,9 +2,10 @@
 
     python tests/mutants.py --seed 1 --each 15 importstats/analysis/waits.py
 
-Cosmic-ray makes them; this draws some of each module and runs the tests that reach the changed
-function, in a copy of the repository. `[tool.mutants]` in pyproject.toml says what is changed, how
-and which tests should notice; `tests/mutants.toml` lists the mutants that no test can notice.
+Cosmic-ray makes them; this draws some of each module and runs the tests that are nearest to the
+changed function, in a copy of the repository. `[tool.mutants]` in pyproject.toml says what is
+changed, how and which tests should notice; `tests/mutants.toml` lists the mutants that no test can
+notice.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mutating import Mutant, draw
-from noticing import BUILD, FORK, Judge, Test, all_tests, files_with_tests, set_up, tests_for
+from noticing import BUILD, FORK, Judge, files_with_tests, set_up
 
 JUSTIFIED = Path("tests/mutants.toml")
 
@@ -66,20 +67,18 @@ def main() -> None:
     sys.exit(100 * noticed < settings["target_pct"] * len(results))
 
 
-Task = tuple[Mutant, list[Test], tuple[str, ...]]
+Task = tuple[Mutant, tuple[str, ...], float]
 
 
 def with_tests(mutants: list[Mutant], settings: dict[str, Any], named: list[str]) -> list[Task]:
-    """Each mutant with the tests that may notice it, and all files of tests of its layer."""
-    copy, tasks = set_up("measured"), []
-    for folder, of_folder in settings["tests"].items():
-        mine = [one for one in mutants if one.module.startswith(folder + "/")]
-        if mine:
-            files = files_with_tests(named or of_folder, settings["without"])
-            tests = all_tests(files, folder.partition("/")[0], copy)
-            patience_s = settings["patience_s"]
-            tasks += [(one, tests_for(one, tests, patience_s), tuple(files)) for one in mine]
-    return tasks
+    """Each mutant with the files of tests of its layer, or those that were named."""
+    return [
+        (one, tuple(files_with_tests(named or of_folder, settings["without"])), patience_s)
+        for patience_s in [float(settings["patience_s"])]
+        for folder, of_folder in settings["tests"].items()
+        for one in mutants
+        if one.module.startswith(folder + "/")
+    ]
 
 
 _workshop: Path
@@ -94,10 +93,10 @@ def start_worker() -> None:
 
 def judge(task: Task) -> tuple[bool, float]:
     """Whether a mutant is killed, in a worker's own copy, and the seconds of CPU it took."""
-    one, tests, files = task
+    one, files, patience_s = task
     if files not in _judges:
-        _judges[files] = Judge(_workshop, files)
-    return _judges[files].judge(one, tests)
+        _judges[files] = Judge(_workshop, files, patience_s)
+    return _judges[files].judge(one)
 
 
 def parsed() -> argparse.Namespace:

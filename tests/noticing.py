@@ -1,16 +1,14 @@
-"""Which tests reach a mutant, and whether one of them notices it.
+"""Whether a test notices a mutant.
 
 All tests of a layer are collected once, by a process that then waits. For each mutant a copy of it
-changes the function in memory and runs the tests that reach it: to load Python, pandas, the package
-and the tests again would take longer than most of them.
+changes the function in memory and runs tests, those that are nearest to it first: to load Python,
+pandas, the package and the tests again would take longer than most of them.
 """
 
 from __future__ import annotations
 
+import ast
 import gc
-import hashlib
-import json
-import math
 import multiprocessing
 import os
 import resource
@@ -19,40 +17,29 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import pytest
-from mutating import Mutant, spans
+from mutating import Mutant
 
 FORK = multiprocessing.get_context("fork")
 BUILD = Path("build/mutants")
 #: What pytest warns of if a library that it would rewrite is imported before it.
 PRELOADED = "Module already imported so cannot be rewritten"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", f"ignore:{PRELOADED}")
-#: A mutant that makes the tests this much slower is noticed: it hangs.
-SLOWER = 10
-#: Tests that take more seconds under coverage are not measured to their end, and run only if no
-#: other test reaches a change.
-LONGEST_S = 1.0
+OPTIONS = (*QUIET, "--tb=no", "--hypothesis-seed=0")
+#: Seconds of CPU after which a test is broken off, and counts as one that noticed nothing.
+LONGEST_S = 2.0
+#: The files of tests that are collected anew for what runs at import.
+NEAREST = 8
 
 
-@dataclass(frozen=True)
-class Test:
-    """A test, how long it takes, and the functions that it runs (as MODULE::FUNCTION)."""
-
-    name: str
-    seconds: float
-    reaches: frozenset[str]
-
-
-# --- Which tests reach what -----------------------------------------------------------------------
+# --- Which tests are near -------------------------------------------------------------------------
 
 
 def files_with_tests(folders: list[str], without: list[str]) -> list[str]:
@@ -65,26 +52,6 @@ def files_with_tests(folders: list[str], without: list[str]) -> list[str]:
     )
 
 
-def all_tests(files: list[str], package: str, workshop: Path) -> list[Test]:
-    """The tests of some files and what they reach, measured again for files that changed."""
-    kept = BUILD / "tests.json"
-    known = json.loads(kept.read_text()) if kept.exists() else {}
-    digests = {file: hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
-    changed = [file for file in files if known.get(file, {}).get("digest") != digests[file]]
-    if changed:
-        print(f"measuring what {' '.join(changed)} reaches", file=sys.stderr, flush=True)
-        of_test = measured(changed, package, workshop)
-        for file in changed:
-            tests = {name: of_test[name] for name in of_test if name.startswith(f"{file}::")}
-            known[file] = {"digest": digests[file], "tests": tests}
-        kept.write_text(json.dumps(known))
-    return [
-        Test(name, seconds, frozenset(reaches))
-        for file in files
-        for name, (seconds, reaches) in known[file]["tests"].items()
-    ]
-
-
 def has_tests(file: Path) -> bool:
     """Whether a file has tests: a test file, or a module with an example in a docstring."""
     return file.name.startswith("test_") or (
@@ -92,95 +59,58 @@ def has_tests(file: Path) -> bool:
     )
 
 
-class TooLong(BaseException):
-    """A test has taken its time."""
+def nearest_first(one: Mutant, files: Sequence[str]) -> list[str]:
+    """The files of tests in the order in which they are likely to notice a mutant.
 
-
-def measured(files: list[str], package: str, workshop: Path) -> dict[str, tuple[float, list[str]]]:
-    """Seconds and reached functions of each test of some files."""
-    ours, theirs = FORK.Pipe()
-    work = partial(measure, files, package, theirs)
-    child = FORK.Process(target=in_copy, args=(work, workshop))
-    child.start()
-    theirs.close()
-    try:
-        result: dict[str, tuple[float, list[str]]] = ours.recv()
-    except EOFError:
-        raise SystemExit(f"the tests fail without a change; see {BUILD}/log") from None
-    child.join()
-    return result
-
-
-def measure(files: list[str], package: str, answer: Any) -> None:
-    """Run the tests of files under coverage, one context each, and send what they reached."""
-    import coverage
-
-    seen = coverage.Coverage(source=[package], data_file=None, config_file=False)
-    seconds: dict[str, float] = Counter()
-
-    class Contexts:
-        @pytest.hookimpl(wrapper=True)
-        def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-            seen.switch_context(item.nodeid)
-            began = time.process_time()
-            result = yield
-            took_s = time.process_time() - began
-            seconds[item.nodeid] = round(took_s, 3) if took_s < LONGEST_S else math.inf
-            seen.switch_context("")
-            return result
-
-        @pytest.hookimpl(wrapper=True)
-        def pytest_runtest_call(self) -> Iterator[None]:
-            signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
-            try:
-                return (yield)
-            except TooLong:
-                return None
-            finally:
-                signal.setitimer(signal.ITIMER_PROF, 0)
-
-    def stop(*_: Any) -> None:
-        raise TooLong
-
-    signal.signal(signal.SIGPROF, stop)
-    seen.start()
-    status = pytest.main([*files, *QUIET], plugins=[Contexts()])
-    seen.stop()
-    if status not in (0, 5):
-        sys.exit(1)
-    data, here = seen.get_data(), Path.cwd()
-    reached = defaultdict(set)
-    for path in data.measured_files():
-        module = Path(path).relative_to(here)
-        functions = spans(module.read_text())
-        for line, contexts in data.contexts_by_lineno(path).items():
-            for context in contexts:
-                if context and line in functions:
-                    reached[context].add(f"{module}::{functions[line]}")
-    answer.send({name: (took, sorted(reached[name])) for name, took in seconds.items()})
-
-
-def tests_for(one: Mutant, tests: list[Test], patience_s: float) -> list[Test]:
-    """The tests that reach a mutant: its module's own first, then the quick ones.
-
-    What is not in a function runs at import; it is left to the tests that reach any function of
-    the module, and if there are none, to all.
+    First those that are named as its module or have its function's name in them; then by the
+    number of imports from one to the other; then those that import less.
     """
-    own = f"test_{Path(one.module).stem}.py"
-    key = f"{one.module}::{one.function}"
-    if one.function:
-        reaching = [test for test in tests if key in test.reaches]
-    else:
-        reaching = [test for test in tests if any(name.startswith(key) for name in test.reaches)]
-        reaching = reaching or tests
-    reaching.sort(key=lambda test: (own not in test.name, test.seconds))
-    chosen, total = [], 0.0
-    for test in reaching:
-        total += test.seconds
-        if chosen and total > patience_s:
-            break
-        chosen.append(test)
-    return chosen
+    stem, function = Path(one.module).stem, one.function.rpartition(".")[2]
+    steps = steps_to(one.module)
+
+    def place(file: str) -> tuple[bool, bool, int, int, str]:
+        own = file == one.module or Path(file).name == f"test_{stem}.py"
+        named = bool(function) and function in text_of(file)
+        far = 1 + min((steps.get(each, 99) for each in imported(file)), default=99)
+        return (not own, not named, far, len(imported(file)), file)
+
+    return sorted(files, key=place)
+
+
+@cache
+def steps_to(module: str) -> dict[str, int]:
+    """How many imports lead from each module of the package to one of them."""
+    package = Path(module).parts[0]
+    modules = {str(file): imported(str(file)) for file in Path(package).rglob("*.py")}
+    steps, found = {module: 0}, {module}
+    while found:
+        found = {name for name, own in modules.items() if own & found} - steps.keys()
+        steps.update(dict.fromkeys(found, max(steps.values()) + 1))
+    return steps
+
+
+@cache
+def imported(file: str) -> frozenset[str]:
+    """The files of the modules that a file imports from packages beside it."""
+    names = set()
+    for node in ast.walk(ast.parse(text_of(file))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    paths = (name.replace(".", "/") for name in names)
+    return frozenset(
+        kind
+        for path in paths
+        for kind in (f"{path}.py", f"{path}/__init__.py")
+        if Path(kind).exists()
+    )
+
+
+@cache
+def text_of(file: str) -> str:
+    """The text of a file."""
+    return Path(file).read_text()
 
 
 # --- Running --------------------------------------------------------------------------------------
@@ -198,8 +128,8 @@ def set_up(name: str) -> Path:
     return copy
 
 
-def in_copy(work: Any, workshop: Path) -> None:
-    """Run something in the copy, with its output in a log."""
+def in_copy(work: Callable[[], None], workshop: Path) -> None:
+    """Do something in the copy, with its output in a log."""
     os.chdir(workshop)
     log = os.open(workshop.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
@@ -213,42 +143,73 @@ class Judge:
     """Judges mutants in a copy of the repository, with the tests of some files.
 
     A mutant of what runs when a module is imported is judged by a process that imports the package
-    and collects its tests anew; any other by a copy of one that has done so.
+    and collects the nearest tests anew; any other by a copy of one that has done so.
     """
 
-    def __init__(self, workshop: Path, files: Sequence[str]) -> None:
-        self._workshop = workshop
+    def __init__(self, workshop: Path, files: Sequence[str], patience_s: float) -> None:
+        self._workshop, self._files, self._patience_s = workshop, files, patience_s
         self._asked, theirs = FORK.Pipe()
-        started(partial(collect_and_wait, files, theirs, os.getpid()), workshop)
+        started(partial(collect_and_wait, files, patience_s, theirs, os.getpid()), workshop)
         theirs.close()
 
-    def judge(self, one: Mutant, tests: list[Test]) -> tuple[bool, float]:
-        """Whether a test fails, cannot be collected or hangs, and the seconds of CPU it took."""
-        if not tests:
-            return False, 0.0
+    def judge(self, one: Mutant) -> tuple[bool, float]:
+        """Whether a test fails or cannot be collected, and the seconds of CPU it took."""
         file = self._workshop / one.module
         original, times = file.read_text(), file.stat()
         file.write_text(one.text)
         # Another time than the original's, so that no compiled file is taken for it.
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 10**12))
-        names = [test.name for test in tests]
-        usual_s = sum(min(test.seconds, 30.0) for test in tests)
-        patience_s = int(30 + SLOWER * usual_s)
+        near = nearest_first(one, self._files)
         try:
-            self._asked.send((one, original, names, patience_s))
+            self._asked.send((one, original, near))
             answer: tuple[int, float] | None = self._asked.recv()
         except (EOFError, ConnectionError):
-            raise SystemExit(f"the tests fail without a change; see {BUILD}/*/log") from None
+            raise SystemExit(f"the tests cannot be collected; see {BUILD}/*/log") from None
         if answer is None:
-            child = started(partial(run_tests, names, patience_s), self._workshop)
-            answer = wait(child, 4 * patience_s)
+            anew = partial(run_tests, near[:NEAREST], self._patience_s)
+            answer = wait(started(anew, self._workshop), 40 * self._patience_s)
         file.write_text(original)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
         status, seconds = answer
         return status != 0, seconds
 
 
-def collect_and_wait(files: Sequence[str], asked: Connection, parent: int) -> None:
+class TooLong(BaseException):
+    """A test has taken its time."""
+
+
+class Patience:
+    """Lets tests run for so many seconds of CPU, and none of them for longer than `LONGEST_S`."""
+
+    def __init__(self, patience_s: float) -> None:
+        self.ends_s = time.process_time() + patience_s
+
+        def stop(*_: Any) -> None:
+            raise TooLong
+
+        signal.signal(signal.SIGPROF, stop)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Break a test off that takes too long."""
+        signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+        try:
+            return (yield)
+        except TooLong:
+            return None
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """End as if all had passed once the time is over and none has failed."""
+        if report.when == "teardown" and report.passed and time.process_time() > self.ends_s:
+            os._exit(0)
+
+
+def collect_and_wait(
+    files: Sequence[str], patience_s: float, asked: Connection, parent: int
+) -> None:
     """Collect tests, then answer what is asked with the status and seconds of a copy's tests.
 
     The answer is None if a copy would not do, since what is changed has run at import.
@@ -265,12 +226,14 @@ def collect_and_wait(files: Sequence[str], asked: Connection, parent: int) -> No
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: pytest.Session) -> None:
             sys.setprofile(None)
-            items = {item.nodeid: item for item in session.items}
+            items: dict[str, list[pytest.Item]] = {file: [] for file in files}
+            for item in session.items:
+                items[item.nodeid.partition("::")[0]].append(item)
             while True:
                 while not asked.poll(1):
                     if os.getppid() != parent:
                         os._exit(0)
-                one, original, names, patience_s = asked.recv()
+                one, original, near = asked.recv()
                 file = str(Path(one.module).resolve())
                 is_over = not one.function or (file, one.function) in ran
                 pairs = None if is_over else exchanges(file, original, one.text)
@@ -282,13 +245,13 @@ def collect_and_wait(files: Sequence[str], asked: Connection, parent: int) -> No
                     limit(patience_s)
                     for function, code in pairs:
                         function.__code__ = code
-                    session.items[:] = [items[name] for name in names]
+                    session.config.pluginmanager.register(Patience(patience_s))
+                    session.items[:] = [item for file in near for item in items[file]]
                     return  # and pytest goes on with these
-                asked.send(wait(child, 4 * patience_s))
+                asked.send(wait(child, 40 * patience_s))
 
     sys.setprofile(note)
-    options = (*QUIET, "--tb=no", "--hypothesis-seed=0")
-    os._exit(pytest.main([*files, *options], plugins=[Waiting()]))
+    os._exit(pytest.main([*files, *OPTIONS], plugins=[Waiting()]))
 
 
 def exchanges(file: str, before: str, after: str) -> list[tuple[FunctionType, CodeType]] | None:
@@ -348,16 +311,17 @@ def wait(child: int, patience_s: float) -> tuple[int, float]:
         time.sleep(0.01)
 
 
-def limit(patience_s: int) -> None:
-    """End this process if it takes more CPU, and let it begin without what others have left."""
-    resource.setrlimit(resource.RLIMIT_CPU, (patience_s, patience_s))
+def limit(patience_s: float) -> None:
+    """End this process if it hangs, and let it begin without what others have left."""
+    most_s = int(30 + 2 * patience_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (most_s, most_s))
     sys.dont_write_bytecode = True
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     # By the examples that an earlier mutant left, a test would notice more than it does afresh.
     shutil.rmtree(".hypothesis/examples", ignore_errors=True)
 
 
-def run_tests(names: list[str], patience_s: int) -> None:
+def run_tests(files: list[str], patience_s: float) -> None:
     """Run tests until one fails; the exit code is pytest's."""
     limit(patience_s)
-    os._exit(pytest.main([*QUIET, "--tb=no", "--hypothesis-seed=0", *names]))
+    os._exit(pytest.main([*OPTIONS, *files], plugins=[Patience(patience_s + 3)]))

@@ -79,7 +79,7 @@ def test_a_mutant_survives_if_no_test_notices_it_unless_it_is_justified(project)
     command = [sys.executable, str(COMMAND), "--jobs", "1", "--seed", "1"]
     ran = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert ran.stdout == OUTPUT
-    assert ran.stderr == "measuring what tests/test_late.py reaches\n"
+    assert ran.stderr == ""
     assert ran.returncode == 1, "75 % are killed or justified, and 85 % are asked for"
     assert (project / "package" / "late.py").read_text() == MODULE
 
