@@ -1,10 +1,10 @@
 """Fleet: the analysis of every job in a store, on one machine or on a Dask cluster.
 
-Jobs have nothing to do with each other until they are counted, so a *part* is the analysis of a
-batch of jobs, made by :func:`analyse` wherever their files are best read, and :func:`combine` makes
-the tables of the fleet out of the parts. No job's rows ever leave the process that read them: a
-part is a few rows for each of its jobs. Only the ETA needs other jobs, the earlier ones;
-:func:`eta_batches` picks those that count, and a second round of tasks reads them.
+Jobs can be analysed independently until they are counted. So :func:`analyse` turns a batch of jobs
+into a *part*, wherever their files are best read, and :func:`combine` makes the fleet's tables from
+the parts. A job's rows never leave the process that read them: a part has only a few rows for each
+job. Only the ETA needs other, earlier jobs; :func:`eta_batches` picks those that count, and a
+second round of tasks reads them.
 
 Both rounds are maps without a shuffle; a task whose worker dies is run again on another.
 """

@@ -1,4 +1,4 @@
-"""Parts: the analysis of some jobs by themselves, a few rows for each job."""
+"""Parts: the analysis of some jobs, with a few rows for each."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from importstats.names import JOB_KEY, RETENTION_S
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
 
-#: What became of a job: it goes on, it was not seen to the end, or how it ended.
+#: A job's status: it runs, its end was not seen, or how it ended.
 STATUSES: Final = ("running", "lost", "failed", "completed")
 STATUS_DTYPE: Final = pd.CategoricalDtype(list(STATUSES), ordered=True)
 
 JobKey = tuple[str, str]
 _T = TypeVar("_T")
 
-#: Jobs are analysed together, which is cheaper, until they have so many rows.
+#: How many rows the jobs that are analysed together may have; together is cheaper.
 ROWS_AT_ONCE: Final = 250_000
 DAY_US: Final = 86_400_000_000
 HOUR_S: Final = 3600.0
-# An ETA reads and replays the histories of up to 40 jobs besides.
+# Fewer, since an ETA also replays the histories of up to 40 jobs.
 _ETAS_PER_TASK: Final = 8
 
 
 @dataclass(frozen=True)
 class Part:
-    """The analysis of some jobs, by itself: what a task returns.
+    """The analysis of some jobs, as a task returns it.
 
     Attributes
     ----------
     jobs, findings : DataFrame
         As in :class:`Fleet`.
     phases : DataFrame
-        The runs of :func:`~importstats.phases` that have a duration.
+        The rows of :func:`~importstats.phases` that have a duration.
     days : DataFrame
-        Per job and day the rows and bytes written, see :func:`rows_by_day`.
+        The rows and bytes that each job wrote on each day, see :func:`rows_by_day`.
     """
 
     jobs: pd.DataFrame
@@ -57,7 +57,7 @@ class Part:
 
 
 class EtaBatch(NamedTuple):
-    """Running jobs whose ETA one task makes, and the earlier jobs that it learns from."""
+    """Running jobs whose ETA one task computes, and the earlier jobs that it learns from."""
 
     running: list[JobKey]
     earlier: list[JobKey]
@@ -100,7 +100,7 @@ _RUN_COLUMNS: Final = [*JOB_KEY, "phase", "start", "duration_s"]
 def _described(
     seen: pd.DataFrame, table: pd.DataFrame, at: datetime, retention_s: float
 ) -> pd.DataFrame:
-    """A summary with what only the fleet asks for."""
+    """The summary with the columns that only the fleet needs."""
     texts = seen.astype(dict.fromkeys([*JOB_KEY, "db_name", "reason"], "str"))
     of_job = texts.groupby(JOB_KEY)
     known = of_job.agg(
@@ -137,7 +137,7 @@ def rows_by_day(rates: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Ordered by job and day: ``source_uri``, ``job_id`` : str, ``day`` : datetime64[us, UTC],
         ``rows``, ``bytes`` : Int64. An interval that spans a midnight counts for each day by its
-        time (rows are taken to come evenly, as in throughput by collection).
+        time (assuming that rows come evenly, as in throughput by collection).
 
     Examples
     --------
@@ -157,7 +157,7 @@ def rows_by_day(rates: pd.DataFrame) -> pd.DataFrame:
     size = floats(wrote, "bytes_per_s") * floats(wrote, "interval_s")
 
     def cut(amount: pd.Series | Any) -> pd.arrays.IntegerArray:
-        # Whole numbers whose sum over the days is that of the interval.
+        # Whole numbers that add up to the interval's.
         value = np.rint(np.asarray(amount, np.float64))[row]
         until, since = (
             np.floor(value * ((edge - (end - length)[row]) / length[row])) for edge in (high, low)
@@ -173,7 +173,7 @@ def rows_by_day(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
-    """Which running jobs to estimate together, and which earlier jobs that takes.
+    """Which running jobs to estimate together, and which earlier jobs they learn from.
 
     A running job learns from at most 40 jobs that had completed when it was last seen
     (:data:`~importstats.analysis.forecast.levels.MOST_HISTORY`): of its collection first, then its
@@ -188,7 +188,7 @@ def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
     Returns
     -------
     list of EtaBatch
-        Jobs of one cluster, few at a time.
+        Each has a few jobs of one cluster.
     """
     running = jobs[jobs["status"].eq("running")].sort_values(["source_uri", "collection_name"])
     done = jobs[jobs["completed_seen_at"].notna()]
@@ -211,7 +211,7 @@ def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
 
 
 def cut_by_day(start: Ints, end: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """Intervals (microseconds) cut at midnights: which one, its day, and the piece's ends."""
+    """Intervals (microseconds) cut at midnights: each piece's interval, day and two ends."""
     first = start // DAY_US
     count = np.maximum(-(-end // DAY_US) - first, 1)
     row = np.repeat(np.arange(len(start)), count)
@@ -233,7 +233,7 @@ def merge_parts(parts: Sequence[Part]) -> Part:
 
 @lru_cache(maxsize=1)
 def _no_part() -> Part:
-    """The part of no jobs, which has the columns and dtypes of any."""
+    """The part of no jobs, with all columns and dtypes."""
     jobs, details = JOBS_SCHEMA.empty_table(), DETAILS_SCHEMA.empty_table()
     return analyse(jobs_frame(jobs), details_frame(details), at=datetime.now(UTC))
 
@@ -245,5 +245,5 @@ def concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def chunks(items: Sequence[_T], size: int) -> list[list[_T]]:
-    """The items in lists of `size`."""
+    """The items in lists of up to `size`."""
     return [list(items[at : at + size]) for at in range(0, len(items), size)]

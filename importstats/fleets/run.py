@@ -1,4 +1,4 @@
-"""Running: jobs are read and analysed in this process, on local ones, or on a Dask cluster."""
+"""Running: jobs are read and analysed here, in local processes, or on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from importstats.text import excerpt
 
 _T = TypeVar("_T")
 
-# A task of so many jobs lasts seconds, beside which what Dask adds (milliseconds) does not count.
+# A task with this many jobs lasts seconds; the milliseconds that Dask adds do not count.
 _JOBS_PER_TASK: Final = 32
-# Up to so many jobs are done here before worker processes have started.
+# This many jobs are done here before worker processes would have started.
 _JOBS_ALONE: Final = 64
 
 
@@ -53,10 +53,10 @@ def fleet(
     workers: int | None = None,
     retention_s: float = RETENTION_S,
 ) -> Fleet:
-    """Analyse every job of a store: who runs and until when, what is slow, what fails and why.
+    """Analyse every job of a store: which run and until when, which are slow, which fail and why.
 
-    Every worker reads the store by itself, so it must reach it: a bucket with credentials of its
-    own, or a folder under the same path.
+    Every worker reads the store itself, so it must be able to: a bucket with its own credentials,
+    or a folder under the same path.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def fleet(
         Dask knows) uses the cluster there. By default up to 64 jobs are done in this process, more
         on local processes.
     since : datetime, optional
-        Only jobs that were last seen at or after this time. Of these, all snapshots count.
+        Only jobs that were last seen at or after this time, with all their snapshots.
     source_uri : str, optional
         Only jobs of this server.
     at : datetime, optional
@@ -87,11 +87,11 @@ def fleet(
     StoreError
         There is no store, or it cannot be read.
     MissingExtraError
-        It takes Dask, which is not installed: ``install importstats with the extra dask``.
+        It needs Dask, which is not installed: ``install importstats with the extra dask``.
     UnreachableError
         There is no Dask scheduler at the address.
     ImportStatsError
-        A task killed its worker several times, or `scheduler` is none of the above.
+        A task killed its worker several times, or `scheduler` is something else.
 
     Warns
     -----
@@ -121,7 +121,7 @@ def fleet(
 
 
 class _Answer(NamedTuple, Generic[_T]):
-    """What a task found, and what it was warned of, which would else stay in a worker's log."""
+    """A task's result and its warnings, which would otherwise stay in a worker's log."""
 
     result: _T
     warnings: list[str]
@@ -162,7 +162,7 @@ def _estimates(store: SnapshotStore, batch: EtaBatch, *, at: datetime) -> _Answe
 def _read_frames(
     store: SnapshotStore, keys: Sequence[JobKey], at: datetime, warnings_seen: list[str]
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """The jobs and details frames of some jobs, as many at once as have not too many rows."""
+    """The jobs and details frames of some jobs at a time, so that rows do not become too many."""
     jobs, details, rows = [], [], 0
     for place, key in enumerate(keys, start=1):
         jobs.append(_read_snapshots(store, key, at, warnings_seen))
@@ -176,7 +176,7 @@ def _read_frames(
 def _read_snapshots(
     store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
 ) -> pa.Table:
-    """The answered snapshots of a job until a time."""
+    """A job's answered snapshots up to a time."""
     source_uri, job_id = key
     with _recording(warnings_seen):
         jobs = store.jobs(source_uri=source_uri, job_id=job_id, until=at)
@@ -186,7 +186,7 @@ def _read_snapshots(
 def _read_runs(
     store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
 ) -> pa.Table:
-    """The files of a job until a time, a row per run."""
+    """A job's files up to a time, one row per run."""
     source_uri, job_id = key
     with _recording(warnings_seen):
         return store.details(source_uri=source_uri, job_id=job_id, until=at, runs=True)
@@ -194,7 +194,7 @@ def _read_runs(
 
 @contextmanager
 def _recording(warnings_seen: list[str]) -> Iterator[None]:
-    """Keep what readers of a store warn of instead of printing it."""
+    """Collect the warnings about a store instead of printing them."""
     with _LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CorruptSegmentWarning)
         yield
@@ -203,7 +203,7 @@ def _recording(warnings_seen: list[str]) -> Iterator[None]:
     ]
 
 
-# Recording warnings changes the interpreter's state, and a worker may have several threads.
+# Recording warnings changes the interpreter's state, and a worker may run several threads.
 _LOCK: Final = Lock()
 
 
@@ -214,7 +214,7 @@ _Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 @contextmanager
 def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_Map]:
-    """What applies a task to batches: here, on local processes, or on a cluster."""
+    """A function that applies a task to batches: here, in local processes, or on a cluster."""
     if scheduler == "synchronous" or (scheduler is None and jobs <= _JOBS_ALONE):
         yield lambda task, batches: [task(batch) for batch in batches]
         return
@@ -264,15 +264,15 @@ def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_
 
 
 _CONNECT_S: Final = 10
-# A worker process is up in a second; where it takes longer than this, closing has to do without.
+# A worker process starts within a second; closing waits no longer than this.
 _RESTART_S: Final = 30
 
 
 def _await_restarts(client: Any, workers: int) -> None:
-    """Wait until a local cluster's workers are up, those that are being started again, too.
+    """Wait until a local cluster's workers are up, including those that Dask restarts.
 
-    Dask starts the process of a dead worker anew. A cluster that is closed meanwhile joins a
-    process that has not been started, which is an AssertionError.
+    Dask restarts the process of a dead worker. A cluster that is closed meanwhile would join a
+    process that was not started, which is an AssertionError.
     """
     with suppress(TimeoutError):
         client.wait_for_workers(workers, timeout=_RESTART_S)
@@ -280,7 +280,7 @@ def _await_restarts(client: Any, workers: int) -> None:
 
 def _distributed(jobs: int) -> Any:
     try:
-        import distributed  # Takes a second, which only those who use it should pay.
+        import distributed  # Importing it takes a second, which only its users should pay.
     except ImportError as error:
         raise MissingExtraError(
             f"analysing {jobs:,} jobs on Dask (any scheduler but synchronous)", error.name, "dask"

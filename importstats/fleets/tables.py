@@ -1,4 +1,4 @@
-"""Tables: what the parts of all jobs make together."""
+"""Tables: the fleet's tables, made from the parts of all jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Fleet:
     at : datetime
         Now.
     jobs : DataFrame
-        What :func:`~importstats.summary` returns, one row per job, and
+        The :func:`~importstats.summary`, one row per job, and
 
         ``db_name``, ``reason`` : str
             As last sent.
@@ -38,7 +38,7 @@ class Fleet:
             One of :data:`STATUSES`. A job that did not end is running while its last snapshot is
             younger than the server's memory (`retention_s`), then lost: it may have ended unseen.
     running : DataFrame
-        The running jobs, those that end first on top:
+        The running jobs, those that end first at the top:
 
         ``source_uri``, ``job_id``, ``db_name``, ``collection_name`` : str
         ``phase`` : ordered category
@@ -61,25 +61,25 @@ class Fleet:
         ``source_uri``, ``db_name``, ``collection_name`` : str
         ``jobs``, ``running``, ``lost``, ``failed``, ``completed`` : int64
         ``rows``, ``bytes`` : Int64
-            Of its completed jobs.
+            The sum over its completed jobs.
         ``median_duration_s`` : float64
-            Of its completed jobs.
+            The median over its completed jobs.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            The mean of that of its completed jobs (:func:`~importstats.summary`) by their time.
+            The completed jobs' mean (:func:`~importstats.summary`), weighted by their time.
     failures : DataFrame
         Causes of failure, the most frequent first:
 
         ``cause`` : str
-            The reason without what differs from job to job, see
-            :func:`~importstats.analysis.reasons.normalised_reason`; missing where the server gave
+            The reason without the parts that differ from job to job, see
+            :func:`~importstats.analysis.reasons.normalised_reason`; missing if the server gave
             none.
         ``jobs``, ``collections``, ``clusters`` : int64
-            How many failed of it, and how many collections and clusters that concerns.
+            How many jobs failed of it, and how many collections and clusters these belong to.
         ``phase`` : str
-            In which most of them failed.
+            The phase in which most of them failed.
         ``last_failed_at`` : datetime64[us, UTC]
         ``example_job_id``, ``example_reason`` : str
-            Of the last.
+            The latest example.
     throughput : DataFrame
         Ordered by cluster and day (UTC):
 
@@ -89,25 +89,25 @@ class Fleet:
         ``jobs`` : int64
             Jobs that wrote rows.
         ``rows``, ``bytes`` : Int64
-            Written that day, what was written again included. An interval over midnight counts for
-            each day by its time. What was there at a job's first snapshot counts for none.
+            Written that day, including what was written again. An interval over midnight counts for
+            each day by its time. Rows that a job had at its first snapshot count for no day.
         ``importing_s`` : float64
-            Time of the day in which at least one job was in the phase Importing.
+            For how long at least one job was in the phase Importing that day.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            By that time: what the cluster makes while it imports.
+            Divided by that time: the cluster's rate while it imports.
     phases : DataFrame
         Ordered by cluster and phase:
 
         ``source_uri`` : str
         ``phase`` : ordered category
         ``jobs`` : int64
-            Jobs that were seen in it.
+            Jobs that were seen in the phase.
         ``duration_s`` : float64
-            Time that jobs spent in it, added up.
+            The time that all jobs together spent in it.
         ``share`` : float64
-            Of the cluster's whole time, 0 to 1.
+            Its share of the time of all phases of the cluster's jobs, 0 to 1.
     findings : DataFrame
-        What :func:`~importstats.diagnose` returns, of all jobs.
+        The :func:`~importstats.diagnose` of all jobs.
     """
 
     at: datetime
@@ -121,12 +121,12 @@ class Fleet:
 
 
 def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: datetime) -> Fleet:
-    """The tables of a fleet out of its parts.
+    """The fleet's tables, made from its parts.
 
     Parameters
     ----------
     parts : sequence of Part
-        Each job in one of them.
+        Each job is in one of them.
     estimates : sequence of DataFrame
         The :func:`~importstats.eta` of the running jobs, one row per job.
     at : datetime
@@ -134,10 +134,10 @@ def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: dateti
     Returns
     -------
     Fleet
-        It does not depend on how the jobs are spread over the parts.
+        The result does not depend on how the jobs are spread over the parts.
     """
     whole = merge_parts(parts)
-    # The order in which floats are added up must not depend on the parts.
+    # The order in which floats are added must not depend on the parts.
     jobs = whole.jobs.sort_values(JOB_KEY, ignore_index=True)
     runs = whole.phases.sort_values([*JOB_KEY, "start"], ignore_index=True)
     days = whole.days.sort_values([*JOB_KEY, "day"], ignore_index=True)
@@ -200,7 +200,7 @@ def _collection_rows(jobs: pd.DataFrame) -> pd.DataFrame:
     completed = jobs[jobs["status"].eq("completed")].groupby(_COLLECTION_KEY, dropna=False)
     sums = completed[["rows", "bytes"]].sum(min_count=1)
     sums["median_duration_s"] = completed["duration_s"].median()
-    # One definition for all: the mean of the jobs' rates by their time.
+    # The same definition everywhere: the mean of the jobs' rates, weighted by their time.
     for name in ("rows_per_s", "bytes_per_s"):
         done = jobs[jobs["status"].eq("completed") & jobs[name].notna()]
         done = done.assign(amount=done[name] * done["duration_s"])
@@ -248,7 +248,7 @@ def _throughput(days: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _importing_time(runs: pd.DataFrame) -> pd.DataFrame:
-    """Per cluster and day, for how long at least one of its jobs was importing."""
+    """For each cluster and day, how long at least one of its jobs was importing."""
     importing = runs[runs["phase"].eq("Importing") & runs["duration_s"].gt(0)]
     importing = importing.sort_values(["source_uri", "start"])
     start, _ = microseconds(importing, "start")

@@ -1,4 +1,4 @@
-"""Totals: the summary of every job of a store, in memory that does not grow with its details."""
+"""Totals: the summary of a store's jobs, in memory that does not grow with the details."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
-    """The summary of every job of a store, in memory that does not grow with its details.
+    """The summary of a store's jobs, in memory that does not grow with the details.
 
     As ``summary(load_jobs(store), load_details(store, runs=True))``, with the files of only a few
     jobs in memory at a time.
@@ -51,7 +51,7 @@ def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).sort_values(JOB_KEY, ignore_index=True)
 
 
-# What a summary needs to know of snapshots and of files.
+# The columns of snapshots and of files that a summary needs.
 _SNAPSHOTS: Final = (
     "snapshot_id",
     "observed_at",
@@ -88,7 +88,7 @@ _FILES: Final = (
 def _some_at_once(
     pieces: Iterable[tuple[pa.Table, pa.Table]],
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Jobs and details frames of several jobs each, which takes fewer steps than one by one."""
+    """Jobs and details frames of several jobs at a time, which is faster than one by one."""
     gathered: list[tuple[pa.Table, pa.Table]] = []
     rows = 0
     for piece in pieces:
@@ -103,12 +103,12 @@ def _some_at_once(
 
 def _frames(pieces: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     jobs, details = (pa.concat_tables(tables) for tables in zip(*pieces, strict=True))
-    # Not details_frame: a summary shows no file's display name, which takes time to find.
+    # Not details_frame: it would look for the files' display names, which a summary does not show.
     return jobs_frame(jobs.filter(pc.is_null(jobs["error"]))), jobs_frame(details)
 
 
 def _read_ahead(items: Iterable[_T]) -> Iterator[_T]:
-    """The items, the next of which is being made while one is worked on."""
+    """The items; the next one is made in the background while the caller uses one."""
     source = iter(items)
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(list, islice(source, 1))

@@ -1,14 +1,14 @@
 """Plots: each draws one analysis result on an Axes and returns it; :func:`overview` draws them all.
 
-A plot draws on `ax`, or on a new pyplot figure where none is given (which notebooks show by
-themselves). Times are shown in `zone`, by default the reader's own, and the axis names it. Titles
-say what the plot shows has been found. Names that a server sent are drawn as plain text: never as
-mathtext, never with control characters, in whatever installed font has their letters, and a letter
-that none has as its number.
+A plot draws on `ax`, or on a new pyplot figure if you give none (notebooks show that one by
+themselves). Times are shown in `zone`, by default the reader's own, and the axis names it. The
+title says what can be seen in the plot. Names that a server sent are drawn as plain text, never as
+mathtext and without control characters. Each is drawn in an installed font that has its letters; a
+letter that no font has is drawn as its number.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008), which people with any kind
-of colour vision tell apart, and two of Tol's where eight are too few; one thing has one colour in
-all plots.
+of colour vision can tell apart, and two of Tol's because eight are too few. A thing has the same
+colour in all plots.
 """
 
 from importstats.analysis.words import clock, eta_text, headline, is_near

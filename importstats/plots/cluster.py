@@ -85,19 +85,20 @@ def plot_node_lanes(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """A lane for each node: how many tasks, sorts, index builds and compactions it is at work on.
+    """Draw a lane for each node with the tasks, sorts, index builds and compactions it works on.
 
-    All lanes have one scale. A cross is a build, task or sort that failed there. What began and
-    ended between two looks was not seen and is not drawn.
+    All lanes have the same scale. A cross marks a build, task or sort that failed on the node. Work
+    that began and ended between two polls was not seen, so it is not drawn.
 
     Parameters
     ----------
     cluster : ClusterFrames
-        Of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
+        The frames of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
     lanes : int
-        At most so many nodes have a lane each, the busiest; the others share one and are named.
+        How many nodes, the busiest ones, have a lane of their own; the others share one lane, which
+        names them.
     gaps : DataFrame, optional
-        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`.
+        Times without snapshots, see :func:`~importstats.analysis.gaps.find_gaps`.
     zone : tzinfo, optional
         Zone of the times shown; default the reader's.
     ax : Axes, optional
@@ -144,7 +145,7 @@ def plot_queue(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """How many tasks, sorts, index builds and compactions wait for a slot, over time.
+    """Draw how many tasks, sorts, index builds and compactions wait for a slot, over time.
 
     Parameters are those of :func:`plot_node_lanes`.
     """
@@ -174,7 +175,7 @@ def plot_segments(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """How many segments are being written, written, sorted and indexed, over time.
+    """Draw how many segments are being written, written, sorted and indexed, over time.
 
     Parameters are those of :func:`plot_node_lanes`.
     """
@@ -196,14 +197,14 @@ def plot_segments(
 def draw_cluster(
     cluster: Cluster, *, gaps: pd.DataFrame | None = None, zone: tzinfo | None = None
 ) -> Figure:
-    """The lanes of the nodes, the queue and the segments below each other, on one time axis.
+    """Draw the nodes' lanes, the queue and the segments below each other, on one time axis.
 
     Parameters are those of :func:`plot_node_lanes`.
 
     Returns
     -------
     Figure
-        Not of pyplot, so there is nothing to close.
+        Pyplot does not know it, so you need not close it.
     """
     nodes = min(len(node_names(cluster)), _LANES) + 1
     heights = [1.4 + 0.45 * nodes, 2.8, 2.8]
@@ -218,7 +219,7 @@ def draw_cluster(
 def _lanes_of(
     spans: pd.DataFrame, shares: pd.Series[Any], names: pd.Series[Any], lanes: int
 ) -> tuple[pd.Series[Any], list[str]]:
-    """The lane that each span is in, and what the lanes are called."""
+    """The lane that each span is in, and the lanes' names."""
     # One lane for a single other node would take as much room as its own.
     shown = list(shares.index[: lanes if len(shares) > lanes + 1 else len(shares)])
     rest = list(shares.index[len(shown) :])
@@ -237,7 +238,7 @@ def _lanes_of(
 
 
 def _draw_lanes(ax: Axes, spans: pd.DataFrame, end: pd.Timestamp) -> int:
-    """The work in each lane, on one scale; returns how much a full lane is."""
+    """Draw the work in each lane, all to one scale; returns how many entries fill a lane."""
     work = spans[spans["is_at_work"] & spans["lane"].notna()]
     lanes = {
         lane: counts_over_time(work[work["lane"].eq(lane)], "work")
@@ -274,7 +275,7 @@ def _stack(
     base: float = 0.0,
     scale: float = 1.0,
 ) -> dict[str, _Look]:
-    """Steps one upon another; returns how the kinds that are drawn look."""
+    """Stack the steps of each kind; returns the look of each kind that is drawn."""
     x = days(pd.Series([*counts.index, end]))
     low: Floats = np.full(len(x), base)
     drawn = [kind for kind in order if kind in counts]
@@ -296,7 +297,7 @@ def _finished(
     title: str,
     taken_in: float = 0.0,
 ) -> Axes:
-    """The axes with times, gaps, a legend above the data, and a title."""
+    """Finish the axes: times, gaps, a legend above the data, and a title."""
     left, right = days(pd.Series(looked))
     margin = 0.01 * (right - left) or 30 / 86_400
     ax.set_xlim(left - margin, right + margin)
@@ -317,7 +318,7 @@ def _draw_counts(
     end: pd.Timestamp,
     axis_label: str,
 ) -> dict[str, _Look]:
-    """Whole numbers stacked from 0; returns how the kinds that are drawn look."""
+    """Stack counts from 0; returns the look of each kind that is drawn."""
     drawn = _stack(ax, counts, order, looks, end)
     ax.set_ylabel(axis_label)
     ax.set_ylim(bottom=0)
@@ -332,10 +333,10 @@ def _lanes_finding(
     end: pd.Timestamp,
     failures: int,
 ) -> str:
-    """How busy the busiest and the least busy node were, and how often work failed."""
+    """A sentence: how busy the busiest and the least busy node were, and how often work failed."""
     span = format_duration((end - start).total_seconds())
     if shares.empty:
-        text = f"Work was seen in {span}, and not on which node"
+        text = f"Work was seen in {span}, but not on which node"
     else:
         most = _node_text(shares.index[0], names)
         text = f"{most} was at work {share_text(shares.iloc[0])} of {span}"
@@ -352,6 +353,6 @@ def _node_text(node: object, names: pd.Series[Any]) -> str:
 
 
 def _counted_kinds(counts: pd.Series[Any], order: Sequence[str], count: str = "s") -> str:
-    """So many of each kind that there is, in words; nouns of several end in `count`."""
+    """The counts above 0, each with its noun; `count` is the plural's ending."""
     own = [(int(counts[kind]), kind) for kind in order if counts.get(kind)]
     return listed_text([f"{many:,} {kind}{count * (many != 1)}" for many, kind in own])

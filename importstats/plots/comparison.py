@@ -30,16 +30,16 @@ def plot_comparison(
     top: int = 40,
     ax: Axes | None = None,
 ) -> Axes:
-    """Jobs side by side: how long each took, phase by phase.
+    """Draw jobs side by side: how long each took, phase by phase.
 
     Parameters
     ----------
     spans : DataFrame
-        The :func:`~importstats.phases` of any number of jobs.
+        The :func:`~importstats.phases` of one or more jobs.
     totals : DataFrame, optional
         Their :func:`~importstats.summary`, for the names of their collections.
     top : int
-        Show at most so many jobs, the longest.
+        How many jobs to show, the longest ones.
     ax : Axes, optional
         Where to draw.
 
@@ -89,7 +89,7 @@ def plot_comparison(
 
 
 def _job_names(keys: pd.DataFrame, totals: pd.DataFrame | None) -> list[str]:
-    """The id of each job, with its collection if that is known, and its server if there are two."""
+    """Each job's id, with its collection if that is known, and its server if there are several."""
     keys = keys.astype("str")
     servers = keys["source_uri"].str.split("://").str[-1]
     several = len(keys["source_uri"].unique()) > 1

@@ -27,7 +27,7 @@ from importstats.plots.style import (
 )
 from importstats.text import format_duration, printable
 
-#: A state in words, as people say it; others are said as the server does.
+#: Everyday words for some states; the others keep the server's name.
 STATE_WORDS: Final = {
     "": "waiting",
     "none": "waiting",
@@ -37,45 +37,46 @@ STATE_WORDS: Final = {
     "completed": "done",
 }
 _WAITS: Final = ("", "none", "pending")
-# From the top: what is done, what is at work in the server's own states, and what waits.
+# From the top: files that are done, files at work in the server's own states, files that wait.
 _FROM_THE_TOP: Final = ("completed", "failed", "retry", "inprogress", "unseen", *_WAITS)
-# Of low rows that wait a third is drawn; those that are done are pale with a line here and there.
+# If rows are low, a third of those that wait is drawn; those that are done are pale, with a few
+# lines.
 _STRIPE: Final = 0.08
 _WAITING_EVERY: Final = 3
 _DONE_EVERY: Final = 9
-# What waits is a thin line, what is done a thinner one: so much of the row's height is left free
-# above and below.
+# A waiting file is a thin line, a finished one a thinner line: these shares of the row's height
+# stay free above and below it.
 _THIN: Final = {"completed": 0.44}
 _WAITING_INSET: Final = 0.38
 _MOST_TIMES: Final = 400
-# The least distance of two labels, in rows.
+# The smallest distance between two labels, in rows.
 _LABEL_ROWS: Final = 0.95
 
 
 def state_color(state: str) -> str:
-    """The colour of a state, in lower case."""
+    """The colour of a state; `state` is in lower case."""
     return FILE_STATE_COLORS.get(state, OTHER_COLOR)
 
 
 def state_hatch(state: str) -> str:
-    """The hatch of a state, in lower case."""
+    """The hatch of a state; `state` is in lower case."""
     return STATE_HATCHES.get(state, OTHER_HATCH)
 
 
 def draw_rows(
     ax: Axes, spans: pd.DataFrame, top: Floats, height: Floats, *, rasterized: bool
 ) -> None:
-    """A row for each file: work as bars; waiting and being done as thin lines, or pale.
+    """Draw a row for each file: work as bars; waiting and finished files as thin lines, or pale.
 
     Parameters
     ----------
     ax : Axes
     spans : DataFrame
-        Of :func:`~importstats.plots.files.state_spans`.
+        The spans from :func:`~importstats.plots.files.state_spans`.
     top, height : array of float64
-        Of each file's row; NaN if it has none.
+        Where each file's row begins and how high it is; NaN if it has none.
     rasterized : bool
-        Whether there are rows that are too low for lines of their own.
+        Whether some rows are too low for lines of their own.
     """
     start, end = days(spans["start"]), days(spans["end"])
     key = spans["key"].to_numpy()
@@ -115,20 +116,20 @@ def draw_rows(
 
 
 def _striped(top: Floats, height: Floats, every: int) -> npt.NDArray[np.bool_]:
-    """Which rows are drawn so that of low ones stripes are: one of so many; others all are."""
+    """Which rows are drawn: all high ones, and one in several of the low ones, as stripes."""
     rows = np.maximum(np.ceil(_STRIPE / height), 1.0)
     line = np.floor(top / height + 0.5)
     return np.asarray((height > 0.5) | (line % (every * rows) < rows))
 
 
 def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: float) -> None:
-    """How many files are in each state over time, on each other, with the counts at the end.
+    """Stack how many files are in each state over time, with the latest counts at the end.
 
     Parameters
     ----------
     ax : Axes
     spans : DataFrame
-        Of these files alone, in the order of files and times.
+        The spans of these files only, sorted by file and time.
     files : int
         How many there are.
     top, height : float
@@ -140,7 +141,7 @@ def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: f
     found = set(spans["state"])
     order = [s for s in _FROM_THE_TOP if s in found]
     order += sorted(found.difference(order))
-    # What a file was last seen in holds on.
+    # A file stays in the state it was last seen in.
     is_last = ~spans["key"].duplicated(keep="last").to_numpy()
     low = np.full(len(x), float(top))
     labels = []
@@ -166,7 +167,7 @@ def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: f
 
 
 def _counts_until(times: Floats, grid: Floats) -> Ints:
-    """How many of the times are not after each time of a grid."""
+    """For each time of a grid, how many of the times are not later."""
     return np.searchsorted(np.sort(times), grid, side="right")
 
 
@@ -192,7 +193,7 @@ def _write_counts(ax: Axes, x: float, labels: Sequence[tuple[float, str]]) -> No
 
 
 def state_swatches(states: Sequence[str], *, rows: bool) -> list[Artist]:
-    """How each state is drawn, for a legend; with rows of their own, lines for what is thin."""
+    """Legend entries for the states; lines for the thin ones if files have rows of their own."""
     swatches: dict[str, Artist] = {}
     for state in (*FILE_STATE_COLORS, *states):
         if state not in states:

@@ -38,10 +38,10 @@ from importstats.plots.style import (
 )
 from importstats.text import format_duration
 
-# Up to so many files each have a row and a name of their own.
+# How many files can each have a row and a name of their own.
 _NAMED_FILES: Final = 60
 _ROW_IN: Final = 0.2
-# Of more files than these together rows would be thinner than a line of the picture.
+# Rows of more files than this would be thinner than a line of the picture.
 _MOST_ROWS: Final = 1000
 
 
@@ -55,13 +55,13 @@ def plot_files(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Every file's states over time, one row each; stragglers are named and marked.
+    """Draw every file's states over time, one row each; stragglers are named and marked.
 
-    Up to `named` files have a row and a name each. Of more, a third as many do, the worst of the
-    stragglers and failed files (or, without `verdicts`, those that took longest), and all others
-    are thin lines below them in the order in which they started; of more than a thousand others
-    it is drawn how many are in each state. The folder that all files are in stands at the axis,
-    not in every name.
+    Up to `named` files have a row and a name each. If there are more, only a third of `named` do:
+    the worst stragglers and failed files (or, without `verdicts`, those that took longest). All
+    others are thin lines below them, in the order in which they started; if these are more than a
+    thousand, the plot shows how many are in each state instead. The axis names the folder that all
+    files share, so that the names need not.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ def plot_files(
     at : datetime, optional
         Leave out what was seen later.
     gaps : DataFrame, optional
-        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`, of the
-        jobs frame. By default those of an expanded frame; runs do not tell.
+        Times without snapshots: the :func:`~importstats.analysis.gaps.find_gaps` of the jobs
+        frame. By default they are found in an expanded frame; runs do not show them.
     named : int
-        How many files may have a row each.
+        How many files can have a row each.
     zone, ax
         As for :func:`plot_progress`.
 
@@ -160,7 +160,7 @@ def files_height(
 
 
 def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The files, and in which state each was from when to when.
+    """The files, and the time that each spent in each state.
 
     Files: ``file_index``, ``file``, ``start``, ``end`` (of its work; NaT if none was seen),
     ``state`` (the last one). Spans: ``key`` (row of the file), ``state``, ``start``, ``end``.
@@ -183,7 +183,7 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
             "end": _utc(stop),
         }
     )
-    # What waited at one poll and was done at the next was at work in between, unseen.
+    # A file that waited at one poll and was done at the next worked unseen in between.
     waits = spans["state"].isin(["", "none", "pending"]).to_numpy()
     done_next = np.zeros(len(first), np.bool_)
     done_next[:-1] = goes_on[:-1] & spans["state"].eq("completed").to_numpy()[1:]
@@ -215,7 +215,7 @@ def _utc(time: Ints) -> pd.Series[Any]:
 
 
 def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:
-    """The files with name, verdict, delay and whether they deserve a row of their own."""
+    """The files with their name, verdict and delay, and whether they deserve a row of their own."""
     if verdicts is None:
         taken = (files["end"] - files["start"]).dt.total_seconds()
         return files.assign(
@@ -224,7 +224,7 @@ def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:
             marked=False,
             weight=taken.fillna(0).where(files["state"].ne("failed"), np.inf),
         )
-    # A file that left the list keeps the place that another file has since.
+    # A file that left the list keeps its old place, which another file now has.
     columns = ["file_index", "file"]
     ranked = rank_files(verdicts)
     own = ranked[[*columns, "verdict", "delay_s", "matters"]].assign(
@@ -240,7 +240,7 @@ def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def _with_culprits(files: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
-    """The files with the verdict ``culprit`` for those that the reasons of failures name."""
+    """The files; those that a failure's reason names have the verdict ``culprit``."""
     if "reason" not in details or not files["state"].eq("failed").any():
         return files
     latest = details.drop_duplicates("file", keep="last")[["file", "state", "reason"]]
@@ -263,7 +263,7 @@ def _split_files(files: pd.DataFrame, named: int) -> tuple[pd.DataFrame, pd.Data
 
 
 def _folded_rows(count: int) -> float:
-    """As how many rows the files without a row of their own are drawn."""
+    """How many rows high the files without a row of their own are drawn."""
     return float(np.clip(count / 25, 8, 14)) if count else 0.0
 
 
@@ -277,7 +277,7 @@ def _span_limits(ax: Axes, spans: pd.DataFrame) -> None:
 
 
 def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None:
-    """A diamond at the end of each straggler's bar with its verdict, and its name in bold."""
+    """Mark each straggler: a diamond and its verdict at the end of its bar, its name in bold."""
     rows = np.flatnonzero(named["marked"])
     if not len(rows):
         return
@@ -310,19 +310,19 @@ def _make_room_for_counts(ax: Axes) -> None:
 
 
 def with_room(ax: Axes, left: float, end: float, text: str) -> float:
-    """Where the time axis has to end so that a text fits to the right of a bar."""
+    """Where the time axis must end so that a text fits to the right of a bar."""
     share = min(0.02 + 0.085 * len(text) / width_in(ax), 0.5)
     return left + (end - left) / (1 - share)
 
 
-# Of these an unknown delay is worth a word; a file that failed or waits has none.
+# An unknown delay is worth a word for these verdicts; a file that failed or waits has none.
 _DELAYING: Final = frozenset(
     {"stuck", "slow", "big", "unknown", "goes back", "was stuck", "was slow", "was big"}
 )
 
 
 def lateness_text(verdict: str, delay_s: float | None) -> str:
-    """A verdict, and by how much the file delays the job where that is known."""
+    """A verdict, and by how much the file delays the job if that is known."""
     if delay_s is None or pd.isna(delay_s):
         return f"{verdict}, delay unknown" if verdict in _DELAYING else verdict
     if delay_s <= 0:
@@ -331,13 +331,13 @@ def lateness_text(verdict: str, delay_s: float | None) -> str:
 
 
 def _state_legend(ax: Axes, spans: pd.DataFrame, *, rows: bool) -> float:
-    """A legend of the states that are drawn; returns about how wide it is, in inches."""
+    """Add a legend of the states that are drawn; returns its approximate width in inches."""
     swatches = state_swatches(list(dict.fromkeys(spans["state"])), rows=rows)
     return add_legend_above(ax, swatches) if len(swatches) > 1 else 0.0
 
 
 def files_finding(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> str:
-    """How many files there are, in which states, and how many of them are behind."""
+    """A sentence: how many files there are, in which states, and how many are behind."""
     words = files["state"].map(lambda state: STATE_WORDS.get(state, state))
     counts = words.value_counts()
     total = "1 file" if len(files) == 1 else f"{len(files):,} files"

@@ -1,4 +1,4 @@
-"""The figure of a fleet: what runs now, what each cluster makes a day, and where the time goes."""
+"""Figure of a fleet: which jobs run, how much each cluster writes a day, and where time goes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from importstats.plots.style import (
 )
 from importstats.text import format_count, format_duration, format_percent
 
-#: At most so many running jobs are drawn, those that end first.
+#: How many running jobs are drawn, those that end first.
 MOST_RUNNING: Final = 25
 
-#: Colours of clusters: none is a phase's, and each is seen on light and on dark paper.
+#: Colours of clusters: none is a phase's, and each is visible on light and on dark paper.
 CLUSTER_COLORS: Final = ("#6A5ACD", "#B5652A", "#3C8DA8", "#C2577A", "#5B8C2A", "#8A6D3B")
 _MOST_DAY_LABELS: Final = 12
 
 
 def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
-    """A fleet at a glance.
+    """Draw a fleet at a glance.
 
     Above, each running job as a bar from its start to its last snapshot in the colour of its phase,
     with the expected end and its 80 % interval. Below, the rows that each cluster wrote on each day
@@ -48,14 +48,14 @@ def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
     Parameters
     ----------
     tables : Fleet
-        Of :func:`~importstats.fleets.fleet`.
+        The result of :func:`~importstats.fleets.fleet`.
     zone : tzinfo, optional
-        Zone of the times shown; default the reader's. Days are UTC in any case.
+        Zone of the times shown; default the reader's. Days are always UTC.
 
     Returns
     -------
     Figure
-        Not of pyplot, so there is nothing to close.
+        Pyplot does not know it, so you need not close it.
     """
     shown = min(len(tables.running), MOST_RUNNING)
     clusters = sorted({*tables.jobs["source_uri"]})
@@ -96,14 +96,14 @@ def _draw_running(ax: Axes, tables: Fleet, zone: tzinfo | None) -> None:
 
 
 def _draw_ends(ax: Axes, running: pd.DataFrame, start: Floats, seen: Floats, now: float) -> float:
-    """The expected ends with their intervals; returns where the axis ends."""
+    """Draw the expected ends with their intervals; returns where the axis ends."""
     place = np.arange(len(running))
     low, middle, high = (days(running[f"eta_{name}"]) for name in ("p10", "p50", "p90"))
     known = ~np.isnan(middle)
     ax.hlines(place[known], low[known], high[known], color=ink(), lw=1.4, zorder=3)
     dots = "end, 80 % interval"
     ax.plot(middle[known], place[known], "o", color=ink(), ms=5, zorder=4, label=dots)
-    # The far end of a wide interval must not squeeze all the rest; an arrow says that it goes on.
+    # The far end of a wide interval must not squeeze the rest; an arrow shows that it goes on.
     right = max(now, np.nanmax(np.append(middle[known], now))) + 0.35 * (now - start.min())
     right = float(min(right, np.nanmax(np.concatenate([seen, high[known], [now]]))))
     span = right - start.min()
@@ -114,7 +114,7 @@ def _draw_ends(ax: Axes, running: pd.DataFrame, start: Floats, seen: Floats, now
 
 
 def _write_notes(ax: Axes, running: pd.DataFrame, seen: Floats, right: float) -> None:
-    """Beside each job how far it is, why it has no ETA, and what is wrong with it."""
+    """Write beside each job how far it is, why it has no ETA, and what is wrong with it."""
     high, unknown = days(running["eta_p90"]), running["eta_p50"].isna().to_numpy()
     for row, job in enumerate(running.to_dict("records")):
         words = [] if pd.isna(job["progress_pct"]) else [format_percent(job["progress_pct"])]

@@ -1,4 +1,4 @@
-"""Hatching: what keeps phases, states and lines apart for an eye that sees no colour."""
+"""Hatching: how phases, states and lines differ for a reader who sees no colours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patches import Patch
 
-#: One hatch per phase, as matplotlib writes hatches. That of gaps, ``/``, is none of them.
+#: One hatch per phase, as matplotlib writes hatches. None is ``/``, which marks gaps.
 PHASE_HATCHES: Final[Mapping[str, str]] = {
     "Pending": "..",
     "PreImporting": "\\\\",
@@ -26,8 +26,8 @@ PHASE_HATCHES: Final[Mapping[str, str]] = {
     "Unknown": "-.",
 }
 
-#: One hatch per state of a file that is drawn as a bar, in lower case; what waits or is done is
-#: drawn as a line, and where many lines lie on each other, with these.
+#: One hatch per file state, in lower case, for states drawn as a bar. Waiting and finished files
+#: are drawn as lines; where many lines overlap, they have these hatches too.
 STATE_HATCHES: Final[Mapping[str, str]] = {
     "pending": "---",
     "none": "---",
@@ -39,13 +39,13 @@ STATE_HATCHES: Final[Mapping[str, str]] = {
     "failed": "xxxx",
 }
 
-#: The hatch of a state that has none of its own.
+#: The hatch of all other states.
 OTHER_HATCH: Final = "..."
 
-#: Hatches of things that come in any number, such as clusters.
+#: Hatches for things of which there can be any number, such as clusters.
 HATCH_CYCLE: Final = ("", "\\\\\\", "...", "xx", "---", "||", "++")
 
-#: Dashes and markers of lines that come in any number, one of each for each colour of the cycle.
+#: Dashes and markers for any number of lines, one of each for each colour of the cycle.
 DASH_CYCLE: Final = (
     *("-", "--", "-.", ":"),
     *((0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (9, 3)), (0, (3, 1))),
@@ -53,22 +53,22 @@ DASH_CYCLE: Final = (
 MARKER_CYCLE: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
-#: How much of its colour a pale area has.
+#: How strong the colour of a pale area is.
 PALE: Final = 0.3
 
 
 def paper() -> str:
-    """The colour of what is drawn on, also where that is transparent."""
+    """The colour of the paper, even if the figure's background is transparent."""
     return to_hex(matplotlib.rcParams["axes.facecolor"])
 
 
 def ink() -> str:
-    """The colour of texts, and of the lines that show what was measured."""
+    """The colour of texts and of lines that show measurements."""
     return to_hex(matplotlib.rcParams["text.color"])
 
 
 def area(color: str) -> dict[str, Any]:
-    """How an area is drawn that others are seen through: pale, with an edge that is not.
+    """Settings for an area that does not hide what is behind it: pale, with a strong edge.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def area(color: str) -> dict[str, Any]:
 
 
 def filled(color: str, hatch: str) -> dict[str, Any]:
-    """How a shape of a colour is filled: with a hatch in the colour of the paper, if any.
+    """Settings to fill a shape with a colour, and with a hatch in the paper's colour if given.
 
     Examples
     --------
@@ -90,5 +90,5 @@ def filled(color: str, hatch: str) -> dict[str, Any]:
 
 
 def swatch(name: str, color: str, hatch: str) -> Patch:
-    """A thing's colour and hatch in a legend."""
+    """A legend entry with a colour and a hatch."""
     return Patch(label=name, **filled(color, hatch))

@@ -1,4 +1,4 @@
-"""Heat map: what thousands of files do, on one image."""
+"""Heat map: the progress of thousands of files on one image."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def plot_file_heatmap(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Files by time, coloured by progress: what thousands of files do, on one image.
+    """Draw the progress of thousands of files over time as the colours of one image.
 
-    Files stand in the order in which they started. Where there are more than fit, neighbours share
-    a line, which shows their mean progress, and failed or retried as soon as one of them is. Such
-    lines have a mark beside them: a cross at the right, a triangle at the left.
+    Files are sorted by when they started. If more files exist than fit, neighbours share a line. It
+    shows their mean progress, or that at least one of them failed or was retried. Such lines have a
+    mark beside them: a cross at the right for failed, a triangle at the left for retried.
 
     Parameters
     ----------
@@ -88,14 +88,14 @@ def plot_file_heatmap(
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     set_time_axis(ax, zone)
-    # What is done is nearly as pale as the paper: the frame shows where it ends.
+    # Finished files are nearly as pale as the paper: the frame shows where the image ends.
     ax.spines[:].set_visible(True)
     set_title(ax, files_finding(files, None), taken_in=taken)
     return ax
 
 
 def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
-    """A mark beside each line with a failed or retried file; how wide their legend is."""
+    """Mark each line that has a failed or retried file; returns how wide the legend is."""
     extremes = []
     for name, value, marker in (("retry", 101.0, "<"), ("failed", -1.0, "X")):
         lines = np.flatnonzero((image == value).any(axis=1))
@@ -116,7 +116,7 @@ def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
 
 
 def _heat_map() -> Colormap:
-    """To the paper, from what stands out on it: what is done does not ask to be looked at."""
+    """Colours from strong to the paper's own: finished files need no attention and are pale."""
     on_dark = rgb_to_hsv(to_rgb(paper()))[2] < 0.5
     name, first, last = ("Blues", 0.4, 1.0) if on_dark else ("Blues_r", 0.05, 0.97)
     shades = matplotlib.colormaps[name](np.linspace(first, last, 256))
@@ -126,7 +126,7 @@ def _heat_map() -> Colormap:
 
 
 def _progress_image(samples: FileSamples, files: pd.DataFrame, grid: Ints) -> Floats:
-    """Progress of each file (or group of neighbours) at each time; -1 failed, 101 retried."""
+    """Each file's (or group's) progress at each time; -1 if failed, 101 if retried."""
     order = files.sort_values(ROW_ORDER, kind="stable").index.to_numpy()
     progress = samples.values("progress_pct")
     progress = np.where(samples.in_state("completed"), 100.0, progress)
@@ -134,7 +134,7 @@ def _progress_image(samples: FileSamples, files: pd.DataFrame, grid: Ints) -> Fl
     failed, retried = samples.in_state("failed"), samples.in_state("retry")
     begin = np.searchsorted(samples.key, order, side="left")
     groups = np.array_split(np.arange(len(order)), min(_HEATMAP_ROWS, len(order)))
-    # One sorted number for file and time, so that one search finds all samples of the image.
+    # File and time form one sorted number, so that one search finds all samples of the image.
     offset = int(samples.time.min())
     span = int(max(samples.time.max(), grid[-1])) - offset + 1
     place = samples.key * span + (samples.time - offset)

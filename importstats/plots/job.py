@@ -1,4 +1,4 @@
-"""One figure of one job: progress with phases and ETA, throughput, and every file."""
+"""Figure of a job: progress with phases and ETA, throughput, and every file."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def overview(
     history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     zone: tzinfo | None = None,
 ) -> Figure:
-    """One figure of one job: progress with phases and ETA, throughput, and every file.
+    """Draw one job: progress with phases and ETA, throughput, and every file.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def overview(
     Returns
     -------
     Figure
-        Not known to pyplot: nothing to close. Save it with ``savefig``.
+        Pyplot does not know it, so you need not close it. Save it with ``savefig``.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def draw_overview(
     at: datetime,
     zone: tzinfo | None = None,
 ) -> ShownFigure:
-    """The figure of :func:`overview` from results that are there already.
+    """The figure of :func:`overview`, from results that you have already.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _share_time(
     estimate: pd.DataFrame,
     at: datetime,
 ) -> None:
-    """One time axis for all panels, and a line for now where the latest snapshot is old."""
+    """Give all panels the same time axis, and a line for now if the latest snapshot is old."""
     now = float(days(pd.Series([at]))[0])
     last = float(days(jobs["observed_at"]).max())
     left, right = limits

@@ -1,4 +1,4 @@
-"""Lateness: the files that are behind, with how late and why."""
+"""Lateness: which files are behind, how late they are, and why."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from importstats.plots.style import (
     short_name,
 )
 
-# An axis of a few milliseconds would show noise as delays.
+# On an axis of a few milliseconds, noise would look like delays.
 _LEAST_AXIS_S: Final = 10.0
 _UNKNOWN_SHARE: Final = 0.12
 
 
 def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = None) -> Axes:
-    """The files that are behind, those that matter most first, with how late and why.
+    """Draw the files that are behind, with how late and why; those that matter most come first.
 
-    A file whose delay is unknown (it is stuck, and nobody knows until when) stands first, with a
-    hatched bar that has no length to read.
+    A file whose delay is unknown (because it is stuck) comes first, with a hatched bar whose length
+    means nothing.
 
     Parameters
     ----------
     verdicts : DataFrame
         The :func:`~importstats.stragglers` of one job.
     top : int
-        Show at most so many.
+        How many to show.
     ax : Axes, optional
         Where to draw.
 

@@ -1,4 +1,4 @@
-"""Lettering: fonts for names in any script, and what is written where no font has the letter."""
+"""Lettering: fonts for names in any script, and numbers for letters that no font has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from matplotlib import font_manager
 from matplotlib.artist import Artist
 from matplotlib.text import Text
 
-# Families that have what DejaVu Sans lacks, on Linux, macOS and Windows; those installed are used.
+# Fonts with letters that DejaVu Sans lacks, on Linux, macOS and Windows; the installed ones are
+# used.
 _MORE_FAMILIES: Final = (
     "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
     "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback",
@@ -23,7 +24,7 @@ _MORE_FAMILIES: Final = (
 
 
 def drawable(line: str) -> str:
-    r"""A line with every character that no font can draw written as its number, never as a box.
+    r"""The line with each character that no font can draw written as its number, never as a box.
 
     Examples
     --------
@@ -42,7 +43,7 @@ def drawable(line: str) -> str:
 
 
 def use_fonts_for(artists: Iterable[Artist]) -> None:
-    """Give each text the further fonts that its characters need; others keep what they have."""
+    """Give each text the extra fonts that its characters need; other texts keep their font."""
     for artist in artists:
         if not isinstance(artist, Text) or artist.get_text().isascii():
             continue
@@ -65,7 +66,7 @@ def _installed() -> list[tuple[str]]:
 
 @lru_cache(maxsize=64)
 def _characters(families: tuple[str, ...]) -> frozenset[int]:
-    """The characters that fonts have."""
+    """The characters that any of the fonts has."""
     found = (
         font_manager.findfont(font_manager.FontProperties(family=[family])) for family in families
     )

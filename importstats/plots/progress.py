@@ -1,4 +1,4 @@
-"""Progress: how far a job is, in which phase, and when it was said to end."""
+"""Progress: how far a job is, in which phase, and when it was predicted to end."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ from importstats.text import printable
 
 _BAND_ALPHA: Final = 0.16
 _HATCH_ALPHA: Final = 0.3
-# A name is so high, and a letter of it so wide, in inches.
+# The height of a name and the width of one of its letters, in inches.
 _UPRIGHT_IN: Final = 0.17
 _LETTER_IN: Final = 0.085
-# The names above the bands take so much.
+# The room that the names above the bands take.
 _NAMES_PT: Final = 14
 
 
@@ -57,12 +57,12 @@ def plot_progress(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Progress over time on bands of the phases, and where it is going: the ETA cone.
+    """Draw progress over time on bands of the phases, and the ETA as a cone.
 
     The cone opens at the latest snapshot and reaches 100 % at the earliest (p10) and latest (p90)
-    end that the ETA gives; the dashed line ends at the median. Only its three ends are predicted,
-    the straight sides are a guide to the eye. A failed job, which says that its progress is 0,
-    keeps the progress it was last seen with, and a cross.
+    end that the ETA gives; the dashed line ends at the median. Only its three ends are predicted;
+    the straight sides guide the eye. The server reports a progress of 0 for a failed job; the plot
+    keeps the last progress before that and marks it with a cross.
 
     Parameters
     ----------
@@ -115,9 +115,10 @@ def plot_eta(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """The end that was predicted at each snapshot, with its interval, and the true end.
+    """Draw the end predicted at each snapshot, with its interval, and the true end.
 
-    A prediction that holds is a level line. No end can lie below the grey diagonal, which is now.
+    A prediction that does not change is a level line. The grey diagonal is the present, so no end
+    can lie below it.
 
     Parameters
     ----------
@@ -156,7 +157,7 @@ def plot_eta(
     if end is not None:
         true = float(days(pd.Series([end]))[0])
         ax.axhline(true, color=GREEN, lw=1.5, ls="--", label="true end")
-    # Early predictions can be months off; the axis shows the scale of the job's life.
+    # Early predictions can be months off; the axis keeps to the scale of the job's life.
     best = float(days(pd.Series([end]))[0]) if end is not None else p50[-1]
     span = max(best, x[-1]) - x[0] or 60 / 86_400
     top = min(np.nanmax(np.append(p90, best)), max(x[0] + 2.5 * span, p90[-1]))
@@ -200,12 +201,12 @@ def _last_text(frame: pd.DataFrame, name: str) -> str:
 def draw_progress(
     ax: Axes, jobs: pd.DataFrame, estimates: pd.DataFrame | None, zone: tzinfo | None
 ) -> float:
-    """Progress as a line on bands of the phases, with the cone of the ETA, and no title.
+    """Draw progress as a line on bands of the phases, with the ETA's cone and no title.
 
     Returns
     -------
     float
-        How wide the legend above the names of the phases is, in inches; 0 if there is none.
+        The width of the legend above the phases' names, in inches; 0 if there is none.
     """
     answered = answered_snapshots(jobs)
     if answered.empty:
@@ -243,9 +244,9 @@ def draw_progress(
 
 
 def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs of phases as they are drawn: the end of a job stands where it was first seen.
+    """The spans of phases to draw; the job's end is where it was first seen.
 
-    That is when titles say that it ended; :func:`~importstats.phases` has it half a pause earlier.
+    Titles use that time as well; :func:`~importstats.phases` puts the end half a poll earlier.
 
     Parameters
     ----------
@@ -267,7 +268,7 @@ def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _draw_cone(
     ax: Axes, estimates: pd.DataFrame, now: float, progress: Floats, zone: tzinfo
 ) -> float:
-    """The cone from the latest snapshot; returns where the axis shall end."""
+    """Draw the cone from the latest snapshot; returns where the axis should end."""
     latest = estimates.sort_values("observed_at").iloc[[-1]]
     p10, p50, p90 = (float(days(latest[name])[0]) for name in ("eta_p10", "eta_p50", "eta_p90"))
     known = progress[np.isfinite(progress)]
@@ -275,7 +276,7 @@ def _draw_cone(
         return now
     level = float(known[-1])
     color = ink()
-    # A far end must not press what has happened so far against the axis.
+    # A far end must not squeeze what has happened so far against the axis.
     room = max(now - float(ax.dataLim.x0), 60 / 86_400)
     right = min(p90 if np.isfinite(p90) else p50, now + room)
     if right < p50 <= now + 2 * room:
@@ -305,9 +306,9 @@ def _draw_cone(
 
 
 def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> float:
-    """A band for each run of a phase, with its name above, or in it, or else in a legend.
+    """Draw a band for each span of a phase, with its name above it, in it, or in a legend.
 
-    Returns how wide the legend is, in inches, if it lies above the names and not beside them.
+    Returns the legend's width in inches if it is above the names and not beside them.
     """
     start = days(runs["start"])
     end = np.where(runs["end"].notna(), days(runs["end"]), last)
@@ -357,7 +358,7 @@ def _draw_bands(ax: Axes, runs: pd.DataFrame, last: float) -> float:
 
 
 def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> bool:
-    """Write a phase's name above its band, upright in it if it is narrow; whether it has room."""
+    """Write a phase's name above its band, or upright in a narrow one; returns whether it fits."""
     middle = (begin + stop) / 2
     across = ax.get_xaxis_transform()
     if (stop - begin) * inch > _LETTER_IN * len(phase):
@@ -366,7 +367,7 @@ def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> 
         return True
     if (stop - begin) * inch < _UPRIGHT_IN:
         return False
-    # Where the line of progress is not.
+    # Away from the line of progress.
     early = PHASES.index(phase) <= PHASES.index("Importing")
     ax.text(
         middle,

@@ -1,4 +1,4 @@
-"""Rates: rows and bytes per second over time, of a job or of its parts."""
+"""Rates: rows and bytes per second over time, for a job or for its parts."""
 
 from __future__ import annotations
 
@@ -47,21 +47,22 @@ def plot_throughput(
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Rows (or bytes) per second over time.
+    """Draw rows (or bytes) per second over time.
 
-    Of one job, file, task or collection: what appeared between two snapshots as an area, what was
-    written over the window as a line, for rows appear when a whole file is written. Of up to
-    eight: their windowed rates. Of more: the median and the middle 80 % of those that write.
+    For one job, file, task or collection, an area shows the rows that appeared between two
+    snapshots and a line the rate over the window (rows appear only when a whole file is written).
+    For up to eight, the plot shows their windowed rates; for more, the median and the middle 80 %
+    of those that write.
 
     Parameters
     ----------
     rates : DataFrame
-        A result of :func:`~importstats.throughput`, by anything.
+        A result of :func:`~importstats.throughput`, with any `by`.
     unit : {"rows", "bytes"}
     gaps : DataFrame, optional
-        Times in which nobody looked, see :func:`~importstats.analysis.gaps.find_gaps`, for the
-        rate of one thing. By default those between its samples. Rates of a runs frame have no
-        sample where nothing changed: give them the gaps of the jobs frame.
+        Times without snapshots, see :func:`~importstats.analysis.gaps.find_gaps`; used only for the
+        rate of one thing. By default they are found between its samples. The rates of a runs frame
+        have no sample while nothing changes: pass the gaps of the jobs frame for them.
     zone, ax
         As for :func:`plot_progress`.
 
@@ -85,7 +86,8 @@ def plot_throughput(
     elif len(names) <= len(CYCLE):
         for code, name in enumerate(names):
             own = rates[codes == code]
-            # Where nothing changed there is no sample: the rate of a sample reaches back.
+            # There is no sample while nothing changes: the rate of a sample reaches back to the one
+            # before.
             x = days(own["observed_at"])
             look: dict[str, Any] = {"color": CYCLE[code], "ls": DASH_CYCLE[code]}
             ax.step(x, own[windowed], where="pre", lw=1.4, label=name, **look)
@@ -112,13 +114,14 @@ def plot_throughput(
 def _draw_rate(
     ax: Axes, rates: pd.DataFrame, instant: str, windowed: str, gaps: pd.DataFrame | None
 ) -> None:
-    """The rate of one thing; over a gap there is none, since an average is no course of it."""
+    """Draw the rate of one thing; none over a gap, since an average does not show its course."""
     x = days(rates["observed_at"])
     gaps = find_gaps(rates["observed_at"]) if gaps is None else gaps
     between, window = (
         rates[name].to_numpy(np.float64, na_value=np.nan) for name in (instant, windowed)
     )
-    # A sample's rate reaches back to the one before: that at the end of a gap is the gap's own.
+    # A sample's rate reaches back to the one before: the sample at the end of a gap has the gap's
+    # rate.
     at_end = np.isin(x, days(gaps["end"]))
     between, window = (np.where(at_end, np.nan, values) for values in (between, window))
     ax.fill_between(x, between, step="pre", label="appeared between snapshots", **area(SKY))
@@ -132,7 +135,7 @@ def _draw_rate(
 
 
 def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[Any]]]:
-    """The names of what the rates are of, and per row which."""
+    """The names of the things that have rates, and for each row the number of its thing."""
     for columns in (
         ["source_uri", "job_id", "file_index", "file"],
         ["source_uri", "job_id", "task"],
@@ -154,9 +157,9 @@ def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[A
 def _rate_spread(
     rates: pd.DataFrame, codes: npt.NDArray[np.integer[Any]], column: str
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """Times, and there the 10, 50 and 90 % quantiles over the keys that write then; NaN if none.
+    """Times, and the 10, 50 and 90 % quantiles of the keys that write then; NaN if none writes.
 
-    Keys are sampled at times of their own: the rate of a sample holds back to the one before.
+    Keys are sampled at different times: the rate of a sample holds back to the one before.
     """
     ordered = np.lexsort((rates["observed_at"].to_numpy(), codes))
     x = days(rates["observed_at"])[ordered]
@@ -166,7 +169,7 @@ def _rate_spread(
     place = codes[ordered] * span + (x - times[0])
     keys = np.arange(codes.max() + 1)
     found = np.searchsorted(place, keys[:, None] * span + (times - times[0]) - 1e-9)
-    # Thousands wait or are done, and have no rate: those that write are what there is to see.
+    # Thousands wait or are done and have no rate: only those that write are worth showing.
     values = np.append(rates[column].to_numpy(np.float64, na_value=np.nan)[ordered], np.nan)
     values = np.where(values > 0, values, np.nan)
     of_key = np.append(codes[ordered], -1)
@@ -178,7 +181,7 @@ def _rate_spread(
 
 
 def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | None) -> str:
-    """How fast one thing is written, on average and at most, and whether it still is."""
+    """A sentence: how fast one thing is written, on average and at most, and if it still is."""
     values = rates[column]
     moving = rates[values > 0]
     if moving.empty:
@@ -189,14 +192,14 @@ def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | Non
     mean = float(known.iloc[-1]) if len(known) else math.nan
     peak = float(values.max())
     usual = f"{format_rate(mean, word)} on average"
-    # Of a job that writes for no longer than the window each window is an average.
+    # If a job writes for no longer than the window, each window is an average.
     if format_rate(peak, word) != format_rate(mean, word) and not peak < mean:
         usual += f", {format_rate(peak, word)} at most"
     if not latest[column] > 0:
         since = clock(moving["observed_at"].iloc[-1], latest["observed_at"], zone)
         return f"Nothing written since {since}; before, {usual}"
     if not latest[column.removesuffix("_window")] > 0:
-        # The window still holds what was written before writing ended.
+        # The window still contains what was written before writing ended.
         return usual
     return f"{format_rate(latest[column], word)} at last; {usual}"
 

@@ -1,4 +1,4 @@
-"""Scores: how wrong each ETA method was, and whether its intervals are honest."""
+"""Scores: how wrong each ETA method was, and whether its intervals hold as often as promised."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plot_eta_error(
     support: Literal["answered", "both", "all"] = "answered",
     ax: Axes | None = None,
 ) -> Axes:
-    """How wrong each ETA method was over the life of the jobs: median and 90th percentile.
+    """Draw each ETA method's error over the jobs' lives: median and 90th percentile.
 
     Parameters
     ----------
@@ -71,16 +71,17 @@ def plot_eta_error(
 
 
 def _closest(scores: pd.DataFrame) -> str:
-    """Which method has the smallest median error, and in how many tenths of the jobs' life."""
+    """A sentence: which method has the smallest median error in most tenths of the jobs' lives."""
     best = scores.loc[scores.groupby("tenth")["median_relative_error"].idxmin(), "method"]
     counts = best.astype("str").value_counts()
     return f"{label(counts.index[0])} is closest in {counts.iloc[0]} of {len(best)} tenths"
 
 
 def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Whether the intervals are honest: how often the truth came before each promised quantile.
+    """Draw how often jobs ended before each promised quantile: whether intervals are honest.
 
-    On the diagonal a method is as sure as it may be. Below it ends come later than promised.
+    A method on the diagonal promises exactly what happens. Below the diagonal, jobs end later than
+    promised.
 
     Parameters
     ----------

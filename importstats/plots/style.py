@@ -1,4 +1,4 @@
-"""Style: the colours, and what all plots do alike: axes, titles, legends, times and names."""
+"""Style: colours, and what all plots share: axes, titles, legends, times and names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ PHASE_COLORS: Final[Mapping[str, str]] = {
     "Unknown": "#7A7A7A",
 }
 
-#: One colour per state of a file, in lower case; others are drawn in :data:`OTHER_COLOR`.
+#: One colour per file state, in lower case; other states have :data:`OTHER_COLOR`.
 FILE_STATE_COLORS: Final[Mapping[str, str]] = {
     "pending": GREY,
     "none": GREY,
@@ -84,15 +84,15 @@ VERDICT_COLORS: Final[Mapping[str, str]] = {
     "failed": VERMILLION,
 }
 
-#: The colour of what has none of its own.
+#: The colour of everything that has none of its own.
 OTHER_COLOR: Final = "#666666"
 
-# ETA methods and other things that come in any number.
+# For ETA methods and other things of which there can be any number.
 CYCLE: Final = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, VIOLET, GREY)
 
-# A row of a legend is so high.
+# The height of a legend's row.
 _LEGEND_PT: Final = 14
-# A title may be so many characters; a name in it less.
+# How many characters a title may have, and a name in it.
 TITLE_CHARACTERS: Final = 400
 
 
@@ -102,11 +102,11 @@ _UNIT: Final = re.compile(
 
 
 def label(text: object, limit: int = 60) -> str:
-    r"""A server's text as matplotlib can draw it, shortened at the front, where names are alike.
+    r"""A server's text ready for matplotlib, shortened at the front, where names are alike.
 
-    On one line of printable characters; ``$`` escaped, so that it never starts mathtext; and what
-    no installed font can draw written as its number, unless that is left to the fonts of the one
-    who looks at it (``svg.fonttype`` is ``none``).
+    The result is one line of printable characters. ``$`` is escaped, so that it never starts
+    mathtext. A character that no installed font can draw is written as its number, unless the
+    reader's own fonts draw the text (``svg.fonttype`` is ``none``).
 
     Examples
     --------
@@ -124,11 +124,11 @@ def label(text: object, limit: int = 60) -> str:
 
 
 def common_folder(names: pd.Series[Any]) -> str:
-    """The folder that all files are in, with its slash; empty if there is one file or none."""
+    """The folder that all files share, with its slash; empty if there is one file or none."""
     distinct = names.dropna().astype("str").unique().tolist()
     if len(distinct) < 2:
         return ""
-    # All that lies between the first and the last name begins with what these two share.
+    # All names between the first and the last begin with what these two share.
     first, last = min(distinct).split("/")[:-1], max(distinct).split("/")[:-1]
     shared = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
     return "".join(f"{folder}/" for folder, _ in shared)
@@ -141,23 +141,23 @@ def short_name(name: object, prefix: str) -> str:
 
 
 def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
-    """The axes given, or those of a new pyplot figure."""
+    """The axes, or those of a new pyplot figure if none are given."""
     if ax is not None:
         return ax
-    from matplotlib import pyplot  # Slow to import, and not needed by who brings axes.
+    from matplotlib import pyplot  # It is slow to import, and a caller with axes does not need it.
 
     return pyplot.figure(figsize=size, layout="constrained").subplots()
 
 
 def say_nothing(ax: Axes, text: str) -> Axes:
-    """Say why there is nothing to draw."""
+    """Write on the axes why there is nothing to draw."""
     ax.set_axis_off()
     set_title(ax, text)
     return ax
 
 
 def wrapped(text: str, line_in: float, size_pt: float) -> str:
-    """A text broken into lines that fit a width."""
+    """The text broken into lines that fit a width."""
     # A number stays with its unit, and "rows/s" with its prefix.
     held = _UNIT.sub("\u00a0", text)
     lines = textwrap.wrap(held, max(20, int(line_in * 72 / (0.55 * size_pt))))
@@ -165,15 +165,16 @@ def wrapped(text: str, line_in: float, size_pt: float) -> str:
 
 
 def width_in(ax: Axes) -> float:
-    """About how wide the axes are, in inches."""
+    """The approximate width of the axes, in inches."""
     figure = ax.get_figure(root=True)
-    # A little more than matplotlib's default margins leave, as the layout engine finds out later.
+    # A little more than matplotlib's default margins leave: the layout engine frees that room
+    # later.
     share = 1.08 * ax.get_position().width
     return 8.0 if figure is None else float(figure.get_figwidth() * share)
 
 
 def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6) -> None:
-    """A title at the left: beside a legend above the axes if there is room, or else above it."""
+    """Set a title at the left: beside a legend above the axes if it fits, or else above it."""
     size = 11
     room = width_in(ax) - _labels_take_in(ax)
     lines = wrapped(text, room - taken_in, size)
@@ -185,7 +186,7 @@ def set_title(ax: Axes, text: str, *, taken_in: float = 0.0, above_pt: float = 6
 
 
 def _labels_take_in(ax: Axes) -> float:
-    """About how much narrower long names at the left make the axes, in inches."""
+    """The approximate width, in inches, that long names at the left take from the axes."""
     longest = max((len(text.get_text()) for text in ax.get_yticklabels()), default=0)
     return max(0.066 * longest - 0.6, 0.0)
 
@@ -195,7 +196,7 @@ def add_legend(
     handles: Sequence[Artist] | None = None,
     loc: Literal["lower right", "upper right", "upper left", "best"] = "lower right",
 ) -> None:
-    """A legend that what lies below it does not disturb."""
+    """Add a legend that stays readable whatever is drawn below it."""
     if handles is None:
         handles, _ = ax.get_legend_handles_labels()
     ax.legend(handles=handles, fontsize="small", loc=loc, framealpha=0.85, edgecolor="none")
@@ -204,7 +205,7 @@ def add_legend(
 def add_legend_above(
     ax: Axes, handles: Sequence[Artist] | None = None, *, above_pt: float = 0
 ) -> float:
-    """A legend above the axes at the right; returns about how wide it is, in inches."""
+    """Add a legend above the axes at the right; returns its approximate width in inches."""
     if handles is None:
         handles, _ = ax.get_legend_handles_labels()
     figure = ax.get_figure(root=True)
@@ -225,19 +226,19 @@ def add_legend_above(
 
 
 def add_grid(ax: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
-    """Faint lines, and no frame at the top and the right."""
+    """Draw faint grid lines, and remove the frame at the top and the right."""
     ax.grid(axis=axis, color="#808080", alpha=0.25, lw=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def on_paper() -> list[AbstractPathEffect]:
-    """The effect of a text that is read on whatever lies below it."""
+    """The effect that keeps a text readable on whatever is drawn below it."""
     return [patheffects.withStroke(linewidth=2.5, foreground=paper())]
 
 
 def write_beside(ax: Axes, text: str, place: tuple[float, float], gid: str, **look: Any) -> None:
-    """Write a small text at the right of a place, above all that is drawn there."""
+    """Write a small text to the right of a point, on top of everything drawn there."""
     ax.annotate(
         text,
         place,
@@ -254,10 +255,10 @@ def write_beside(ax: Axes, text: str, place: tuple[float, float], gid: str, **lo
 def set_time_axis(
     ax: Axes, zone: tzinfo, which: Literal["x", "y"] = "x", name: str = "time"
 ) -> None:
-    """An axis of times in a zone, which its label names."""
+    """Make the x axis one of times in a zone, which its label names."""
     axis = ax.xaxis if which == "x" else ax.yaxis
     locator = mdates.AutoDateLocator(tz=zone, minticks=3, maxticks=8)
-    # No bare number stands at the axis: a day has its month, a second its minute and hour.
+    # No label is a bare number: a day has its month, a second its minute and hour.
     formatter = mdates.ConciseDateFormatter(
         locator,
         tz=zone,
@@ -271,12 +272,12 @@ def set_time_axis(
     begin: datetime = mdates.num2date(low, tz=zone)
     axis.set_label_text(f"{name} ({begin.tzname() or zone})")
     if which == "y":
-        axis.get_offset_text().set_visible(False)  # The date stands at the time axis.
+        axis.get_offset_text().set_visible(False)  # The axis label has the date.
     ax.spines[["top", "right"]].set_visible(False)
 
 
 def hatch_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
-    """Cover the times in which nobody looked: what is drawn there is not known."""
+    """Hatch the times without snapshots: what is drawn there is not known."""
     for start, end in zip(days(gaps["start"]), days(gaps["end"]), strict=True):
         ax.axvspan(
             start,
@@ -291,14 +292,14 @@ def hatch_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
 
 
 def broken(x: Floats, y: Floats, gaps: pd.DataFrame) -> tuple[Floats, Floats]:
-    """A line without its parts over gaps: a NaN stands at the begin of each."""
+    """A line that is broken over gaps: it has a NaN at the start of each."""
     start = days(gaps["start"])
     place = np.searchsorted(x, start, side="right")
     return np.insert(x, place, start), np.insert(y, place, np.nan)
 
 
 def zone_at(zone: tzinfo | None, time: datetime) -> tzinfo:
-    """The zone, or the reader's own as it is at that time."""
+    """The zone, or the reader's own (as of that time) if none is given."""
     if zone is not None:
         return zone
     local = in_zone(time, None).tzinfo
@@ -307,13 +308,13 @@ def zone_at(zone: tzinfo | None, time: datetime) -> tzinfo:
 
 
 def days(times: pd.Series[Any]) -> Floats:
-    """Times as matplotlib's days since 1970; NaN where missing."""
+    """Times as matplotlib's days since 1970; NaN if missing."""
     days = mdates.date2num(times.to_numpy(dtype="datetime64[us]"))
     return np.asarray(days, dtype=np.float64)
 
 
 def duration_unit(seconds: float) -> tuple[float, str]:
-    """The seconds and the name of the unit that suits a duration."""
+    """The unit that suits a duration: its seconds and its name."""
     for size, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return size, unit

@@ -1,4 +1,4 @@
-"""Themes: figures on light and on dark paper, and which of them a notebook shows."""
+"""Themes: figures for light and for dark paper, and which of them a notebook shows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _INKED: Final = (
     *("xtick.color", "ytick.color"),
 )
 _DPI: Final = 100
-#: How notebooks say that they are dark, and that they are not, as selectors of CSS: JupyterLab and
-#: Jupyter Notebook, VS Code, marimo and Colab. A page exported from one has the reader's theme.
+#: CSS selectors for dark and for light notebooks: JupyterLab and Jupyter Notebook, VS Code, marimo
+#: and Colab. A page exported from one has the reader's theme.
 DARK_MARKS: Final = (
     *('[data-jp-theme-light="false"]', ".vscode-dark", ".vscode-high-contrast"),
     *("body.dark", 'html[theme="dark"]'),
@@ -38,7 +38,7 @@ LIGHT_MARKS: Final = (
 
 @contextmanager
 def theme(name: ThemeName) -> Iterator[None]:
-    """Settings of matplotlib under which figures are drawn for a paper, which shines through.
+    """Matplotlib settings for drawing on light or dark paper, with a transparent background.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def theme(name: ThemeName) -> Iterator[None]:
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows by itself, whatever backend pyplot has or has not set up.
+    """A figure that a notebook shows by itself, whatever pyplot's backend is.
 
     Attributes
     ----------
     on_dark : callable, optional
-        Draws the same for dark paper; the notebook then shows the one that suits its theme.
+        Draws the same figure for dark paper; the notebook shows the one that suits its theme.
     """
 
     on_dark: Callable[[], Figure] | None = None
@@ -75,7 +75,7 @@ class ShownFigure(Figure):
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         if self.on_dark is None:
             return {}
-        # Those who show no HTML may have any paper.
+        # A notebook that shows no HTML gets the PNG, whatever its theme.
         plain = _png(self, facecolor=PAPERS["light"][0])
         return {
             "text/plain": repr(self),
@@ -84,7 +84,7 @@ class ShownFigure(Figure):
         }
 
     def _mime_(self) -> tuple[str, str]:
-        """What marimo shows, which otherwise draws every figure of matplotlib by itself."""
+        """What marimo shows; without this it draws each matplotlib figure itself."""
         if self.on_dark is None:
             return "image/png", _url(_png(self))
         return "text/html", _both_pictures(_png(self), _png(self.on_dark()))
@@ -105,7 +105,7 @@ def _url(png: bytes) -> str:
 
 
 def _both_pictures(light: bytes, dark: bytes) -> str:
-    """The light picture, which a style that may be taken away replaces by the dark one."""
+    """HTML with the light picture; a style, which may be removed, swaps in the dark one."""
     name = f"importstats-{sha256(light).hexdigest()[:12]}"
     shown, other = _url(light), _url(dark)
     dark_marks = ", ".join(DARK_MARKS)

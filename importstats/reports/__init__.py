@@ -1,6 +1,6 @@
-"""Reports: one job as a page, as text or as data, complete in itself.
+"""Reports: one job as a page, as text or as data, each complete in itself.
 
-:func:`report` takes frames and gives text; it reads and writes nothing. The HTML page needs no
+:func:`report` takes frames and returns text; it reads and writes no files. The HTML page needs no
 other file and no network.
 """
 
@@ -34,39 +34,39 @@ def report(
     refresh_s: float | None = None,
     cluster: Cluster | None = None,
 ) -> str:
-    """A report of one job: where it is, when it ends, what is wrong with it, and the evidence.
+    """A report of one job: how far it is, when it ends, what is wrong with it, and the evidence.
 
     Parameters
     ----------
     jobs, details : DataFrame
         The job's frames, see :mod:`importstats.store.frames`.
     at : datetime
-        Now: what came later is left out, and the report says how old the latest snapshot is.
+        Now. The report says how old the latest snapshot is and leaves out what came later.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs, for the ETA.
     expected : int, mapping or Series of int, optional
-        The rows that the job, or each of its files, is to have: whether it has them is a finding.
+        The rows that the job, or each of its files, should have; a difference is a finding.
     form : {"html", "md", "json"}
         ``html``
-            One page with figures, for any browser, phone and printer, light and dark.
+            A page with figures, light and dark, for browsers, phones and printers.
         ``md``
             Text with tables, for terminals and code hosts.
         ``json``
             Data, see below.
     zone : tzinfo
-        Zone of the times shown in ``html`` and ``md``. A report is passed on, so it is UTC by
-        default and not the zone of whoever made it.
+        Zone of the times shown in ``html`` and ``md``. A report is passed on to others, so the
+        default is UTC and not the author's zone.
     refresh_s : float, optional
-        The ``html`` form is written anew about so often: it says how old it is and shows the
-        newest by itself.
+        How often, roughly, the ``html`` page is rewritten: the page then says how old it is and
+        reloads itself.
     cluster : ClusterFrames, optional
         What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
 
     Returns
     -------
     str
-        In ``json`` form one object. Times are ISO 8601 in UTC, what is missing is null, names are
-        as the server sent them, and units are in the keys:
+        The ``json`` form is one object. Times are ISO 8601 in UTC, missing values are null, names
+        are as the server sent them, and keys have units:
 
         ``format``, ``at``, ``headline``
             :data:`JSON_FORMAT`, now, and the job in one line.
@@ -85,7 +85,7 @@ def report(
             A list of ``phase``, ``start``, ``end``, ``duration_s``, ``uncertainty_s``,
             ``snapshots``.
         ``files``
-            ``count``, and ``states``: how many files there are by their last state.
+            ``count``, and ``states``: how many files have each state.
         ``stragglers``
             A list of ``file_index``, ``file``, ``state``, ``verdict``, ``delay_s``,
             ``remaining_s``, ``elapsed_s``, ``rows_per_s``, ``imported_rows``, ``total_rows``,
@@ -97,7 +97,7 @@ def report(
     Raises
     ------
     ValueError
-        The frames hold no snapshot by `at`, or several jobs; or there is no such form.
+        The frames hold no snapshot up to `at`, or several jobs; or `form` is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Data: a job as JSON, for programs, and what all forms of a report count."""
+"""Data: a job as JSON, for programs, and the counts that all forms of a report share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from importstats.analysis.causes import failure_causes
 from importstats.show.job import ImportJob
 from importstats.show.records import plain, row_dicts
 
-#: The ``format`` of the JSON form. A key that is renamed or removed raises the number.
+#: The ``format`` of the JSON form. Renaming or removing a key raises the number.
 JSON_FORMAT: Final = "importstats.report/1"
 _EXAMPLES: Final = 3
 
@@ -86,7 +86,7 @@ def _picked(row: pd.Series[Any], *names: str) -> dict[str, Any]:
 
 
 def last_files(job: ImportJob) -> pd.DataFrame:
-    """The files as last seen: ``file``, ``state`` and ``reason``."""
+    """Each file's ``file``, ``state`` and ``reason``, as last seen."""
     details = job.details
     if details.empty:
         return pd.DataFrame({"file": [], "state": [], "reason": []}, dtype="str")
@@ -98,13 +98,13 @@ def last_files(job: ImportJob) -> pd.DataFrame:
 
 
 def state_counts(files: pd.DataFrame) -> dict[str, int]:
-    """How many files there are in each state."""
+    """How many files are in each state."""
     counts = files["state"].fillna("None").value_counts()
     return {str(state): int(count) for state, count in counts.items()}
 
 
 def failures_by_cause(files: pd.DataFrame) -> list[dict[str, Any]]:
-    """Failed files by cause. A file's name in its reason does not make another cause."""
+    """Failed files by cause. Reasons that differ only in the file's name are one cause."""
     return [
         {
             "reason": plain(row["cause"]),
@@ -117,5 +117,5 @@ def failures_by_cause(files: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def late_files(job: ImportJob) -> pd.DataFrame:
-    """The stragglers, the latest first."""
+    """The stragglers, those that delay the job most first."""
     return job.stragglers[job.stragglers["is_straggler"].astype("bool")]

@@ -1,4 +1,4 @@
-"""A page of a fleet: every job of a store in a table that links to its page."""
+"""A fleet's page: every job of a store in a table, with links to the jobs' pages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _HEADINGS: Final = ("job", "collection", "server", "phase", "done", "ends", "row
 
 
 def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
-    """Write a page with a row for every job, and beside it a folder with a page for each.
+    """Write a page with a row for every job, and next to it a folder with a page for each.
 
     Parameters
     ----------
     tables : Fleet
     store : SnapshotStore
-        The store that it is of.
+        The store with the fleet's jobs.
     path : Path
         The page, such as ``index.html``; the others are in ``index.jobs/``.
 
@@ -49,7 +49,7 @@ def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
 
 
 def _fleet_rows(tables: Fleet) -> list[JobRow]:
-    """The rows of all jobs: what runs first, then the latest."""
+    """The rows of all jobs: running jobs first, then the latest."""
     running = {(job["source_uri"], job["job_id"]): job for job in tables.running.to_dict("records")}
     order = tables.jobs.assign(rank=tables.jobs["status"].astype("str").ne("running"))
     order = order.sort_values(["rank", "started_at"], ascending=[True, False], kind="stable")
@@ -65,7 +65,7 @@ def _fleet_rows(tables: Fleet) -> list[JobRow]:
 
 def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, tables: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
-    # A failed job reports a progress of 0, and what a job not seen for long is doing is unknown.
+    # A failed job has a progress of 0; and nobody knows what a job not seen for long is doing.
     rate = job["rows_per_s"]
     failed, lost = (str(job["status"]) == status for status in ("failed", "lost"))
     return [

@@ -1,4 +1,4 @@
-"""A group of jobs as Markdown or a page: one headline, one table, one list of findings."""
+"""A group of jobs as Markdown or as a page: a headline, a table and a list of findings."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def group_markdown(
     Parameters
     ----------
     group : GroupProgress
-        See :func:`importstats.group_progress`.
+        The result of :func:`importstats.group_progress`.
     findings : DataFrame
-        Of its jobs, see :func:`importstats.diagnose`.
+        The :func:`importstats.diagnose` of its jobs.
     at : datetime
     zone : tzinfo
-        Of the times that it shows.
+        Zone of the times shown.
     """
     rows = [_member_cells(row, zone) for row in group.jobs.to_dict("records")]
     parts = [
@@ -65,14 +65,14 @@ def write_group(
     at: datetime,
     zone: tzinfo,
 ) -> int:
-    """Write a page of a group, and beside it a folder with a page for each of its jobs.
+    """Write a group's page, and next to it a folder with a page for each of its jobs.
 
     Parameters
     ----------
     group, findings, at, zone
         As for :func:`group_markdown`.
     store : SnapshotStore
-        The store that it is of.
+        The store with the group's jobs.
     path : Path
         The page, such as ``load.html``; the others are in ``load.jobs/``.
 

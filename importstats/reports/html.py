@@ -1,4 +1,4 @@
-"""HTML: a report as one page that needs no network, for any browser, phone and printer."""
+"""HTML: a report as one page for browsers, phones and printers, which needs no network."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ from importstats.text import (
 )
 from importstats.version import __version__
 
-#: So many files are in the page for readers without JavaScript.
+#: How many files the page shows to readers without JavaScript.
 TOP_FILES: Final = 50
-# Column of the table, its heading, whether it is a number.
+# A column of the table, its heading, and whether it is a number.
 _COLUMNS: Final = (
     ("name", "file", False),
     ("state", "state", False),
@@ -81,7 +81,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
     zone : tzinfo
         Zone of the times shown.
     refresh_s : float, optional
-        The page is written anew about so often, and shows the newest by itself.
+        How often, roughly, the page is rewritten; it reloads itself.
     """
     files = file_columns(job)
     data = script_data(job, files, zone)
@@ -132,7 +132,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
 
 
 def _own_style(strip: list[dict[str, Any]], states: dict[str, str]) -> str:
-    """The rules that depend on the job: widths and looks, by place and never by name."""
+    """The CSS rules that depend on the job, by position; no server's text is in them."""
     rules = []
     for place, part in enumerate(strip, 1):
         look = f"background:{part['look']}"
@@ -173,7 +173,7 @@ def _number_text(name: str, value: float) -> str:
 
 
 def _quantile_rows(files: pd.DataFrame) -> list[list[str]]:
-    """Least, quartiles and most of each column, over all files; linear between neighbours."""
+    """Minimum, quartiles and maximum of each column over all files, with linear interpolation."""
     lines = []
     for label, share in _QUANTILES:
         cells = [label]
@@ -185,7 +185,7 @@ def _quantile_rows(files: pd.DataFrame) -> list[list[str]]:
 
 
 def _policy(style: str, script: str, refresh_s: float | None, *, pictures: bool) -> str:
-    """The page's content-security policy: its own style and script, and nothing from elsewhere."""
+    """The page's content-security policy: its own style and script, nothing from other places."""
     connect = "'none'" if refresh_s is None else "'self'"
     images = "img-src data:; " if pictures else ""
     return (

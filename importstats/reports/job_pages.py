@@ -1,4 +1,4 @@
-"""Job pages: a page for each of many jobs, and one whose table links to them."""
+"""Job pages: a page for each of many jobs, and a page whose table links to them."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class JobRow:
 
     @property
     def page_name(self) -> str:
-        """A name that no server can choose, and that is the same each time."""
+        """The file name of a job's page: the same each time, and safe whatever the server sent."""
         key = f"{self.source_uri}\0{self.job_id}"
         return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.html"
 
 
 def folder_of(path: Path) -> Path:
-    """The folder beside a page that the pages of its jobs are in."""
+    """The folder next to a page that holds the pages of its jobs."""
     return path.with_name(f"{path.stem}.jobs")
 
 
 def write_job_pages(
     path: Path, rows: Sequence[JobRow], store: SnapshotStore, every: pd.DataFrame, at: datetime
 ) -> int:
-    """Write the page of each job to the folder beside a page; how many there are.
+    """Write each job's page to the folder next to a page; returns how many were written.
 
     Parameters
     ----------
@@ -54,9 +54,9 @@ def write_job_pages(
         The page that links to them.
     rows : sequence of JobRow
     store : SnapshotStore
-        Where their details are.
+        The store with the jobs' details.
     every : DataFrame
-        The jobs frame of the store.
+        The store's jobs frame.
     at : datetime
         Now.
 
@@ -85,7 +85,7 @@ def jobs_html(
     zone: tzinfo,
     findings: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page with a table of jobs; its links lead to their pages beside it.
+    """The page with a table of jobs, which links to the jobs' pages.
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ def jobs_html(
     headings : sequence of str
     rows : sequence of JobRow
     headline : str
-        What the jobs are together, in a line.
+        The state of all jobs in one line.
     at : datetime
     zone : tzinfo
-        Of the times that it shows.
+        Zone of the times shown.
     findings : sequence of dict, optional
         ``severity`` and ``text`` of each, the severest first.
     """

@@ -1,4 +1,4 @@
-"""Live: a page of a job kept up to date, in a file or on loopback."""
+"""Live: a job's page that is kept up to date, in a file or on a local port."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.text import printable
 
-#: How often a page is written anew, unless making it takes long.
+#: How often a page is rewritten, unless making it takes long.
 REFRESH_S: Final = 10.0
-# A page may take so much of the time: one that takes 3 s is made every 30 s at most.
+# The share of the time that pages may take: one that takes 3 s is made every 30 s at most.
 _SHARE: Final = 0.1
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -33,7 +33,7 @@ def stored_page(
     *,
     source_uri: str | None = None,
 ) -> str:
-    """The page of a job as a store has it now.
+    """A job's page from what its store has now.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def stored_page(
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the whole old file or the whole new one.
+    """Write a file so that a reader sees either the whole old file or the whole new one.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 class PageWriter(Closing):
-    """Keeps the page of a job in a file up to date, in the background, until it is closed.
+    """Keeps a job's page in a file up to date, in the background, until it is closed.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ class PageWriter(Closing):
     path : Path
         The file. Its folder must exist.
     refresh_s : float
-        About how often it is written.
+        How often, roughly, it is written.
     source_uri : str, optional
-        Its server; needed only where the store has jobs of this id from several.
+        The job's server; needed only if several servers in the store have a job with this id.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class PageWriter(Closing):
             pause = max(self._refresh_s, took / _SHARE) if written else min(1.0, self._refresh_s)
 
     def _write(self, refresh_s: float | None) -> bool:
-        """Whether there was a page to write. What is wrong with it now may be right in a moment."""
+        """Write the page; returns whether there was one. An error may be gone at the next try."""
         try:
             page = stored_page(self._store, self._job_id, refresh_s, source_uri=self._source_uri)
             write_whole(self._path, page)
@@ -123,17 +123,17 @@ class PageWriter(Closing):
         return True
 
     def close(self) -> None:
-        """Write the page for the last time, marked as one that no longer changes."""
+        """Write the page a last time, marked as final."""
         self._closing.set()
         self._thread.join()
         self._write(None)
 
 
 class PageServer(Closing):
-    """Shows the page of a job to browsers on this machine, made anew as the store grows.
+    """Serves a job's page to browsers on this machine, and remakes it as the store grows.
 
-    It listens on 127.0.0.1 and answers only who asked for that: a page of another site that a
-    browser was led to under a name of its own gets nothing.
+    It listens on 127.0.0.1 and answers only requests for that host, so that another site whose name
+    leads to 127.0.0.1 gets nothing (DNS rebinding).
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class PageServer(Closing):
     port : int
         0 takes a free one.
     refresh_s : float
-        A page younger than this is shown again.
+        A page younger than this is sent again.
 
     Raises
     ------
@@ -179,7 +179,7 @@ class PageServer(Closing):
         return f"http://127.0.0.1:{self._server.server_port}/"
 
     def page(self) -> str:
-        """The page, made anew unless it is young."""
+        """The page, remade unless it is young."""
         with self._lock:
             if time.monotonic() >= self._until:
                 started = time.monotonic()
@@ -200,7 +200,7 @@ class PageServer(Closing):
         pages = self
 
         class Handler(BaseHTTPRequestHandler):
-            """Answers GET and HEAD of the page."""
+            """Answers GET and HEAD requests for the page."""
 
             server_version = "importstats"
             sys_version = ""

@@ -58,7 +58,7 @@ def to_markdown(job: ImportJob, zone: tzinfo) -> str:
 
 
 def md_table(table: Table) -> str:
-    """A table whose columns also line up in a terminal."""
+    """A Markdown table whose columns also line up in a terminal."""
     cells = [
         [
             _md_code(cell) if heading in table.names else md_text(cell)
@@ -88,13 +88,13 @@ _MD_SPECIAL: Final = re.compile(r"([\\`*\[\]<>|~])|(?<!\w)(_)|(_)(?!\w)")
 
 
 def md_text(text: str) -> str:
-    """The text with all marks escaped that Markdown or a code host would read."""
+    """The text with all characters escaped that mean something to Markdown or a code host."""
     line = _MD_SPECIAL.sub(r"\\\g<0>", printable(text, MOST_TEXT))
     return line.replace("&", "&amp;").replace("@", "&#64;")
 
 
 def _md_code(text: str) -> str:
-    """A name as code, in which nothing is markup."""
+    """A name as code, in which no character is markup."""
     fence = "``" if "`" in text else "`"
     inner = text.replace("``", "' '").replace("|", r"\|")
     return f"{fence} {inner} {fence}" if fence == "``" else f"`{inner}`"

@@ -1,4 +1,4 @@
-"""Pictures: figures inside a page, for light and for dark paper, which need no other file."""
+"""Pictures: figures embedded in a page, for light and for dark paper."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.text import Text
 _DPI: Final = 110
 #: Paper and ink of a page on a dark screen, as in its style sheet.
 _DARK: Final = ("#15191f", "#e6edf3")
-#: Letters that are darker than this are ink, and not a colour that means something.
+#: Texts that are darker than this are plain ink, not a colour with a meaning.
 _INK: Final = 0.45
 
 
@@ -25,9 +25,9 @@ class Picture:
     Attributes
     ----------
     light, dark : str
-        URIs that hold the images, in PNG.
+        The PNG images as data URIs.
     width, height : int
-        In pixels of the page.
+        In CSS pixels.
     alt : str
     """
 
@@ -39,9 +39,9 @@ class Picture:
 
 
 def picture(figure: Figure) -> Picture:
-    """A figure for a page; the titles of its axes describe it.
+    """A figure as images for a page; the titles of its axes become the description.
 
-    The figure is on dark paper afterwards.
+    This leaves the figure on dark paper.
     """
     titles = [" ".join(axes.get_title(loc).split()) for axes in figure.axes for loc in _PLACES]
     light = _png_url(figure)
@@ -61,7 +61,7 @@ def _png_url(figure: Figure) -> str:
 
 
 def _darken(figure: Figure) -> None:
-    """Put a figure on dark paper; not by settings of matplotlib, which all threads share."""
+    """Put a figure on dark paper, without matplotlib's settings, which all threads share."""
     paper, ink = _DARK
     figure.set_facecolor(paper)
     for axes in figure.axes:

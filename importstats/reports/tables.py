@@ -1,4 +1,4 @@
-"""Tables: what a report says of a job, as facts and rows of text that any form can lay out."""
+"""Tables: a job's facts and tables as text, which each form of a report lays out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_TEXT: Final = 2000
 
 
 def facts_of(job: ImportJob, zone: tzinfo, *, brief: bool = False) -> dict[str, str]:
-    """What is known of the job, as shown: by its name; in brief, without state and end."""
+    """The facts about the job as texts, by name; the brief ones lack state and end."""
     latest = job.jobs.iloc[-1]
     known = job.last_at_work
     estimate = job.eta
@@ -80,14 +80,14 @@ def shown(text: object, limit: int = 160) -> str:
 
 
 def long_reason(job: ImportJob) -> str:
-    """Why the job failed, where that is more than the headline has room for."""
+    """Why the job failed, if the headline has no room for it all; else empty."""
     reason = excerpt(job.reason or "", MOST_TEXT)
     return reason if reason != excerpt(reason) else ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Headings and cells as shown; which columns are numbers, and which are a server's text."""
+    """Headings and cells as texts; which columns are numbers, and which are a server's text."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -97,7 +97,7 @@ class Table:
 
 
 def phase_table(job: ImportJob, zone: tzinfo) -> Table:
-    """The phases: when each began, how long it took, and how sure that is."""
+    """The phases: when each began, how long it took, and how uncertain that is."""
     rows = [
         [
             str(run["phase"]),
@@ -114,7 +114,7 @@ def phase_table(job: ImportJob, zone: tzinfo) -> Table:
 
 
 def spent_table(job: ImportJob) -> Table:
-    """How long each phase took, beside earlier jobs of the collection."""
+    """How long each phase took, next to the earlier jobs of the collection."""
     spent = job.spent
     earlier = bool(spent["earlier_jobs"].gt(0).any())
     rows = [
@@ -136,7 +136,7 @@ def spent_table(job: ImportJob) -> Table:
 
 
 def spent_sentence(job: ImportJob) -> str:
-    """Where the time went, and the file that cost most of it, in a sentence."""
+    """A sentence: where the time went, and which file cost most of it."""
     text = spent_text(job.spent)
     files = job.stragglers
     if text and len(files):
@@ -148,7 +148,7 @@ def spent_sentence(job: ImportJob) -> str:
 
 
 def straggler_table(job: ImportJob) -> Table:
-    """The stragglers, the latest first."""
+    """The stragglers, those that delay the job most first."""
     late = late_files(job)
     rows = [
         [

@@ -1,4 +1,4 @@
-"""Versus: two jobs compared, as Markdown to paste."""
+"""Versus: a comparison of two jobs as Markdown."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from importstats.text import format_duration
 
 
 def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
-    """The comparison of two jobs: the verdict, their phases, and what else there is to compare.
+    """The comparison of two jobs: the verdict, their phases, and everything else that differs.
 
     Parameters
     ----------
     found : SideBySide
     names : tuple of str
-        The names of the two jobs, in their order.
+        The names of the two jobs, in order.
     """
     names = md_text(names[0]), md_text(names[1])
     headings = ["", *names, "difference"]

@@ -1,4 +1,4 @@
-"""Assets: the script and the style of a page and of a widget, each one text that needs no other."""
+"""Assets: the script and the style of a page and of a widget, each a text complete in itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from importlib import resources
 from typing import Final
 
 _ROOT: Final = resources.files("importstats.show")
-# What a page and a widget share, in the order in which it is read.
+# The scripts that a page and a widget share, in the order in which they are read.
 _SHARED: Final = ("format.js", "data.js", "state.js", "timeline.js")
 
 
 @lru_cache(maxsize=1)
 def plain_style() -> str:
-    """The style of a page without charts, light and dark by the reader's system."""
+    """The style of a page without charts: light or dark, as the reader's system is."""
     colors = f":root {{ color-scheme: light dark; {_read_own('light.css')} }}"
     dark = f"@media (prefers-color-scheme: dark) {{ :root {{ {_read_own('dark.css')} }} }}"
     return "\n".join([colors, dark, _read_own("style.css")])
@@ -28,7 +28,7 @@ def page_style() -> str:
 
 @lru_cache(maxsize=1)
 def page_script() -> str:
-    """The script of a page, closed in itself, after the libraries it uses."""
+    """The script of a page, in a scope of its own, after the libraries it uses."""
     own = [_read_own(name) for name in (*_SHARED, "table.js", "address.js", "live.js", "main.js")]
     within = """"use strict";
 const [root, host] = [document, document.documentElement];
@@ -39,10 +39,10 @@ const tipRoom = () => ({ left: 0, top: 0, right: innerWidth, bottom: innerHeight
 
 @lru_cache(maxsize=1)
 def widget_module() -> str:
-    """The ECMAScript module of a widget, as anywidget takes it: it exports a ``render``.
+    """The ECMAScript module of a widget, which exports a ``render`` for anywidget.
 
-    Each view is closed in itself, as a notebook may show several jobs. The libraries see no loader
-    of modules, which some notebooks have and which would take them away.
+    Each view has a scope of its own, as a notebook may show several jobs. The module loader that
+    some notebooks have is hidden from the libraries: they would register with it instead.
     """
     # matplotlib would double the start of a command that shows no widget.
     from importstats.plots.themes import DARK_MARKS, LIGHT_MARKS

@@ -1,4 +1,4 @@
-"""What to look at first: findings and files of a job in one order."""
+"""What to look at first: a job's findings and files, in one order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from importstats.analysis.ranking import file_sentence
 
-# A file that delays the end by less than this is no thing to look at first.
+# A file that delays the end by less than this is not worth a first look.
 _LEAST_DELAY_S: Final = 60.0
 _MOST_FILES: Final = 3
 _FILE_FINDINGS: Final = frozenset({"one_file_holds_up"})
@@ -26,7 +26,7 @@ class Look:
     severity : str
         critical, warning or info.
     file_index : int or None
-        The file it is about, if it is about one.
+        The file it is about, if any.
     """
 
     text: str
@@ -37,17 +37,17 @@ class Look:
 def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list[Look]:
     """What to look at, the most important first; empty if nothing needs attention.
 
-    What is critical comes before the files that are late now, these before other warnings. A
-    finding about a file that is late now is said where that file stands.
+    Critical findings come first, then the files that are late now, then other warnings. A finding
+    about a file that is late now is part of that file's entry.
 
     Parameters
     ----------
     files : DataFrame
-        The files by :func:`~importstats.analysis.ranking.rank_files`.
+        The result of :func:`~importstats.analysis.ranking.rank_files`.
     findings : DataFrame
         The :func:`~importstats.diagnose` of the job, the severest first.
     running : bool
-        Whether the job is at work; of one that has ended no file is late now.
+        Whether the job is at work; once it has ended, no file is late now.
     """
     late = _late_now(files) if running else files.iloc[:0]
     of_files = findings["finding"].astype("str").isin(_FILE_FINDINGS)
@@ -58,7 +58,7 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
     found = [_finding_look(row) for row in others[critical].to_dict("records")]
     stalled = others.loc[critical, "finding"].astype("str").tolist()[:1] == ["stalled"]
     if stalled and len(late):
-        # What holds the job up is in the first sentence, and where to look.
+        # The first sentence says what holds the job up and where to look.
         first = late.iloc[0]
         text = f"{found[0].text} {file_sentence(first)}."
         found[0] = Look(text, "critical", int(first["file_index"]))
@@ -82,6 +82,6 @@ def _finding_look(finding: dict[Any, Any]) -> Look:
 
 
 def sentences(*texts: object) -> str:
-    """Texts one after the other, each with its full stop."""
+    """The texts joined, each with a full stop."""
     known = [str(text) for text in texts if not pd.isna(text)]  # type: ignore[call-overload]
     return " ".join(f"{text.rstrip(' .')}." for text in known)

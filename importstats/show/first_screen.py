@@ -1,4 +1,4 @@
-"""First screen: what a page and a widget say of a job before anything is scrolled."""
+"""First screen: what a page and a widget show of a job before the reader scrolls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _RINGS: Final = (
     "radial-gradient(circle,transparent 1.2px,var(--paper) 1.5px 2.5px,transparent 3px) 0 0/9px 9px"
 )
 _STARS: Final = "radial-gradient(circle,var(--paper) 2px,transparent 2.5px) 0 0/9px 9px"
-# What each character of a hatch is in CSS, above the colour.
+# Each character of a hatch as a CSS background, drawn above the colour.
 _HATCH_LAYERS: Final = {
     "\\": _DOWN,
     "/": _UP,
@@ -44,14 +44,14 @@ _STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "don
 
 
 def first_line(job: ImportJob) -> str:
-    """How much time is left; of a job that has ended, or was not seen for long, its state."""
+    """How much time is left, or the state of a job that has ended or was not seen for long."""
     if job.phase in END_PHASES or job.stale:
         return job.headline
     return left_text(job.eta_frame, job.at)
 
 
 def second_line(job: ImportJob, zone: tzinfo) -> str:
-    """Phase, progress and the time of the end, said once on the page."""
+    """Phase, progress and end time; the page says them only here."""
     if job.phase in END_PHASES or job.stale:
         return ""
     text = f"{job.phase}, {format_percent(job.progress_pct)}"
@@ -61,7 +61,7 @@ def second_line(job: ImportJob, zone: tzinfo) -> str:
 
 
 def tab_title(job: ImportJob) -> str:
-    """What is to be seen in a row of tabs: the time left first."""
+    """The page's title in the browser's tab, which begins with the time left."""
     name = printable(job.collection_name or job.job_id, 60)
     if job.phase in END_PHASES or job.stale or pd.isna(job.eta["eta_p50"]):
         state = f"Was {job.phase}" if job.stale else job.phase
@@ -83,7 +83,7 @@ def first_look(job: ImportJob) -> str:
 def looks_of(job: ImportJob) -> list[dict[str, Any]]:
     """What to look at, the most important first: ``text``, ``severity`` and ``file``, if any.
 
-    There is always one: where nothing needs to be looked at, it says so.
+    There is always one: if nothing needs attention, it says so.
     """
     if not job.looks:
         severity = "critical" if job.phase == "Failed" else "info"
@@ -105,12 +105,12 @@ def _file_of(job: ImportJob, look: Look) -> str | None:
 
 
 def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
-    """The phases as parts of a strip as wide as they were long, and each with its look in CSS.
+    """The phases as parts of a strip, each as wide as it was long, with its look in CSS.
 
     Returns
     -------
     list of dict
-        ``name``, ``text``, ``look``, and ``grow``: its share of the width, of which each has some.
+        ``name``, ``text``, ``look``, and ``grow``: its share of the width, which is never 0.
     """
     runs = job.phases
     parts = []
@@ -137,7 +137,7 @@ def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
 
 
 def _with_widths(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The parts with their widths instead of their seconds; what took no time is seen too."""
+    """The parts with widths instead of seconds; a part that took no time is still visible."""
     whole = sum(part["seconds"] for part in parts) or 1.0
     for part in parts:
         seconds = part.pop("seconds")
@@ -146,7 +146,7 @@ def _with_widths(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _phase_look(phase: str) -> str:
-    """The look of a phase in CSS: its colour, with its hatch in the colour of the paper."""
+    """The CSS background of a phase: its colour, with its hatch in the paper's colour."""
     color = PHASE_COLORS[phase]
     layers = [_HATCH_LAYERS[stroke] for stroke in dict.fromkeys(PHASE_HATCHES[phase])]
     return ",".join([*layers, color])
@@ -161,7 +161,7 @@ def state_looks(data: dict[str, Any]) -> dict[str, str]:
 
 
 def _legend_background(state: str) -> str:
-    """The look of a state in a legend: its colour, and what keeps it apart without."""
+    """The CSS background of a state in a legend: its colour and its pattern."""
     color = FILE_STATE_COLORS.get(state, OTHER_COLOR)
     if state == "completed":
         return f"linear-gradient({color},{color}) center/100% 2px no-repeat"

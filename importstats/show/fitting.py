@@ -1,4 +1,4 @@
-"""A table that fits its terminal: it drops columns and shortens names, never numbers or ids."""
+"""A table that fits its terminal: it drops columns and shortens names, but no numbers or ids."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _IDS: Final = re.compile(r"[0-9]{1,20}(?:,[0-9]{1,20})*")
 
 
 def name_text(name: object) -> Text:
-    """A server's text as it is: never rich's markup, never a terminal escape."""
+    """A server's text as a cell: without markup for rich and without terminal escapes."""
     return Text(printable(name, 120) if isinstance(name, str) else UNKNOWN)
 
 
 def id_text(job_id: object) -> Text:
-    """A job's id as it is; one of a bulk insert is a list of the ids of its tasks, and whole."""
+    """A job's id as a cell, never cut; for a bulk insert it is the list of its tasks' ids."""
     if isinstance(job_id, str) and _IDS.fullmatch(job_id):
         return Text(job_id)
     return name_text(job_id)
@@ -43,10 +43,10 @@ class Column:
     heading : str
     cells : sequence of str or Text
     kind : {"id", "name", "number", "text"}
-        An id or a number is never cut, but a list of ids wraps between them; a name is shortened at
-        its front, where names are alike; a text wraps.
+        An id or a number is never cut, but a list of ids wraps between them. A name is shortened at
+        its front, where names are alike. A text wraps.
     keep : int
-        Where there is no room for all, columns of the lowest number go first.
+        If there is not enough room, columns with the lowest number go first.
     """
 
     heading: str
@@ -55,11 +55,11 @@ class Column:
     keep: int = 5
 
     def width(self) -> int:
-        """The width in which nothing is cut."""
+        """The width that needs no cut."""
         return max([cell_len(self.heading), *(_length(cell) for cell in self.cells)])
 
     def least(self) -> int:
-        """The width below which it cannot be shown."""
+        """The width below which the column cannot be shown."""
         if self.kind == "id":
             parts = (part for cell in self.cells for part in _id_parts(cell))
             return max([cell_len(self.heading), *map(cell_len, parts)])
@@ -74,7 +74,7 @@ class FittingTable:
     Attributes
     ----------
     columns : sequence of Column
-        From left to right, each with a cell a row.
+        From left to right, each with one cell per row.
     styles : sequence of str, optional
         A style for each row.
     """
@@ -83,7 +83,7 @@ class FittingTable:
     styles: Sequence[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The table as wide as the options let it be."""
+        """The table, as wide as the options allow."""
         shown = self.columns_that_fit(options.max_width)
         widths = _widths(shown, options.max_width)
         table = Table(box=None, padding=(0, _GAP, 0, 0), header_style="dim", pad_edge=False)
@@ -105,7 +105,7 @@ class FittingTable:
         yield table
 
     def columns_that_fit(self, width: int) -> list[Column]:
-        """The columns that have room, at least one."""
+        """The columns that fit, at least one."""
         shown = list(self.columns)
         while len(shown) > 1 and _total_width([column.least() for column in shown]) > width:
             shown.remove(min(reversed(shown), key=lambda column: column.keep))
@@ -117,7 +117,7 @@ def _total_width(widths: Sequence[int]) -> int:
 
 
 def _widths(columns: Sequence[Column], room: int) -> list[int]:
-    """The width of each: names, texts and lists of ids share what the others leave."""
+    """Each column's width: names, texts and lists of ids share what the others leave."""
     widths = [column.width() for column in columns]
     elastic = [place for place, column in enumerate(columns) if column.kind != "number"]
     excess = _total_width(widths) - room
@@ -144,13 +144,13 @@ def _fitted_cell(cell: str | Text, kind: Kind, width: int) -> str | Text:
 
 
 def _id_parts(cell: str | Text) -> list[str]:
-    """The ids of a list, each but the last with its comma."""
+    """The ids of a list; all but the last keep their comma."""
     ids = (cell.plain if isinstance(cell, Text) else cell).split(",")
     return [f"{job_id}," for job_id in ids[:-1]] + ids[-1:]
 
 
 def _wrapped_ids(cell: str | Text, width: int) -> str | Text:
-    """The cell on several lines if it is longer than that, each of whole ids."""
+    """The cell, on several lines of whole ids if it is wider than `width`."""
     if _length(cell) <= width:
         return cell
     lines = [""]
@@ -162,7 +162,7 @@ def _wrapped_ids(cell: str | Text, width: int) -> str | Text:
 
 
 def _shortened(cell: str | Text, width: int) -> Text:
-    """The cell with its front cut off where it is too long."""
+    """The cell, with its front cut off if it is too long."""
     text = cell if isinstance(cell, Text) else Text(cell)
     if text.cell_len <= width:
         return text

@@ -49,10 +49,9 @@ _Store = SnapshotStore | str | Path
 
 
 class ImportJob(RecordedJob):
-    """One import job: its snapshots, and what they say, each computed when it is first asked for.
+    """One import job: its snapshots and all results, each computed when you first ask for it.
 
-    A thin view for notebooks. It does not change, not even with time: `at` is what it takes for
-    now.
+    A thin view for notebooks. It does not change as time passes: for the job, now is `at`.
 
     Parameters
     ----------
@@ -65,7 +64,7 @@ class ImportJob(RecordedJob):
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs, for the ETA.
     expected : int, mapping or Series of int, optional
-        The rows that the job, or each of its files, is to have, see :func:`importstats.diagnose`.
+        The rows that the job, or each of its files, should have, see :func:`importstats.diagnose`.
     cluster : ClusterFrames, optional
         What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
     zone : tzinfo, optional
@@ -82,7 +81,7 @@ class ImportJob(RecordedJob):
     Raises
     ------
     ValueError
-        The frames hold no job by `at`, or several.
+        The frames hold no job at `at`, or several jobs.
 
     Examples
     --------
@@ -135,9 +134,9 @@ class ImportJob(RecordedJob):
         store : SnapshotStore, str or Path
             The store, its folder or its URI.
         job_id : str, optional
-            Not needed where the store has one job.
+            Needed only if the store has several jobs.
         source_uri : str, optional
-            Its server; needed only where the store has jobs of this id from several.
+            The job's server; needed only if several servers in the store have a job with this id.
         at, zone
             As for :class:`ImportJob`.
 
@@ -146,7 +145,7 @@ class ImportJob(RecordedJob):
         StoreError
             There is no store, or it cannot be read.
         ValueError
-            The store does not have this job, or has several that fit.
+            The store does not have this job, or several jobs match.
         """
         every = load_jobs(store, until=at)
         own = every if job_id is None else every[every["job_id"] == job_id]
@@ -159,7 +158,7 @@ class ImportJob(RecordedJob):
 
     @property
     def eta(self) -> pd.Series[Any]:
-        """When it will end, as of now: the last row of :func:`~importstats.eta`."""
+        """When the job will end, as of now: the last row of :func:`~importstats.eta`."""
         return self.eta_frame.iloc[-1]
 
     @cached_property
@@ -217,22 +216,22 @@ class ImportJob(RecordedJob):
 
     @property
     def cause(self) -> str:
-        """What the cluster proves to be in its way, in a few words; empty if nothing is."""
+        """What holds the job up, as its cluster proves, in a few words; empty if nothing does."""
         return "" if self.phase in END_PHASES or self.stale else cause_text(self.diagnosis)
 
     @property
     def knows_its_cluster(self) -> bool:
-        """Whether the store has tasks of its cluster, so that causes can be named."""
+        """Whether the store has its cluster's tasks, which causes are read from."""
         return self._cluster is not None and len(self._cluster.tasks) > 0
 
     @property
     def stale(self) -> bool:
-        """Whether the job had not ended when last seen, which is long ago."""
+        """Whether the job was last seen long ago and had not ended then."""
         return self.phase not in END_PHASES and is_stale(self.jobs, self.at)
 
     @property
     def rate_text(self) -> str:
-        """How fast rows are written, or were, in words."""
+        """How fast rows are or were written, in words."""
         return _rate_text(self.throughput, over=self.stale or self.phase in END_PHASES)
 
     @cached_property
@@ -262,8 +261,8 @@ class ImportJob(RecordedJob):
         Parameters
         ----------
         theme : {"auto", "light", "dark"}
-            Whether it is drawn for light or for dark paper. ``auto`` is for light, and a notebook
-            with a dark theme shows the same figure drawn for dark.
+            Whether to draw for light or for dark paper. ``auto`` draws for light paper, and a
+            notebook with a dark theme shows a second drawing for dark paper.
         """
         # matplotlib would double the start of a command that draws nothing.
         from importstats import plots
@@ -286,14 +285,14 @@ class ImportJob(RecordedJob):
             return draw()
 
     def plot_cluster(self) -> Figure:
-        """The work on each node, what waits and the segments, while the job was there.
+        """Draw the nodes' work, the queue and the segments during the job's life.
 
         See :func:`importstats.plots.draw_cluster`.
 
         Raises
         ------
         ValueError
-            Its cluster was not watched.
+            The store has nothing about its cluster.
         """
         if self._cluster is None or not self.knows_its_cluster:
             raise ValueError(
@@ -313,16 +312,16 @@ class ImportJob(RecordedJob):
         policy: PollPolicy | None = None,
         refresh_s: float = REFRESH_S,
     ) -> LiveJob:
-        """The job from now on, shown live in a notebook; see :func:`importstats.live`.
+        """Show the job live in a notebook from now on; see :func:`importstats.live`.
 
         Parameters
         ----------
         source : ProgressSource, optional
-            A client of the job's server: it is asked, and the answers are stored where this job was
-            loaded from. Without it the view follows the store, which someone else fills.
+            A client of the job's server. Its answers are stored in the store that this job was
+            loaded from. Without it, the view follows that store, which some other collector fills.
         policy, refresh_s
-            As for :func:`importstats.live`, which also says what is raised; and ``ValueError`` if
-            the job was not loaded from a store, but made of frames.
+            As for :func:`importstats.live`, which also lists what is raised. A job that was made
+            from frames and not loaded from a store raises ``ValueError``.
         """
         return live(
             source,
@@ -336,7 +335,7 @@ class ImportJob(RecordedJob):
 
     @property
     def _last_look(self) -> pd.Timestamp:
-        """Now; of a job that has ended the last look at its cluster, if that was soon after."""
+        """Now, or for a job that has ended, the last poll of its cluster if that was soon after."""
         at = pd.Timestamp(self.at)
         if self._cluster is None or self._at_is_given or self.phase not in END_PHASES:
             return at
@@ -350,7 +349,7 @@ class ImportJob(RecordedJob):
 
 
 def _grown_store(store: _Store | None) -> _Store:
-    """The store of a job that grows."""
+    """The store that the job was loaded from."""
     if store is None:
         raise ValueError(
             "this job was made from frames and does not grow: load it with ImportJob.load, or use "

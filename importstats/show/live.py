@@ -1,4 +1,4 @@
-"""The live view: a collector at work in the background, its store shown in front."""
+"""The live view: a collector works in the background while the terminal shows its store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REFRESH_S: Final = 0.5
 
 
 def watch(collector: Collector, job_id: str, console: Console) -> dict[str, CollectedJob]:
-    """Run a collector and show one of its jobs until it ends, or is stopped.
+    """Run a collector and show one of its jobs until the job ends or you stop it.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
     Returns
     -------
     dict of str to CollectedJob
-        As :meth:`Collector.run`, whose errors it raises too.
+        As from :meth:`Collector.run`; its errors are raised too.
     """
     outcome: list[BaseException] = []
 
@@ -60,7 +60,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
             thread.join(pause)
             started = time.monotonic()
             live.update(_view(collector, job_id), refresh=True)
-            # Drawing takes at most a third of the time, however large the job is.
+            # Drawing takes at most a third of the time, even for a large job.
             pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
         live.update(_view(collector, job_id), refresh=True)
     if outcome:
@@ -71,7 +71,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
 def headline_printer(
     store: SnapshotStore, console: Console, least_s: float = 0.0, *, source_uri: str | None = None
 ) -> Callable[[CollectedJob], None]:
-    """A function that prints a job's headline after a snapshot, if the output is no terminal.
+    """A function that prints a job's headline after a snapshot, for an output that is no terminal.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def headline_printer(
         Where the snapshots are.
     console : Console
     least_s : float
-        Pause so long between two lines.
+        The least time between two lines.
     source_uri : str, optional
-        The server of the job; needed only where the store has jobs of this id from several.
+        The job's server; needed only if several servers in the store have a job with this id.
     """
     lock, printed = threading.Lock(), -math.inf
 
@@ -107,7 +107,7 @@ def headline_printer(
 
 
 def _view(collector: Collector, job_id: str) -> RenderableType:
-    """What the store holds of the job, and why nothing new comes if the last poll failed."""
+    """The job's view from the store; if the last poll failed, also why nothing new comes."""
     view = stored_job_view(collector.store, job_id, source_uri=collector.source.uri)
     job = collector.jobs.get(job_id)
     error = job.error if job else None
@@ -119,7 +119,7 @@ def _view(collector: Collector, job_id: str) -> RenderableType:
 def stored_job_view(
     store: SnapshotStore, job_id: str, *, source_uri: str | None = None
 ) -> RenderableType:
-    """:func:`~importstats.show.panel.job_view` of what a store holds of a job now."""
+    """The :func:`~importstats.show.panel.job_view` of a job as its store has it now."""
     if store.exists():
         jobs = load_jobs(store, job_id=job_id, source_uri=source_uri)
         details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)

@@ -14,7 +14,7 @@ from importstats.store import SnapshotStore
 if TYPE_CHECKING:
     from importstats.show.widget import LiveJob
 
-#: About how often a live view is made anew.
+#: About how often a live view is redrawn.
 REFRESH_S: Final = 5.0
 
 
@@ -28,34 +28,34 @@ def live(
     refresh_s: float = REFRESH_S,
     zone: tzinfo | None = None,
 ) -> LiveJob:
-    """A job as it runs, in a notebook: collected and stored in the background, shown as it grows.
+    """Collect and store a running job in the background, and show it live in a notebook.
 
-    The cell returns at once, and its output goes on: phases, throughput, files, the ETA and what to
-    look at, as on the page of a report. It ends with the job. JupyterLab, VS Code, Colab and
-    marimo show it.
+    The cell returns at once, and its output keeps up with the job: phases, throughput, files, the
+    ETA and what to look at, as on a report's page. It stops when the job ends. JupyterLab, VS Code,
+    Colab and marimo can show it.
 
     Parameters
     ----------
     source : ProgressSource or None
-        An :class:`~importstats.ImportClient` or another source. None if someone else collects the
-        job, such as ``importstats collect``: then the view follows the store.
+        An :class:`~importstats.ImportClient` or another source. None if another process collects
+        the job, such as ``importstats collect``: then the view follows the store.
     job_id : str
     store : SnapshotStore, str or Path
         Where the snapshots go: a store, its folder or its URI.
     source_uri : str, optional
-        The server of the job; needed only without `source`, where the store has jobs of this id
-        from several.
+        The job's server; needed only without `source`, if several servers in the store have a job
+        with this id.
     policy : PollPolicy, optional
-        How often the job is asked for.
+        How often to ask for the job.
     refresh_s : float
-        About how often the view is made anew; of jobs of many thousands of files less often.
+        About how often the view is redrawn; less often if the job has many thousands of files.
     zone : tzinfo, optional
         Zone of the times shown, by default the kernel's.
 
     Returns
     -------
     LiveJob
-        The view. Its ``stop()`` ends collecting, its ``job`` is the job as it is now.
+        The view. Its ``stop()`` ends the collecting, its ``job`` is the job as it is now.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def live(
     >>> client = importstats.ImportClient("http://localhost:19530")
     >>> view = importstats.live(client, "449839014328146740")  # doctest: +SKIP
     """
-    from importstats.show.widget import LiveJob  # The extra is asked for where it is needed.
+    from importstats.show.widget import LiveJob  # Only this function needs the extra.
 
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(str(store))
     collector = None

@@ -1,4 +1,4 @@
-"""What the script of a page draws: a job as columns of numbers, packed."""
+"""What a page's script draws: a job as packed columns of numbers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
 from importstats.show.job import ImportJob
 from importstats.text import printable
 
-# A curve of more points than a screen has is thinned.
+# A curve with more points than a screen has is thinned.
 _MOST_POINTS: Final = 2000
-#: A file's name in a page has so many characters at most.
+#: How many characters a file's name can have in a page.
 MOST_NAME: Final = 300
 _MOST_REASON: Final = 200
 #: Columns of a file that the page shows as numbers, see :func:`file_columns`.
@@ -50,13 +50,13 @@ def packed(data: dict[str, Any]) -> bytes:
 
 
 def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
-    """All that the page's script draws, times in seconds since ``t0``.
+    """Everything that the page's script draws; times are in seconds since ``t0``.
 
     Parameters
     ----------
     job : ImportJob
     files : DataFrame
-        Of :func:`file_columns`.
+        The result of :func:`file_columns`.
     zone : tzinfo
         Zone of the times shown.
     """
@@ -88,16 +88,17 @@ def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, 
 
 
 def file_columns(job: ImportJob) -> pd.DataFrame:
-    """Every file with what a page shows of it, those that matter most first.
+    """Every file with the values that a page shows, those that matter most first.
 
     Returns
     -------
     DataFrame
         ``file``, ``state``, ``verdict``, ``matters``, ``reason`` : str
         ``culprit`` : bool
-            Whether the reason of a failure names this file.
+            Whether a failure's reason names this file.
         ``task`` : int64
-            Files with one number are taken for one task, see :func:`importstats.infer_tasks`.
+            Files with the same number are taken to be one task, see
+            :func:`importstats.infer_tasks`.
         ``key`` : int64
             The number of the file in :class:`~importstats.analysis.samples.FileSamples`.
         ``first`` : datetime64[us, UTC]
@@ -127,7 +128,7 @@ def file_columns(job: ImportJob) -> pd.DataFrame:
     found["run_s"] = (found["stop"] - found["begin"]).dt.total_seconds()
     for name in NUMBERS:
         found[name] = floats(found, name)
-    # A file that failed before its rows were there was written at no rate.
+    # A file that failed before its rows appeared has no rate.
     lost = found["state"].astype("str").str.lower().eq("failed") & ~found["imported_rows"].gt(0)
     found["rows_per_s"] = found["rows_per_s"].mask(lost)
     found["task"] = pd.factorize(found["task"])[0]
@@ -147,12 +148,12 @@ def _last_reasons(samples: FileSamples) -> Any:
 
 
 def _seconds_after(times: pd.Series[Any], t0: pd.Timestamp) -> list[float | None]:
-    """Times as seconds after t0, as exact as a screen is."""
+    """Times as seconds after t0, as exact as a screen can show."""
     return _json_numbers(np.asarray((times - t0).dt.total_seconds(), np.float64), 1)
 
 
 def _json_numbers(values: Floats, digits: int = 3) -> list[float | None]:
-    """Numbers as JSON has them: whole ones without a point, null where unknown."""
+    """Numbers for JSON: whole ones without a decimal point, null if unknown."""
     rounded = np.round(values, digits)
     return [
         None if not np.isfinite(value) else int(value) if value == int(value) else value
@@ -161,7 +162,7 @@ def _json_numbers(values: Floats, digits: int = 3) -> list[float | None]:
 
 
 def _thinned(changes: npt.NDArray[np.bool_]) -> Ints:
-    """The places to draw: at most so many, those where something changes first."""
+    """The points to draw, at most `most`: first those at which something changes."""
     places = np.flatnonzero(changes)
     if len(places) <= _MOST_POINTS:
         return places
@@ -172,7 +173,7 @@ def _progress_line(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
     jobs = job.jobs[job.jobs["phase"].astype("str").ne("Failed")]
     value = floats(jobs, "progress_pct")
     kept = np.ones(len(value), np.bool_)
-    # The steps, and the last point before each, are all there is to a line of steps.
+    # A line of steps is complete with each step and the last point before it.
     kept[1:-1] = (value[1:-1] != value[:-2]) | (value[1:-1] != value[2:])
     places = _thinned(kept)
     rows = floats(jobs, "imported_rows")[places]
@@ -237,7 +238,7 @@ def _file_chart_data(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
 
 
 def _coded(texts: pd.Series[Any]) -> dict[str, Any]:
-    """Texts as the distinct ones, and per row the number of its own; -1 is none."""
+    """The distinct texts, and for each row the number of its text; -1 if it has none."""
     codes, names = pd.factorize(texts.astype("str").where(texts.notna()))
     return {
         "names": [printable(str(name), _MOST_REASON) for name in names],
@@ -246,7 +247,7 @@ def _coded(texts: pd.Series[Any]) -> dict[str, Any]:
 
 
 def _spans(job: ImportJob, files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
-    """What state each file was in from when to when, by the row of the file in the table."""
+    """Each file's states with start and end; files are numbered by their row in the table."""
     if files.empty:
         return {"row": [], "state": {"names": [], "codes": []}, "start": [], "end": []}
     _, spans = state_spans(FileSamples.from_details(job.details))

@@ -1,4 +1,4 @@
-"""Pages: the HTML templates of the package, filled so that no value is markup."""
+"""Pages: the package's HTML templates, filled so that no value can act as markup."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from importstats.text import (
 
 
 def render(package: str, template: str, **values: Any) -> str:
-    """Fill a template of a package's folder ``templates``; every value is escaped.
+    """Fill a template from a package's folder ``templates``; every value is escaped.
 
-    Templates have the formats of :mod:`importstats.text` and the colours of
+    Templates can use the formats of :mod:`importstats.text`, the colours of
     :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
     """
     return _template_environment(package).get_template(template).render(values)

@@ -1,4 +1,4 @@
-"""One job in the terminal: what ``watch`` shows and ``demo`` ends with."""
+"""One job in the terminal, as ``watch`` shows it and at the end of ``demo``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from importstats.text import (
 )
 
 if TYPE_CHECKING:
-    # Takes half a second to import, which tables can do without.
+    # It takes half a second to import, and tables do not need it.
     from importstats.show.job import ImportJob
 
 _VERDICT_STYLES: Final = {
@@ -62,7 +62,7 @@ def job_view(
     jobs, details : DataFrame
         The job's frames, see :mod:`importstats.store.frames`.
     at : datetime
-        Now: the view says how old its latest snapshot is. What came later is left out.
+        Now. The view says how old the latest snapshot is and leaves out what came later.
     history : DataFrame, optional
         Jobs frame of earlier jobs, for the ETA.
     cluster : ClusterFrames, optional
@@ -73,7 +73,7 @@ def job_view(
     Returns
     -------
     RenderableType
-        Something for ``rich.print``.
+        The panel, for ``rich.print``.
     """
     if rewind(jobs, at).empty:
         return Text("waiting for the first snapshot …", style="dim")
@@ -111,7 +111,7 @@ def _headline(job: ImportJob) -> RenderableType:
 
 
 def _end_text(job: ImportJob, zone: tzinfo | None) -> RenderableType:
-    """When it ends, or ended; of a job not seen for long, that it was."""
+    """When the job ends or ended; of a job not seen for long, that it was at work."""
     if job.phase in END_PHASES or job.stale:
         return Text(printable(job.headline, 400))
     text = left_text(job.eta_frame, job.at)
@@ -148,9 +148,9 @@ def _file_words(files: pd.DataFrame) -> str:
 
 
 def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
-    """The files that are not done and do not wait: those that matter first, then the longest."""
+    """The files at work: first those that matter, then those that have taken longest."""
     state = files["state"].astype("str").str.lower()
-    # A file whose rows are all there may be InProgress until its task has ended.
+    # A file with all its rows may be InProgress until its task has ended.
     has_work = ~files["verdict"].astype("str").isin(["waiting", "done"])
     at_work = files[~state.isin(DONE_STATES) & has_work]
     matters = at_work["matters"].astype("str").isin(["failed", "now"])

@@ -1,4 +1,4 @@
-"""A recorded job: its snapshots as of a time, and what the latest of them said."""
+"""A recorded job: its snapshots up to a time, and the facts from the latest of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importstats.names import JOB_KEY
 
 
 class RecordedJob:
-    """One job as its snapshots have it by `at`; see :class:`~importstats.ImportJob`."""
+    """One job, from its snapshots up to `at`; see :class:`~importstats.ImportJob`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class RecordedJob:
 
     @property
     def state(self) -> str | None:
-        """The state as the server sent it last."""
+        """The latest state, as the server sent it."""
         return self._last_text("state")
 
     @property
@@ -69,13 +69,13 @@ class RecordedJob:
 
     @property
     def progress_pct(self) -> float | None:
-        """The progress as the server sent it last, in percent."""
+        """The latest progress, as the server sent it, in percent."""
         value = self.jobs["progress_pct"].iloc[-1]
         return None if pd.isna(value) else float(value)
 
     @property
     def last_at_work(self) -> pd.Series[Any]:
-        """The latest snapshot; of a failed job, which says 0 of everything, the one before."""
+        """The latest snapshot, or the one before if the job failed, since then all counts are 0."""
         before = self.jobs[self.jobs["phase"] != "Failed"]
         return (before if len(before) else self.jobs).iloc[-1]
 

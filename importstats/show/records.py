@@ -1,4 +1,4 @@
-"""Records: frames as JSON and CSV, for the programs that read what a command prints."""
+"""Records: frames as JSON and CSV, for programs that read a command's output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: times as ISO 8601, null for what is missing or not finite.
+    """A value for JSON: times as ISO 8601, null for what is missing or not finite.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def plain(value: Any) -> Any:
 
 
 def row_dicts(frame: pd.DataFrame, *names: str) -> list[dict[str, Any]]:
-    """The rows of a frame as plain dictionaries, of the named columns it has, or of all."""
+    """A frame's rows as plain dictionaries, with all columns or with those named that it has."""
     known = [name for name in names if name in frame] if names else list(frame.columns)
     rows = frame[known].astype("object").itertuples(index=False, name=None)
     return [dict(zip(known, map(plain, row), strict=True)) for row in rows]
@@ -57,5 +57,5 @@ def as_json(form: str, tables: Mapping[str, pd.DataFrame]) -> str:
 
 
 def as_csv(frame: pd.DataFrame) -> str:
-    """A frame as CSV with a header; missing is empty, times are ISO 8601 in UTC."""
+    """A frame as CSV with a header; missing values are empty, times are ISO 8601 in UTC."""
     return pd.DataFrame(row_dicts(frame), columns=list(frame.columns)).to_csv(index=False)

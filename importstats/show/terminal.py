@@ -24,19 +24,19 @@ from importstats.text import (
 )
 
 if TYPE_CHECKING:
-    # What makes them takes as long to import as a table of a small store takes in all.
+    # The modules that make them take as long to import as the whole table of a small store.
     from importstats.analysis.grouped import GroupProgress
     from importstats.analysis.scoring import Backtest
     from importstats.fleets import Fleet
 
 Row = Mapping[Hashable, Any]
 Cell = Callable[[Row], str | Text]
-# Heading, kind, how dear it is where there is no room for all, and what it shows of a row.
+# Heading, kind, priority if there is too little room, and the function that makes a row's cell.
 Spec = tuple[str, Kind, int, Cell]
 
 
 def print_summary(console: Console, totals: pd.DataFrame) -> None:
-    """Print a line for each job of a summary: state, rows, rates; its server if several."""
+    """Print a line for each job of a summary: state, rows, rates, and its server if they differ."""
     server: list[Spec] = [("server", "id", 9, lambda job: name_text(job["source_uri"]))]
     if len(set(totals["source_uri"])) <= 1:
         server = []
@@ -92,14 +92,14 @@ def print_group(
 
 
 def _group_end(job: Row) -> str:
-    """When a job of a group ended or is to end, and whether it is the last."""
+    """When a group's job ended or should end, with a mark if it is the last."""
     ended = bool(pd.notna(job["ended_at"]))
     end = format_time(job["ended_at"] if ended else job["eta_p50"], day=True)
     return f"{'' if ended or end == UNKNOWN else 'about '}{end}{' *' if job['is_last'] else ''}"
 
 
 def print_job_list(console: Console, listed: pd.DataFrame, *, empty: str) -> None:
-    """Print the jobs a server lists, one line each, and how many a pending one waits for."""
+    """Print the jobs that a server lists, and how many others each pending one waits for."""
     ahead: list[Spec] = [("ahead", "number", 7, lambda row: format_count(row["ahead"]))]
     if listed["ahead"].isna().all():
         ahead = []
@@ -123,7 +123,7 @@ def _reason_cell(row: Row) -> Text:
 
 
 def print_scores(console: Console, result: Backtest) -> None:
-    """Print how well each ETA method did, overall and by phase."""
+    """Print each ETA method's errors, overall and by phase."""
     for title, scores in (("overall", result.overall), ("by phase", result.by_phase)):
         phase: list[Spec] = [("phase", "id", 9, lambda row: str(row["phase"]))]
         if "phase" not in scores:
@@ -151,7 +151,7 @@ def _percent_of(name: str) -> Cell:
 
 
 def print_fleet(console: Console, tables: Fleet, *, zone: tzinfo | None = None) -> None:
-    """Print the tables of a fleet: what runs, what is slow, what fails, rates, phases."""
+    """Print a fleet's tables: running jobs, slow collections, failures, throughput and phases."""
     counts = tables.jobs["status"].value_counts(sort=False)
     console.print(", ".join(f"{count:,} {status}" for status, count in counts.items()))
     _print_running(console, tables.running, zone)
@@ -215,9 +215,9 @@ def _print_table(
     rows: Sequence[Row],
     columns: Mapping[str, Cell],
 ) -> None:
-    """A titled table, each column by what it makes of a row; ``style`` of a row is its style."""
+    """Print a titled table; each column is made by a function, and a row may have a ``style``."""
     console.print(f"\n{title}", style="bold")
-    # The last columns go first where there is no room, and those that a table is for last of all.
+    # If there is too little room, the last columns go first, and the table's main columns last.
     specs = [
         (heading, _KINDS.get(heading, "number"), _DEAR.get(heading, len(columns) - place), cell)
         for place, (heading, cell) in enumerate(columns.items())
@@ -228,7 +228,7 @@ def _print_table(
 def _print_rows(
     console: Console, rows: Sequence[Row], columns: Sequence[Spec], *, empty: str
 ) -> None:
-    """A table that fits the console; of each column the heading, its kind and how dear it is."""
+    """Print a table that fits the console; each column has a heading, a kind and a priority."""
     if not rows:
         console.print(empty)
         return

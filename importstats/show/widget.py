@@ -1,4 +1,4 @@
-"""Widget: a job in a notebook cell that goes on showing it after the cell has returned."""
+"""Widget: a job in a notebook cell, which stays up to date after the cell has returned."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 
-# Making the view may take so much of the kernel's time: one that takes 1 s is made every 10 s.
+# The share of the kernel's time that views may take: one that takes 1 s is made every 10 s.
 _SHARE: Final = 0.1
-# Before the first snapshot, and for the collector's end, it is looked so often.
+# How often to look for the first snapshot and for the collector's end.
 _FIRST_S: Final = 0.5
 
 
 class LiveJob(anywidget.AnyWidget):
-    """A job as it runs, shown by a notebook; see :func:`importstats.live`.
+    """A running job in a notebook; see :func:`importstats.live`.
 
     Attributes
     ----------
     running : bool
-        Whether the view is kept up to date: until the job ends, :meth:`stop`, or an error that
-        trying again would not mend.
+        Whether the view is kept up to date: until the job ends, you call :meth:`stop`, or there is
+        an error that trying again would not mend.
     problem : str
         Why nothing new comes; empty if all is well.
     selected : str
-        The name of the file that was clicked last; empty if none is chosen. It can be set.
+        The name of the file that was clicked last; empty if none is selected. You can set it.
     """
 
     _esm = widget_module()
@@ -99,18 +99,18 @@ class LiveJob(anywidget.AnyWidget):
         )
 
     def stop(self) -> None:
-        """Ask for nothing more, and keep what is stored and shown."""
+        """Stop asking the server; what is stored and shown stays."""
         if self._collector is not None:
             self._collector.stop()
         self._closing.set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the view has come to its end, as a script would; whether it has."""
+        """Wait until the view has ended, as a script needs to; returns whether it has."""
         self._showing.join(timeout_s)
         return not self._showing.is_alive()
 
     def close(self) -> None:
-        """Stop, and take the view away."""
+        """Stop, and remove the view."""
         self.stop()
         super().close()
 
@@ -136,9 +136,10 @@ class LiveJob(anywidget.AnyWidget):
     def _show_until_the_end(self) -> None:
         ended = False
         while not ended:
-            # The work of this thread, not its waiting for others'; the first has imports in it.
+            # The thread's own time without waiting for others; the first view also imports modules.
             first, started = not self.page, time.thread_time()
-            # Seen before the store is read, so that the last view has all that was stored.
+            # Checked before the store is read, so that the last view has everything that was
+            # stored.
             over = self._closing.is_set() or self._collector_is_done()
             ended = self._show() or over
             if not ended:
@@ -150,14 +151,14 @@ class LiveJob(anywidget.AnyWidget):
         return self._collector is not None and not self._collecting.is_alive()
 
     def _rest(self, pause_s: float) -> None:
-        """Wait, and no longer than the collector works."""
+        """Wait, but only while the collector works."""
         end = time.monotonic() + pause_s
         while (left := end - time.monotonic()) > 0:
             if self._closing.wait(min(left, _FIRST_S)) or self._collector_is_done():
                 return
 
     def _show(self) -> bool:
-        """Send the job as it is now; whether it has ended."""
+        """Send the job as it is now; returns whether it has ended."""
         try:
             job = self.job if self._store.exists() else None
         except ValueError:  # No snapshot yet.
@@ -187,7 +188,7 @@ def _error_text(error: Exception) -> str:
 
 
 def view_data(job: ImportJob, zone: tzinfo | None, refresh_s: float) -> dict[str, Any]:
-    """What the widget draws: a page's data, and what its first screen says."""
+    """What the widget draws: a page's data and the texts of its first screen."""
     shown_zone = zone or job.at.astimezone().tzinfo or UTC
     data = script_data(job, file_columns(job), shown_zone)
     name = f"Import job {printable(job.job_id, 80)}"
