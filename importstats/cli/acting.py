@@ -37,7 +37,7 @@ from importstats.store.groups import GroupFile, GroupJob, write_group
 from importstats.store.manifests import read_manifest
 from importstats.text import format_count, format_percent, printable
 
-#: How Zilliz Cloud reads the files, from the environment: these are secrets.
+#: The environment variables with Zilliz Cloud's access to the files, which are secrets.
 _STORAGE: Final = {
     "accessKey": "IMPORTSTATS_STORAGE_ACCESS_KEY",
     "secretKey": "IMPORTSTATS_STORAGE_SECRET_KEY",
@@ -48,9 +48,9 @@ _STORAGE: Final = {
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What to import, and where to."""
+    """What to import, and into what."""
 
-    collection: Annotated[str, Parameter(help="Collection to import to.")]
+    collection: Annotated[str, Parameter(help="Collection to import into.")]
     files: Annotated[
         tuple[str, ...],
         Parameter(
@@ -69,7 +69,7 @@ class Load:
             help="CSV, Parquet or JSON file with a column `file` and, if known, a column `rows`."
         ),
     ] = None
-    partition: Annotated[str | None, Parameter(help="Partition to import to.")] = None
+    partition: Annotated[str | None, Parameter(help="Partition to import into.")] = None
     option: Annotated[
         tuple[str, ...],
         Parameter(
@@ -77,16 +77,16 @@ class Load:
             show_default=False,
         ),
     ] = ()
-    volume: Annotated[str | None, Parameter(help="Zilliz Cloud volume that has the files.")] = None
+    volume: Annotated[str | None, Parameter(help="Zilliz Cloud volume with the files.")] = None
 
     def named(self) -> tuple[list[list[str]], pd.Series[int] | None]:
-        """The import files, each as its paths, and their rows if there is a manifest."""
+        """The import files, each as a list of paths, and their rows if there is a manifest."""
         rows = None if self.manifest is None else read_manifest(self.manifest)
         listed = [] if rows is None else rows.index.tolist()
         return _files_named(self.files, self.files_from, listed), rows
 
     def create(self, source: ProgressSource, files: Sequence[Sequence[str]]) -> str:
-        """Create a job of some of the files, and return its id."""
+        """Create a job with some of the files, and return its id."""
         options = dict(_option(each) for each in self.option)
         if isinstance(source, ImportClient):
             storage = {name: os.environ[key] for name, key in _STORAGE.items() if key in os.environ}
@@ -119,7 +119,7 @@ def submit(
         ),
     ] = None,
     watch: Annotated[
-        bool, Parameter(help="Collect what was submitted and show it until it ends.")
+        bool, Parameter(help="Collect the submitted jobs and show them until they end.")
     ] = False,
     store: Store = DEFAULT_STORE,
     output: Output = "table",
@@ -142,7 +142,7 @@ def submit(
                 files=[_entry(each, rows) for each in own],
             )
             jobs.append(job)
-            # After each job: whatever happens to the next, this one is known.
+            # Saved after each job, so that this one is known whatever happens to the next.
             count = f"{len(own):,} file{'' if len(own) == 1 else 's'}"
             said = sys.stdout if output == "table" else sys.stderr
             print(f"submitted job={printable(job.job_id)} {count}", file=said, flush=True)
@@ -156,7 +156,7 @@ def submit(
 
 
 def _watched(jobs: Sequence[GroupJob], store: str, connection: Connection) -> int:
-    """Show one job, or wait for several, until they end; the exit code that says how."""
+    """Show one job, or wait for several, until they end; returns the exit code."""
     from importstats.cli import collecting, waiting
 
     if len(jobs) == 1:
@@ -168,7 +168,7 @@ def _watched(jobs: Sequence[GroupJob], store: str, connection: Connection) -> in
 def _files_named(
     files: Iterable[str], files_from: Path | None, listed: Iterable[str]
 ) -> list[list[str]]:
-    """The import files of all options, each as its paths."""
+    """The import files from all options, each as a list of paths."""
     words = [*files, *listed]
     if files_from is not None:
         try:
@@ -182,7 +182,7 @@ def _files_named(
 
 
 def _paths_of_file(word: str) -> list[str]:
-    """The paths of one import file: several only if all are NumPy files."""
+    """The paths of one import file; several only if all are NumPy files."""
     parts = word.split(",")
     return parts if all(part.lower().endswith(".npy") for part in parts) else [word]
 
@@ -201,7 +201,7 @@ def _entry(paths: Sequence[str], rows: pd.Series[int] | None) -> GroupFile:
 
 
 def commit(*jobs: Job, quiet: Quiet = False, connection: Connection = ENVIRONMENT) -> None:
-    """Commit two-phase imports that wait for it: their rows become visible."""
+    """Commit two-phase imports that wait for a commit: their rows become visible."""
     _check_named(jobs)
     with contextlib.closing(_two_phase_client(connection)) as client:
         for job in jobs:
@@ -251,7 +251,7 @@ def _ask_to_discard(job: str, data: ImportProgressData) -> bool:
 
 def _check_named(jobs: Sequence[str]) -> None:
     if not jobs:
-        raise UsageError("name the job, or several")
+        raise UsageError("name one or more jobs")
     check_job_ids(jobs)
 
 

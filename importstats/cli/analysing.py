@@ -1,6 +1,6 @@
 """Commands that analyse what is in a store: ``report``, ``compare``, ``backtest`` and ``fleet``.
 
-What draws is imported where it is drawn: matplotlib would double the start of all the others.
+Matplotlib is imported by the functions that draw: it would double the start of all the others.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def write_report(
 
 
 def _served(store: SnapshotStore, job: str, port: int, source_uri: str) -> int | None:
-    """Show the page of a job until a signal ends it."""
+    """Serve a job's page until a signal ends it."""
     from importstats.reports.live import PageServer
 
     ended = threading.Event()
@@ -113,7 +113,7 @@ def compare_jobs(
         tuple[str, ...],
         Parameter(
             name="--source",
-            help="Address of both jobs' server; give it twice for the first and the second job.",
+            help="Address of the jobs' server; give two, the first job's first, if they differ.",
             show_default=False,
         ),
     ] = (),
@@ -148,7 +148,7 @@ _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {
 
 
 def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
-    """The form that a file's ending names."""
+    """The form of report that a file's ending stands for."""
     if out is None:
         return "md"
     if out.suffix.lower() not in _FORMS_BY_ENDING:
@@ -160,7 +160,7 @@ def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
 
 
 def _picture(_type: object, path: Path | None) -> None:
-    """Refuse a file that no figure can be written to, before the work is done."""
+    """Refuse a file that cannot hold a figure, before the work is done."""
     from matplotlib.figure import Figure
 
     if path is None:
@@ -220,7 +220,7 @@ def show_fleet(
     scheduler: Annotated[
         str | None,
         Parameter(
-            help="Where the work is done: synchronous (here), processes (local), or the address "
+            help="Where to do the work: synchronous (here), processes (local), or the address "
             "of a Dask scheduler, tcp://host:8786. Default: here for few jobs, else processes.",
         ),
     ] = None,
@@ -233,7 +233,7 @@ def show_fleet(
         Parameter(
             name=("--out", "-o"),
             validator=in_a_folder,
-            help="Write a page (index.html) that links to a page of every job.",
+            help="Write a page (index.html) that links to a page for every job.",
         ),
     ] = None,
     server: Server = None,

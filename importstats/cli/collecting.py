@@ -88,7 +88,7 @@ def collect(
     max_interval: MaxInterval = 60.0,
     discover_interval: Annotated[
         float,
-        Parameter(help="Seconds between two looks at the server's job list.", validator=positive),
+        Parameter(help="Seconds between requests for the server's job list.", validator=positive),
     ] = 30.0,
     log_format: Annotated[LogFormat, Parameter(help="Format of the log lines.")] = "text",
     on_event: OnEvent = (),
@@ -133,7 +133,7 @@ def collect(
             outcomes: list[Collected | ImportStatsError] = [runs[0].run(running)]
         else:
             outcomes = run_side_by_side(runs, running)
-    # Who follows for ever can only be stopped: that is no failure of the unit.
+    # With --follow a signal is the only way to end, so it is no failure of the systemd unit.
     stopped = 0 if follow and stopping.exit_code is not None else stopping.exit_code
     return _exit_code_of_servers(runs, outcomes, stopped)
 
@@ -141,7 +141,7 @@ def collect(
 def _exit_code_of_servers(
     runs: Sequence[ServerRun], outcomes: Sequence[Collected | ImportStatsError], stopped: int | None
 ) -> int:
-    """The worst exit code of all servers; prints each server's error on a line with its name."""
+    """The worst exit code of all servers; prints each server's error with its name."""
     codes = []
     for run, outcome in zip(runs, outcomes, strict=True):
         if isinstance(outcome, ImportStatsError):
@@ -194,7 +194,7 @@ def _snapshot(
     management_uri: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Store one snapshot of each job of a server; the exit code that says what came of it."""
+    """Store one snapshot of each job of a server; returns the exit code."""
     opened = SnapshotStore(chosen_store(store, settings))
     collection = collection or settings.collection
     ports = management_uri or tuple(settings.management_uri)
@@ -203,7 +203,7 @@ def _snapshot(
         with stopped_by_signals(collector.stop) as stopping:
             collected = collector.run()
         if collected and stopping.exit_code is None:
-            # Snapshots first: a port that is slow must not be the reason that one is missing.
+            # Snapshots come first: a slow management port must not cost one.
             running = [job.job_id for job in collected.values() if not job.ended]
             look_once(ports, connection, opened, source.uri, running)
     for job in collected.values():
@@ -212,7 +212,7 @@ def _snapshot(
     if stopping.exit_code is not None:
         return stopping.exit_code
     if not collected and not quiet:
-        print("nothing to save: the server lists no job whose end is not stored yet")
+        print("nothing to save: every job that the server lists has ended and is stored")
     for job in collected.values():
         if job.error is not None:
             line = f"importstats: error: job {printable(job.job_id)}: {job.error}"
@@ -286,7 +286,7 @@ def watch(
 def _page_kept(
     store: SnapshotStore, job: str, source_uri: str, page: Path | None
 ) -> contextlib.AbstractContextManager[object]:
-    """A context in which the page of a job is kept up to date, if there is to be one."""
+    """A context that keeps a job's page up to date, if one is wanted."""
     if page is None:
         return contextlib.nullcontext()
     from importstats.reports.live import PageWriter
@@ -315,7 +315,7 @@ def list_jobs(
         if ahead_of not in set(frame["job_id"]):
             raise JobNotFoundError(f"{source.uri} does not list job {printable(ahead_of)}")
         if not ahead_of.isdigit():
-            raise UsageError("the ids of this server do not say in which order jobs were created")
+            raise UsageError("this server's job ids do not show in which order jobs were created")
         frame = jobs_ahead(frame, ahead_of)
     if output == "table":
         nothing = "the server lists no import jobs" if ahead_of is None else "no job is ahead of it"

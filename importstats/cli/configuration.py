@@ -17,10 +17,10 @@ _Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ServerSettings(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields=True):
-    """A server of a configuration file; ``None`` and empty for what it does not say.
+    """A server of a configuration file; ``None`` or empty for what the file leaves out.
 
-    Attributes have the names and meanings of the options of ``collect``: ``databases`` are those of
-    ``--db``, ``events`` those of ``--on-event``.
+    Attributes have the names and meanings of ``collect``'s options: ``databases`` is ``--db``,
+    ``events`` is ``--on-event``.
     """
 
     name: _Text = "default"
@@ -48,14 +48,14 @@ class _File(msgspec.Struct, kw_only=True, rename="kebab", forbid_unknown_fields=
 
 
 def read_configuration(path: Path) -> list[ServerSettings]:
-    """The servers of a configuration file, each with what the file says for all of them.
+    """The servers of a configuration file, each with the settings that the file has for all.
 
-    Paths in it are relative to its folder.
+    Paths in the file are relative to its folder.
 
     Raises
     ------
     UsageError
-        It cannot be read, or something in it is wrong; the message says what, and where.
+        The file cannot be read, or something in it is wrong; the message says what and where.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def read_configuration(path: Path) -> list[ServerSettings]:
 
 
 def _with_defaults(server: ServerSettings, found: _File, path: Path) -> ServerSettings:
-    """A server with the defaults of its file and with absolute paths."""
+    """A server with its file's defaults and with absolute paths."""
     if server.uri is not None:
         try:
             endpoint = parse_endpoint(server.uri)

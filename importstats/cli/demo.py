@@ -1,4 +1,4 @@
-"""The demo: a simulated job, collected live over HTTP, analysed and drawn, in under a minute."""
+"""The demo: collects a simulated job over HTTP, analyses it and draws it, in under a minute."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from importstats.store.frames import load_details, load_jobs
 from importstats.text import format_duration
 
 _POLLS: Final = 120
-# Where the output is no terminal, a line is printed so often.
+# How often a line is printed if the output is no terminal.
 _PIPED_S: Final = 2.0
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """The paths that a demo wrote: its store, figure and report.
+    """The paths of a demo's store, figure and report.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class DemoResult:
 
 
 def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
-    """A job with two slow files, one that is retried, and an index that takes half the time."""
+    """A job with two slow files, a retried one, and an index that takes half the time."""
     cluster, job = make_shape("steady", files=files, seed=seed)
     job = with_stragglers(job, ["slow", "retried", "slow"], seed=seed)
     return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
@@ -71,10 +71,10 @@ def show_demo(
         float, Parameter(help="About how long the job takes.", validator=Number(gte=1))
     ] = 25.0,
     why: Annotated[
-        bool, Parameter(help="Show instead what the management port of a cluster explains.")
+        bool, Parameter(help="Show what a cluster's management port explains instead.")
     ] = False,
 ) -> None:
-    """Watch a simulated import being collected, and get its store, figure and report."""
+    """Watch a simulated import as it is collected; keep its store, figure and report."""
     if why:
         from importstats.cli.demo_why import run_demo_of_why
 
@@ -84,7 +84,7 @@ def show_demo(
 
 
 def new_store(folder: Path) -> SnapshotStore:
-    """The store of a demo that is about to run.
+    """A new store for a demo.
 
     Raises
     ------
@@ -105,13 +105,13 @@ def run_demo(
     Parameters
     ----------
     folder : Path
-        Made if it does not exist. Must not hold an earlier demo.
+        Created if it does not exist. It must not hold an earlier demo.
     files, seed : int
         Source files of the job, and the simulator's seed.
     seconds : float
-        About how long the job shall take: the simulator's clock runs as fast as that needs.
+        About how long the job takes: the simulator's clock runs as fast as necessary.
     console : Console
-        Where progress and results are printed.
+        Gets the progress and the results.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def run_demo(
 
 
 def _show(folder: Path, store: SnapshotStore, job_id: str, console: Console) -> DemoResult:
-    """Draw and report what was collected, and say where it is."""
+    """Draw the job, write its report, and print where they are."""
     jobs, details = load_jobs(store), load_details(store, runs=True)
     now = datetime.now(UTC)
     result = DemoResult(folder / "store", folder / "overview.png", folder / "report.html", job_id)

@@ -1,7 +1,7 @@
-"""The demo of causes: an import that waits for one thing after another, and each finding.
+"""The demo of causes: an import waits for one thing after another; each has its finding.
 
-The cluster runs on a virtual clock, so an hour of it takes seconds, and waits are as long as real
-ones. What is collected is stored as a collector stores it.
+The cluster runs on a virtual clock: its hour takes seconds, and waits are as long as real ones. The
+snapshots are stored as a collector stores them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from importstats.store.frames import flatten_jobs
 from importstats.text import format_time
 
 _POLL_S: Final = 15.0
-#: At every so many polls the job is looked at, as a reader would.
+#: How many polls pass between two looks at the findings.
 _LOOK_EVERY: Final = 6
 _MOST_POLLS: Final = 600
 
 
 def demo_cluster() -> tuple[ClusterSpec, JobSpec]:
-    """An import beside another one and beside compactions, one of whose index builds fails."""
+    """An import that shares its cluster with another and with compactions; an index build fails."""
     files = tuple(FileSpec((f"in/{number}.parquet",), 2**30, 10**6) for number in range(8))
     job = JobSpec(
         collection_name="products",
@@ -64,7 +64,7 @@ def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
     job = WatchedJob(*demo_cluster(), seed=seed)
     console.print(
         f"A simulated cluster imports 8 files (job {job.job_id}) beside another job and "
-        "compactions.\nWhat the management port says of it, whenever that changes:\n"
+        "compactions.\nWhat the management port says about it, each time that this changes:\n"
     )
     said: tuple[str, ...] = ()
     page = ""
@@ -97,7 +97,7 @@ def _print_reasons(console: Console, job: ImportJob) -> None:
 def _save_run(
     folder: Path, store: SnapshotStore, job: WatchedJob, page: str, console: Console
 ) -> Path:
-    """Write all that was collected, and say where it is."""
+    """Store everything that was collected, and print where it is."""
     store.append(job.snapshots)
     tables = ClusterTables(store)
     for table, rows in job.watch.tables().items():

@@ -1,4 +1,4 @@
-"""The entry: one table of commands, and every expected error as one line and an exit code."""
+"""The entry point: the table of commands; expected errors become one line and an exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from importstats.version import __version__
 COMMANDS: Final = {
     "demo": (
         "demo:show_demo",
-        "Watch a simulated import being collected, and keep what it leaves.",
+        "Watch a simulated import as it is collected; keep its store, figure and report.",
     ),
     "watch": (
         "collecting:watch",
@@ -44,7 +44,7 @@ COMMANDS: Final = {
         "waiting:wait",
         """Wait until jobs completed, are at work, or can be committed; collect them meanwhile.
 
-        Exits 0 once all have got there, 8 as soon as one has failed, 10 if the rows differ from
+        Exits 0 once all have come so far, 8 as soon as one has failed, 10 if the rows differ from
         those expected, 124 if the time runs out, 130 or 143 if a signal stops it; else as `collect`
         does.
         """,
@@ -53,8 +53,8 @@ COMMANDS: Final = {
         "collecting:snapshot",
         """Store one snapshot of each job and exit: for cron, systemd timers and CronJobs.
 
-        Exits as `collect` does, by the worst that came of any job, after all the others were
-        stored. A job whose end is in the store is not asked about again unless named.
+        Exits as `collect` does, by the worst outcome, after all jobs were stored. If a job's end is
+        stored already, it is asked about again only if you name it.
         """,
     ),
     "doctor": (
@@ -76,7 +76,7 @@ COMMANDS: Final = {
     ),
     "commit": (
         "acting:commit",
-        "Commit two-phase imports (Milvus 3.0) that wait for it: their rows become visible.",
+        "Commit two-phase imports (Milvus 3.0) that wait for a commit: rows become visible.",
     ),
     "abort": (
         "acting:abort",
@@ -121,7 +121,7 @@ COMMANDS: Final = {
     ),
     "mcp": (
         "agents:serve_agents",
-        """Let an agent read a store by the Model Context Protocol, and change nothing.
+        """Let an agent read a store through the Model Context Protocol.
 
         The agent's program starts it and talks to it on standard input and output. Needs the extra
         mcp.
@@ -129,7 +129,7 @@ COMMANDS: Final = {
     ),
     "completion": (
         "completing:completion",
-        """Print the script by which a shell completes commands and options.
+        """Print the script with which a shell completes commands and options.
 
         For example, in ~/.bashrc: source <(importstats completion bash)
         """,
@@ -148,7 +148,7 @@ app = App(
     help="Collect, analyse and show the progress of Milvus and Zilliz Cloud bulk imports.",
     version=f"importstats {__version__}",
     help_flags=["--help", "-h"],
-    # The list of commands has no markup, and what renders Markdown takes long to import.
+    # The list of commands has no markup, and rendering Markdown takes long to import.
     help_format="plaintext",
     default_parameter=Parameter(negative=(), show_env_var=True),
     result_action="return_value",
@@ -180,11 +180,11 @@ def _common_options(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line and an exit code of its own.
+    """Run the command line; an expected error becomes one line and an exit code.
 
-    With ``IMPORTSTATS_TRACEBACK=1`` an error of the machine or of a value shows where it arose.
+    With ``IMPORTSTATS_TRACEBACK=1``, an ``OSError`` or ``ValueError`` shows its traceback.
     """
-    # A terminal or pipe that knows ASCII only gets an escape for the rest, not a traceback.
+    # If the output can only take ASCII, other characters are escaped instead of raising.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -192,7 +192,7 @@ def main() -> None:
         outcome = app.meta(print_error=False, exit_on_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output (head, less) is gone: not worth a word.
+        # The reader of our output (head, less) has gone, which is no error.
         _discard_output()
         sys.exit(EXIT_OTHER)
     except KeyboardInterrupt:
@@ -207,8 +207,9 @@ def main() -> None:
 
 
 def _in_words(error: Exception) -> str:
-    """The message of an error on one line, for standard error."""
-    from importstats.text import printable  # With pandas, which most calls need not wait for here.
+    """An error's message on one line, for standard error."""
+    # It imports pandas, which takes time that most calls need not spend.
+    from importstats.text import printable
 
     if isinstance(error, OSError) and error.strerror:
         where = f": {error.filename}" if error.filename else ""

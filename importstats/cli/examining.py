@@ -1,4 +1,4 @@
-"""The command that looks for what is wrong: ``doctor``."""
+"""The command ``doctor``, which looks for what is wrong."""
 
 from __future__ import annotations
 

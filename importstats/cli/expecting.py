@@ -1,4 +1,4 @@
-"""Expectations of a job: options for the rows that it should have, and whether it has them."""
+"""Expectations: options for the rows that a job should have, and the check of them."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ class Expectation:
     ] = None
 
     def rows(self) -> Expected | None:
-        """The rows of the job, or by file; ``None`` if nothing is expected.
+        """The job's expected rows, or those of each file; ``None`` if nothing is expected.
 
         Raises
         ------
         UsageError
-            The options do not fit, or the manifest cannot be read.
+            The options do not fit together, or the manifest cannot be read.
         """
         if self.sources is not None and self.manifest is None:
-            raise UsageError("--sources is for the files of a --manifest")
+            raise UsageError("--sources needs a --manifest")
         if self.manifest is None:
             return self.expect_rows
         if self.expect_rows is not None:
@@ -65,7 +65,7 @@ NOTHING = Expectation()
 
 
 def shown_file(file: str) -> str:
-    """A file as details show it: of a set of NumPy files the first, and how many more there are.
+    """A file as the details name it: the first of a set of NumPy files, and how many follow.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def shown_file(file: str) -> str:
 
 
 def rows_of_files(job: GroupJob) -> pd.Series[int] | None:
-    """The rows of each file of a job; ``None`` if its files are not known."""
+    """The rows of each of the job's files; ``None`` if the files are not known."""
     if not job.files:
         return None
     names = pd.Index([shown_file(each.file) for each in job.files], dtype="str")
@@ -89,21 +89,21 @@ def rows_of_files(job: GroupJob) -> pd.Series[int] | None:
 def stored_check(
     store: SnapshotStore, job_id: str, source_uri: str, expected: Expected
 ) -> pd.DataFrame:
-    """:func:`~importstats.check_rows` of a stored job."""
+    """The :func:`~importstats.check_rows` of a stored job."""
     details = load_details(store, job_id=job_id, source_uri=source_uri, runs=True)
     return check_rows(details, expected)
 
 
 def is_as_expected(checked: pd.DataFrame) -> bool:
-    """Whether all rows that were expected are known to be there, no more and no fewer."""
+    """Whether exactly the expected rows are known to be there."""
     asked = checked[checked["expected_rows"].notna()]
     return len(checked) > 0 and bool(asked["verdict"].eq("equal").all())
 
 
 def check_lines(checked: pd.DataFrame) -> list[str]:
-    """What a check found, in a line, and a line for each of the first files that differ."""
+    """A line with the check's result, and one for each of the first files that differ."""
     if checked.empty:
-        return ["rows: no file of the job is known, so nothing can be checked"]
+        return ["rows: none of the job's files is known, so nothing can be checked"]
     job, files = checked.iloc[0], checked.iloc[1:]
     verdict = str(job["verdict"])
     counts = f"{format_count(job['imported_rows'])} of {format_count(job['expected_rows'])} rows"

@@ -53,7 +53,7 @@ def show_group(
         Parameter(
             name=("--out", "-o"),
             validator=in_a_folder,
-            help="Write the report to this file: .md, or .html with a page of every job.",
+            help="Write the report to this file: .md, or .html with a page for every job.",
         ),
     ] = None,
     store: Store = DEFAULT_STORE,
@@ -104,7 +104,7 @@ def _chosen(
     collection: str | None,
     store: str,
 ) -> pd.DataFrame:
-    """The snapshots of the jobs that are in the group."""
+    """The snapshots of the group's jobs."""
     if not (patterns or manifest or collection):
         raise UsageError("name the jobs of the group: ids or patterns, --file or --collection")
     ids = every["job_id"].astype("str")
@@ -144,7 +144,7 @@ def _details_of(store: SnapshotStore, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _planned(manifest: Sequence[GroupJob]) -> pd.Series[int]:
-    """The rows of each job, missing where those of one of its files are not known."""
+    """The rows expected of each job; missing if they are unknown for one of its files."""
     rows = [rows_of_files(job) for job in manifest]
     totals = [None if each is None else each.sum(skipna=False) for each in rows]
     ids = pd.Index([job.job_id for job in manifest], dtype="str")
@@ -159,7 +159,7 @@ def _findings(
     at: datetime,
     cluster: ClusterFrames,
 ) -> pd.DataFrame:
-    """The findings of the jobs, the severest first; also those about rows, if these are known."""
+    """The jobs' findings, the severest first, also about rows if their number is known."""
     found = [diagnose(own, details, history=every, at=at, cluster=cluster)]
     for job in manifest:
         rows = rows_of_files(job)
@@ -177,6 +177,6 @@ def _findings(
 
 
 def _as_table(group: GroupProgress) -> pd.DataFrame:
-    """The numbers of a group as a row."""
+    """The group's numbers as a frame with one row."""
     names = [each.name for each in dataclasses.fields(group) if each.name != "jobs"]
     return pd.DataFrame([{name: getattr(group, name) for name in names}])

@@ -1,4 +1,4 @@
-"""Log lines on standard error, for people and for log collectors."""
+"""Logging to standard error, for people and for log collectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class JsonFormatter(logging.Formatter):
     """Formats each log record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as JSON: time, level, event and its fields."""
+        """The record as JSON: time, level, event and the event's fields."""
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         event = getattr(record, "event", record.getMessage())
         line = {"time": time, "level": record.levelname, "event": event}
@@ -25,7 +25,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line of text, with the server's name where there are several."""
+    """Formats each log record as a line of text, with the server's name if there are several."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line of text: time, level, server and message."""
@@ -39,14 +39,14 @@ class TextFormatter(logging.Formatter):
 
 
 def _server_of(record: logging.LogRecord) -> str | None:
-    """The server whose collector's thread logs, see :class:`importstats.Collector`."""
+    """The server whose collector logs in this thread, see :class:`importstats.Collector`."""
     return (record.threadName or "").partition("@")[2] or None
 
 
 def log_to_stderr(
     form: Literal["text", "json"], *, quiet: bool = False, verbose: bool = False
 ) -> None:
-    """Send the package's log to standard error: INFO and up, or WARNING if quiet, or everything."""
+    """Send the package's log to standard error: INFO and up, WARNING if quiet, or everything."""
     handler = logging.StreamHandler()
     if form == "json":
         handler.setFormatter(JsonFormatter())
@@ -58,7 +58,7 @@ def log_to_stderr(
 
 
 def log_warnings_of(name: str) -> None:
-    """Send the warnings of a part of the package to standard error, unless its log goes there."""
+    """Send a module's warnings to standard error, unless the log goes there anyway."""
     if any(logging.getLogger(each).level for each in ("importstats", name)):
         return
     handler = logging.StreamHandler()

@@ -1,4 +1,4 @@
-"""The options that name management ports, and the watcher of the cluster that they stand for."""
+"""The options that name management ports, and the watcher that polls these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from importstats.sources.endpoint import parse_endpoint
 from importstats.store import SnapshotStore
 
 if TYPE_CHECKING:
-    # What parses its answers takes time to import, and most commands name no management port.
+    # Parsing its answers takes time to import, and most commands name no management port.
     from importstats.sources.management import ManagementClient
 
 ManagementUri = Annotated[
@@ -31,7 +31,7 @@ ManagementUri = Annotated[
     ),
 ]
 ManagementInterval = Annotated[
-    float, Parameter(help="Seconds between two looks at management ports.", validator=positive)
+    float, Parameter(help="Seconds between requests to a management port.", validator=positive)
 ]
 
 
@@ -42,12 +42,12 @@ def watched(
     store: SnapshotStore,
     collector: Collector,
 ) -> contextlib.AbstractContextManager[object]:
-    """What watches the cluster while a collector runs, if management ports are named.
+    """Watch the cluster while a collector runs, if management ports are named.
 
     Raises
     ------
     UsageError
-        An address is none, or has a password in it.
+        An address is not valid, or has a password in it.
     """
     if not uris:
         return contextlib.nullcontext()
@@ -67,12 +67,12 @@ def look_once(
     source_uri: str,
     running: Collection[str],
 ) -> None:
-    """Ask management ports once, if any are named, and store what the cluster does.
+    """Ask the management ports once, if any are named, and store the answers.
 
     Raises
     ------
     UsageError
-        An address is none, or has a password in it.
+        An address is not valid, or has a password in it.
     """
     if not uris:
         return

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for: a source, a store, a console."""
+"""Options that several commands share, and the source, store and console they stand for."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class _NotGiven(str):
-    """The default of an option that was not given, which a configuration may replace."""
+    """Stands for an option that was not given, which a configuration may replace."""
 
     __slots__ = ()
 
@@ -44,13 +44,13 @@ def positive(_type: object, seconds: float) -> None:
 
 
 def check_job_ids(jobs: Iterable[str]) -> None:
-    """Refuse an empty job id, which an unset shell variable leaves."""
+    """Refuse an empty job id, as an unset shell variable gives."""
     if not all(job.strip() for job in jobs):
         raise UsageError("a job id is empty; leave it out to collect all jobs")
 
 
 def in_a_folder(_type: object, path: Path | None) -> None:
-    """Refuse a file in a folder that does not exist, before the work is done."""
+    """Refuse a file whose folder does not exist, before the work is done."""
     if path is not None and not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {path.parent}")
 
@@ -63,7 +63,7 @@ def a_page(_type: object, path: Path | None) -> None:
 
 
 def poll_policy(min_interval: float, max_interval: float) -> PollPolicy:
-    """The pauses between polls that two options ask for."""
+    """The policy with the shortest and the longest pause between polls."""
     if min_interval > max_interval:
         raise UsageError(
             f"--min-interval {min_interval:g} is above --max-interval {max_interval:g}"
@@ -118,7 +118,7 @@ Output = Annotated[
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """The server to ask, and how."""
+    """The server to ask, and how to reach it."""
 
     uri: Annotated[
         str | None,
@@ -145,7 +145,7 @@ class Connection:
     ca_file: Annotated[Path | None, Parameter(help="CA bundle to verify the server with.")] = None
     timeout: Annotated[
         float,
-        Parameter(help="Seconds to wait for an answer, all tries together.", validator=positive),
+        Parameter(help="Seconds to wait for an answer, retries included.", validator=positive),
     ] = _TIMEOUT_S
     source: Annotated[
         Literal["rest", "grpc", "cloud-v1"],
@@ -166,13 +166,13 @@ class Connection:
     server: Annotated[str | None, Parameter(help="Name of a server in the --config file.")] = None
 
     def of_each_server(self) -> list[tuple[Connection, ServerSettings]]:
-        """The connection to each chosen server, and its settings in the configuration.
+        """The connection to each chosen server, with its settings from the configuration.
 
         Raises
         ------
         UsageError
-            There is no such server in the configuration, or several of them would get what an
-            option or the environment says for one.
+            The configuration has no such server, or an option or the environment sets something for
+            one server while several are chosen.
         """
         if self.config is None:
             if self.server is not None:
@@ -198,12 +198,12 @@ class Connection:
         return [(self._completed(each), each) for each in chosen]
 
     def one_server(self) -> tuple[Connection, ServerSettings]:
-        """The connection to the one chosen server, and its settings.
+        """The connection to the only chosen server, with its settings.
 
         Raises
         ------
         UsageError
-            There are several, or none.
+            Several servers are chosen, or none.
         """
         servers = self.of_each_server()
         if len(servers) > 1:
@@ -214,7 +214,7 @@ class Connection:
         return servers[0]
 
     def _completed(self, settings: ServerSettings) -> Connection:
-        """The connection, in which a configuration adds what options and environment leave out."""
+        """The connection; a configuration adds what options and environment leave out."""
 
         def first(name: str, given: str | None, configured: str | None) -> str | None:
             return given or (None if from_environment(name) else configured)
@@ -237,7 +237,7 @@ class Connection:
         )
 
     def opened(self) -> ProgressSource:
-        """The source that these options name; the caller closes it."""
+        """The source for these options; the caller closes it."""
         if self.config is not None or self.server is not None:
             return self.one_server()[0].opened()
         if self.uri is not None and parse_endpoint(self.uri).credentials is not None:
@@ -289,7 +289,7 @@ class PatientConnection(Connection):
         float,
         Parameter(
             name="--request-timeout",
-            help="Seconds to wait for an answer, all tries together.",
+            help="Seconds to wait for an answer, retries included.",
             validator=positive,
         ),
     ] = _TIMEOUT_S
@@ -299,13 +299,13 @@ PATIENT: Final = PatientConnection()
 
 
 def chosen_store(store: str, settings: ServerSettings) -> str:
-    """The store that an option gave, else that of the configuration, else the default."""
+    """The store from the option, else from the configuration, else the default."""
     is_given = not isinstance(store, _NotGiven)
     return str(store) if is_given else settings.store or str(store)
 
 
 def read_token(path: Path) -> str:
-    """The token in a file, without the white space around it."""
+    """The token from a file, without white space around it."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -315,8 +315,8 @@ def read_token(path: Path) -> str:
 
 
 def output_console() -> Console:
-    """The console of standard output. Names come from a server: they are not markup."""
-    # A pipe has no width to be cut to.
+    """The console for standard output. Names come from a server: they are not markup."""
+    # A pipe has no width, so nothing is cut.
     width = None if sys.stdout.isatty() else 120
     return Console(markup=False, highlight=False, emoji=False, width=width)
 

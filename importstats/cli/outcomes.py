@@ -1,4 +1,4 @@
-"""Outcomes: what the exit code says, for schedulers and for scripts."""
+"""Outcomes: the exit codes, for schedulers and for scripts."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ EXIT_OTHER: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_JOB_FAILED: Final = 8
 EXIT_END_MISSED: Final = 9
-#: All ended well, and the rows that were expected are not all there, or more than these.
+#: All jobs completed, but with fewer or more rows than expected.
 EXIT_ROWS_DIFFER: Final = 10
-#: As the command `timeout` has it.
+#: As the command `timeout` exits.
 EXIT_TIMED_OUT: Final = 124
 
 
 def exit_code_of(error: ImportStatsError) -> int:
-    """The exit code of an error: that of its nearest kind.
+    """The exit code of an error: the code of its nearest class.
 
     Examples
     --------
@@ -56,17 +56,17 @@ def exit_code_of(error: ImportStatsError) -> int:
     return next(EXIT_CODES[kind] for kind in type(error).__mro__ if kind in EXIT_CODES)
 
 
-#: What calls for a person goes before what may pass, and that before what a job came to.
+#: Worst first: what needs a person, then what may pass by itself, then how a job ended.
 _WORST_FIRST: Final = (EXIT_USAGE, 6, 4, 7, 5, 1, 3, EXIT_JOB_FAILED, EXIT_END_MISSED, 0)
 
 
 def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
-    """The exit code of a collection that ended in good order: the worst outcome of its jobs."""
+    """The exit code after collecting in good order: the worst outcome of the jobs."""
     return worst_code(_exit_code_of_job(job) for job in collected)
 
 
 def worst_code(codes: Iterable[int]) -> int:
-    """The worst of several exit codes: that of a signal, else what most calls for a person.
+    """The worst of several exit codes: a signal's, else the one that most needs a person.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Stopping:
     Attributes
     ----------
     signal : int or None
-        Its number; ``None`` if the work ended by itself.
+        The signal's number; ``None`` if the work ended by itself.
     """
 
     signal: int | None = None
@@ -108,7 +108,7 @@ class Stopping:
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[Stopping]:
-    """SIGTERM and Ctrl-C end the work in good order; a second one ends it at once."""
+    """A context in which SIGTERM or Ctrl-C ends the work in good order, a second one at once."""
     stopping = Stopping()
 
     def handle(signum: int, _frame: object) -> None:

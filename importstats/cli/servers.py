@@ -1,4 +1,4 @@
-"""Collecting from servers: what ``collect`` does for each, and for several side by side."""
+"""Collecting from servers: how ``collect`` works for one, and for several side by side."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Collected = dict[str, CollectedJob]
 
 @dataclass(frozen=True, kw_only=True)
 class ServerRun:
-    """The collecting of one server's jobs.
+    """Collects one server's jobs.
 
-    Attributes have the names and meanings of the options of ``collect``; ``label`` is the server's
-    name where there are several.
+    Attributes have the names and meanings of ``collect``'s options; ``label`` is the server's name
+    if there are several.
     """
 
     connection: Connection
@@ -41,7 +41,7 @@ class ServerRun:
     label: str | None
 
     def run(self, running: Running) -> Collected:
-        """Collect until all jobs ended, or the collectors are stopped.
+        """Collect until all jobs have ended or the collectors are stopped.
 
         Raises
         ------
@@ -89,7 +89,7 @@ class ServerRun:
 
 
 class Running:
-    """The collectors that run, which a signal stops all at once."""
+    """The running collectors, which a signal stops all at once."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -97,14 +97,14 @@ class Running:
         self._is_stopped = False
 
     def add(self, collector: Collector) -> None:
-        """Note one that is about to run; it is stopped at once if the others were."""
+        """Add a collector that is about to run; it is stopped at once if the others were."""
         with self._lock:
             self._collectors.append(collector)
             if self._is_stopped:
                 collector.stop()
 
     def stop(self) -> None:
-        """Ask all collectors to stop, also those that are added later."""
+        """Ask all collectors to stop, including those added later."""
         with self._lock:
             self._is_stopped = True
             for collector in self._collectors:
@@ -114,7 +114,7 @@ class Running:
 def run_side_by_side(
     runs: Sequence[ServerRun], running: Running
 ) -> list[Collected | ImportStatsError]:
-    """The outcome of each server, in the order of the runs; an error of one ends no other."""
+    """The outcome of each server, in the order of the runs; an error ends only its own server."""
     outcomes: list[Collected | ImportStatsError] = [_NOT_RUN] * len(runs)
 
     def collect(place: int, run: ServerRun) -> None:
@@ -134,5 +134,5 @@ def run_side_by_side(
     return outcomes
 
 
-#: What is left where a collector ended by an error that is none of ours; Python has printed it.
+#: The outcome after an error that is none of ours; Python has printed the traceback.
 _NOT_RUN: Final = ImportStatsError("the collector of this server ended by an unexpected error")

@@ -1,4 +1,4 @@
-"""The command that stands in for a server: ``simulate``."""
+"""The command ``simulate``, which stands in for a server."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def simulate(
         ),
     ] = "2.6",
     signal: Annotated[
-        Signal, Parameter(help="When rows are seen: once a file has ended, or as they are written.")
+        Signal,
+        Parameter(help="When rows are reported: at the end of their file, or as they are written."),
     ] = "whole",
     collection: Annotated[
         list[str] | None,

@@ -1,4 +1,4 @@
-"""Jobs of a store as commands read them: those of the chosen server, if there are several."""
+"""Stored jobs, as commands read them: those of the chosen server, if there are several."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Server = Annotated[
     str | None,
     Parameter(
         name="--source",
-        help="Address of a server: only its jobs. Needed if several servers have a job with "
+        help="Only jobs of the server at this address. Needed if several servers have a job with  "
         "this id.",
     ),
 ]
 
 
 def known_source(store: SnapshotStore, address: str | None) -> str | None:
-    """The ``source_uri`` in a store that an address stands for; ``None`` for none.
+    """The ``source_uri`` in a store that an address stands for; ``None`` for no address.
 
     Raises
     ------
@@ -73,12 +73,12 @@ def source_of_job(store: SnapshotStore, job_id: str, address: str | None = None)
 def frames_of_job(
     store: SnapshotStore, job_id: str, address: str | None = None, *, gaps: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The jobs and details frame of one job; details are runs.
+    """The jobs and details frames of one job; the details are runs.
 
     Raises
     ------
     JobNotFoundError, UsageError
-        As :func:`source_of_job`; or nothing but gaps is recorded of it.
+        As :func:`source_of_job`; or the store has nothing but gaps of the job.
     """
     source = source_of_job(store, job_id, address)
     jobs = load_jobs(store, job_id=job_id, source_uri=source, gaps=gaps)

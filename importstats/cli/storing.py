@@ -1,4 +1,4 @@
-"""Commands that keep a store in order: ``compact``."""
+"""The command ``compact``, which keeps a store in order."""
 
 from __future__ import annotations
 

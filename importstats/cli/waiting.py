@@ -1,4 +1,4 @@
-"""The command for pipelines: ``wait``, which ends when jobs have reached their goal."""
+"""The command ``wait``, for pipelines: it ends when all jobs have reached a goal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from importstats.text import format_percent, format_time, printable
 
 Goal = Literal["completed", "importing", "committable"]
 
-#: The states, as servers send them, in which a job has come as far as is waited for.
+#: The states, as servers send them, in which a job has reached each goal.
 _REACHED: Final[Mapping[Goal, frozenset[str]]] = {
     "completed": frozenset({"Completed"}),
     "committable": frozenset({"Uncommitted", "Committing", "Completed"}),
@@ -73,7 +73,7 @@ def seconds_of(printed: str) -> float:
     Raises
     ------
     UsageError
-        It is none, or not positive.
+        It is not a duration, or not positive.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def wait(
     manifest = [] if file is None else read_group(file).jobs
     jobs = tuple(dict.fromkeys([*jobs, *(job.job_id for job in manifest)]))
     if not jobs:
-        raise UsageError("name the job to wait for, or several")
+        raise UsageError("name one or more jobs to wait for")
     check_job_ids(jobs)
     limit_s = None if timeout is None else seconds_of(timeout)
     expected = expectation.rows()
@@ -158,7 +158,7 @@ def wait(
 def _expected_of_each(
     jobs: Sequence[str], expected: Expected | None, manifest: Sequence[GroupJob]
 ) -> dict[str, Expected]:
-    """The expected rows of each job that has any."""
+    """The expected rows of each job for which some are expected."""
     rows = {job.job_id: rows_of_files(job) for job in manifest}
     known: dict[str, Expected] = {
         job: each for job, each in rows.items() if each is not None and each.notna().any()
@@ -169,7 +169,7 @@ def _expected_of_each(
 def _checked_rows(
     waiting: _Waiting, store: SnapshotStore, source_uri: str, of_each: Mapping[str, Expected]
 ) -> int:
-    """Print whether the rows are those expected; the exit code that says so."""
+    """Print whether the rows are as expected; returns the exit code."""
     code = 0
     for job, expected in of_each.items():
         checked = stored_check(store, job, source_uri, expected)
@@ -181,7 +181,7 @@ def _checked_rows(
 
 
 def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: int | None) -> int:
-    """The exit code: 0 only if all jobs have reached their goal."""
+    """The exit code: 0 only if all jobs have reached the goal."""
     if not waiting.missing:
         return 0
     if waiting.failed:
@@ -190,7 +190,8 @@ def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: 
         return stopped
     if waiting.timed_out:
         waiting.say(
-            f"gave up: {len(waiting.missing):,} of {len(collected):,} jobs have not got there"
+            f"gave up: {len(waiting.missing):,} of {len(collected):,} jobs "
+            "have not reached the goal"
         )
         return EXIT_TIMED_OUT
     for job in collected.values():
@@ -202,16 +203,16 @@ def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: 
 
 @dataclass
 class _Waiting:
-    """The jobs that have not reached their goal; ends the collector once the outcome is clear.
+    """The jobs that have not reached the goal; ends the collector once the outcome is clear.
 
     Attributes
     ----------
     missing : set of str
     goal : {"completed", "importing", "committable"}
     said : file or None
-        Where a line goes for each change of a job's state.
+        Gets a line for each change of a job's state.
     failed : list of str
-        Jobs that can never get there.
+        Jobs that can never reach it.
     """
 
     missing: set[str]
@@ -225,7 +226,7 @@ class _Waiting:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note_saved(self, job: CollectedJob) -> None:
-        """Take note of a snapshot; called by the collector's threads."""
+        """Note a snapshot; the collector's threads call this."""
         if self.notifier is not None:
             self.notifier.notice(job)
         with self._lock:
@@ -246,7 +247,7 @@ class _Waiting:
 
     @contextlib.contextmanager
     def no_longer_than(self, limit_s: float | None) -> Iterator[None]:
-        """End the collector after so many seconds."""
+        """End the collector after `seconds`."""
         if limit_s is None:
             yield
             return

@@ -111,10 +111,10 @@ REFUSED = {
         "load.yaml is not a manifest: its ending is .yaml, and not .csv, .parquet or .json",
     ),
     "an unknown job": (["commit", "7"], 5, "the server does not know this import job"),
-    "no job": (["commit"], 2, "name the job, or several"),
+    "no job": (["commit"], 2, "name one or more jobs"),
     "an unknown job to abort": (["abort", "7", "--yes"], 5, "the server does not know"),
     "an empty job": (["abort", "", "--yes"], 2, "a job id is empty"),
-    "nothing to wait for": (["wait"], 2, "name the job to wait for, or several"),
+    "nothing to wait for": (["wait"], 2, "name one or more jobs to wait for"),
     "no time to wait": (
         ["wait", "7", "--timeout", "soon"],
         2,
@@ -131,7 +131,7 @@ REFUSED = {
         2,
         "give --expect-rows or --manifest, not both: the manifest has the sum",
     ),
-    "sources of nothing": (["wait", "7", "--sources", "."], 2, "--sources is for the files of"),
+    "sources of nothing": (["wait", "7", "--sources", "."], 2, "--sources needs a --manifest"),
     "no time for an answer": (["wait", "7", "--request-timeout", "0"], 2, 'Invalid value "0.0"'),
     "a job nobody knows": (["wait", "7", *QUICK], 5, "the server does not know this import job"),
 }
@@ -300,6 +300,6 @@ def test_waiting_comes_to_an_end(here):
         ended = run("wait", job, "--timeout", "0.5s", "-u", server.uri, *QUICK)
         logged = run("snapshot", job, "-v", "-u", server.uri)
     assert ended.returncode == 124, ended.stderr
-    assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs have not got there"
+    assert ended.stdout.splitlines()[-1] == "gave up: 1 of 1 jobs have not reached the goal"
     assert ended.stderr == ""
     assert f" INFO saved job={job} " in logged.stderr
