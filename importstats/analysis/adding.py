@@ -1,4 +1,4 @@
-"""Curves of several jobs added up, although each was sampled at times of its own."""
+"""The sum of several jobs' curves, although each was sampled at different times."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _US: Final = 1e6
 
 
 def add_up(curve: Curve, group: Ints) -> Curve:
-    """One curve per group: the sum of its keys' curves at every time at which one has a sample.
+    """One curve per group: the sum of its keys' curves at each time when any has a sample.
 
-    `group` is the group of each point. Between two samples of a key its rows are taken to grow
-    evenly; rows that have no time to grow in jump.
+    `group` is the group of each point. A key's rows are assumed to grow evenly between two of its
+    samples; rows without an interval to grow in appear as a jump.
     """
     grid = _Grid.from_curve(curve, group)
     key = grid.key
@@ -52,7 +52,7 @@ def add_up(curve: Curve, group: Ints) -> Curve:
 
 @dataclass(frozen=True)
 class _Grid:
-    """The times of all samples of each group, in order and each once.
+    """The distinct times of all samples of each group, in order.
 
     Two jobs sampled at 0 s, 10 s and at 5 s, 10 s share the grid 0, 5, 10 s. What the first wrote
     between its samples is spread over the steps that end at 5 s and 10 s.
@@ -71,7 +71,7 @@ class _Grid:
 
     @classmethod
     def from_curve(cls, curve: Curve, group: Ints) -> _Grid:
-        """The grid of the points of a curve, by their group."""
+        """The grid for a curve's points; `group` is the group of each."""
         begin = np.append(0, curve.time[:-1])[: len(curve.time)]
         first = starts(curve.key)
         begin[first] = curve.time[first]
@@ -91,7 +91,7 @@ class _Grid:
         return summed(self.here, values, len(self.time))
 
     def spread(self, gain: Floats) -> Floats:
-        """What each step of the grid adds, if every sample's gain grew evenly since the one before.
+        """What each grid step adds if every sample's gain grew evenly since the sample before.
 
         The slope of each sample is added where it begins and taken off where it ends, so a running
         sum gives the slope of all in every step.

@@ -1,8 +1,8 @@
-"""How long each task has worked beside what tasks of its size take, and when it will end.
+"""How long each task has worked compared with tasks of its size, and when it will end.
 
-A task counts as at work from the time its node took it up, which is seen only where rows grow
-inside files. Elsewhere it may have waited behind a batch of its node, and half of the longest
-possible wait is taken off its age (ours: of none, half and all, half served best on
+A task counts as at work from the time when its node began it, which can be seen only if rows grow
+inside files. Otherwise it may have waited behind its node's batch, and half of the longest possible
+wait is subtracted from its age (ours: of none, half and all, half served best on
 ``benchmarks/worlds``).
 """
 
@@ -20,14 +20,14 @@ from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Floats, starts, summed
 
 _WAIT_SHARE: Final = 0.5
-# A wait behind a batch of tasks that ended is hardly longer than that.
+# A wait behind a batch that has ended is hardly ever longer than this.
 _MOST_WAIT: Final = 1.5
-# The least share of a task done from which its duration is read off, and how exact that is.
+# A task's duration is read off its progress from this share on, and with this accuracy.
 _LEAST_DONE: Final = 0.05
 _EXACT: Final = 0.02
 _MANY_FILES: Final = 16
 _MANY_STEPS: Final = 3
-# A task beyond its usual time needs so much of its age more: durations have long tails.
+# A task beyond its usual time needs this share of its age more: durations have long tails.
 _MORE_SHARE: Final = 0.4
 _BEYOND: Final = 1.5
 _LEAST_S: Final = 0.5
@@ -40,28 +40,28 @@ class Ages:
     Attributes
     ----------
     spans : Spans
-        What was seen of them.
+        What was seen of the tasks.
     durations : Durations
         How long tasks take, per job.
     has_usual : ndarray of bool
-        Per job, whether that rests on an end (or on rows that grow) and not on a prior alone.
+        Per job, whether `durations` rest on an end (or on rows that grow) and not only on a prior.
     usual_s : ndarray of float64
-        The median seconds at work of tasks of its size in its job; NaN if not known.
+        The median seconds at work of tasks of the same size in the job; NaN if not known.
     worked_s : ndarray of float64
         Seconds at work of the last attempt so far; NaN while it waits.
     whole_s : ndarray of float64
-        Of an ended task how long it worked, of one whose rows grow how long it will have, of any
-        other what it has worked so far, which is less than the whole.
+        How long an ended task worked; how long a task whose rows grow will have worked; and for any
+        other task how long it has worked so far, which is less than the whole.
     known : ndarray of bool
         Whether `whole_s` is the whole.
     as_long_p : ndarray of float64
-        The probability that a task of its size in its job takes at least so long; NaN if not known.
+        The probability that a task of its size in its job takes at least as long; NaN if not known.
     remaining_s : ndarray of float64
-        The median of what is left of a task at work; 0 if it ended; NaN if it waits or nothing is
-        known.
+        The median time that a task at work still needs; 0 if it ended; NaN if it waits or nothing
+        is known.
     lead_s, lead_share : ndarray of float64
-        By how much a task at work will end after all others (below 0: before), and that as a share
-        of the time from the first task's start to its end. NaN if nothing is known.
+        How long after all others a task at work will end (negative: before), and that as a share of
+        the time from the first task's start to its end. NaN if nothing is known.
     since : ndarray of float64
         Per job, when its first task went to work, in seconds since 1970.
     """
@@ -87,16 +87,16 @@ class Ages:
         *,
         pooled: bool = True,
     ) -> Ages:
-        """The ages in a details frame, as known at a time (by default of all of it).
+        """The ages in a details frame, as known at a time (by default at its end).
 
-        Unless `pooled`, a job is judged by its own tasks only, so that an answer does not depend on
-        which other jobs are in the frame.
+        Unless `pooled`, a job is judged by its own tasks only, so that the result does not depend
+        on which other jobs are in the frame.
         """
         return cls.from_spans(Spans.from_details(details, at), pooled=pooled)
 
     @classmethod
     def from_spans(cls, spans: Spans, *, pooled: bool = True) -> Ages:
-        """The ages of tasks that are known as spans."""
+        """The ages of the tasks in spans."""
         job, size = spans.job, spans.size_bytes
         least, most = spans.duration_least(), spans.duration_most()
         wait = _likely_wait(spans, np.full(len(job), np.inf))
@@ -134,15 +134,15 @@ class Ages:
 
     @property
     def times_usual(self) -> Floats:
-        """How many times its usual time a task takes, or has taken already; NaN if not known."""
+        """How many times the usual time each task takes or has taken so far; NaN if not known."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self.whole_s / self.usual_s, np.float64)
 
 
 def _moving(spans: Spans) -> Bools:
-    """Whether a task's own progress says how long it takes.
+    """Whether each task's own progress shows how long it takes.
 
-    It does where rows grow inside files, and nearly so where many files end one by one.
+    It does if rows grow inside files, and nearly so if many files end one by one.
     """
     seen = spans.smooth[spans.job] & (spans.steps > 0)
     seen |= (spans.files >= _MANY_FILES) & (spans.steps >= _MANY_STEPS)
@@ -159,7 +159,7 @@ def _likely_wait(spans: Spans, usual: Floats) -> Floats:
 def _observed(
     spans: Spans, least: Floats, most: Floats, wait: Floats
 ) -> tuple[Bools, Floats, Floats]:
-    """Which tasks say something of durations, and between what theirs lies."""
+    """Which tasks show something about durations, and the bounds of each task's duration."""
     low = np.maximum(least - wait, _LEAST_S)
     high = np.maximum(most - wait, low)
     moving = _moving(spans)
@@ -170,7 +170,7 @@ def _observed(
 
 
 def _fitted(spans: Spans, shown: Bools, low: Floats, high: Floats, *, pooled: bool) -> Durations:
-    """The durations of each job, with what others of its collection and cluster have shown."""
+    """Each job's durations, using what other jobs of its collection and cluster have shown."""
     job, size = spans.job[shown], spans.size_bytes[shown]
     alone = fit_durations(job, spans.jobs, size, low[shown], high[shown])
     if spans.jobs < 2 or not pooled:
@@ -184,7 +184,7 @@ def _fitted(spans: Spans, shown: Bools, low: Floats, high: Floats, *, pooled: bo
 def _remaining(
     spans: Spans, durations: Durations, usual: Floats, worked: Floats, moving: Bools
 ) -> Floats:
-    """The median of what is left, given that a task has worked so long.
+    """The median time left, given how long each task has worked.
 
     The log-logistic survival halves where its logit has grown from z to log(1 + 2 exp(z)).
     """
@@ -200,7 +200,7 @@ def _remaining(
 
 
 def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
-    """By how much each task at work ends after all others, in seconds and as a share.
+    """How long after all others each task at work ends, in seconds and as a share.
 
     The others end with the last of them that runs, or when the slots have done all that is left,
     the largest that waits at the end (list scheduling; Graham, SIAM J. Applied Mathematics 1969).

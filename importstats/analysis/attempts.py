@@ -1,9 +1,9 @@
-"""Every attempt at every task: when it was handed over, ended or went back, between which polls.
+"""All attempts at all tasks: between which polls each was handed over, ended or went back.
 
-The server does not say when a task began, and says nothing of its rows until whole files are
-written. So each time is an interval, from the last poll that saw the state before to the first that
-saw the state after, and of a task that runs is known only that it has *not ended yet*: interval-
-and right-censoring (Klein and Moeschberger, Survival Analysis, 2nd edition, 2003, chapter 3).
+The server does not say when a task began, and reports no rows until whole files are written. So
+each time is an interval, from the last poll that saw the earlier state to the first that saw the
+later one, and a running task shows only that it has *not ended yet*: interval- and right-censoring
+(Klein and Moeschberger, Survival Analysis, 2nd edition, 2003, chapter 3).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _US: Final = 1e6
 
 @dataclass(frozen=True)
 class Attempts:
-    """Every attempt at every unit (a file, or a task by one of its files), in order of time.
+    """All attempts at all units (files, or tasks represented by one file each), in order of time.
 
-    All times are seconds since 1970, NaN where nothing is known.
+    All times are seconds since 1970, NaN if nothing is known.
 
     Attributes
     ----------
@@ -31,14 +31,14 @@ class Attempts:
         The file or task, ascending.
     handed_after, handed_by : ndarray of float64
         It was handed to a node between the last poll that saw it wait and the first that saw it at
-        work; `handed_after` is NaN if it was at work at the first sight.
+        work; `handed_after` is NaN if it was already at work when first seen.
     ended_after, ended_by : ndarray of float64
         Its work ended between the last poll that saw a part missing and the first that saw all
         rows, or the server's time of the end if that is earlier; infinite while it has not ended.
     released_by : ndarray of float64
-        By when the server called it Completed or Failed; infinite before.
+        The first poll that saw it Completed or Failed; infinite before.
     back_after, back_by : ndarray of float64
-        It went back to the queue between these polls; infinite if it did not.
+        It went back to the queue between these two polls; infinite if it did not.
     """
 
     unit: Ints
@@ -51,7 +51,7 @@ class Attempts:
     back_by: Floats
 
     def last(self, units: int) -> Ints:
-        """The place of each unit's last attempt, -1 where it has none."""
+        """The index of each unit's last attempt, -1 if it has none."""
         found = np.full(units, -1)
         found[self.unit] = np.arange(len(self.unit))
         return found
@@ -59,20 +59,20 @@ class Attempts:
 
 @dataclass(frozen=True)
 class Steps:
-    """The samples of some files, up to the first that shows the file's end, and what they show.
+    """The samples of some files, up to the first that shows the file's end, and their facts.
 
     Attributes
     ----------
     unit, time, slot : ndarray of int64
-        Per sample its unit, microseconds since 1970, and the place among its job's snapshots.
+        Each sample's unit, its microseconds since 1970, and its place among its job's snapshots.
     first : ndarray of bool
-        Whether it is the first of its unit.
+        Whether it is its unit's first sample.
     fraction : ndarray of float64
-        How much is done, 0 to 1; of a failed file what it was before it failed.
+        How much is done, 0 to 1; for a failed file, as of before it failed.
     at_work, waits, retrying, done, failed, back : ndarray of bool
-        What its state says, and whether it went back since the sample before.
+        What its state means, and whether it went back since the sample before.
     complete_time : ndarray of float64
-        The server's time of the end in seconds, NaN where there is none.
+        The server's time of the end in seconds, NaN if there is none.
     """
 
     unit: Ints
@@ -93,7 +93,7 @@ class Steps:
         """The steps of the samples at `chosen`, whose units are `unit` (ascending)."""
         done = samples.in_state(*DONE_STATES)[chosen]
         first = np.diff(unit, prepend=-1) != 0
-        # What a server says of a file after its end is no news: its rows fall to 0 in time.
+        # What a server reports about a file after its end is no news: its rows fall to 0 in time.
         kept = count_before(done, np.flatnonzero(first)) == 0
         chosen, unit, done, first = chosen[kept], unit[kept], done[kept], first[kept]
         waits = samples.in_state(*WAITING_STATES, "retry")[chosen]
@@ -122,11 +122,11 @@ class Steps:
 
     @property
     def before(self) -> Ints:
-        """Per sample the place of the one before of its unit, itself if it is the first."""
+        """The index of each sample's predecessor in its unit; the first has its own."""
         return np.arange(len(self.unit)) - ~self.first
 
     def find_attempts(self, samples: FileSamples) -> Attempts:
-        """The attempts that these steps show."""
+        """The attempts that the steps show."""
         before, time = self.before, self.time / _US
         since = np.where(self.first, _slot_before(samples, self.slot), time[before])
         begins = (self.at_work | self.done) & (self.first | self.waits[before] | self.back)
@@ -145,7 +145,7 @@ class Steps:
             found[number[places]] = values[places]
             return found
 
-        # A step back that is at work again at once closes the attempt before the one it begins.
+        # A step back that is at work again at once ends one attempt and begins the next.
         back = np.flatnonzero(self.back)
         closed = number[back] - begins[back]
         back_by, back_after = np.full(count, np.inf), np.full(count, np.inf)
@@ -166,9 +166,9 @@ class Steps:
 
 
 def _poll_s(samples: FileSamples) -> Floats:
-    """Per job, the least seconds between two snapshots that differ; 0 if none do.
+    """Per job, the shortest time between two snapshots that differ; 0 if none do.
 
-    Of runs these are the only ones that are sure to be neighbours.
+    In runs, only such snapshots are sure to be neighbours.
     """
     state, _ = samples.states
     progress = np.nan_to_num(samples.values("progress_pct"), nan=-1.0)
@@ -191,12 +191,12 @@ def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
 
 
 def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
-    """The time of the job's snapshot before, in seconds.
+    """The time of the job's previous snapshot, in seconds.
 
-    Before the first it is as long ago as two snapshots of the job lie apart at least, if by then no
-    file had moved: the list had just appeared. Else NaN: recording began in the middle.
+    For the first snapshot this is one shortest pause earlier if no file had moved by then, since
+    the list had just appeared. Else it is NaN, since recording began in the middle.
     """
-    # The first has none: -1 is the last one, which `same` leaves out.
+    # The first has no predecessor: its -1 is the last sample, which `same` leaves out.
     before = slot - 1
     same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
     since = np.where(same, samples.slot_time[before] / _US, np.nan)

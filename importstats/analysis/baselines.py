@@ -1,4 +1,4 @@
-"""What people use in place of an ETA: simple methods, each written as its source says."""
+"""Simple methods that people use in place of an ETA, each as its source describes it."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _MAX_INTERVAL_S: Final = 10.0
 
 
 def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: straight on at the job's mean rate of ``progress`` since the first snapshot.
+    """Baseline: the job goes on at its mean rate of ``progress`` since the first snapshot.
 
     ``remaining = (100 - p) * (t - t0) / (p - p0)``, the textbook estimate of a progress bar, and
     what tqdm falls back to without smoothing (``rate = (n - initial) / elapsed``, tqdm/std.py,
-    ``format_meter``). Silent until progress has moved.
+    ``format_meter``). It has no answer until progress has moved.
 
     Parameters
     ----------
@@ -65,8 +65,8 @@ def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Data
     ``ema`` has smoothing 0.3 and is corrected for its start
     (``last / (1 - (1 - smoothing) ** calls)``), and is fed whenever the bar is redrawn and has
     moved; before that ``rate = (n - initial) / elapsed``. The bar is redrawn when it has moved by
-    ``miniters`` or more and ``mininterval`` (0.1 s) has passed; ``miniters`` adapts itself. Silent
-    where the rate is zero or negative.
+    ``miniters`` or more and ``mininterval`` (0.1 s) has passed; ``miniters`` adapts itself. It has
+    no answer if the rate is zero or negative.
 
     Parameters and result are those of :func:`linear`.
     """
@@ -80,11 +80,11 @@ def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Data
 
 
 def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: rows left over the mean rate of rows since they could be counted.
+    """Baseline: the rows left, divided by their mean rate since they could be counted.
 
     ``remaining = (total - rows) * (t - t0) / (rows - rows0)``, with `t0` the first snapshot that
     has a total: what one computes from the reference struct's ``importedRows`` and ``totalRows``.
-    Silent before the first row is written; 0 once all are.
+    It has no answer before the first row is written; 0 once all are.
 
     Parameters and result are those of :func:`linear`.
     """
@@ -101,20 +101,20 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
 
 
 def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: LATE's time to end of every running file, and the longest of them for the job.
+    """Baseline: the longest of LATE's times to end of the running files.
 
     "Improving MapReduce Performance in Heterogeneous Environments" (Zaharia, Konwinski, Joseph,
     Katz, Stoica; OSDI 2008), section 4: ``ProgressRate = ProgressScore / T`` with `T` how long the
     task has been running, ``time to end = (1 - ProgressScore) / ProgressRate``. The score is the
     file's ``progress``; `T` counts from the last snapshot in which the file was not running. LATE
-    knows nothing of tasks that wait, and nothing when none runs: silent then.
+    ignores tasks that wait, and has no answer when none runs.
 
     Parameters
     ----------
     jobs : DataFrame
         A jobs frame.
     details : DataFrame, optional
-        Its details frame; silent without.
+        Its details frame; without it there is no answer.
 
     Returns
     -------
@@ -139,12 +139,12 @@ def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFram
 def twin(
     jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Baseline: what was left of earlier jobs of the collection at equal progress.
+    """Baseline: how long the collection's earlier jobs still took at equal progress.
 
-    Each earlier job that had ended says how long it still took from when it first came as far and,
-    if it stood there, had stood as long; that is scaled by the bytes of this job over those of that
-    one (once the server says them), and the median of all is the answer. While rows are imported,
-    progress is taken as finely as the rows say it. Silent without an earlier job of the collection.
+    For each earlier job that had ended, this takes how long it still took once it had come as far
+    and, if it stood there, had stood as long. That is scaled by the ratio of the two jobs' bytes
+    (once the server reports them), and the median is the answer. While rows are imported, they give
+    progress its fraction of a percent. It has no answer without an earlier job of the collection.
 
     Parameters
     ----------
@@ -180,11 +180,11 @@ def twin(
 def survival(
     jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Baseline: what was left of earlier jobs of the collection that took longer than this so far.
+    """Baseline: how long those earlier jobs still took that lasted longer than this one so far.
 
     The median of ``T - elapsed`` over their durations `T` above ``elapsed``: the conditional
-    median of the empirical survival function (Kaplan and Meier, JASA 53(282), 1958; of ended jobs
-    alone). Silent if there is none.
+    median of the empirical survival function (Kaplan and Meier, JASA 53(282), 1958; ended jobs
+    only). It has no answer if there is none.
 
     Parameters and result are those of :func:`twin`.
     """
@@ -197,24 +197,24 @@ def survival(
 def history_median(
     jobs: pd.DataFrame, details: pd.DataFrame | None = None, history: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Baseline: the median duration of earlier jobs of the collection, less the time so far.
+    """Baseline: the median duration of the collection's earlier jobs, minus the time so far.
 
-    0 once it has taken longer; silent without an earlier job. Parameters and result are those of
-    :func:`twin`.
+    It is 0 once the job has taken longer; without an earlier job there is no answer. Parameters and
+    result are those of :func:`twin`.
     """
     rows, past = ordered_snapshots(jobs), _Past.from_history(history)
     remaining = _by_duration(rows, past, lambda left: left)
     return _frame_of_remaining(rows, np.maximum(remaining, 0))
 
 
-#: The simple methods that look at one job alone, by name.
+#: The simple methods that look at a single job, by name.
 BASELINES: Final[Mapping[str, Method]] = {
     "linear": linear,
     "tqdm": tqdm_ema,
     "rows_rate": rows_rate,
     "late": late,
 }
-#: Those that look at earlier jobs of the collection; they take ``history`` as a third argument.
+#: The methods that look at the collection's earlier jobs; ``history`` is their third argument.
 HISTORY_BASELINES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = {
     "twin": twin,
     "survival": survival,
@@ -224,7 +224,7 @@ HISTORY_BASELINES: Final[Mapping[str, Callable[..., pd.DataFrame]]] = {
 
 @dataclass(frozen=True)
 class _Earlier:
-    """One earlier job that completed: how far it had come when, and its end and size."""
+    """An earlier job that completed: its progress over time, its end and its size."""
 
     times_s: Floats
     reached: Floats
@@ -233,7 +233,7 @@ class _Earlier:
     size_bytes: float
 
     def time_at(self, reached: Floats, stood_s: Floats) -> Floats:
-        """When it had come so far and stood there for so long, or left again."""
+        """When it had come to `point` and stood there for `stood_s`, or had moved on."""
         new = np.append(True, np.diff(self.reached) > 0)
         first = np.interp(reached, self.reached[new], self.times_s[new])
         last = np.searchsorted(self.reached, reached, "right") - 1
@@ -273,7 +273,7 @@ class _Past:
         return cls(found)
 
     def pairs(self, rows: pd.DataFrame) -> Iterator[tuple[Ints, list[_Earlier]]]:
-        """The rows of each job, and the earlier jobs of its collection, itself left out."""
+        """The rows of each job with the collection's earlier jobs, without the job itself."""
         now, key = seconds(rows), _collection_keys(rows)
         for span in job_slices(rows):
             at = np.arange(span.start, span.stop)
@@ -287,7 +287,7 @@ def _collection_keys(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _by_duration(rows: pd.DataFrame, past: _Past, left_of: Callable[[Floats], Floats]) -> Floats:
-    """The median of what is left by the durations of earlier jobs that had ended."""
+    """The median of the time left, by the durations of earlier jobs that had ended."""
     now = seconds(rows)
     remaining = np.full(len(rows), np.nan)
     for at, earlier in past.pairs(rows):
@@ -302,21 +302,21 @@ def _by_duration(rows: pd.DataFrame, past: _Past, left_of: Callable[[Floats], Fl
 
 
 def _median(said: list[Floats]) -> Floats | float:
-    """The median of what the earlier jobs say; NaN where none says anything."""
+    """The median of the earlier jobs' answers; NaN if there is none."""
     if not said:
         return np.nan
     return np.asarray(pd.DataFrame(said).median(), np.float64)
 
 
 def _bytes(rows: pd.DataFrame) -> Floats:
-    """Bytes of the job by what has been seen; NaN before the server says them."""
+    """The job's bytes as known so far; NaN before the server reports them."""
     said = floats(rows, "file_size_bytes")
     seen = pd.Series(np.where(said > 0, said, np.nan)).groupby(rows["job"].to_numpy()).cummax()
     return np.asarray(seen.groupby(rows["job"].to_numpy()).ffill(), np.float64)
 
 
 def _fine_progress(rows: pd.DataFrame) -> Floats:
-    """The highest progress so far; between whole percents by the rows, where they say the same."""
+    """The highest progress so far, with a fraction from the rows if they agree with it."""
     progress = floats(rows, "progress_pct")
     with np.errstate(invalid="ignore", divide="ignore"):
         by_rows = 40 + 30 * floats(rows, "imported_rows") / floats(rows, "total_rows")
@@ -326,7 +326,7 @@ def _fine_progress(rows: pd.DataFrame) -> Floats:
 
 
 def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
-    """The remaining time by tqdm at each snapshot of one job; NaN where it has no rate."""
+    """The remaining time by tqdm at each snapshot of one job; NaN if it has no rate."""
     remaining = np.full(len(times), np.nan)
     keep = 1 - _SMOOTHING
     mean_dn = mean_dt = mean_step = 0.0
@@ -348,7 +348,7 @@ def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
                 step = mean_step / (1 - keep**steps)
             drawn, drawn_at = done, now
         elapsed = now - times[0]
-        # The correction for the start is the same for both means and cancels.
+        # The correction for the start is the same for both means, so it cancels.
         overall = (done - progress[0]) / elapsed if elapsed > 0 else 0.0
         rate = mean_dn / mean_dt if fed else overall
         if rate > 0:
@@ -357,7 +357,7 @@ def _tqdm_remaining(times: Floats, progress: Floats) -> Floats:
 
 
 def _time_at_rate(left: Floats, done: Floats, elapsed: Floats) -> Floats:
-    """Time for what is left at the rate of what is done; NaN where there is no rate."""
+    """The time for the rest at the rate so far; NaN if there is no rate."""
     with np.errstate(divide="ignore", invalid="ignore"):
         remaining = np.maximum(left, 0) * elapsed / done
     return np.where((done > 0) & (elapsed > 0), remaining, np.nan)

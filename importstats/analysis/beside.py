@@ -1,8 +1,8 @@
-"""How long tasks at work have taken beside those that were at work at the same time.
+"""How long tasks at work have taken, compared with tasks that ran at the same time.
 
-Where load slows all tasks of a job, each takes longer than those before, and none is late. So a
-task is compared with those that overlapped it: the median is that of Kaplan and Meier (JASA 1958),
-in which those that still run count as not ended yet.
+If load slows all tasks of a job, each takes longer than those before it, yet none is late. So a
+task is compared with those that overlapped it. The median is that of Kaplan and Meier (JASA 1958),
+in which running tasks count as not ended yet.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from importstats.analysis.durations import median_of_censored
 from importstats.arrays import Bools, Floats, Ints
 
-# Tasks that began at about the same time overlap the same others: into so many groups by start.
+# Tasks that began at about the same time overlap the same others: this many groups by start.
 _GROUPS: Final = 12
 _LEAST_S: Final = 0.5
 
@@ -22,25 +22,25 @@ _LEAST_S: Final = 0.5
 def times_of_beside(
     job: Ints, size: Floats, whole_s: Floats, known: Bools, begin: Floats, stop: Floats
 ) -> Floats:
-    """How many times as long each task at work takes as those of its time, for their size.
+    """The time of each task at work over that of the tasks it overlapped, sizes considered.
 
     Parameters
     ----------
     job : ndarray of int64
         Per task.
     size : ndarray of float64
-        Bytes, what every task costs included.
+        Bytes, including the fixed cost of every task.
     whole_s : ndarray of float64
-        How long it took or has taken; NaN for one that has not begun.
+        How long it took or has taken so far; NaN if it has not begun.
     known : ndarray of bool
-        Whether that is the whole.
+        Whether that is the whole time.
     begin, stop : ndarray of float64
-        When it went to work and when it ended; infinite if it has not.
+        When it began to work and when it ended; infinite if it has not ended.
 
     Returns
     -------
     ndarray of float64
-        NaN for what is not at work. At most 1 where fewer than half of the others have ended.
+        NaN for tasks that are not at work. At most 1 if fewer than half of the others have ended.
 
     Examples
     --------

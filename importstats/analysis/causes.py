@@ -1,7 +1,7 @@
 """Causes: why files failed, and which file is to blame.
 
-When a task fails, all its files do, and once the job has failed, all of them, each with the reason
-of the one that was bad. The text may name that one (``file: id:4 paths:"in/7.parquet"``).
+When a task fails, all its files fail, and when a job fails, all its files do, each with the reason
+of the file that was bad. The text may name that file (``file: id:4 paths:"in/7.parquet"``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ID: Final = re.compile(r"\bid:\d+")
 def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
     """The failed files by cause, the most frequent first.
 
-    A reason that differs only by the name of a file is the same cause.
+    Reasons that differ only in the name of a file are the same cause.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``cause`` : str
-            The reason with ``FILE`` for the file it names; missing where no reason was given.
+            The reason with ``FILE`` in place of the file's name; missing if no reason was given.
         ``files`` : int64
         ``culprits`` : list of str
-            The failed files that their reasons name.
+            The failed files that a reason names.
         ``examples`` : list of str
-            All failed files of this cause, the culprits first.
+            All files that failed of this cause, the culprits first.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def _without_files(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
-    """A reason without the files it names, and these."""
+    """A reason without the names of files, and these names."""
     found: list[str] = []
 
     def replaced(token: re.Match[str]) -> str:

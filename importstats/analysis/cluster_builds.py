@@ -1,4 +1,4 @@
-"""Index builds: the queue that a job waits in, builds that take long, and builds that fail."""
+"""Index builds: the queue a job waits in, builds that take long, and builds that fail."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def index_build_fails(job: JobHistory, state: ClusterState) -> Finding | None:
 def long_index_build(job: JobHistory, state: ClusterState) -> Finding | None:
     """One index build of the job takes far longer than others."""
     own = state.builds_of(job.key[1])
-    # Of one that was tried before, the state does not say when this try began.
+    # If a build was tried before, its state does not show when this try began.
     first_try = own["tries"].fillna(1) <= 1
     building = own[own["state"].astype("str").isin(AT_WORK) & first_try]
     done_s = _build_seconds(state)
@@ -192,7 +192,7 @@ def _queue_advice(state: ClusterState) -> str:
 
 
 def _build_seconds(state: ClusterState) -> pd.Series[float]:
-    """How long the builds took that were seen to begin and to end."""
+    """The durations of the builds whose beginning and end were seen."""
     runs = state.build_runs
     text = runs["state"].astype("str")
     began = runs[text.eq("InProgress")].groupby("build_id")["observed_at"].max()
@@ -202,7 +202,7 @@ def _build_seconds(state: ClusterState) -> pd.Series[float]:
 
 
 def _mean_build_s(state: ClusterState) -> float | None:
-    """The mean of the builds that were seen, else of all that the nodes remember."""
+    """The mean duration of the builds that were seen, else of all that the nodes remember."""
     took_s = _build_seconds(state)
     if len(took_s) >= _LEAST_BUILDS:
         return float(took_s.mean())
@@ -215,10 +215,10 @@ def _rows_of_segment(state: ClusterState, segment_id: str) -> int | None:
 
 
 def builds_go_on(job: JobHistory, state: ClusterState) -> Finding | None:
-    """The job has completed, and index builds of its cluster go on: searches are slow until then.
+    """The job has completed, but index builds of its cluster go on, and searches are slow.
 
     Milvus up to 2.3 completes a bulk insert before any index is built, and later ones do with
-    `waitForIndex` off. Of these releases only the metrics tell.
+    `waitForIndex` off. With these releases only the metrics show it.
     """
     if job.phase != "Completed":
         return None

@@ -1,6 +1,6 @@
-"""Causes: what the cluster proves to be in a job's way, in so few words that a first line has room.
+"""Causes: what holds a job up, as its cluster proves, short enough for a headline.
 
-The findings say it in full; here is only who or what it is.
+The findings describe it in full; these texts only name who or what it is.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from importstats.names import JOB_KEY
 from importstats.text import format_count, printable
 
 _Evidence = Mapping[str, Any]
-#: A wait that has just begun is the pace at which coordinators hand out work.
+#: A shorter wait is only the pace at which coordinators hand out work.
 _BRIEF_S: Final = 120.0
 
 
 def cause_text(findings: pd.DataFrame) -> str:
-    """Who or what is in the way, by the first finding that the cluster proves; empty if none is.
+    """Who or what holds the job up, by its first finding with proof from the cluster; or empty.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def cause_text(findings: pd.DataFrame) -> str:
 
 
 def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
-    """Events of jobs that are stalled or late, with what the cluster proves to be in their way.
+    """The events; stalled and late ones also name what holds the job up, if the cluster proves it.
 
     Parameters
     ----------

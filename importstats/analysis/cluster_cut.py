@@ -1,4 +1,4 @@
-"""A cluster cut to the time of one job: what it did before and after is left out."""
+"""A cluster's frames, cut to the time of one job."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importstats.analysis.cluster_state import Cluster
 
 @dataclass(frozen=True)
 class ClusterPart:
-    """Frames of what a cluster did in a part of the time, as those of a store."""
+    """A cluster's frames for a part of the time, shaped like those of a store."""
 
     tasks: pd.DataFrame
     builds: pd.DataFrame
@@ -25,7 +25,7 @@ class ClusterPart:
 def cluster_between(
     cluster: Cluster, source_uri: str, start: pd.Timestamp, end: pd.Timestamp
 ) -> ClusterPart:
-    """What the cluster of one server did between two times; runs that reach further end there.
+    """A server's cluster between two times; runs that go on beyond the end are cut there.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Why a job waits: which node, queue, build, setting or other job is in its way.
+"""Why a job waits: the node, queue, build, setting or other job that holds it up.
 
-Rules of what the cluster was doing, see :mod:`importstats.analysis.cluster_state`. Each names what
-is at fault with its numbers, the setting that bears on it with its value if that is known, and what
-a change of it does. Thresholds are ours.
+Rules about the cluster's work, see :mod:`importstats.analysis.cluster_state`. Each finding names
+what is at fault with its numbers, the setting that governs it (with its value if known), and what
+changing the setting does. Thresholds are ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from importstats.analysis.job_history import Finding, JobHistory
 
 
 def diagnose_cluster(job: JobHistory, state: ClusterState) -> list[Finding]:
-    """What is in the way of one job, as its cluster stands; of one that has ended what goes on."""
+    """The findings about what holds a job up in its cluster, or what goes on after its end."""
     if not state.known:
         return []
     found = [rule(job, state) for rule in (_AFTER_END if job.ended else _RULES)]

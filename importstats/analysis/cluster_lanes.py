@@ -1,8 +1,9 @@
-"""What a cluster does over time: the work on each node, the queue, and the segments by stage.
+"""What a cluster did over time: each node's work, the queue, and the segments by stage.
 
-Tables of a cluster hold runs: from when to when an entry was listed as it is. Here they become
-spans. An entry is taken to be as it was listed until the next look, because what changed did so
-between two looks. If that look came too late to say so, the span ends where it was last seen.
+A cluster's tables hold runs: times in which an entry was listed with the same values. This module
+turns them into spans. An entry is assumed to stay as it was listed until the next poll, because it
+changed at some time between the two. If the next poll came too late for that, the span ends at the
+last poll that listed the entry.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pandas as pd
 from importstats.analysis.cluster_state import AT_WORK, WAITS, Cluster
 from importstats.analysis.gaps import GAP_POLLS
 
-#: The kinds of work, in the order in which an import needs them; compactions are none of imports.
+#: The kinds of work, in the order in which an import needs them; other compactions come last.
 WORK: Final = ("preimport", "import", "sort", "index build", "compaction")
 #: The stages of segments, from the last to the first.
 STAGES: Final = ("indexed", "sorted", "written", "being written", "other")
@@ -25,28 +26,28 @@ _TASKS: Final = {"PreImportTask": "preimport", "ImportTask": "import"}
 _WRITTEN_TO: Final = frozenset({"Importing", "Growing", "Sealed", "Flushing"})
 _TABLES: Final = ("tasks", "builds", "compactions", "segments", "nodes")
 _WORKERS: Final = frozenset({"datanode", "indexnode"})
-# Coordinators are asked every 5 to 10 seconds; what is missed for a minute is not known.
+# Coordinators are polled every 5 to 10 seconds; after a minute without a poll nothing is known.
 _LEAST_GAP_S: Final = 60.0
-#: A collector writes only every so often that an entry is still as it was.
+#: How often, at least, a collector writes that an entry has not changed.
 _UNWRITTEN: Final = pd.Timedelta(minutes=10)
 
 
 def work_spans(cluster: Cluster) -> pd.DataFrame:
-    """The work that nodes did, that waited and that failed, one row for each time in one state.
+    """The work that ran, waited or failed on nodes, one row for each time in one state.
 
     Parameters
     ----------
     cluster : ClusterFrames
-        Of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
+        The frames of one server, see :func:`~importstats.store.cluster_frames.load_cluster`.
 
     Returns
     -------
     DataFrame
         ``work`` (str, of :data:`WORK`), ``node_id`` (str, missing if none is known),
         ``is_waiting``, ``is_at_work`` and ``has_failed`` (bool), ``start`` and ``end``
-        (datetime64[us, UTC]), ``is_open`` (bool, whether it was so at the last look) and ``count``
-        (int64, 1). What has ended well has no row. Of a failure, the node is the last that the
-        entry was on.
+        (datetime64[us, UTC]), ``is_open`` (bool, whether it was still so at the last poll) and
+        ``count`` (int64, 1). Work that ended well has no row. A failure's node is the last one that
+        the entry was on.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def work_spans(cluster: Cluster) -> pd.DataFrame:
 
 
 def segment_spans(cluster: Cluster) -> pd.DataFrame:
-    """The segments with the stage they were in, one row for each time in one stage.
+    """The segments and their stages, one row for each time in one stage.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
         "other",
     )
     spans = pd.DataFrame({"stage": stage.astype(str), "count": rows["segments"].fillna(1)})
-    # Collections are asked for one after the other, so each has looks of its own.
+    # Collections are polled one after the other, so each has its own times.
     times = [_begins_and_ends(own, last) for _, own in rows.groupby("collection_id", dropna=False)]
     spans = spans.join(pd.concat(times)) if times else spans.join(_begins_and_ends(rows, last))
     listed = spans[state.ne("Dropped")].astype({"count": "int64"})
@@ -124,19 +125,20 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
 
 
 def counts_over_time(spans: pd.DataFrame, by: str) -> pd.DataFrame:
-    """How many there were of each kind, from each time on at which that changed.
+    """How many there were of each kind, at each time when that changed.
 
     Parameters
     ----------
     spans : DataFrame
-        Of :func:`work_spans` or :func:`segment_spans`.
+        From :func:`work_spans` or :func:`segment_spans`.
     by : str
         The column with the kind.
 
     Returns
     -------
     DataFrame
-        By time (datetime64[us, UTC]) a column (int64) for each kind. What is open has no end.
+        One column (int64) for each kind, indexed by time (datetime64[us, UTC]). Open spans have no
+        end.
 
     Examples
     --------
@@ -155,7 +157,7 @@ def counts_over_time(spans: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def node_names(cluster: Cluster) -> pd.Series[Any]:
-    """The names of the nodes that can work, by their ids; those without work as well."""
+    """The names of all worker nodes by their ids, including those without work."""
     nodes = cluster.nodes
     own = nodes[nodes["kind"].astype("str").isin(_WORKERS)]
     latest = own.drop_duplicates("node_id", keep="last").set_index("node_id")
@@ -164,7 +166,7 @@ def node_names(cluster: Cluster) -> pd.Series[Any]:
 
 
 def looked_from_to(cluster: Cluster) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """The first and the last look at a cluster; NaT if there was none."""
+    """The first and the last poll of a cluster; NaT if there was none."""
     tables = [getattr(cluster, name) for name in _TABLES]
     first: pd.Timestamp = pd.concat([table["observed_at"] for table in tables]).min()
     last: pd.Timestamp = pd.concat([table["last_observed_at"] for table in tables]).max()
@@ -172,12 +174,12 @@ def looked_from_to(cluster: Cluster) -> tuple[pd.Timestamp, pd.Timestamp]:
 
 
 def busy_shares(spans: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> pd.Series[Any]:
-    """The share of a time in which each node had work, by its id; the busiest first.
+    """The share of the time in which each node had work, by its id; the busiest first.
 
     Parameters
     ----------
     spans : DataFrame
-        Of :func:`work_spans`.
+        From :func:`work_spans`.
     start, end : Timestamp
         The time.
 
@@ -199,7 +201,7 @@ def busy_shares(spans: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp) -> 
 
 
 def _entry_spans(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) -> pd.DataFrame:
-    """The runs of entries as spans; a failure is on the node that the entry was on before."""
+    """The entries' runs as spans; a failure has the node that the entry was on before."""
     spans = pd.DataFrame(
         {
             "work": work,
@@ -210,7 +212,7 @@ def _entry_spans(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) ->
         }
     ).join(_begins_and_ends(rows, last))
     spans = spans.sort_values(["entry", "start"], kind="stable")
-    # That an entry is not listed means nothing: as in ClusterState, it is as it was listed last.
+    # An entry that is no longer listed keeps the state it was last listed in, as in ClusterState.
     latest = ~spans["entry"].duplicated(keep="last")
     goes_on = latest & (rows["last_observed_at"].loc[spans.index] >= last - _UNWRITTEN)
     spans = spans.assign(is_open=goes_on, end=spans["end"].mask(goes_on, last))
@@ -220,14 +222,14 @@ def _entry_spans(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) ->
 
 
 def _begins_and_ends(rows: pd.DataFrame, last: pd.Timestamp) -> pd.DataFrame:
-    """When each run began and ended, and whether it had not ended at the last look."""
+    """When each run began and ended, and whether it went on at the last poll."""
     seen = rows["last_observed_at"]
     looks = pd.concat([rows["observed_at"], seen]).drop_duplicates().sort_values()
     start = rows["observed_at"]
     if len(looks) < 2:
         return pd.DataFrame({"start": start, "end": seen, "is_open": seen.notna()})
     pause_s = looks.diff().dt.total_seconds().iloc[1:]
-    # Looks at which nothing changed are not known: few of the pauses are as short as they were.
+    # Polls at which nothing changed are not recorded, so only a few pauses show their true length.
     usual_s = float(pause_s.quantile(0.25, interpolation="lower"))
     gap = pd.Timedelta(seconds=max(GAP_POLLS * usual_s, _LEAST_GAP_S))
     place = np.searchsorted(looks.to_numpy(), seen.to_numpy(), side="right")

@@ -21,7 +21,7 @@ _TIMES_PEERS: Final = 2.0
 
 
 def node_slower(job: JobHistory, state: ClusterState) -> Finding | None:
-    """A node takes far longer for its tasks of the job than its peers do for theirs."""
+    """A node takes far longer for its tasks of the job than its peers do."""
     runs = state.task_runs
     own = runs[runs["job_id"].eq(job.key[1]) & runs["kind"].astype("str").eq("ImportTask")]
     at_work = state.of_job(job.key[1])["state"].astype("str").isin(AT_WORK)
@@ -85,7 +85,7 @@ def _load_text(facts: Mapping[Any, Any]) -> str:
 
 
 def task_repeated(job: JobHistory, state: ClusterState) -> Finding | None:
-    """Import tasks of the job went back and began again, maybe elsewhere."""
+    """Import tasks of the job went back and began again, maybe on other nodes."""
     runs = state.task_runs[state.task_runs["job_id"].eq(job.key[1])]
     text = runs["state"].astype("str")
     before = text.groupby(runs["task_id"]).shift()
@@ -110,12 +110,12 @@ def task_repeated(job: JobHistory, state: ClusterState) -> Finding | None:
 
 
 def _imported(state: ClusterState, job_id: str) -> bool:
-    """Whether all tasks of a job are done."""
+    """Whether all of a job's tasks are done."""
     return bool(state.of_job(job_id)["state"].astype("str").eq("Completed").all())
 
 
 def _spells(runs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """The times for which tasks were at work on a node: node_id, began, took_s, ended."""
+    """The times that tasks worked on a node: node_id, began, took_s, ended."""
     text = runs["state"].astype("str")
     work = runs[text.eq("InProgress") & runs["node_id"].notna()]
     spells = work.groupby(["task_id", "node_id"], as_index=False).agg(

@@ -1,4 +1,4 @@
-"""The exact phase of a job whose cluster was watched: by its tasks and sorts, and no guess."""
+"""The exact phase of a job whose cluster was watched, from its tasks and sorts."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from importstats.analysis.cluster_state import Cluster
 from importstats.arrays import Ints, microseconds
 from importstats.names import PHASE_DTYPE
 
-#: The column that :func:`~importstats.with_phase` believes, where it is not missing.
+#: The column that :func:`~importstats.with_phase` trusts wherever it is not missing.
 KNOWN_PHASE: Final = "known_phase"
 
-#: Phases that progress alone may mistake for each other. All others the server names itself, or
-#: (Import V3) the tasks do not tell.
+#: Phases that progress alone can confuse. The server names all others itself, or (Import V3) the
+#: tasks do not show them.
 _IN_DOUBT: Final = ("PreImporting", "Importing", "Sorting", "SortingOrIndexing", "IndexBuilding")
 _ENDED: Final = ("Completed", "Failed", "completed", "failed", "timeout", "cleaned")
 
 
 def with_known_phase(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
-    """The jobs frame with the phase that the cluster's tasks say each job was in, where they do.
+    """The jobs frame with each job's phase as the cluster's tasks show it, if they do.
 
     PreImporting until import tasks are listed; Importing while one of them is not done; Sorting
     while a compaction that sorts the collection's segments is not; IndexBuilding after. Each
-    snapshot is judged by what had been listed by then. Without sorts in the list (2.5) what follows
-    on Importing is not known from there.
+    snapshot is judged by what had been listed by then. If sorts are not listed (2.5), the phase
+    after Importing is not known from them.
 
     Parameters
     ----------
@@ -38,8 +38,8 @@ def with_known_phase(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `jobs` and ``known_phase`` (str, missing where it is not known), which
-        :func:`~importstats.with_phase` and all that rests on it believe.
+        `jobs` with ``known_phase`` (str, missing if it is not known), which
+        :func:`~importstats.with_phase` and everything built on it trust.
     """
     found = pd.Series(pd.NA, index=jobs.index, dtype="object")
     keys = jobs[["source_uri", "job_id"]].astype("str")
@@ -54,7 +54,7 @@ def with_known_phase(jobs: pd.DataFrame, cluster: Cluster) -> pd.DataFrame:
 
 
 def _sorts_since_import(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) -> pd.DataFrame:
-    """The sorts of the collection of some tasks, since their import began."""
+    """The sorts in the tasks' collection since their import began."""
     plans = cluster.compactions
     begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "observed_at"].min()
     own: pd.DataFrame = plans[
@@ -67,7 +67,7 @@ def _sorts_since_import(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) 
 
 
 def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Series[str]:
-    """The phase at each time, missing where the lists do not say."""
+    """The phase at each time, missing if the lists do not show it."""
     imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
     listed, done = _listed_and_ended(seen, imports, "task_id")
     any_task, _ = _listed_and_ended(seen, tasks, "task_id")
@@ -87,7 +87,7 @@ def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Serie
 
 
 def _listed_and_ended(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, Ints]:
-    """How many entries had been listed by each time, and how many of them were over."""
+    """How many entries had been listed by each time, and how many of them had ended."""
     counts = []
     for rows in (runs, runs[runs["state"].astype("str").isin(_ENDED)]):
         first = rows.sort_values("observed_at", kind="stable").drop_duplicates(key)
@@ -97,7 +97,7 @@ def _listed_and_ended(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, I
 
 
 def by_known_phase(jobs: pd.DataFrame) -> pd.DataFrame:
-    """A frame with phases, these replaced by known ones; ``phase_source`` says where each is from.
+    """The frame with known phases in place of guessed ones, and each one's ``phase_source``.
 
     ``phase_source`` (str) is ``cluster`` or ``progress``. The fraction of a phase that was guessed
     wrong is not known.

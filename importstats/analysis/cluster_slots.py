@@ -1,4 +1,4 @@
-"""Waits for slots: which data nodes, other jobs and compactions a job waits for, and the quota."""
+"""Waits for slots: the data nodes, other jobs and compactions that a job waits for; the quota."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def no_data_node(job: JobHistory, state: ClusterState) -> Finding | None:
     """No data node is up, so nothing will move."""
     counted = state.gauge("datacoord_datanode_num")
     listed = len(state.workers) if len(state.nodes) else None
-    # The gauge counts those that are registered; the list is newer.
+    # The gauge counts the registered nodes; the list is newer.
     number = counted if listed is None else listed
     if number is None or number > 0:
         return None
@@ -94,7 +94,7 @@ def no_slot(job: JobHistory, state: ClusterState) -> Finding | None:
 
 
 def _others_at_work(job: JobHistory, state: ClusterState, tasks: pd.DataFrame) -> dict[str, int]:
-    """How many tasks of other jobs are at work, the most first."""
+    """The number of other jobs' tasks at work, by job, the largest first."""
     lately = state.recent(tasks)
     busy = lately[lately["state"].astype("str").isin(AT_WORK) & lately["job_id"].ne(job.key[1])]
     return {str(name): int(count) for name, count in busy["job_id"].value_counts().items()}
@@ -116,7 +116,7 @@ def _holders(others: Mapping[str, int], held: Mapping[str, int]) -> str:
 
 
 def _first_few(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts as they stand in the evidence: of the first few."""
+    """The first few counts, for the evidence."""
     return dict(list(counts.items())[:_SHOWN_JOBS])
 
 
@@ -166,7 +166,7 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
 
 
 def quota_near(job: JobHistory, state: ClusterState) -> Finding | None:
-    """The disk quota denies writing, or will do so before the job is in."""
+    """The disk quota denies writing, or will do so before the job's rows are written."""
     if not _before_import(job):
         return None
     denied = state.gauge("rootcoord_quota_states", quota_states="DiskQuotaExhausted")

@@ -1,7 +1,7 @@
-"""What a cluster was doing at a time, as far as its management port shows.
+"""What a cluster was doing at a time, as far as its management port shows it.
 
-The port forgets: that an entry is not listed means nothing. So each task, build and compaction is
-in the state in which it was listed last.
+The port forgets entries, so a missing entry means nothing. Each task, build and compaction keeps
+the state in which it was last listed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from importstats.arrays import Floats
 WAITS: Final = frozenset({"Pending", "Unissued", "Retry", "pipelining", "None"})
 AT_WORK: Final = frozenset({"InProgress", "executing"})
 
-#: What was not listed for longer is not counted as work of others: it may have ended unseen.
+#: Entries of others that were not listed for longer do not count: they may have ended unseen.
 _LISTED_LATELY: Final = pd.Timedelta(hours=2)
-#: A look that comes longer after the end of a job may be of other jobs.
+#: A poll longer than this after a job's end may show other jobs' work.
 _LAST_LOOK: Final = pd.Timedelta(minutes=1)
 
 
@@ -31,7 +31,7 @@ class Cluster(Protocol):
 
     @property
     def tasks(self) -> pd.DataFrame:
-        """Runs of import tasks, as all these frames a row per run of equal values."""
+        """Runs of import tasks; as in all these frames, a row per run of equal values."""
 
     @property
     def builds(self) -> pd.DataFrame:
@@ -39,7 +39,7 @@ class Cluster(Protocol):
 
     @property
     def compactions(self) -> pd.DataFrame:
-        """Runs of compactions, those that sort segments among them."""
+        """Runs of compactions, including those that sort segments."""
 
     @property
     def segments(self) -> pd.DataFrame:
@@ -47,7 +47,7 @@ class Cluster(Protocol):
 
     @property
     def nodes(self) -> pd.DataFrame:
-        """Runs of the processes of a cluster: coordinators and nodes."""
+        """Runs of a cluster's processes: coordinators and nodes."""
 
     @property
     def gauges(self) -> pd.DataFrame:
@@ -69,11 +69,11 @@ class ClusterState:
         The last row of each entry, with ``since`` (datetime64[us, UTC]), when it was first listed
         in this state, and ``first_seen``, when it was first listed at all.
     task_runs, build_runs, compaction_runs : DataFrame
-        All rows of them until then.
+        All of their rows up to that time.
     segments, nodes : DataFrame
-        The last row of each segment, and the nodes of the last look at them.
+        The last row of each segment, and the nodes that the last poll listed.
     gauges : DataFrame
-        The rows of metrics until then, with their labels as ``labels`` (dict).
+        The rows of metrics up to that time, with their labels as ``labels`` (dict).
     settings : dict
         Values by their names.
     """
@@ -92,7 +92,7 @@ class ClusterState:
 
     @classmethod
     def from_cluster(cls, cluster: Cluster, source_uri: str, at: pd.Timestamp) -> ClusterState:
-        """The state of the cluster of a server at a time."""
+        """The state of a server's cluster at a time."""
 
         def cut(name: str) -> pd.DataFrame:
             frame: pd.DataFrame = getattr(cluster, name)
@@ -118,12 +118,12 @@ class ClusterState:
 
     @property
     def known(self) -> bool:
-        """Whether the management port has shown anything of the cluster."""
+        """Whether the management port has shown anything about the cluster."""
         return any(map(len, (self.tasks, self.builds, self.nodes, self.gauges)))
 
     @cached_property
     def workers(self) -> pd.DataFrame:
-        """The nodes that import."""
+        """The nodes that run imports."""
         workers: pd.DataFrame = self.nodes[self.nodes["kind"].astype("str").eq("datanode")]
         return workers
 
@@ -134,19 +134,19 @@ class ClusterState:
 
     @property
     def merges_roles(self) -> bool:
-        """Whether data nodes build indexes as well, as from 2.6 on: there is no index node."""
+        """Whether data nodes also build indexes, as they do from 2.6 on, without index nodes."""
         return bool(len(self.workers)) and not self._index_nodes()
 
     def _index_nodes(self) -> int:
         return int(self.nodes["kind"].astype("str").eq("indexnode").sum())
 
     def index_workers(self) -> int:
-        """How many nodes build indexes; 0 if that is not known."""
+        """The number of nodes that build indexes; 0 if it is not known."""
         kind = "datanode" if self.merges_roles else "indexnode"
         return int(self.nodes["kind"].astype("str").eq(kind).sum())
 
     def of_job(self, job_id: str) -> pd.DataFrame:
-        """The tasks of a job."""
+        """The import tasks of a job."""
         own: pd.DataFrame = self.tasks[self.tasks["job_id"].eq(job_id)]
         return own
 
@@ -158,8 +158,9 @@ class ClusterState:
     def builds_of(self, job_id: str) -> pd.DataFrame:
         """The index builds of a job's segments; exact if no other job shares its collection.
 
-        Those of the collection that were listed since the job's import began. Which segments are a
-        job's is not said, so two jobs of one collection have the builds of both.
+        These are the collection's builds that were listed since the job's import began. The server
+        does not say which segments belong to a job, so two jobs of one collection get the builds of
+        both.
         """
         collection = self.collection_of(job_id)
         tasks = self.of_job(job_id)
@@ -181,7 +182,7 @@ class ClusterState:
         return sorts
 
     def recent(self, entries: pd.DataFrame) -> pd.DataFrame:
-        """Entries that were listed lately: those before may have ended unseen."""
+        """Entries that were listed recently; older ones may have ended unseen."""
         lately: pd.DataFrame = entries[entries["last_observed_at"] >= self.at - _LISTED_LATELY]
         return lately
 
@@ -191,7 +192,7 @@ class ClusterState:
         return np.asarray(np.maximum(ages, 0.0), np.float64)
 
     def gauge(self, name: str, **labels: str) -> float | None:
-        """The sum of the latest values of a metric over all other labels; None if there is none."""
+        """The sum of a metric's latest values over all other labels; None if there is none."""
         rows = self.gauges[self.gauges["name"].eq(name)]
         matches = [
             all(own.get(label) == value for label, value in labels.items())
@@ -204,13 +205,13 @@ class ClusterState:
         return float(rows.loc[~key.duplicated(keep="last"), "value"].sum())
 
     def mean(self, name: str, **labels: str) -> float | None:
-        """The mean of all that a histogram has seen; None if it has seen nothing."""
+        """The mean of all values that a histogram has counted; None if it has counted none."""
         total, count = self.gauge(f"{name}_sum", **labels), self.gauge(f"{name}_count", **labels)
         return total / count if total is not None and count else None
 
 
 def most_at_work(*runs: pd.DataFrame) -> int:
-    """The most entries of some tables that were at work at the same time; 1 if none was."""
+    """The largest number of entries of some tables at work at the same time; 1 if none was."""
     parts = [each[["state", "observed_at", "last_observed_at"]] for each in runs]
     at_work = pd.concat([each[each["state"].astype("str").isin(AT_WORK)] for each in parts])
     begun = np.sort(at_work["observed_at"].to_numpy(dtype="datetime64[us]"))
@@ -220,9 +221,9 @@ def most_at_work(*runs: pd.DataFrame) -> int:
 
 
 def last_look(cluster: Cluster, source_uri: str, ended_at: pd.Timestamp) -> pd.Timestamp:
-    """When a cluster was last looked at, if that was soon after the end of a job; else the end.
+    """The last poll of a cluster if it was soon after a job's end; else that end.
 
-    A collector looks once more when its last job has ended, for what goes on after it.
+    A collector polls the cluster once more after its last job has ended, for the work that follows.
     """
     gauges = cluster.gauges
     own = gauges.loc[gauges["source_uri"].astype("str").eq(source_uri), "last_observed_at"]
@@ -231,11 +232,11 @@ def last_look(cluster: Cluster, source_uri: str, ended_at: pd.Timestamp) -> pd.T
 
 
 def _last_rows(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    """The last row of each entry, and since when it is in its state."""
+    """The last row of each entry, and since when it has been in that state."""
     if not len(rows):
         return rows.assign(since=rows["observed_at"], first_seen=rows["observed_at"])
     entry, state = rows[key], rows["state"].astype("str")
-    # A change of another value than the state begins a row, and no new wait.
+    # A change of a value other than the state begins a new row, but no new wait.
     spell = (entry.map(state.groupby(entry).agg(lambda own: own.iloc[-1])) != state).astype(int)
     ends_before = spell.groupby(entry).transform("cumsum")
     of_spell = ends_before.eq(ends_before.groupby(entry).transform("max"))
@@ -252,7 +253,7 @@ def _last_segments(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _last_nodes(rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """The nodes of the last look: one that is not listed any more is down."""
+    """The nodes that the last poll listed: a node that is no longer listed is down."""
     times = pd.concat([rows["observed_at"], rows["last_observed_at"]])
     listed: pd.DataFrame = rows[rows["last_observed_at"] >= times[times <= at].max()]
     return listed.drop_duplicates(["node_id", "kind"], keep="last")

@@ -1,4 +1,4 @@
-"""What rules of the cluster share: how long a wait is one, who holds slots, and how it is said."""
+"""What the rules about clusters share: thresholds of waits, who holds slots, and wording."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from importstats.analysis.cluster_state import AT_WORK, ClusterState
 from importstats.analysis.job_history import MINUTE
 from importstats.text import printable
 
-#: A wait that is shorter is the pace at which coordinators hand out work.
+#: A shorter wait is only the pace at which coordinators hand out work.
 LEAST_WAIT_S: Final = 20.0
 WARNED_WAIT_S: Final = 2 * MINUTE
 
 
 def slots_held(state: ClusterState) -> dict[str, int]:
-    """How many slots of data nodes others than imports hold: compactions and index builds."""
+    """How many slots of data nodes are held by compactions and index builds."""
     if not state.merges_roles:
         return {"compaction": 0, "index": 0}
     plans, builds = state.recent(state.compactions), state.recent(state.builds)
@@ -27,18 +27,18 @@ def slots_held(state: ClusterState) -> dict[str, int]:
 
 
 def setting_text(state: ClusterState, name: str) -> str:
-    """A setting, with its value if it is known."""
+    """A setting's name, with its value if that is known."""
     value = state.settings.get(name)
     return name if value is None else f"{name} (now {printable(value, 40)})"
 
 
 def seconds(span: pd.Timedelta) -> float:
-    """A span of time in seconds."""
+    """A duration in seconds."""
     return float(span.total_seconds())
 
 
 def number(value: Any) -> float | None:
-    """A number; None if it is missing."""
+    """The number, or None if it is missing."""
     return None if value is None or pd.isna(value) else float(value)
 
 
@@ -53,7 +53,7 @@ def segments_text(count: int) -> str:
 
 
 def wait_verb(count: int) -> str:
-    """``waits`` or ``wait``, for so many things."""
+    """``waits`` or ``wait``, to go with a count."""
     return "wait" if count != 1 else "waits"
 
 

@@ -1,4 +1,4 @@
-"""A cut in time: what was known at a time, of a frame that goes on."""
+"""A cut in time: a frame reduced to what was known at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importstats.arrays import Bools, Ints, microseconds, timestamps
 def rewind(
     frame: pd.DataFrame, at: datetime | pd.Timestamp, jobs: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The frame as it was known at a time: no row and no value of it is from later.
+    """The frame as it was known at a time, without any later row or value.
 
     A row of a details frame of runs says that a file had these values from ``observed_at`` to
     ``last_observed_at``. A run that began before `at` and went on after it is cut at `at`; to
@@ -24,13 +24,13 @@ def rewind(
     Parameters
     ----------
     frame : DataFrame
-        Of any number of jobs: a jobs frame, a details frame (expanded or runs), or what an
-        analysis made a row per snapshot of, such as :func:`~importstats.eta`.
+        A jobs frame, a details frame (expanded or runs), or a result with one row per snapshot,
+        such as that of :func:`~importstats.eta`; of any number of jobs.
     at : datetime
-        Rows observed until then stay. With a time zone.
+        Rows observed until then stay. It needs a time zone.
     jobs : DataFrame, optional
-        The jobs frame of the same jobs. With it a run ends at the last snapshot by `at`, exactly
-        as if nothing had been collected since; without it, at `at` itself.
+        The jobs frame of the same jobs. With it, a run ends at the last snapshot before or at `at`,
+        exactly as if nothing had been collected since; without it, at `at` itself.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def rewind(
     if jobs is None and not goes_on.any():
         return cut
     end, end_id = _last_snapshots(cut, goes_on, limit, jobs)
-    # A run that was cut at a time already may reach beyond the last snapshot before it.
+    # A run that was cut before may reach beyond the last snapshot before the cut.
     goes_on |= (last > end) & (end > np.iinfo(np.int64).min)
     if not goes_on.any():
         return cut
@@ -79,7 +79,7 @@ def rewind(
 def _last_snapshots(
     cut: pd.DataFrame, goes_on: Bools, limit: int, jobs: pd.DataFrame | None
 ) -> tuple[Ints, Ints]:
-    """Per row the time and the id of its job's last snapshot that is known."""
+    """Per row, the time and the id of its job's last known snapshot."""
     frames = [cut] if jobs is None else [cut, jobs[jobs["observed_at"].notna()]]
     codes, keys = job_codes(pd.concat([frame[["source_uri", "job_id"]] for frame in frames]))
     own = codes[: len(cut)]
@@ -101,6 +101,6 @@ def _last_snapshots(
 
 
 def _replaced(column: pd.Series, where: Bools, values: pd.Series) -> pd.Series:
-    """The column with other values in some places."""
+    """The column with some values replaced."""
     values.index = column.index
     return column.mask(where, values).astype(column.dtype)

@@ -5,10 +5,10 @@ An accelerated failure time model with log-logistic errors, whose tails are heav
 
     log(duration) = pace + log(bytes + fixed) + scatter x error
 
-A task that ended gives the probability of its interval, one that runs that of not having ended yet.
-A share of the errors comes from a second, wide and slow distribution (Tukey, A Survey of Sampling
-from Contaminated Distributions, 1960), so a few stragglers do not bend the rest.
-The posterior is summed on a grid, per job, with a prior from earlier jobs or the one shipped.
+A task that ended contributes the probability of its interval; a running task, that of not having
+ended yet. A share of the errors comes from a second, wide and slow distribution (Tukey, A Survey of
+Sampling from Contaminated Distributions, 1960), so a few stragglers do not bend the rest. The
+posterior is summed on a grid, per job, with a prior from earlier jobs or the one shipped.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _FIXED_BYTES: Final = np.array([0.0, 16e6, 128e6, 1e9])
 _LOG_FIXED_PRIOR: Final = np.array([-0.5, 0.0, -0.7, -2.5])
 _PACES: Final = 25
 _PRIOR_PACES: Final = 13
-# Tasks of a job that are looked at: more add nothing to what is known of their median.
+# How many tasks of a job are used: more do not improve what is known about their median.
 _MOST_TASKS: Final = 400
 _LEAST_S: Final = 0.5
-# How far jobs of one collection, and of one cluster, lie apart.
+# How much jobs of one collection, and of one cluster, differ.
 _APART: Final = (0.3, 0.8)
 
 
 @dataclass(frozen=True)
 class PacePrior:
-    """What is known of log(seconds per byte) of a typical task before any of its job has ended.
+    """What is believed about a typical task's log(seconds per byte) before any task has ended.
 
-    The shipped one is that of 25 MB/s and 3 s for each task, give or take a factor of four.
+    The shipped prior is 25 MB/s and 3 s for each task, give or take a factor of four.
     """
 
     mean: float = -17.0
@@ -46,7 +46,7 @@ class PacePrior:
     fixed_bytes: float = 75e6
 
     def means(self, log_typical: Floats) -> Floats:
-        """The mean for tasks of typically so many bytes (as a logarithm)."""
+        """The mean, for tasks whose typical log(bytes) is given."""
         whole = np.logaddexp(log_typical, np.log(self.fixed_bytes))
         return np.asarray(self.mean + whole - log_typical, np.float64)
 
@@ -58,9 +58,9 @@ class Durations:
     Attributes
     ----------
     paces, weights : ndarray of float64
-        Per job a row: values of log(seconds per byte) and their probabilities.
+        One row per job: values of log(seconds per byte) and their probabilities.
     scatter, fixed_bytes : ndarray of float64
-        Per job, the most likely.
+        Per job, the most likely values.
     ended : ndarray of int64
         Per job, how many tasks have ended.
     pooled : ndarray of bool
@@ -97,13 +97,13 @@ class Durations:
         return sd
 
     def median_s(self, job: Ints, size: Floats) -> Floats:
-        """The median seconds that tasks of these sizes take in these jobs."""
+        """The median seconds of tasks of these sizes in these jobs."""
         return np.exp(self.pace[job]) * (size + self.fixed_bytes[job])
 
     def survival(self, job: Ints, size: Floats, age_s: Floats) -> Floats:
-        """The probability that a task of this size takes longer than this.
+        """The probability that a task of this size takes longer than a time.
 
-        It is of the next task, so it has the uncertainty of the pace in it.
+        It is for the next task, so it includes the uncertainty of the pace.
         """
         with np.errstate(divide="ignore"):
             log_age = np.log(age_s) - np.log(size + self.fixed_bytes[job])
@@ -124,18 +124,18 @@ def fit_durations(
     prior_sd: Floats | None = None,
     pooled: Bools | None = None,
 ) -> Durations:
-    """The posterior of the durations of each job's tasks.
+    """The posterior of each job's task durations.
 
     Parameters
     ----------
     job : ndarray of int64
-        Per task, its job; tasks that wait left out.
+        The job of each task; tasks that wait are left out.
     jobs : int
         Number of jobs.
     size : ndarray of float64
         Bytes.
     least_s, most_s : ndarray of float64
-        Between which its duration lies; `most_s` is infinite while it runs.
+        Bounds of its duration; `most_s` is infinite while it runs.
     prior_mean, prior_sd : ndarray of float64, optional
         Per job, of log(seconds per byte); by default :class:`PacePrior`.
     pooled : ndarray of bool, optional
@@ -161,7 +161,7 @@ def fit_durations(
     paces = _grids(job, jobs, size, low, high, mean, sd)
     log_sizes = np.log(size[:, None] + _FIXED_BYTES + 1.0)
     total = log_likelihoods(job, low, high, log_sizes, paces, _SCATTERS)
-    # The prior is of what a typical task takes, whatever part of it is fixed.
+    # The prior is about a typical task's whole time, whatever part of it is fixed.
     part = np.log(np.exp(log_typical)[:, None] + _FIXED_BYTES) - log_typical[:, None]
     whole = paces[:, None, :] + part[:, :, None]
     prior = -0.5 * ((whole - mean[:, None, None]) / sd[:, None, None]) ** 2
@@ -180,12 +180,12 @@ def fit_durations(
 
 
 def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools]:
-    """The prior of each job's pace from the other jobs of its groups, and whether there are any.
+    """Each job's prior pace from the other jobs of its groups, and whether there are any.
 
     Parameters
     ----------
     known : Durations
-        Of all jobs, each fitted on its own.
+        The posterior of all jobs, each fitted on its own.
     groups : ndarray of int64
         Per job, the numbers of its groups, the closest kind first (collection, then cluster). Jobs
         of one collection lie some 0.3 apart (as a logarithm), of one cluster 0.8 (ours).
@@ -206,9 +206,10 @@ def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools
 
 
 def median_of_censored(values: Floats, ended: Bools) -> float:
-    """The median of durations of which some have not ended, by Kaplan and Meier (JASA 1958).
+    """The median of durations, some of which have not ended, by Kaplan and Meier (JASA 1958).
 
-    Where fewer than half can be known to have ended it is the largest that was seen; NaN of none.
+    If fewer than half are known to have ended, it is the largest that was seen; NaN if there is
+    none.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def _logistic_share(error: Floats) -> Floats:
 
 
 def _sampled(job: Ints, size: Floats) -> Ints:
-    """At most so many tasks of each job, evenly over their sizes."""
+    """A limited number of tasks of each job, spread evenly over their sizes."""
     order = np.lexsort((size, job))
     first = starts(job[order])
     count = np.diff(np.append(first, len(order)))
@@ -243,9 +244,9 @@ def _sampled(job: Ints, size: Floats) -> Ints:
 def _grids(
     job: Ints, jobs: int, size: Floats, low: Floats, high: Floats, mean: Floats, sd: Floats
 ) -> Floats:
-    """Per job a row of paces: over the prior, and closer together around what its tasks show."""
+    """One row of paces per job: over the whole prior, and denser around what its tasks show."""
     shown = np.where(np.isfinite(high), (low + high) / 2, low) - np.log(size + 16e6)
-    # Those that ended first; where none has, the oldest that runs is at most a little early.
+    # From the tasks that ended; if none has, the age of the oldest task is only a little too short.
     order = np.lexsort((shown, np.isinf(high), job))
     first = starts(job[order])
     ended = np.bincount(job[np.isfinite(high)], minlength=jobs)

@@ -1,4 +1,4 @@
-"""Ends of a job: why it failed, whether all rows came, and ends that are none."""
+"""Ends of a job: why it failed, whether all rows arrived, and ends that are not real."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from importstats.arrays import Bools, floats
 from importstats.text import excerpt, format_bytes, format_count, printable
 
 _ALL_AGAIN = " A failed job leaves no visible rows, so its files can be imported again."
-# Milvus up to 2.3 (rootcoord/import_manager.go): each task has segments of its own, and only those
-# of a failed task are dropped.
+# Milvus up to 2.3 (rootcoord/import_manager.go): each task has its own segments, and only a failed
+# task's are dropped.
 _FAILED_AGAIN = (
     " Each task of a bulk insert ends by itself: the rows of those that completed are in the"
     " collection. Import only the files of the failed ones again."
@@ -31,7 +31,7 @@ _FAILED_AGAIN = (
 
 
 def failed(job: JobHistory) -> Finding | None:
-    """The job failed, for a reason of its own or of its files."""
+    """The job failed, with its own reason or its files'."""
     if job.phase != "Failed":
         return None
     reason = last_reason(job) or job.files.reason
@@ -79,7 +79,7 @@ def _advice(reason: str | None, phase: str) -> str:
 
 
 def last_reason(job: JobHistory) -> str | None:
-    """The reason of the job's last snapshot; an empty one is none."""
+    """The reason in the job's last snapshot; None if it is empty."""
     if "reason" not in job.snapshots:
         return None
     reason = known_reasons(job.snapshots["reason"].iloc[-1:]).iloc[0]
@@ -87,7 +87,7 @@ def last_reason(job: JobHistory) -> str | None:
 
 
 def reason_given(job: JobHistory) -> Finding | None:
-    """The job runs, and it or a file of it carries a reason."""
+    """The job runs, but it or one of its files has a reason."""
     if job.ended:
         return None
     own = last_reason(job)
@@ -198,7 +198,7 @@ def completed_short(job: JobHistory) -> Finding | None:
 
 
 def not_known(job: JobHistory) -> Finding | None:
-    """The server says that it does not know the job (any more), or nothing at all."""
+    """The server does not know the job (any more), or answers without a state."""
     last = job.last
     is_running = job.phase not in ("Completed", "Failed")
     state = last["state"]

@@ -1,4 +1,4 @@
-"""What a job's files say of the job as a whole: a restore, deletes only, bytes, reasons."""
+"""What a job's files show about the whole job: a restore, deletes only, bytes, reasons."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _DELETES: Final = "delta_log/"
 
 @dataclass(frozen=True)
 class FileFacts:
-    """Facts on the files of one job, as last seen.
+    """Facts about one job's files, as last seen.
 
     Attributes
     ----------
     count : int
-        Files listed; 0 if there are no details.
+        How many files are listed; 0 if there are no details.
     size_bytes : float
-        Of all files, NaN if not known.
+        Bytes of all files, NaN if not known.
     restore, only_deletes : bool
-        Whether their paths are those of binlogs, and of delete logs alone.
+        Whether their paths are those of binlogs, and whether all are delete logs.
     reason : str or None
-        The most frequent reason of files that have not completed, and in how many it stands.
+        The most frequent reason among files that have not completed, and how many have it.
     reason_files : int
     twice : str or None
         A file that is listed more than once, and how often.
@@ -54,7 +54,7 @@ class FileFacts:
 
     @classmethod
     def of_jobs(cls, details: pd.DataFrame | None) -> dict[tuple[str, str], FileFacts]:
-        """The facts of each job of a details frame, by ``source_uri`` and ``job_id``."""
+        """The facts about each job in a details frame, by ``source_uri`` and ``job_id``."""
         if details is None or not len(details):
             return {}
         rows = _ordered(details)
@@ -126,7 +126,7 @@ def _commonest_reason(last: pd.DataFrame) -> pd.DataFrame:
 
 
 def _names_listed_twice(last: pd.DataFrame) -> pd.DataFrame:
-    """Names that several files bear, as they were listed together."""
+    """Names that several files have, as they were listed at the same time."""
     named = last[last["name"].notna()].groupby(["job", "name"], observed=True)
     counted = named.agg(times=("file", "size"), twice=("file", "first")).reset_index()
     ranked = counted[counted["times"] > 1].sort_values("times", ascending=False, kind="stable")
@@ -135,7 +135,7 @@ def _names_listed_twice(last: pd.DataFrame) -> pd.DataFrame:
 
 
 def _fallen_files(rows: pd.DataFrame) -> pd.DataFrame:
-    """Completed files whose numbers went down while they stayed completed."""
+    """Files whose numbers went down while they stayed completed."""
     done = rows["state"].astype("str").str.lower().eq("completed").fillna(False).to_numpy(np.bool_)
     job, file = rows["job"].to_numpy(np.int64), rows["file_index"].to_numpy(np.int64)
     same = np.zeros(len(rows), np.bool_)

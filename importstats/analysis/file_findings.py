@@ -1,4 +1,4 @@
-"""Findings in a job's files: who holds it up, what went back, and whether all have slowed."""
+"""Findings about a job's files: which hold it up, which went back, and if all slowed down."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration, format_percent
 
-# Where rows grow inside files, none for so long, and for so many times longer than ever before, is
-# no chance once they have come so often.
+# If rows grow inside files and have come this often, a pause this long, and this many times longer
+# than ever before, is no chance.
 _NO_ROWS_S: Final = 5 * MINUTE
 _NO_ROWS_TIMES: Final = 4.0
 _NO_ROWS_MOVES: Final = 5
-# From when on files that wait while none is at work are a warning.
+# After this time, files that wait while none is at work are a warning.
 _NO_SLOT_S: Final = 3 * MINUTE
 _ADVICE: Final = {
     "big": "Split such files before the next import.",
@@ -38,23 +38,23 @@ _WAIT_FOR_NODES: Final = (
     "Check whether the data nodes and the object store are up; if they are, wait: imports go on "
     "by themselves after a pause."
 )
-# What holds a job up must do so for so long, and for such a share of its time.
+# A task that holds a job up must do so for at least this time and this share of the job's time.
 _HOLDS_UP_S: Final = 2 * MINUTE
 _HOLDS_UP_SHARE: Final = 0.1
-# An end that is so much later because of one is a warning, if that one takes so many times as long
-# as others of its size: few healthy tasks do.
+# It is a warning if one task delays the end by this much and takes this many times as long as
+# others of its size, which few healthy tasks do.
 _WORTH_S: Final = 5 * MINUTE
 _ALONE_LATE: Final = 4.0
-# One that the job has waited for alone must take so many times as long: of 110 healthy jobs of
-# ``benchmarks/worlds`` two had waited so for one that took up to 1.8 times as long.
+# The only task that the job still waits for must take this many times as long: of 110 healthy jobs
+# of ``benchmarks/worlds``, two waited for one that took up to 1.8 times as long.
 _AWAITED_LATE: Final = 2.0
-# Several that take so many times as long each are hardly ever healthy.
+# Several tasks that each take this many times as long are hardly ever healthy.
 _SURELY_LATE: Final = 2.5
 _MAYBE_LATE: Final = 1.5
-# What the job has waited for a late one alone is a warning from this share of its time on.
+# Waiting for only one late task is a warning from this share of the job's time on.
 _LONG_SHARE: Final = 0.15
-# So many late tasks, such a share of all, and so many times the usual time in their median are more
-# than chance.
+# This many late tasks, this share of all, and this median multiple of the usual time are more than
+# chance.
 _SLOW_TASKS: Final = 3
 _SLOW_SHARE: Final = 0.015
 _SLOW_TIMES: Final = 2.75
@@ -66,8 +66,8 @@ def diagnose_files(
     at: pd.Timestamp | None,
     collapse_factor: float,
 ) -> list[Finding | None]:
-    """What is found in the files of each job: all findings that need a details frame."""
-    # A store that is read in parts must say what the whole says.
+    """All findings that need a details frame, for each job."""
+    # A store that is read in parts must give the same findings as the whole.
     ages = Ages.from_details(details, at, pooled=False)
     spans = ages.spans
     files = straggler_table(ages, Limits())
@@ -123,7 +123,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
 
 
 def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
-    """No task has ended for longer than any of them took, or no row has come."""
+    """No task has ended, or no row has arrived, for longer than any task took."""
     if job.phase not in FILE_PHASES:
         return None
     if ages.spans.smooth[number]:
@@ -151,7 +151,7 @@ def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
 
 
 def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
-    """Rows grow inside files, and have not for far longer than ever before."""
+    """Rows grow inside files, but have not grown for far longer than ever before."""
     idle_s, longest_s, moves = job.standstill
     running = int(np.count_nonzero((ages.spans.job == number) & ages.spans.running))
     limit_s = max(_NO_ROWS_S, _NO_ROWS_TIMES * max(np.nan_to_num(longest_s), job.poll_s))
@@ -177,7 +177,7 @@ def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
 def _one_file_holds_up(
     job: JobHistory, ages: Ages, files: pd.DataFrame, number: int
 ) -> Finding | None:
-    """Tasks that are late, together with those that wait behind them, end after all others."""
+    """Late tasks, together with those that wait behind them, end after all others."""
     if job.phase not in FILE_PHASES:
         return None
     phase_s = job.seconds_since(job.phase_since)
@@ -224,10 +224,10 @@ def _one_file_holds_up(
 
 
 def _delay_of_late_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[float, float]:
-    """By how much the late tasks end after all that is not late, and have done so already.
+    """How long after all others the late tasks end, and how much of that has passed already.
 
-    What waits behind them does so because of them, and a stuck one ends now at the earliest. NaN
-    if none is late or nobody knows.
+    Tasks behind them wait because of them, and a stuck task ends now at the earliest. NaN if none
+    is late or it is not known.
     """
     spans = ages.spans
     now_late = files["when"].eq("now")
@@ -253,12 +253,12 @@ def _delay_of_late_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[floa
 
 
 def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
-    """Several tasks take far longer than others of their size, which one node explains."""
+    """Several tasks take far longer than others of their size, which one slow node explains."""
     if job.phase not in FILE_PHASES:
         return None
     tasks = files.drop_duplicates("task")
     late = tasks[tasks["is_straggler"] & (tasks["times_usual"] >= _SURELY_LATE)]
-    # What its rows promise is not yet what it took: files of a task wait for each other.
+    # Its rows only predict its time: files of a task wait for each other.
     late = late[late["elapsed_s"] >= _MAYBE_LATE * late["expected_duration_s"]]
     late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
     fine = tasks["verdict"].eq("done") & (tasks["times_usual"] < _MAYBE_LATE)
@@ -284,7 +284,7 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
 def _throughput_collapsed(
     job: JobHistory, ages: Ages, number: int, factor: float
 ) -> Finding | None:
-    """Since some time far fewer tasks end than should, or all go on far more slowly than before."""
+    """Lately far fewer tasks end than should, or all are far slower than before."""
     if job.phase not in FILE_PHASES:
         return None
     slow = slowdown(ages, number, factor)
@@ -320,17 +320,17 @@ def _utc_time(seconds: float) -> pd.Timestamp:
 
 
 def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
-    """Restarts, which take several tasks back at once, and retries, which take one."""
+    """Restarts, which send several tasks back at once, and retries, which send back one."""
     moves = spans.moves
     back = np.flatnonzero(moves.back & (spans.job[moves.unit] == number))
     if not len(back):
         return []
     per_job = int(np.count_nonzero(spans.job == number))
     slots, where = np.unique(moves.slot[back], return_inverse=True)
-    # A retried task is seen in Retry; a restarted node's are waiting or at work again at once.
+    # A retried task is seen in Retry; after a node's restart, tasks wait or work again at once.
     together = summed(where, ~moves.retrying[back], len(slots)).astype(np.int64)
     lone = len(back) - together[together >= 2].sum()
-    # Where single tasks go back as well, two may do so in the same interval by chance.
+    # If single tasks go back as well, two may do so in the same interval by chance.
     least = 2 if lone == 0 else 3
     share = together > 0.2 * spans.slots[number]
     restarted = (together >= least) & (share | _unlikely(together, lone, spans, number))
@@ -379,10 +379,10 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
 
 
 def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
-    """Whether so many tasks would hardly ever go back in one interval if each did so on its own.
+    """Whether this many tasks would hardly ever go back in one interval independently.
 
-    The chance is that of a Poisson count (its Chernoff bound) in any of the job's intervals; where
-    no task went back alone, one is taken to have.
+    The chance is that of a Poisson count (its Chernoff bound) in any of the job's intervals. If no
+    task went back alone, one is assumed to have done so.
     """
     intervals = np.count_nonzero(spans.samples.slot_job == number)
     usual = max(lone, 1) / intervals

@@ -1,7 +1,7 @@
-"""Which import task a file belongs to, and on which node, as far as the data show it.
+"""The import task and node of each file, as far as the data show them.
 
-The server does not say it. But the files of a task and the task itself are in one state, and end at
-the same second.
+The server does not report them. But a task and its files are in the same state and end in the same
+second.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ _MARK: Final = ["state", "ended"]
 
 
 def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
-    """The task and node of each file, where only one is possible, and how certain it is.
+    """Each file's task and node if only one is possible, and how certain that is.
 
     Parameters
     ----------
     details : DataFrame
         A details frame of any number of jobs, see :mod:`importstats.store.frames`.
     tasks : DataFrame
-        The :func:`~importstats.load_tasks` of the same time.
+        The :func:`~importstats.load_tasks` for the same time.
 
     Returns
     -------
     DataFrame
         One row per file, by job and place in the list: ``source_uri``, ``job_id`` (str),
         ``file_index`` (int64), ``state`` (str), ``task_id`` (str, missing unless one task alone is
-        possible), ``node_id`` (str, the node that such a task was last seen on, or that of all
-        possible tasks), ``candidates`` (Int64, how many tasks are possible, missing if none is
-        known) and ``certainty`` (float64, one by that number).
+        possible), ``node_id`` (str, the node that this task, or all possible tasks, were last seen
+        on), ``candidates`` (Int64, how many tasks are possible, missing if none is known) and
+        ``certainty`` (float64, 1 / ``candidates``).
 
     Examples
     --------
@@ -52,7 +52,7 @@ def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     files = _with_state(_last_of_each(details, "file_index"))
     imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
     known = _with_state(_last_of_each(imports, "task_id"))
-    # The node of a task is forgotten when it ends: the last one that is known.
+    # The server forgets a task's node when it ends, so this takes the last known one.
     nodes = imports[imports["node_id"].notna()].drop_duplicates([*JOB_KEY, "task_id"], keep="last")
     known = known.drop(columns="node_id").merge(
         _with_job_key(nodes)[[*JOB_KEY, "task_id", "node_id"]], on=[*JOB_KEY, "task_id"], how="left"
@@ -86,6 +86,6 @@ def _with_job_key(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_state(rows: pd.DataFrame) -> pd.DataFrame:
-    """With what a task and its files have in common: the state, and the second of their end."""
+    """Add what a task and its files have in common: the state and the second of the end."""
     ended = rows["complete_time"].dt.floor("s").where(rows["state"].eq("Completed"))
     return rows.assign(ended=ended.astype("datetime64[us, UTC]"))

@@ -1,7 +1,7 @@
-"""What can be found in a job: each finding, when it comes up, on what numbers, and the advice.
+"""All kinds of findings: when each applies, its evidence and its advice.
 
-One table: :func:`~importstats.diagnose` takes names, order and advice from it, and
-``docs/diagnosis.md`` is written from it.
+This is the one table: :func:`~importstats.diagnose` takes names, order and advice from it, and
+``docs/diagnosis.md`` is generated from it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class FindingKind:
     ----------
     name : str
     severities : tuple of str
-        Those it can have, the mildest first.
+        The severities it can have, the mildest first.
     when : str
-        What has to be seen for it.
+        When it applies.
     evidence : tuple of str
-        The numbers and texts that come with it.
+        The names of its numbers and texts.
     advice : str
-        What to do, unless the rule has something closer to the case.
+        What to do, unless the rule has more specific advice.
     explains : bool
-        Whether it says what a job is doing, so that the headline has it as mere information, too.
+        Whether it explains what a job is doing, so that a headline has it even as an ``info``.
     """
 
     name: str
@@ -39,8 +39,8 @@ class FindingKind:
     explains: bool = False
 
 
-#: All kinds, in the order in which they matter: of two findings of one severity in one job, the
-#: one that stands first here is shown first.
+#: All kinds by importance: of two findings of one severity in one job, the one that comes first
+#: here is shown first.
 FINDING_KINDS: Final = (
     FindingKind(
         "failed",
@@ -159,8 +159,8 @@ FINDING_KINDS: Final = (
         "an index build of the job was given to a node more than once, or carries a reason, and is "
         "not done; critical from 10 times on",
         ("builds", "segment_id", "node_id", "tries", "reason"),
-        "Look at the node's log for the build; it is tried again for ever. What has to be mended "
-        "is in the reason: disk, memory, or the parameters of the index.",
+        "Look at the node's log for the build; it is tried again for ever. The reason says what "
+        "to mend: disk, memory, or the parameters of the index.",
         explains=True,
     ),
     FindingKind(
@@ -442,10 +442,10 @@ FINDING_KINDS: Final = (
     ),
 )
 
-#: What can be found, in the order in which it is shown.
+#: The names of all kinds, in the order in which findings are shown.
 FINDINGS: Final = tuple(kind.name for kind in FINDING_KINDS)
 FINDING_DTYPE: Final = pd.CategoricalDtype(list(FINDINGS), ordered=True)
 SEVERITY_DTYPE: Final = pd.CategoricalDtype(["info", "warning", "critical"], ordered=True)
 
-#: The kinds by their names.
+#: All kinds by name.
 KIND_OF: Final = {kind.name: kind for kind in FINDING_KINDS}

@@ -1,8 +1,8 @@
-"""Diagnosis: what is wrong with a job, or only looks so, in a sentence with its numbers.
+"""Diagnosis: what is wrong with a job or only looks wrong, in a sentence with numbers.
 
-Every finding has the numbers it rests on and says what to do. ``info`` explains what is normal or
-over, ``warning`` says that the job will take longer or data is at risk, ``critical`` that it has
-failed, or will not end unless somebody does something.
+Every finding has its evidence and says what to do. ``info`` explains something that is normal or
+over. ``warning`` means that the job will take longer or data is at risk. ``critical`` means that it
+has failed, or will not end unless somebody acts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from importstats.analysis.waits import (
 )
 from importstats.names import RETENTION_S
 
-#: The rules that need nothing but a job's history, each of which finds one thing or none.
+#: The rules that need only a job's history; each returns one finding or none.
 _RULES = (
     failed,
     changed_after_end,
@@ -84,11 +84,10 @@ def diagnose(
     collapse_factor: float = 0.35,
     cluster: Cluster | None = None,
 ) -> pd.DataFrame:
-    """What is to be said about jobs, as known at a time.
+    """The findings about jobs, as known at a time.
 
-    The findings, when each comes up, and the advice are those of
-    :data:`~importstats.analysis.finding_kinds.FINDING_KINDS` (``docs/diagnosis.md``). Nothing is
-    found from what the data cannot tell: without `details` those about files are left out.
+    :data:`~importstats.analysis.finding_kinds.FINDING_KINDS` (``docs/diagnosis.md``) lists the
+    findings, when each applies, and its advice. Findings about files need `details`.
 
     Parameters
     ----------
@@ -99,10 +98,10 @@ def diagnose(
         Now. Later rows are not used. By default each job's last snapshot.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of other jobs, such as the whole store: a wait is unusual if it is longer than
-        those of earlier jobs of the collection, and a pending job waits for those before it. The
-        jobs in `jobs` are judged each on its own.
+        the waits of the collection's earlier jobs, and a pending job waits for those before it.
+        Each job in `jobs` is judged on its own.
     expected : int, mapping or Series of int, optional
-        How many rows each job is to have, or each of its files, see
+        How many rows each job, or each of its files, should have, see
         :func:`~importstats.check_rows`.
     retention_s : float
         How long the server remembers a job after its end.
@@ -110,15 +109,14 @@ def diagnose(
         Thresholds of ``collector_gap``, ``stalled`` and ``throughput_collapsed`` (ours; chosen so
         that healthy simulated jobs raise no warning).
     cluster : ClusterFrames, optional
-        What the clusters were doing, see
-        :func:`~importstats.store.cluster_frames.load_cluster`: the node, queue, build or other job
-        that a job waits for.
+        What the clusters did, see :func:`~importstats.store.cluster_frames.load_cluster`. It shows
+        the node, queue, build or other job that a job waits for.
 
     Returns
     -------
     DataFrame
         One row per finding, the severest first, then by job, then in the order of
-        :data:`~importstats.analysis.finding_kinds.FINDING_KINDS`, which is that of what matters:
+        :data:`~importstats.analysis.finding_kinds.FINDING_KINDS`, the most important first:
 
         ``source_uri``, ``job_id`` : category or str
             As they came.
@@ -128,9 +126,9 @@ def diagnose(
             info, warning or critical.
         ``since`` : datetime64[us, UTC]
         ``message``, ``advice`` : str
-            A sentence each.
+            One or more sentences each.
         ``evidence`` : str
-            The numbers as JSON, named with their units.
+            The numbers as JSON, with units in the names.
 
     Examples
     --------
@@ -164,7 +162,7 @@ def diagnose(
             checks = row_checks(check_rows(details, expected))
             found += [rows_differ(job, checks.get(job.key)) for job in histories]
     if cluster is not None:
-        # A job may have been seen before the cluster was; nothing of later is used.
+        # A job may have been seen before its cluster was; nothing later is used.
         for job in histories:
             seen = job.now if now is None else now
             if now is None and job.ended:
@@ -196,7 +194,7 @@ def _findings_table(findings: list[Finding]) -> pd.DataFrame:
 
 
 def _json(evidence: dict[str, Any]) -> str:
-    """JSON of numbers and texts; what is missing is null."""
+    """Numbers and texts as JSON; missing values are null."""
     plain = {
         name: None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
         for name, value in evidence.items()
