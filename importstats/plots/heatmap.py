@@ -7,21 +7,28 @@ from typing import Any, Final
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, ListedColormap, rgb_to_hsv, to_rgb
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from importstats.analysis.cut import rewind
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.samples import FileSamples
-from importstats.arrays import Floats, Ints
+from importstats.arrays import Floats, Ints, timestamps
+from importstats.plots.file_states import STATE_WORDS, state_color
 from importstats.plots.files import ROW_ORDER, files_finding, state_spans
-from importstats.plots.hatching import paper
+from importstats.plots.hatching import PALE, paper
 from importstats.plots.style import (
     FILE_STATE_COLORS,
     add_legend_above,
     axes_or_new,
+    hatch_gaps,
     require_one_job,
     say_nothing,
     set_time_axis,
@@ -32,12 +39,15 @@ from importstats.plots.style import (
 _HEATMAP_ROWS: Final = 500
 _HEATMAP_COLUMNS: Final = 400
 _DAY_US: Final = 86_400_000_000
+_DONE: Final = "completed"
+_DONE_HATCH: Final = "--"
 
 
 def plot_file_heatmap(
     details: pd.DataFrame,
     *,
     at: datetime | None = None,
+    gaps: pd.DataFrame | None = None,
     zone: tzinfo | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -45,7 +55,8 @@ def plot_file_heatmap(
 
     Files are sorted by when they started. If more files exist than fit, neighbours share a line. It
     shows their mean progress, or that at least one of them failed or was retried. Such lines have a
-    mark beside them: a cross at the right for failed, a triangle at the left for retried.
+    mark beside them: a cross at the right for failed, a triangle at the left for retried. Finished
+    files are pale with lines on them; the paper shows where the server had not listed a file yet.
 
     Parameters
     ----------
@@ -53,6 +64,8 @@ def plot_file_heatmap(
         A details frame of one job, expanded or runs.
     at : datetime, optional
         Leave out what was seen later.
+    gaps : DataFrame, optional
+        Times in which nobody looked, as for :func:`plot_files`.
     zone, ax
         As for :func:`plot_progress`.
 
@@ -62,7 +75,10 @@ def plot_file_heatmap(
     """
     require_one_job(details)
     ax = axes_or_new(ax, (9, 4.5))
-    samples = FileSamples.from_details(details if at is None else rewind(details, at))
+    details = details if at is None else rewind(details, at)
+    samples = FileSamples.from_details(details)
+    if gaps is None and "last_observed_at" not in details:
+        gaps = find_gaps(timestamps(samples.slot_time))
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
     files, _ = state_spans(samples)
@@ -71,8 +87,9 @@ def plot_file_heatmap(
     columns = min(_HEATMAP_COLUMNS, max(2, len(np.unique(samples.slot_time))))
     grid = np.linspace(begin, max(last, begin + 1_000_000), columns).astype(np.int64)
     image = _progress_image(samples, files, grid)
+    done = image == 100.0
     shown = ax.imshow(
-        image,
+        np.where(done, np.nan, image),
         aspect="auto",
         interpolation="nearest",
         extent=(grid[0] / _DAY_US, grid[-1] / _DAY_US, len(files), 0),
@@ -83,20 +100,47 @@ def plot_file_heatmap(
     )
     bar = shown.axes.figure.colorbar(shown, ax=ax, pad=0.01, aspect=30)
     bar.set_label("progress (%)")
-    taken = _mark_extremes(ax, image, len(files))
+    marks = [*_draw_done(ax, done), *_mark_extremes(ax, image, len(files))]
+    taken = add_legend_above(ax, marks) if marks else 0.0
+    if gaps is not None:
+        hatch_gaps(ax, gaps)
+        ax.set_xlim(grid[0] / _DAY_US, grid[-1] / _DAY_US)
     ax.set_ylabel("files, by start")
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     set_time_axis(ax, zone)
-    # Finished files are nearly as pale as the paper: the frame shows where the image ends.
-    ax.spines[:].set_visible(True)
     set_title(ax, files_finding(files, None), taken_in=taken)
     return ax
 
 
-def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
-    """Mark each line that has a failed or retried file; returns how wide the legend is."""
-    extremes = []
+def _draw_done(ax: Axes, done: npt.NDArray[np.bool_]) -> list[Artist]:
+    """Pale areas with lines over the cells that are done, and their swatch for a legend."""
+    lines, columns = done.shape
+    steps = np.diff(np.pad(done.astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    line, begin = np.nonzero(steps > 0)
+    if not len(line):
+        return []
+    end = np.nonzero(steps < 0)[1]
+    # The image lies between the first and the last time, each of its cells equally wide and high.
+    left, right, bottom, top = ax.images[0].get_extent()
+    x = left + (right - left) / columns * np.stack([begin, end, end, begin], axis=1)
+    y = top + (bottom - top) / lines * np.stack([line, line, line + 1, line + 1], axis=1)
+    color = state_color(_DONE)
+    look: dict[str, Any] = {
+        "facecolor": (*to_rgb(color), PALE),
+        "edgecolor": color,
+        "linewidth": 0,
+        "hatch": _DONE_HATCH,
+    }
+    ax.add_collection(
+        PolyCollection(list(np.stack([x, y], axis=2)), gid=f"state:{_DONE}", **look), autolim=False
+    )
+    return [Patch(label=STATE_WORDS[_DONE], **look)]
+
+
+def _mark_extremes(ax: Axes, image: Floats, files: int) -> list[Artist]:
+    """A mark beside each line with a failed or retried file, and their marks for a legend."""
+    extremes: list[Artist] = []
     for name, value, marker in (("retry", 101.0, "<"), ("failed", -1.0, "X")):
         lines = np.flatnonzero((image == value).any(axis=1))
         if not len(lines):
@@ -112,13 +156,13 @@ def _mark_extremes(ax: Axes, image: Floats, files: int) -> float:
         across = ax.get_yaxis_transform()
         ax.plot(place, middle, transform=across, clip_on=False, gid=f"marks:{name}", **look)
         extremes.append(Line2D([], [], label=name, **look))
-    return add_legend_above(ax, extremes) if extremes else 0.0
+    return extremes
 
 
 def _heat_map() -> Colormap:
-    """Colours from strong to the paper's own: finished files need no attention and are pale."""
+    """From what stands out on the paper to what is just seen on it; what is done has no shade."""
     on_dark = rgb_to_hsv(to_rgb(paper()))[2] < 0.5
-    name, first, last = ("Blues", 0.4, 1.0) if on_dark else ("Blues_r", 0.05, 0.97)
+    name, first, last = ("Blues", 0.2, 0.75) if on_dark else ("Blues_r", 0.02, 0.42)
     shades = matplotlib.colormaps[name](np.linspace(first, last, 256))
     return ListedColormap(shades).with_extremes(
         under=FILE_STATE_COLORS["failed"], over=FILE_STATE_COLORS["retry"], bad=(0, 0, 0, 0)

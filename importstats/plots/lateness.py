@@ -82,15 +82,17 @@ def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = 
     ax.invert_yaxis()
     ax.margins(x=0.2)
     ax.set_xlim(0, max(ax.get_xlim()[1], longest / scale))
-    ax.set_xlabel(f"delay ({unit})")
     if prefix:
         ax.set_ylabel(f"files in {label(prefix, 40)}", fontsize="small")
-    add_grid(ax, "x")
-    worst = short_name(ranked["file"].iloc[0], prefix)
     count = "1 straggler" if len(late) == 1 else f"{len(late):,} stragglers"
-    set_title(
-        ax,
-        f"{count} of {len(verdicts):,} files; the first to look at is {worst}: "
-        f"{lateness_text(verdict_text(ranked.iloc[0]), delay[0])}",
-    )
+    if width.any():
+        ax.set_xlabel(f"delay ({unit})")
+        worst = short_name(ranked["file"].iloc[0], prefix)
+        first = lateness_text(verdict_text(ranked.iloc[0]), delay[0])
+        text = f"the first to look at is {worst}: {first}"
+    else:
+        ax.set_xticks([])
+        text = "none delays the end"
+    add_grid(ax, "x")
+    set_title(ax, f"{count} of {len(verdicts):,} files; {text}")
     return ax

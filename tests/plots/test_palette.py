@@ -109,6 +109,7 @@ def drawn_by_all_plots():
     yield plots.plot_throughput(throughput(details, by="file"), zone=UTC, ax=axes())
     yield plots.plot_throughput(throughput(jobs), zone=UTC, ax=axes())
     yield plots.plot_files(thousands, zone=UTC, ax=axes())
+    yield plots.plot_file_heatmap(thousands, zone=UTC, ax=axes())
     yield plots.plot_stragglers(late, ax=axes())
     yield plots.plot_comparison(phases(ended), ax=axes())
 
@@ -131,6 +132,17 @@ def test_every_shape_of_every_figure_is_seen_on_its_paper(theme):
                     weak.add((gid, round(found, 2)))
     assert weak == set()
     assert count > 40
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_shade_of_a_heatmap_is_seen_on_its_paper(theme):
+    with plots.theme(theme):
+        ax = plots.plot_file_heatmap(files([["InProgress"] * 3] * 9), zone=UTC, ax=axes())
+        shades = ax.images[0].get_cmap()(np.linspace(0, 1, 256))
+        assert min(contrast(shade[:3], paper()) for shade in shades) >= 3
+        # The less there is of a file, the more it asks to be looked at.
+        light = [luminance(shade[:3]) for shade in shades]
+        assert light == sorted(light, reverse=theme == "dark")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

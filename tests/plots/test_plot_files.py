@@ -1,15 +1,18 @@
 """Files: each has its row, those that matter have their name, thousands are counted."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
-from drawn_frames import C, F, I, P, R, axes, files, rendered, simulated, title, with_gid
+import pytest
+from drawn_frames import C, F, I, P, R, axes, day, files, rendered, simulated, title, with_gid
+from frames import as_runs
 from matplotlib import dates as mdates
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.colors import to_hex
 
 from importstats import plots
+from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
 
 
@@ -163,9 +166,15 @@ def test_the_heatmap_is_progress_by_file_and_time():
     ax = plots.plot_file_heatmap(details, zone=UTC, ax=axes())
     image = ax.images[0].get_array()
     assert image.shape == (4, 3)
-    # By start: 0, 2 (name order), 1, and 3, which waits.
-    expected = [[0, 10, 100], [0, -1, -1], [np.nan, 101, 20], [0, 0, 0]]
+    # By start: 0, 2 (name order), 1, and 3, which waits. What is done has no shade.
+    expected = [[0, 10, np.nan], [0, -1, -1], [np.nan, 101, 20], [0, 0, 0]]
     np.testing.assert_allclose(image.filled(np.nan), expected)
+    (done,) = ax.collections
+    left, right, bottom, top = ax.images[0].get_extent()
+    (area,) = (path.vertices for path in done.get_paths())
+    assert (area[:, 0].min(), area[:, 0].max()) == (left + (right - left) * 2 / 3, right)
+    assert (area[:, 1].min(), area[:, 1].max(), top, bottom) == (0, 1, 0, 4)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["done", "retry", "failed"]
     cmap = ax.images[0].get_cmap()
     assert to_hex(cmap(-0.5)) == plots.FILE_STATE_COLORS["failed"].lower()
 
@@ -177,6 +186,36 @@ def test_a_failed_file_among_thousands_is_seen_on_the_heatmap():
     assert image.shape[0] == 500
     assert (image == -1).any(axis=1).sum() == 1
     rendered(ax)
+
+
+def test_the_heatmap_tells_what_is_done_from_what_nobody_saw():
+    details = files([[P, I, *[C] * 58]] * 3)
+    details = details[~details["snapshot_id"].isin(range(3, 33))]
+    ax = plots.plot_file_heatmap(details, zone=UTC, ax=axes())
+    (hole,) = (patch for patch in ax.patches if patch.get_gid() == "gap")
+    start, end = (day(details["observed_at"].iloc[0] + timedelta(minutes=m)) for m in (2, 33))
+    assert (hole.get_x(), hole.get_x() + hole.get_width()) == pytest.approx((start, end))
+    assert list(ax.get_xlim()) == ax.images[0].get_extent()[:2]
+    runs = as_runs(details)
+    assert not plots.plot_file_heatmap(runs, zone=UTC, ax=axes()).patches
+    gaps = find_gaps(details["observed_at"].drop_duplicates())
+    told = plots.plot_file_heatmap(runs, gaps=gaps, zone=UTC, ax=axes())
+    assert [patch.get_gid() for patch in told.patches] == ["gap"]
+
+
+def test_stragglers_that_delay_nothing_have_no_axis_of_delays():
+    frame = pd.DataFrame(
+        {
+            "source_uri": "u", "job_id": "7", "file": ["in/a", "in/b"], "delay_s": [0.0, 0.0],
+            "score": 1.0, "verdict": "slow", "state": "Completed", "is_straggler": True,
+        }
+    )  # fmt: skip
+    ax = plots.plot_stragglers(frame, ax=axes())
+    assert title(ax) == "2 stragglers of 2 files; none delays the end"
+    assert (len(ax.get_xticks()), ax.get_xlabel()) == (0, "")
+    late = plots.plot_stragglers(frame.assign(delay_s=[0.0, 1.0]), ax=axes())
+    assert len(late.get_xticks()) > 1
+    assert late.get_xlabel() == "delay (s)"
 
 
 def test_stragglers_are_ranked_by_how_late_they_are():
