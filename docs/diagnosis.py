@@ -21,17 +21,18 @@ _TEXT: Final = """\
 
 # Diagnosis
 
-`importstats.diagnose(jobs, details)` says what is wrong with a job, or only looks so: one row per
-finding, with the numbers it rests on and what to do. `info` explains what is normal or over,
-`warning` says that the job will take longer or that data is at risk, `critical` that it has failed,
-or will not end unless somebody does something.
+`importstats.diagnose(jobs, details)` reports what is wrong with a job or only looks wrong: one row
+per finding, with its evidence and advice. `info` explains something that is normal or over.
+`warning` means that the job will take longer or data is at risk. `critical` means that it has
+failed, or will not end unless somebody acts.
 
-The severest finding comes first; of one severity, the one that stands first on this page. Headline,
-report and live view take their words from the first.
+The severest finding comes first; findings of the same severity have the order of this page. The
+headline, the report and the live view use the first one.
 
-No finding advises to abort a job, or to import again what may be there already. Where a job waits,
-`history=` (a jobs frame of the store's other jobs) says how long such jobs took before; without it
-a wait is a warning only after a long time, and the advice names the log or the metric that tells.
+No finding advises you to abort a job, or to import rows again that may be there already. If a job
+waits, `history=` (a jobs frame of the store's other jobs) shows how long such jobs took before;
+without it a wait is a warning only after a long time, and the advice names the log or metric to
+look at.
 
 ```python
 from importstats import datasets, diagnose
@@ -46,9 +47,9 @@ diagnose(jobs, details)[["finding", "severity", "message", "advice"]]
 
 ## Reasons
 
-The reason of a failed job, or of one that runs, is understood by the wording of the servers
-(`importstats.analysis.reasons`). A job without a reason takes the most frequent one of its files.
-What is not known is quoted and not guessed at.
+The reason of a failed or running job is recognised by the servers' wording
+(`importstats.analysis.reasons`). A job without a reason has the most frequent one of its files.
+An unknown reason is quoted, without a guess.
 
 | kind | what it means | advice |
 |---|---|---|
@@ -56,16 +57,16 @@ What is not known is quoted and not guessed at.
 
 ## What stands still after the last row
 
-While all rows are in and the job goes on, its progress stands still for as long as a whole segment
-takes. What it waits for depends on the release:
+Once all rows are written and the job goes on, its progress stands still for as long as a whole
+segment takes. What it waits for depends on the release:
 
 | releases from | stands at | for |
 |---|---|---|
 {scales}
 
-The release is known by the recorded version of the server, by the dialect of its answers, or by
-what is impossible on the other scales. Where nothing tells, `phases` says `SortingOrIndexing`. A
-standstill is a warning once it lasts
+The release is known from the server's recorded version, from the dialect of its answers, or because
+the other scales are impossible. If nothing shows it, the phase is `SortingOrIndexing`. A standstill
+is a warning once it lasts
 
 * with earlier jobs of the collection: 1.75 times the longest of theirs or 2.25 times their median,
   whichever is less (of two jobs: twice the longer or 4 times the shorter; of one: 2.25 times); a

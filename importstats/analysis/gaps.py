@@ -1,4 +1,4 @@
-"""Gaps: the times in which nobody looked."""
+"""Gaps: the times without snapshots."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-#: A pause is a gap from so many usual pauses on.
+#: A pause is a gap if it is at least this many times the usual pause.
 GAP_POLLS: Final = 5.0
 _LEAST_S: Final = 60.0
 
 
 def find_gaps(times: pd.Series[Any], polls: float = GAP_POLLS) -> pd.DataFrame:
-    """The pauses between snapshots that are too long to say what happened in them.
+    """The pauses between snapshots in which nobody knows what happened.
 
     A pause is a gap if it is `polls` times longer than nine tenths of all pauses, and longer than
     a minute (the rule of the finding ``collector_gap``).

@@ -1,4 +1,4 @@
-"""Words: where a group of jobs is, in a line."""
+"""Words: the state of a group of jobs in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from importstats.text import (
 
 
 def group_headline(group: GroupProgress, *, at: datetime, zone: tzinfo | None = None) -> str:
-    """How many jobs there are, how far they are, and when the last one ends, in a line.
+    """One line: how many jobs there are, how far they are, and when the last one ends.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Groups: many jobs that are one load or restore, with one progress and one ETA."""
+"""Groups: the jobs of one load or restore, with one progress and one ETA."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE
 if TYPE_CHECKING:
     from pandas.api.typing import NaTType
 
-#: The 10th, 50th and 90th percentile of what is left, by the mean of what speaks for it (ours: of
-#: simulated groups of 3 to 11 jobs, seeds 1 to 16).
+#: The 10th, 50th and 90th percentile of the time left as multiples of the mean of its three
+#: estimates (ours: from simulated groups of 3 to 11 jobs, seeds 1 to 16).
 _SPREAD: Final = (0.28, 0.84, 3.0)
 _WAITING: Final = ("Pending", "PreImporting", "Unknown")
 _FINISHING: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding", "Uncommitted", "Committing")
@@ -32,7 +32,7 @@ _ETA: Final = ["eta_p10", "eta_p50", "eta_p90"]
 
 @dataclass(frozen=True)
 class GroupProgress:
-    """Where a group of jobs is, as known at a time.
+    """How far a group of jobs is, as known at a time.
 
     Attributes
     ----------
@@ -40,19 +40,19 @@ class GroupProgress:
         One row per job, by job: ``source_uri``, ``job_id``, ``collection_name``, ``phase``,
         ``progress_pct``, ``rows``, ``total_rows``, ``started_at``, ``ended_at``, ``duration_s`` as
         :func:`~importstats.summary` has them, ``eta_p10``, ``eta_p50``, ``eta_p90`` and ``reason``
-        as :func:`~importstats.eta` has them, and ``is_last``: the end of the group is its end.
+        as :func:`~importstats.eta` has them, and ``is_last``: whether the group ends with this job.
     completed, failed, running, waiting : int
-        How many jobs; waiting are those that have not written a row and do not yet.
+        How many jobs; a waiting job has not begun to write rows.
     rows : int
-        Rows written by all of them.
+        Rows that all jobs have written.
     total_rows : float
-        Rows of all files that are not of failed jobs; NaN if nothing is known of them.
+        Rows in the files of all jobs that have not failed; NaN if nothing is known about them.
     is_total_estimated : bool
-        The files of some jobs are not listed yet: they count as those of the others do.
+        Whether the files of some jobs are not listed yet; these jobs then count like the others.
     rows_per_s : float
         Since the first job began to write; NaN before any row.
     started_at, ended_at : Timestamp
-        Of the first job and of the last; NaT if one has not ended.
+        The first job's start and the last job's end; NaT if a job has not ended.
     eta_p10, eta_p50, eta_p90 : Timestamp
         When the last job ends; NaT with a `reason`.
     reason : str or None
@@ -84,27 +84,26 @@ def group_progress(
     history: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     planned: pd.Series[int] | None = None,
 ) -> GroupProgress:
-    """One progress and one ETA of many jobs, which share the slots of a server.
+    """One progress and one ETA for many jobs, which share the slots of a server.
 
-    Jobs of a group share the slots of a server, so the ETA of one, which knows nothing of those
-    that wait for its slots or speed up when it ends, is not that of the group. Three things speak
-    for how long it takes, and the geometric mean of them is taken (ours): the latest end that the
-    ETAs of the jobs say; what is left of rows to write, and of rows to sort and index, at the pace
-    of the whole group so far, in whatever order the server takes the jobs; and as long again as it
-    has taken. Once a single job is left, its own ETA is that of the group. How good it is, and how
-    good the latest ETA of the jobs would be: ``python benchmarks/groups.py``.
+    A single job's ETA knows nothing about the jobs that wait for its slots or speed up when it
+    ends, so the group's ETA is not just the latest of them. It is the geometric mean of three
+    estimates (ours): the latest end among the jobs' ETAs; the rows left to write, sort and index,
+    at the whole group's pace so far, whatever the order of the jobs; and as long again as the group
+    has taken. Once a single job is left, its own ETA is the group's. ``python
+    benchmarks/groups.py`` measures how good this is, and how good the latest ETA alone would be.
 
     Parameters
     ----------
     jobs, details : DataFrame
-        Frames of the jobs of the group, see :mod:`importstats.store.frames`.
+        Frames of the group's jobs, see :mod:`importstats.store.frames`.
     at : datetime, optional
         Now. Later rows are not used. By default the latest snapshot.
     history : DataFrame or sequence of DataFrame, optional
-        Jobs frames of earlier jobs, for the ETA of each.
+        Jobs frames of earlier jobs, for each job's ETA.
     planned : Series of Int64, optional
-        The rows of each job that is in the group, by ``job_id``, missing if they are not known.
-        Also of jobs of which there is no snapshot yet.
+        The rows of each job of the group, by ``job_id``, missing if not known; also of jobs without
+        a snapshot.
 
     Returns
     -------
@@ -113,7 +112,7 @@ def group_progress(
     Raises
     ------
     ValueError
-        There is no snapshot by `at`.
+        There is no snapshot up to `at`.
 
     Examples
     --------
@@ -192,14 +191,14 @@ def _with_etas(
     now: pd.Timestamp,
     history: pd.DataFrame | Sequence[pd.DataFrame] | None,
 ) -> pd.DataFrame:
-    """The summary of each job with the estimate of its end."""
+    """Each job's summary with its ETA."""
     earlier = [history] if isinstance(history, pd.DataFrame) else list(history or [])
     estimates = eta(seen, details, history=[seen, *earlier], at=now)
     return table.merge(estimates[[*JOB_KEY, *_ETA, "reason"]], on=JOB_KEY, how="left")[_COLUMNS]
 
 
 def _with_planned(table: pd.DataFrame, planned: pd.Series[int] | None) -> pd.DataFrame:
-    """The jobs with those of which nothing was seen."""
+    """The jobs, with those added that have no snapshot."""
     if planned is None:
         return table
     unseen = planned.index[~planned.index.isin(table["job_id"])]
@@ -226,7 +225,7 @@ def _total_rows(table: pd.DataFrame, planned: pd.Series[int] | None) -> tuple[fl
 
 
 def _rows_per_s(table: pd.DataFrame, seen: pd.DataFrame, now: pd.Timestamp) -> float:
-    """The pace of the whole group since one of its jobs began to write."""
+    """The whole group's rows per second since its first job began to write."""
     counted = seen[seen["total_rows"].fillna(0).gt(0)]
     if counted.empty:
         return math.nan
@@ -239,7 +238,7 @@ def _rows_per_s(table: pd.DataFrame, seen: pd.DataFrame, now: pd.Timestamp) -> f
 def _end_quantiles(
     table: pd.DataFrame, seen: pd.DataFrame, total: float, pace: float, now: pd.Timestamp
 ) -> tuple[list[pd.Timestamp] | None, str | None]:
-    """The quantiles of the time when the last job ends; or why there are none."""
+    """The quantiles of the last job's end; or why there are none."""
     open_ = table[~table["phase"].isin(END_PHASES)]
     waits = open_["phase"].isin(_WAITING).to_numpy(np.bool_)
     silent = open_["eta_p50"].isna().to_numpy(np.bool_)
@@ -262,7 +261,7 @@ def _end_quantiles(
 
 
 def _usual_tail_s(table: pd.DataFrame) -> float:
-    """What a job takes after its last row, by those that completed."""
+    """How long a job goes on after its last row, from those that completed."""
     done = table[table["phase"].eq("Completed")]
     if done.empty:
         return 0.0
@@ -271,7 +270,7 @@ def _usual_tail_s(table: pd.DataFrame) -> float:
 
 
 def _finishing_s(table: pd.DataFrame, seen: pd.DataFrame, total: float, now: pd.Timestamp) -> float:
-    """What sorting and indexing all rows takes at the pace of the group; 0 before any is done."""
+    """How long sorting and indexing all rows takes at the group's pace; 0 before any is done."""
     at_work = seen[seen["phase"].isin(_FINISHING)]
     if at_work.empty:
         return 0.0

@@ -1,4 +1,4 @@
-"""Habits: how long the jobs of a collection have stood still in each phase, and completed."""
+"""Habits: how long a collection's completed jobs stood still in each phase."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from importstats.names import JOB_KEY
 _US: Final = 1e6
 _MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
 
-#: Phases that follow on the last row: a server does one segment after the other.
+#: Phases after the last row, in which a server does one segment after the other.
 AFTER_ROWS: Final = ("Sorting", "SortingOrIndexing", "IndexBuilding")
-#: A standstill is out of the ordinary from so many times the longest of the job itself on.
+#: A standstill is unusual if it is this many times longer than the job's own longest.
 TIMES_LONGEST: Final = 1.5
 
 
 @dataclass(frozen=True)
 class _Times:
-    """From how many times those of earlier jobs on a standstill is out of the ordinary.
+    """How many times the earlier jobs' standstills a standstill must last to be unusual.
 
-    Of the only one, of the longer and of the shorter of two, of the longest of several and of their
-    median, which a pause of one of them does not bend.
+    The factors apply to the only earlier one; to the longer and the shorter of two; or to the
+    longest and the median of several. A pause of one job does not change the median.
     """
 
     one: float
@@ -37,14 +37,14 @@ class _Times:
     median: float
 
 
-# Ours, chosen on ``benchmarks/worlds``. Segments are of one size, files are not.
+# Ours, chosen on ``benchmarks/worlds``. Segments have the same size, files do not.
 _OF_FILES: Final = _Times(one=3.0, longer=2.5, shorter=math.inf, longest=2.0, median=2.5)
 _OF_SEGMENTS: Final = _Times(one=2.25, longer=2.0, shorter=4.0, longest=1.75, median=2.25)
 _RECENT_JOBS: Final = 6
-# Of so many standstills of a job at least, one so many times as long as the next is cut to that.
+# If a job has this many standstills, one that is this many times as long as the next is cut to it.
 _TIMES_NEXT: Final = 3.0
 _SEVERAL_STANDSTILLS: Final = 3
-# A larger job stands still for longer, in proportion to its rows up to so many times.
+# A larger job stands still longer, in proportion to its rows, up to this factor.
 _MOST_LARGER: Final = 4.0
 
 _COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s", "rows"]
@@ -58,7 +58,7 @@ class Habits:
 
     @classmethod
     def from_frames(cls, frames: list[pd.DataFrame]) -> Habits:
-        """From jobs frames, of which only what completed counts."""
+        """From jobs frames; only completed jobs count."""
         found = [table for table in map(standstills, frames) if len(table)]
         if not found:
             return cls(pd.DataFrame(columns=_COLUMNS))
@@ -68,10 +68,10 @@ class Habits:
     def longest_s(
         self, key: tuple[str, str], collection: str | None, phase: str, rows: float = math.nan
     ) -> Floats:
-        """The longest standstill of each of the latest such jobs in a phase, the latest last.
+        """The longest standstills of the latest matching jobs in a phase, the latest last.
 
-        Such a job is another one of the same server and collection. That of a job with fewer rows
-        than `rows` is made as much longer, as far as the rows are known.
+        A matching job is another job of the same server and collection. If a job has fewer rows
+        than `rows`, its standstill is lengthened in proportion, as far as the rows are known.
         """
         known = self.earlier
         mine = known[
@@ -87,7 +87,7 @@ class Habits:
 
 
 def limit_of(longest_s: Floats, phase: str) -> float:
-    """Beyond what a standstill in a phase is out of the ordinary, by earlier jobs; NaN if none.
+    """The limit beyond which a standstill is unusual, from earlier jobs; NaN without any.
 
     Examples
     --------
@@ -125,10 +125,11 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
         ``ended_at`` : datetime64[us, UTC]
             The job's last snapshot.
         ``longest_s`` : float64
-            Longest time in which nothing moved, the beginning and the end of the phase included.
-            After the last row one that is far longer than all others of its job is cut.
+            The longest time in which nothing moved, including the beginning and the end of the
+            phase. In phases after the last row, one that is far longer than the job's others is
+            cut.
         ``rows`` : float64
-            The most rows that the job said it has; NaN if it named none.
+            The most rows that the job reported; NaN if it reported none.
     """
     seen = history[history["observed_at"].notna()]
     if "error" in seen:
@@ -169,10 +170,10 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:
-    """Per job and phase the longest standstill, cut where it can only be a pause.
+    """The longest standstill per job and phase, cut if it can only be a pause.
 
-    Segments are of one size: of several standstills the longest is taken for a pause if it lasts
-    many times as long as the next. So a job that was paused hides no pause of the next job.
+    Segments have the same size, so if the longest standstill lasts many times as long as the next,
+    it is taken to be a pause. Otherwise a job that was paused would hide the next job's pause.
     """
     by = [*JOB_KEY, "collection_name", "phase", "job"]
     longest_first = table.sort_values("longest_s", ascending=False, kind="stable")
@@ -186,7 +187,7 @@ def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def moved_since(snapshots: pd.DataFrame) -> Bools:
-    """Whether something is other than at the snapshot before."""
+    """Whether something changed since the previous snapshot."""
     moved = np.zeros(len(snapshots), np.bool_)
     for name in _MOVES:
         values = np.nan_to_num(floats(snapshots, name), nan=-1.0)

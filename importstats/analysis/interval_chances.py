@@ -1,12 +1,12 @@
-"""Interval chances: how likely the durations of each job are at each pace it may have.
+"""Interval chances: how likely each job's durations are at each possible pace.
 
 An error of the logistic distribution lies between two bounds with the probability
 
     1 / (1 + x) - 1 / (1 + y) = (y - x) / ((1 + x) (1 + y)),    x = exp((low - pace) / scatter)
 
-and y the same of the upper bound. So one exponential for each observation and one for each pace of
-a job make, multiplied, those of all pairs. Products of a few chances stay far above the smallest
-float, so one logarithm serves them all.
+and y the same for the upper bound. So one exponential per observation and one per pace of a job,
+multiplied, give those of all pairs. Products of a few chances stay far above the smallest float, so
+one logarithm serves them all.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ import numpy as np
 
 from importstats.arrays import Floats, Ints, starts
 
-#: The share of errors that are of the slow kind, by how much they are longer (as a logarithm), and
-#: their scatter. Ours: a task that hangs or goes back takes some three times its time.
+#: The share of slow errors, how much longer they are (as a logarithm), and their scatter. Ours: a
+#: task that hangs or goes back takes about three times its time.
 SLOW_SHARE: Final = 0.05
 SLOW_SHIFT: Final = 1.1
 SLOW_SCATTER: Final = 0.5
 
 _LEAST_CHANCE: Final = 1e-12
-# Chances are divided by the share of the usual kind, which is multiplied back at the end.
+# Chances are divided by the share of usual errors, which is multiplied back at the end.
 _USUAL: Final = 1 - SLOW_SHARE
-# The product of so many of the least chances is still a normal float.
+# The product of this many of the smallest chances is still a normal float.
 _AT_ONCE: Final = 20
-# Observations whose chances at all paces fit into the fast memory of a core.
+# The chances of this many observations at all paces fit into a core's cache.
 _ROWS: Final = 3 * _AT_ONCE
-# Two exponents of this size add up to one that a float can hold; each alone is out of reach.
+# Two exponents of this size add up to one that a float can hold; anything larger might not.
 _MOST_EXPONENT: Final = 340.0
-# So far below a bound nothing is left to be seen: exp(-40) is less than the precision of 1.
+# This far below a bound nothing is left: exp(-40) is less than the precision of 1.
 _FAR: Final = 40.0
 
 
 def log_likelihoods(
     job: Ints, low: Floats, high: Floats, offsets: Floats, paces: Floats, scatters: Floats
 ) -> Floats:
-    """Per job, offset, scatter and pace, the logarithm of the probability of its observations.
+    """The log probability of each job's observations, for each offset, scatter and pace.
 
     Parameters
     ----------
     job : ndarray of int64
-        Per observation its row in `paces`, in ascending order.
+        The row in `paces` of each observation, ascending.
     low, high : ndarray of float64
-        Logarithms of seconds between which each lies; `high` may be infinite.
+        Bounds of each observation as log(seconds); `high` may be infinite.
     offsets : ndarray of float64
-        Per observation a row: the logarithms of bytes that these may stand for.
+        One row per observation: the log(bytes) that it may stand for.
     paces : ndarray of float64
-        Per job a row of values of log(seconds per byte), within 300 times the least scatter of
-        their mean: beyond it a float cannot hold the exponential.
+        One row per job: values of log(seconds per byte), within 300 times the least scatter of
+        their mean, since a float cannot hold the exponential of anything further away.
     scatters : ndarray of float64
         Scales of the logistic error of the logarithm (0.55 of its standard deviation).
     """
@@ -87,10 +87,10 @@ def _exponential(exponent: Floats) -> Floats:
 
 
 def _chance_between(pace: Floats, least: Floats, most: Floats, room: Floats) -> Floats:
-    """The probability between two bounds, per observation, offset, scale and pace.
+    """The probability between two bounds, for each observation, offset, scale and pace.
 
-    It is in the last part of the `room`, which is made once for all: to ask for as much memory each
-    time takes as long as some of the sums.
+    The result is in the last part of `room`, which is allocated once: allocating that much memory
+    each time takes as long as some of the sums.
     """
     x, y = room[:2]
     chance: Floats = room[2]

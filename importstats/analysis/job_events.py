@@ -1,8 +1,8 @@
-"""Events: what is worth a message about a job, each under an id that never changes.
+"""Events: what is worth a message about a job, each with an id that never changes.
 
 :func:`events` finds them in frames; :mod:`importstats.collect.notifier` brings them to webhooks and
-commands. An id is made of what happened, not of when it was noticed, so whoever looks at the same
-store, at any time and after any crash, finds the same event under the same id.
+commands. An id depends on what happened and not on when it was noticed. So whoever reads the same
+store finds the same event under the same id, at any time and after any crash.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ EVENTS: Final = (
 )
 EVENT_DTYPE: Final = pd.CategoricalDtype(list(EVENTS), ordered=True)
 
-#: The findings of a diagnosis that are events, and what tells one such event from the next.
+#: The findings that are events, and what distinguishes one such event from the next.
 _FINDINGS: Final = {
     "stalled": ("stalled", ["phase", "progress_pct", "imported_rows"]),
     "one_file_holds_up": ("late", []),
     "waits_for_commit": ("waits_for_commit", []),
 }
-#: From the phase on in which every file has been read and rows are written.
+#: The phases in which every file has been read: rows are being written, or more is done.
 _ESTIMABLE: Final = (
     "Importing",
     "Sorting",
@@ -59,7 +59,7 @@ _ESTIMABLE: Final = (
     "IndexBuilding",
     "Committing",
 )
-#: In how many snapshots in succession an estimate has to be late.
+#: In how many successive snapshots an estimate must be late.
 _SUSTAINED: Final = 3
 _ETA_COLUMNS: Final = ["eta_p10", "eta_p50", "eta_p90"]
 _TEXT_LIMIT: Final = 600
@@ -96,16 +96,16 @@ def events(
     ====================  ========================================================================
 
     ``started``, ``finished``, ``failed``, ``forgotten`` and ``rows_differ`` are facts of the
-    history: they are found however late one looks, so none is missed over a crash. The others are
-    conditions: they are found while they last.
+    history: they are found however late you look, so a crash loses none. The others are conditions,
+    which are found while they last.
 
-    ``late`` measures an estimate against an earlier one. The deadline is ``eta_p90`` of the first
-    snapshot in which rows are written: all files have been read then and their rows counted; before
-    that, the estimate is of a job whose size is not known. The job is late if ``eta_p50`` lies
-    behind the deadline in each of the last three snapshots. (Ours. On simulated jobs of all shapes
-    it finds nearly every job that ends after its deadline, and nine alarms of ten are true. One
-    snapshot alone raises twice as many false ones, and a deadline taken only once the interval is
-    narrow leaves a fifth of the jobs without any.)
+    ``late`` compares an estimate with an earlier one. The deadline is ``eta_p90`` of the first
+    snapshot in which rows are written: by then all files have been read and their rows counted, and
+    before that the size of the job is not known. The job is late if ``eta_p50`` is after the
+    deadline in each of the last three snapshots. (Ours. On simulated jobs of all shapes it finds
+    nearly every job that ends after its deadline, and nine of ten alarms are true. A single
+    snapshot raises twice as many false alarms, and a deadline that waits for a narrow interval
+    leaves a fifth of the jobs without one.)
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ def events(
     at : datetime
         Now. Later rows are not used.
     estimates : DataFrame, optional
-        ``eta(jobs)``, if it is at hand.
+        ``eta(jobs)``, if you have it already.
     gap_s : float
         The default is 15 times the longest pause between polls that the collector makes by itself.
     expected : int, mapping or Series of int, optional
         See :func:`~importstats.diagnose`.
     cluster : ClusterFrames, optional
-        What their cluster did: ``stalled`` and ``late`` then say what is in the way.
+        What their cluster did: ``stalled`` and ``late`` then say what holds the job up.
 
     Returns
     -------
@@ -135,15 +135,15 @@ def events(
             The same whenever and wherever the event is found.
         ``event`` : ordered category, one of :data:`EVENTS`
         ``occurred_at`` : datetime64[us, UTC]
-            Of a fact the snapshot that shows it, of a condition `at`.
+            For a fact, the time of the snapshot that shows it; for a condition, `at`.
         ``source_uri``, ``job_id``, ``collection_name`` : str
         ``snapshot_id`` : int64
-            The snapshot that shows it; the columns below are as of it.
+            The snapshot that shows it, which the columns below are from.
         ``phase`` : ordered category
         ``progress_pct`` : float64
         ``imported_rows``, ``total_rows`` : Int64
         ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
-            NaT where nothing supports an estimate, or there is nothing to estimate any more.
+            NaT if nothing supports an estimate, or there is nothing left to estimate.
         ``message`` : str
             What happened, in a sentence, on one printable line.
 
@@ -193,8 +193,8 @@ def payloads(found: pd.DataFrame) -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        ``id``, ``event``, ``text`` (the message with the job's name, escaped as Slack wants it),
-        and the frame's other columns, with times as RFC 3339 and ``None`` for what is missing.
+        ``id``, ``event``, ``text`` (the message with the job's name, escaped for Slack), and the
+        frame's other columns, with times as RFC 3339 and ``None`` for missing values.
 
     Examples
     --------
@@ -232,7 +232,7 @@ _VERBS: Final = {
 
 
 def _for_slack(text: str) -> str:
-    """Slack's three escapes; they keep a collection called ``<!channel>`` from ringing at all."""
+    """The text with Slack's escapes, so that a collection called ``<!channel>`` alerts nobody."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -245,7 +245,7 @@ def _plain(value: Any) -> Any:
 
 
 def _rows_until(jobs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """The rows until then by job and time, with phase, and the columns that are used below."""
+    """The snapshots up to a time, by job and time, with phases and the columns used below."""
     rows = with_phase(jobs[jobs["observed_at"] <= at])
     texts = [*JOB_KEY, "collection_name", "reason", "error"]
     rows = rows.reindex(columns=_COLUMNS).astype(dict.fromkeys(texts, "str"))
@@ -272,7 +272,7 @@ _COLUMNS: Final = [
 
 
 def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
-    """Started, finished, failed, and whether the rows are those expected."""
+    """The events started, finished, failed and rows_differ."""
     parts = []
     begun = _first_of_job(snapshots[snapshots["phase"].ne("Pending")])
     begun = begun[~begun["phase"].isin(END_PHASES)]
@@ -295,7 +295,7 @@ def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.
 
 
 def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """What the diagnosis finds at the time."""
+    """The events that the diagnosis finds at the time."""
     latest = _last_of_job(snapshots)
     latest = latest[~latest["phase"].isin(END_PHASES)]
     parts = []
@@ -319,7 +319,7 @@ def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timesta
 def _behind_the_estimate(
     snapshots: pd.DataFrame, estimates: pd.DataFrame, at: pd.Timestamp
 ) -> pd.DataFrame:
-    """Late by the estimates alone."""
+    """The events of jobs that are late by their estimates alone."""
     known = estimates[estimates["phase"].isin(_ESTIMABLE) & estimates["eta_p50"].notna()]
     promise = known.groupby(JOB_KEY, as_index=False).first()
     promise = promise[[*JOB_KEY, "observed_at", "eta_p90"]].rename(
@@ -348,11 +348,11 @@ def _behind_the_estimate(
 def _gaps(
     until: pd.DataFrame, snapshots: pd.DataFrame, at: pd.Timestamp, gap_s: float
 ) -> pd.DataFrame:
-    """Jobs that have not ended and are not seen any more."""
+    """The events of jobs that have not ended but are no longer seen."""
     silent = _last_of_job(snapshots)
     silent = silent[~silent["phase"].isin(END_PHASES)]
-    # A collector records why there is no answer: once when a gap opens, and once more when it
-    # gives the job up, because the server does not know it.
+    # A collector records why there is no answer: once when a gap opens, and again when it gives up
+    # the job because the server does not know it.
     unanswered = until["error"].notna()
     is_second = unanswered.groupby([until[name] for name in JOB_KEY]).shift(fill_value=False)
     is_given_up = unanswered & is_second & until["error"].str.contains("forgotten", na=False)
@@ -447,7 +447,7 @@ def _last_of_job(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _evidence_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns that say what was found."""
+    """The columns with each event's evidence."""
     if "occurred_at" not in rows:
         rows = rows.assign(occurred_at=rows["observed_at"])
     if "episode" not in rows:

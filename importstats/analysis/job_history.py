@@ -1,4 +1,4 @@
-"""One job's snapshots and phases until now, and what a rule finds in them."""
+"""One job's snapshots and phases up to now, and what a rule finds in them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from importstats.text import format_duration
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
 _US: Final = 1e6
-# A job that was not seen for longer may have ended.
+# A job that was not seen for longer than this may have ended.
 _LATELY: Final = pd.Timedelta(hours=1)
 
 #: Phases in which tasks work on files: hashing them, with Import V3, or writing their rows.
@@ -33,9 +33,9 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule finds in a job, with the numbers it rests on.
+    """What a rule finds in a job, with its evidence.
 
-    Without an `advice` of its own (``None``) it has that of its kind.
+    If `advice` is ``None``, its kind's advice applies.
     """
 
     job: JobHistory
@@ -48,22 +48,22 @@ class Finding:
 
     @property
     def what_to_do(self) -> str:
-        """The advice of the rule, or that of the finding's kind."""
+        """The rule's own advice, or else the advice for this kind of finding."""
         return self.advice or KIND_OF[self.finding].advice
 
 
 @dataclass(frozen=True)
 class JobHistory:
-    """One job's answered snapshots until now, its phases, and how it was polled.
+    """One job's answered snapshots up to now, its phases, and how it was polled.
 
     Attributes
     ----------
     files : FileFacts
-        What is known of its files; nothing without details.
+        The facts about its files; without details there are none.
     habits : Habits
-        How long earlier jobs took.
+        How long earlier jobs stood still.
     ahead : int
-        Jobs of its cluster that were created before it and had not ended when last seen.
+        How many jobs of its cluster were created before it and had not ended when last seen.
     """
 
     key: tuple[str, str]
@@ -77,7 +77,7 @@ class JobHistory:
 
     @property
     def phase(self) -> str:
-        """The phase the job was last seen in, Unknown if none was."""
+        """The phase in which the job was last seen, or Unknown."""
         return str(self.runs["phase"].iloc[-1]) if len(self.runs) else "Unknown"
 
     @property
@@ -87,7 +87,7 @@ class JobHistory:
 
     @property
     def phase_since(self) -> pd.Timestamp:
-        """When that phase began."""
+        """When the current phase began."""
         since: pd.Timestamp = self.runs["start"].iloc[-1]
         return since
 
@@ -104,7 +104,7 @@ class JobHistory:
 
     @property
     def collection(self) -> str | None:
-        """The collection it writes to, if any answer named it."""
+        """The collection that the job writes to, if any answer named it."""
         if "collection_name" not in self.snapshots:
             return None
         named = self.snapshots["collection_name"].dropna()
@@ -112,7 +112,7 @@ class JobHistory:
 
     @property
     def begun_at(self) -> pd.Timestamp:
-        """When the job was created, as far as that is known, else when it was first seen."""
+        """When the job was created if that is known, else when it was first seen."""
         first: pd.Timestamp = self.snapshots["observed_at"].iloc[0]
         if "create_time" not in self.snapshots:
             return first
@@ -120,45 +120,45 @@ class JobHistory:
         return min(first, created.iloc[0]) if len(created) else first
 
     def seconds_since(self, time: pd.Timestamp) -> float:
-        """Seconds from a time until the job was last seen."""
+        """The seconds from a time until the job was last seen."""
         return float((self.last_seen - time).total_seconds())
 
     def most(self, name: str) -> float:
-        """The greatest count that it ever showed, NaN if it showed none."""
+        """The greatest value of a count that the job ever showed, NaN if it showed none."""
         values = floats(self.snapshots, name)
         return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan
 
     @cached_property
     def earlier_s(self) -> Floats:
-        """The longest standstills of the latest jobs of the collection in this phase."""
+        """The longest standstills in this phase of the collection's latest jobs."""
         return self.habits.longest_s(self.key, self.collection, self.phase)
 
     @cached_property
     def earlier_of_its_size_s(self) -> Floats:
-        """The same, longer by as much as this job has more rows."""
+        """The same, lengthened in proportion to this job's rows."""
         rows = self.most("total_rows")
         return self.habits.longest_s(self.key, self.collection, self.phase, rows)
 
     @property
     def usual_s(self) -> float:
-        """The longest of these, NaN if none is known."""
+        """The longest of the earlier standstills, NaN if none is known."""
         return float(self.earlier_s.max()) if len(self.earlier_s) else math.nan
 
     @property
     def limit_s(self) -> float:
-        """Beyond what a standstill in this phase is out of the ordinary, by earlier jobs."""
+        """The limit beyond which a standstill in this phase is unusual, from earlier jobs."""
         return limit_of(self.earlier_of_its_size_s, self.phase)
 
     @property
     def usual_text(self) -> str:
-        """How long earlier jobs stood still in this phase, in words, if that is known."""
+        """How long earlier jobs stood still in this phase, in words, or empty if unknown."""
         if math.isnan(self.usual_s):
             return ""
         return f" (earlier jobs of its collection: {format_duration(self.usual_s)} at most)"
 
     @cached_property
     def standstill(self) -> tuple[float, float, int]:
-        """Seconds since something moved, the longest such time before in the phase, and moves."""
+        """Seconds since the last move, the longest pause before in this phase, and the moves."""
         part = self.snapshots[self.snapshots["observed_at"] >= self.runs["start_latest"].iloc[-1]]
         time, _ = microseconds(part, "observed_at")
         moved = moved_since(part)
@@ -174,7 +174,7 @@ def job_histories(
     details: pd.DataFrame | None = None,
     history: list[pd.DataFrame] | None = None,
 ) -> list[JobHistory]:
-    """The history of each job of a jobs frame, as known at a time.
+    """The history of each job in a jobs frame, as known at a time.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def job_histories(
                 snapshots,
                 runs_of.get(key, runs.iloc[:0]),
                 seen.iloc[-1] if at is None else at,
-                # A collector may poll less often in a long phase, which is usual as well.
+                # A collector may poll less often in a long phase, which counts as usual too.
                 float(np.quantile(gaps, 0.9)) if len(gaps) else math.nan,
                 facts.get(name, FileFacts()),
                 habits,
@@ -222,7 +222,7 @@ def _seen_by(frame: pd.DataFrame, at: pd.Timestamp | None) -> pd.DataFrame:
 
 
 def _jobs_ahead(phased: pd.DataFrame, others: list[pd.DataFrame]) -> dict[tuple[str, str], int]:
-    """How many jobs of its cluster are before each pending job and had not ended lately."""
+    """How many jobs of its cluster are ahead of each pending job and had not ended recently."""
     last = phased.drop_duplicates(JOB_KEY, keep="last").astype(dict.fromkeys(JOB_KEY, "str"))
     pending = last[last["phase"].eq("Pending")]
     if not len(pending) or not others:

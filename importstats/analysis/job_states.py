@@ -1,4 +1,4 @@
-"""States of jobs as they were sent, each snapshot's as a place among the few names there are."""
+"""States of jobs as the server sent them, each as an index into the few names there are."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from importstats.arrays import Bools, Ints
 
 
 class States(NamedTuple):
-    """The state of each snapshot as a place in `names`.
+    """The state of each snapshot as an index into `names`.
 
-    Names are in lower case, ``""`` where there is none (the server's word for none is None).
+    Names are in lower case, ``""`` if there is none (the server's word for that is None).
 
     Examples
     --------
@@ -32,13 +32,13 @@ class States(NamedTuple):
         state = jobs["state"].astype("category")
         names = [str(name).lower() for name in state.cat.categories]
         names = ["" if name == "none" else name for name in names]
-        # A missing one is at -1, the last.
+        # A missing state has the code -1, which is the last name.
         return cls(state.cat.codes.to_numpy().astype(np.int64), [*names, ""])
 
     def is_in(self, names: Collection[str]) -> Bools:
-        """Whether each is one of these."""
+        """Whether each state is one of `wanted`."""
         return np.array([name in names for name in self.names])[self.places]
 
     def coded(self, codes: Mapping[str, int], *, otherwise: int) -> Ints:
-        """The code of each."""
+        """The value for each snapshot's state."""
         return np.array([codes.get(name, otherwise) for name in self.names])[self.places]

@@ -1,11 +1,11 @@
 """Stragglers: the files that hold a job up, why, and by how much.
 
-Files of one task are handed over, wait and end together, so what is judged is the task (see
-:func:`~importstats.infer_tasks`); its files share the verdict. Servers report a file's rows when
-all of it is written, so a task that runs shows no pace; what it shows is its *age*. It is late when
-it has worked for longer than hardly any task of its size and job, by a model of the durations that
-ended and of those that have not (:mod:`importstats.analysis.durations`). Where rows do grow inside
-files, the time that a task will take is read off its progress and judged in the same way.
+Files of one task are handed over, wait and end together, so the task is judged (see
+:func:`~importstats.infer_tasks`) and its files share the verdict. Servers report a file's rows when
+all of it is written, so a running task shows no pace but only its *age*. It is late once it has
+worked longer than nearly all tasks of its size and job, by a model of the durations of ended and
+running tasks (:mod:`importstats.analysis.durations`). If rows do grow inside files, a task's
+duration is read off its progress and judged in the same way.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from importstats.arrays import (
 )
 from importstats.names import JOB_KEY
 
-#: Verdicts, the harmless first.
+#: The verdicts, harmless ones first.
 VERDICTS: Final = (
     "done",
     "ok",
@@ -47,28 +47,28 @@ VERDICTS: Final = (
     "failed",
 )
 VERDICT_DTYPE: Final = pd.CategoricalDtype(list(VERDICTS), ordered=True)
-#: The verdicts that make a straggler.
+#: The verdicts of stragglers.
 STRAGGLING: Final = ("big", "slow", "unknown", "goes back", "stuck")
-#: Whether a straggler is one now, at work, or was one that has ended.
+#: Whether a straggler is at work now, or was one and has ended.
 WHEN_DTYPE: Final = pd.CategoricalDtype(["now", "was"], ordered=True)
 
 _US: Final = 1e6
-# The least scatter of log durations taken for real: a few tasks may agree by chance.
+# The least scatter of log durations that is believed: a few tasks may agree by chance.
 _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
 _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
-# A task that takes far longer than others of its size must do so beside those that overlapped it as
-# well; and one that does so by this share of the factor is late if it is beyond its usual time.
+# A task that takes far longer than others of its size must also do so compared with those that
+# overlapped it. One that reaches this share of the factor is late if it is beyond its usual time.
 _BESIDE_SHARE: Final = 0.8
-# That says something only if so little of its age at most can have been a wait for its node.
+# That counts only if at most this share of its age can have been a wait for its node.
 _WAIT_SHARE: Final = 0.25
-# What progress of rows promises counts once a task has worked for so much of its usual time.
+# A prediction from rows counts once a task has worked for this share of its usual time.
 _WORKED: Final = 0.8
-# From so much of its usual time on it is sure enough that a task at work will be the last.
+# From this multiple of its usual time on it is certain enough that a task will be the last.
 _GROWN: Final = 0.6
 
-# A task that waits while so many of those that were handed over have files so many times as large
-# was handed over before them, where size and order correlate so well.
+# A waiting task was handed over before if this share of the tasks that were handed over have files
+# this many times as large, and size and order correlate this well.
 _OVERTAKEN_TIMES: Final = 1.25
 _OVERTAKEN_BY: Final = 20
 _IN_ORDER: Final = 0.9
@@ -76,7 +76,7 @@ _IN_ORDER: Final = 0.9
 
 @dataclass(frozen=True)
 class Limits:
-    """From when on a task is what; see :func:`stragglers`."""
+    """The thresholds of the verdicts; see :func:`stragglers`."""
 
     late_factor: float = 2.0
     back_factor: float = 1.2
@@ -119,16 +119,15 @@ def stragglers(
     ``failed``                  has failed
     ==========================  ====================================================================
 
-    The first from below that holds is the verdict. A task is worth a look if it is beyond all habit
-    (`late_factor`), went back and is late, or will end later than all others by `lead_share` of the
-    time that the import takes. A file that was a straggler stays one after its end (``when`` is
-    "was").
+    The last row that applies is the verdict. A task is worth a look if it takes far longer than
+    usual (`late_factor`), went back and is late, or will end later than all others by `lead_share`
+    of the import's time. A file that was a straggler stays one after its end (``when`` is "was").
 
     Parameters
     ----------
     details : DataFrame
-        A details frame, see :mod:`importstats.store.frames`. Other jobs of the same collection and
-        cluster in it help where a job has shown little.
+        A details frame, see :mod:`importstats.store.frames`. If a job has shown little, other jobs
+        of its collection and cluster in the frame help.
     at : datetime, optional
         Only what was observed until then is used. By default all of it.
     late_factor, back_factor, lead_share, big_factor, stuck_factor : float
@@ -143,40 +142,40 @@ def stragglers(
         ``file_index`` : int64
         ``file`` : category or str
         ``task`` : int64
-            Smallest ``file_index`` of the files taken for its task.
+            Smallest ``file_index`` among the files of its inferred task.
         ``state`` : category or str
             As last seen.
         ``file_size_bytes``, ``total_rows``, ``imported_rows`` : Int64
             As last seen. ``total_rows`` is what the server says, also if it is the job's.
         ``started_at`` : datetime64[us, UTC]
-            Middle of the interval in which the task was first handed over; NaT while it waits.
+            The middle of the interval in which the task was first handed over; NaT while it waits.
         ``elapsed_s`` : float64
-            From then to its end, or to the last snapshot; waiting behind a batch included.
+            From then to its end, or to the last snapshot; this includes waiting behind a batch.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            Of the file over the time its task worked; NaN for one at work that shows no rows yet.
+            The file's rate over the time its task worked; NaN for a file at work without rows.
         ``peer_bytes_per_s`` : float64
-            What a file of its size makes if its task takes as long as others of its size.
+            The rate of a file of its size if its task takes as long as others of its size.
         ``pace`` : float64
-            The usual time by the time it takes; 1 is usual. NaN where that is not known.
+            The usual time divided by the time it takes; 1 is usual. NaN if not known.
         ``times_usual`` : float64
-            How many times the usual time it takes, or has worked already while it runs.
+            How many times the usual time it takes, or has worked so far while it runs.
         ``as_long_p`` : float64
-            The probability that a task of its size in its job takes at least so long.
+            The probability that a task of its size in its job takes at least as long.
         ``score`` : float64
-            The logarithm of ``times_usual`` over the scatter of such logarithms in the job.
+            The logarithm of ``times_usual``, divided by the scatter of such logarithms in the job.
         ``expected_duration_s`` : float64
-            How long a task of its bytes takes at work (median) by the job's tasks.
+            How long a task of its size works (median), from the job's tasks.
         ``remaining_s`` : float64
-            Until the task ends (median). 0 if it ended; NaN if it waits, is stuck, or nothing can
-            be said.
+            Until the task ends (median). 0 if it ended; NaN if it waits, is stuck, or it is not
+            known.
         ``idle_s`` : float64
-            Since the last progress of a task at work that has shown some; NaN for any other.
+            Time since the last progress of a task at work that has shown some; NaN for any other.
         ``retries`` : int64
             Times the task went back.
         ``delay_s`` : float64
-            How much later the phase Importing ends because of this task: its end after that of all
-            others, and after what the slots need for the rest. Of a stuck task at least this, as if
-            it ended now. NaN where it is not known.
+            How much later the phase Importing ends because of this task: the time from the end of
+            all others, with the time that the slots need for the rest, to its own. For a stuck task
+            this is the minimum, as if it ended now. NaN if not known.
         ``verdict`` : ordered category
         ``when`` : ordered category
             "now" for a straggler at work, "was" for one that has ended, missing for other files;
@@ -208,13 +207,13 @@ def stragglers(
 
 
 def straggler_table(ages: Ages, limits: Limits) -> pd.DataFrame:
-    """What :func:`stragglers` returns, of ages that are known already."""
+    """The result of :func:`stragglers`, from ages that are known already."""
     found = _verdict_table(ages, _verdict_codes(ages, limits))
     return found.sort_values([*JOB_KEY, "file_index"], ignore_index=True)
 
 
 def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
-    """The place in :data:`VERDICTS` of each task's verdict."""
+    """The index in :data:`VERDICTS` of each task's verdict."""
     spans = ages.spans
     times, whole = ages.times_usual, ages.whole_s
     late = _is_late(ages, limits.late_factor)
@@ -226,7 +225,7 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
         back |= _overtaken(spans)
         leads = spans.running & (ages.lead_share > limits.lead_share)
         leads &= ages.worked_s > _GROWN * ages.usual_s
-        # The only task of a job has nothing to come after.
+        # The only task of a job cannot end after others.
         leads &= np.bincount(spans.job, minlength=spans.jobs)[spans.job] > 1
         held_up = _held_up(ages, limits.lead_share)
         median = grouped_quantile(spans.size_bytes, spans.job, spans.jobs)[spans.job]
@@ -252,7 +251,7 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
 
 
 def _held_up(ages: Ages, lead_share: float) -> Bools:
-    """Whether each task ended so much later than all others of its job, and all have ended."""
+    """Whether each task ended this much later than all others, once all of its job's have ended."""
     spans = ages.spans
     after_s = _after_others_s(spans)
     open_ones = np.bincount(spans.job[~spans.done], minlength=spans.jobs) > 0
@@ -263,10 +262,10 @@ def _held_up(ages: Ages, lead_share: float) -> Bools:
 
 
 def _is_late(ages: Ages, factor: float) -> Bools:
-    """Whether each task takes, or has worked, so many times longer than others of its size.
+    """Whether each task takes, or has worked, `factor` times longer than others of its size.
 
-    One at work is also compared with those that overlapped it. Of one that ended all of the time in
-    which it may have waited is taken off.
+    A task at work is also compared with those that overlapped it. For a task that ended, all the
+    time in which it may have waited is subtracted.
     """
     spans, whole, worked = ages.spans, ages.whole_s, ages.worked_s
     stop = np.where(spans.done, spans.ended_by, np.inf)
@@ -285,10 +284,10 @@ def _is_late(ages: Ages, factor: float) -> Bools:
 
 
 def _may_wait(ages: Ages, late: Bools) -> Bools:
-    """Whether each task may wait for a node that is busy with a late one that came before.
+    """Whether each task may be waiting for a node that is busy with an earlier, late task.
 
-    A node takes no further task until all of its batch have ended. What was handed over after a
-    late task had begun at the latest is in a later batch, if it is on the same node.
+    A node takes no further task until all of its batch have ended. A task that was handed over
+    after a late task must have begun is in a later batch, if it is on the same node.
     """
     spans = ages.spans
     blockers = np.flatnonzero(late & spans.running)
@@ -300,11 +299,11 @@ def _may_wait(ages: Ages, late: Bools) -> Bools:
 
 
 def _overtaken(spans: Spans) -> Bools:
-    """Whether each task waits though tasks of far larger files were handed over.
+    """Whether each task waits although tasks with far larger files were handed over.
 
     The server makes tasks of the smallest files first. If it hands them over in that order, such a
-    task was handed over before them and has gone back, all between two polls. Where other tasks
-    were not handed over by size nothing is known.
+    task was handed over before them and has gone back, all between two polls. If the other tasks
+    were not handed over by size, this shows nothing.
     """
     overtaken = np.zeros(len(spans.job), np.bool_)
     file_bytes = spans.size_bytes / spans.files
@@ -330,7 +329,7 @@ def _in_order(file_bytes: Floats, handed: Floats) -> bool:
 
 
 def _elapsed_s(ages: Ages) -> Floats:
-    """Seconds from the first time a task was handed over to its end, or to the last snapshot."""
+    """The seconds from a task's first handover to its end, or to the last snapshot."""
     spans = ages.spans
     stop = np.where(spans.done, spans.ended_by, spans.now[spans.job])
     begun = spans.begun | (spans.retries > 0)
@@ -346,7 +345,7 @@ def _started(ages: Ages) -> Floats:
 
 
 def _after_others_s(spans: Spans) -> Floats:
-    """By how much each task ended (or goes on) after all others that have begun."""
+    """How long after all others that have begun each task ended (or still runs)."""
     stop = np.where(spans.done, spans.ended_by, spans.now[spans.job])
     stop = np.where(spans.begun, stop, -np.inf)
     order = np.lexsort((-stop, spans.job))

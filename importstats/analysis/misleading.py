@@ -1,4 +1,4 @@
-"""What a server says that would be misread: numbers that are none, and files that seem to lose."""
+"""Answers that are easily misread: unusable numbers, and files that seem to lose rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _IMPORTING = ("Importing", "Resharding", "Planning")
 
 
 def progress_unreadable(job: JobHistory) -> Finding | None:
-    """The progress of a running job is no number from 0 to 100."""
+    """The progress of a running job is not a number from 0 to 100."""
     sent = _unusable(job.last, "progress")
     if job.ended or sent is None:
         return None
@@ -30,7 +30,7 @@ def progress_unreadable(job: JobHistory) -> Finding | None:
 
 
 def _unusable(row: pd.Series[Any], name: str) -> object | None:
-    """What a server sent for a field that cannot be its value, if it did."""
+    """What the server sent for a field if that cannot be a value of it; else None."""
     extra = row.get("extra")
     if not isinstance(extra, str) or f'"{name}"' not in extra:
         return None
@@ -42,7 +42,7 @@ def _unusable(row: pd.Series[Any], name: str) -> object | None:
 
 
 def unexplained_progress(job: JobHistory) -> Finding | None:
-    """No scale of progress explains what a running job shows."""
+    """No known progress scale explains what a running job shows."""
     last = job.last
     state = str(last["state"]).lower()
     at_work = state in ("importing", "inprogress") and last["progress_pct"] >= 10

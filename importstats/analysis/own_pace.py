@@ -1,9 +1,9 @@
-"""How fast tasks go on beside how fast they went before, where their progress shows that.
+"""How fast tasks go on compared with before, if their progress shows it.
 
-It does where rows grow inside files, and nearly so where a task has many files that end one by one.
-A task is compared with itself, so neither its size nor the tasks beside it matter: what it has done
-since some time is worth so many seconds of its pace before. Where all tasks at work do so much less
-than they did, something slows them together.
+It does if rows grow inside files, and nearly so if a task has many files that end one by one. A
+task is compared with itself, so neither its size nor other tasks matter: its work since some time
+would have taken it a certain number of seconds before. If all tasks at work do much less than they
+did, something slows them together.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from importstats.analysis.ages import Ages
 from importstats.arrays import Bools, Floats, Ints, dense, starts
 
 _US: Final = 1e6
-# A task has a pace of its own once so many parts of it were seen and so much of it is done.
+# A task has its own pace once this many parts of it were seen and this share of it is done.
 _LEAST_STEPS: Final = 3
 _LEAST_DONE: Final = 0.05
-# The files of a task share the pool of its node with those of others. Its pace is even while it has
-# a few files, or far more than a pool takes, which is 16; and of several files until the last.
+# The files of a task share its node's pool of 16 with other tasks' files. Its pace is even while it
+# has a few files or far more than 16, and if it has several, until the last.
 _FEW_FILES: Final = 4
 _MANY_FILES: Final = 128
 _MOST_DONE: Final = 0.75
-# Progress comes in whole percents or files: from so many that were due on, few are no chance.
+# Progress comes in whole percents or files: once this many were due, too few are no chance.
 _PERCENTS: Final = 100
 _LEAST_DUE: Final = 10
 _LEAST_TASKS: Final = 2
-# At how many times a change of pace is looked for.
+# How many times are tried for a change of pace.
 _CHANGES: Final = 24
 _LEAST_S: Final = 5 * 60.0
 
 
 @dataclass(frozen=True)
 class Slowdown:
-    """A time since which tasks go on at a share of their own pace before.
+    """A time since which tasks go on at only a share of their earlier pace.
 
     Attributes
     ----------
     since, lasts_s : float
-        Since when, in seconds since 1970, and for how long.
+        When it began, in seconds since 1970, and how long it lasts.
     ratio : float
-        Their pace since then by that before.
+        Their pace since then, divided by their earlier pace.
     tasks : int
-        How many tasks were seen before and since.
+        How many tasks were seen both before and since.
     """
 
     since: float
@@ -55,10 +55,10 @@ class Slowdown:
 
 
 def slowdown(ages: Ages, job: int, factor: float) -> Slowdown | None:
-    """The time since which tasks go on at less than `factor` of their pace before, or ``None``.
+    """The time since which tasks go on at less than `factor` of their earlier pace, or ``None``.
 
-    Of all times that would do the one with the least pace since. It is low in the later half of
-    that time as well: a slowdown that is over is none.
+    If several times match, it is the one with the lowest pace since. The pace must be low in the
+    later half as well: a slowdown that is over does not count.
     """
     tasks = _Course.from_ages(ages, job)
     best: Slowdown | None = None
@@ -76,7 +76,7 @@ def slowdown(ages: Ages, job: int, factor: float) -> Slowdown | None:
 
 @dataclass(frozen=True)
 class _Course:
-    """How much was done of each task of one job over time, of those that have shown a pace.
+    """The progress over time of those tasks of one job that have shown a pace.
 
     `axis` orders the samples by task and time, so that one search finds all tasks at a time.
     """
@@ -125,15 +125,15 @@ class _Course:
         )
 
     def fraction_at(self, time: Floats | float) -> Floats:
-        """How much of each task was done at a time, one for all tasks or one for each."""
+        """How much of each task was done at a time; one time for all tasks, or one for each."""
         tasks = np.arange(len(self.first))
         place = np.searchsorted(self.axis, tasks * self.apart + time - self.origin, "right") - 1
         return np.where(place >= self.first, self.fraction[np.maximum(place, 0)], 0.0)
 
     def slowdown_since(self, since: float) -> Slowdown | None:
-        """The pace since a time by that before, if enough is known of both."""
+        """The pace since a time, divided by the pace before, if enough is known about both."""
         done = self.fraction_at(since)
-        # Where recording began in the middle a part was done before.
+        # If recording began in the middle, a part had been done before.
         before = done - self.fraction_at(self.begin)
         seen = (self.begin < since) & (self.stop > since) & (before >= _LEAST_DONE)
         seen &= ~self.several | (self.fraction_at(self.now) < _MOST_DONE)

@@ -1,8 +1,8 @@
-"""The hidden phase of a job, per snapshot and as a table of phases with their times.
+"""The hidden phase of a job, for each snapshot and as a table of phases with times.
 
 The server sends a coarse ``state`` and one number, ``progress``, that it computes from a phase it
 does not name: each phase owns a range of points (:mod:`~importstats.analysis.scales`). Reading the
-number backwards gives the phase, and rows and details decide where two phases share a number.
+number backwards gives the phase; if two phases share a number, rows and details decide.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _STATES: Final = {
     "failed": "Failed",
 }
 _AT_WORK: Final = frozenset({"importing", "inprogress"})
-# What the dialect of an answer says about its server.
+# What the dialect of an answer shows about its server.
 _WITH_CREATE_TIME: Final = scales_between((2, 6, 5), None)
 _WITH_CODE_200: Final = scales_between((2, 4, 0), (2, 4, 3))
 
 
 def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
-    """A number per row that says which job it belongs to, and the jobs behind the numbers.
+    """The number of each row's job, and the jobs behind the numbers.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
     Returns
     -------
     codes : ndarray of int64
-        Per row, the position of its job in `keys`.
+        For each row, the position of its job in `keys`.
     keys : DataFrame
         ``source_uri`` and ``job_id``, one row per job, sorted.
 
@@ -77,10 +77,10 @@ def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
 
 
 def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:
-    """The jobs frame with the phase of each snapshot.
+    """The jobs frame with each snapshot's phase.
 
-    A snapshot is judged by itself and by what the same job has shown before it, never by what came
-    later, so a frame cut at any time gives the same answers.
+    A snapshot is judged by itself and by what the same job showed before, never by what came later,
+    so a frame that is cut at any time gives the same phases.
 
     ================  ===================================================================
     state             phase
@@ -96,42 +96,42 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
       (``createTime`` from 2.6.5 on, code 200 until 2.4.2, no ``describe`` until 2.4.13), and by
       what is impossible on a scale: all rows and a progress of 66 is Import V3, half of them and
       82 is 2.4.0-rc.1, 94 is no release from 2.4.13 on. Rows that were not sent are not 0 rows.
-    * Most often none of these says whether 70 to 80 is Sorting (2.5 on) or IndexBuilding (2.4.13
+    * Usually none of these shows whether 70 to 80 is Sorting (2.5 on) or IndexBuilding (2.4.13
       to 2.4.23): it is ``SortingOrIndexing`` then. Above, it is IndexBuilding on both, with the
       smaller of the two fractions.
     * At the border of two phases it is the later, by far the likelier: a phase that is done lasts
       until the server's next check. But Importing is not over while rows are missing or none were
       counted (an import of delete logs), nor PreImporting while neither rows nor files are there.
-    * Rows overrule progress: a row that is written proves that PreImporting is over, whatever the
-      progress. Where no scale explains a snapshot, or no single one all that a job has shown, the
-      phase is Unknown.
+    * Rows overrule progress: a written row proves that PreImporting is over, whatever the progress.
+      If no scale explains a snapshot, or no single scale explains everything that a job has shown,
+      the phase is Unknown.
     * Completed is final. A server up to 2.6.6 calls a completed job Failed once its collection is
-      dropped or its time is up, and some call a job Failed that they do not know any more: the one
-      stays Completed, the other is Unknown.
+      dropped or its time is up; such a job stays Completed. Some servers call a job Failed that
+      they no longer know; such a job is Unknown.
     * Milvus up to 2.3 (bulk insert, known by its ``extra``) has no phases but Importing, whose
       progress goes to 90 with the rows that were read; the last 10 are their flush.
     * Without a usable progress (missing, negative, 0 while importing) the rows decide between
-      PreImporting, Importing and, once all are there, the phase that follows, which is the
-      earliest it can be then. With neither it is Unknown.
+      PreImporting, Importing and, once all rows are there, the next phase, the earliest that is
+      possible then. Without rows as well it is Unknown.
 
     Parameters
     ----------
     jobs : DataFrame
         A jobs frame, see :mod:`importstats.store.frames`.
     server_version : str, optional
-        The server's release, such as ``2.4.15``, or the name of a scale (``Import V3``), where
-        the frame does not say it.
+        The server's release, such as ``2.4.15``, or the name of a scale (``Import V3``), if the
+        frame does not show it.
 
     Returns
     -------
     DataFrame
-        `jobs`, same rows and order, and
+        `jobs`, with the same rows and order, and
 
         ``phase`` : ordered category
             One of :data:`PHASES`.
         ``phase_fraction`` : float64
             0 to 1, how much of the phase's own measure is done (files, rows, segments, not time);
-            NaN if the server does not say.
+            NaN if the server does not report it.
         ``phase_source`` : str
             ``cluster`` or ``progress``; only where `jobs` come from
             :func:`~importstats.analysis.cluster_phase.with_known_phase`, whose phases are believed.
@@ -162,7 +162,7 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     if server_version is not None:
         possible &= _with_version(jobs)[:, None] | scales_of_version(server_version)
     code, fraction = phase_by_scales(shown, possible & fits)
-    # Zero is what a server sends that divides by a zero total.
+    # A server that divides by a zero total sends zero.
     unusable = np.isnan(progress) | (progress < 10)
     overruled = (code == CODE["PreImporting"]) & (shown.imported > 0)
     by_rows = np.flatnonzero(unusable | overruled)
@@ -184,7 +184,7 @@ def _by_state(
     code: Ints,
     fraction: Floats,
 ) -> dict[str, Any]:
-    """The phase columns: of jobs at work as they are, of all others by their state."""
+    """The phase columns: for jobs at work as given, for all others from their state."""
     named = state.coded({name: CODE[phase] for name, phase in _STATES.items()}, otherwise=-1)
     code = np.where(named >= 0, named, np.where(at_work, code, CODE["Unknown"]))
     pending = state.is_in(["pending"])
@@ -202,9 +202,9 @@ def _by_state(
 
 
 def is_forgotten(jobs: pd.DataFrame) -> Bools:
-    """Whether each snapshot says that the server does not know the job, as a reason to have failed.
+    """Whether each snapshot's failure only means that the server does not know the job.
 
-    A server forgets a job some hours after its end, however that was.
+    A server forgets a job some hours after its end, however it ended.
     """
     if "reason" not in jobs:
         return np.zeros(len(jobs), np.bool_)
@@ -240,9 +240,9 @@ def _with_version(jobs: pd.DataFrame) -> Bools:
 
 
 def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
-    """Phase and fraction of jobs at work whose progress says nothing."""
+    """Phase and fraction of jobs at work whose progress shows nothing."""
     share = shown.share
-    # Once all rows are there it is at least the phase that follows on Importing.
+    # Once all rows are there it is at least the phase that follows Importing.
     after, _ = phase_by_scales(replace(shown, progress=np.full(len(share), 70.0)), possible)
     conditions = [share >= 1, shown.begun, (shown.imported == 0) & ~(shown.total > 0)]
     codes = [
@@ -255,8 +255,8 @@ def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
 
 
 def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
-    """Which scales each snapshot's job can be on, by all it has shown so far."""
-    # What no scale explains says nothing about which it is.
+    """Which scales each snapshot's job can be on, by everything it has shown so far."""
+    # A snapshot that no scale explains does not show which scale it is.
     fits = fits | ~fits.any(axis=1, keepdims=True)
     commits = np.array([scale.commits for scale in SCALES])
     named = state.is_in(["uncommitted", "committing"])
@@ -272,7 +272,7 @@ def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
     codes, place = codes[order], np.arange(len(order))
     possible = np.ones_like(fits)
     for scale in np.flatnonzero(~fits.all(axis=0)):
-        # From where on it is ruled out in each job.
+        # Where in each job the scale is ruled out.
         out = np.flatnonzero(~fits[order, scale])[::-1]
         ruled_out = np.full(len(keys), len(order))
         ruled_out[codes[out]] = out
@@ -281,12 +281,12 @@ def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
 
 
 def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
-    """Snapshots whose dialect tells the release, and the scales it leaves."""
+    """The snapshots whose dialect shows the release, and the scales that it leaves."""
     hints = []
     if "create_time" in jobs:
         hints.append((jobs["create_time"].notna().to_numpy(np.bool_), _WITH_CREATE_TIME))
     if "extra" in jobs:
-        # Stores of before the column was.
+        # For stores from before the column existed.
         hints.append((_in_extra(jobs, r'"createTime":\s*"'), _WITH_CREATE_TIME))
     if "status" in jobs:
         # Zilliz Cloud's first API has that code as well.
@@ -298,7 +298,7 @@ def _hints(jobs: pd.DataFrame) -> list[tuple[Bools, Bools]]:
 
 
 def _in_extra(jobs: pd.DataFrame, pattern: str) -> Bools:
-    """Whether each snapshot's unknown fields, as JSON with or without spaces, match this."""
+    """Whether each snapshot's unknown fields, as JSON with or without spaces, match a pattern."""
     if jobs["extra"].isna().all():
         return np.zeros(len(jobs), np.bool_)
     found = jobs["extra"].astype("str").str.contains(pattern, regex=True)
@@ -313,18 +313,18 @@ def is_bulk_insert(jobs: pd.DataFrame) -> Bools:
 
 
 def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:
-    """The phases each job went through, with their times and how exactly these are known.
+    """The phases that each job went through, with their times and how exact these are.
 
-    A border between two phases is seen only as lying between two snapshots; `start` and `end` are
-    its middle, which is at most half the gap wrong. Where the server says when the job ended
-    (``complete_time``) and that fits between the two snapshots, its time is taken instead.
+    A border between two phases lies somewhere between two snapshots; `start` and `end` are the
+    middle, which is wrong by at most half the gap. If the server reports when the job ended
+    (``complete_time``) and that lies between the two snapshots, its time is used instead.
 
     * A job that goes back to an earlier phase (a retry, a restarted node) begins a new run of it,
       so a job can have several rows of one phase.
     * A phase that fell between two snapshots was never seen and is not invented; the uncertainty
       of the border says how much room there is for it.
-    * Snapshots without an answer, or whose answer does not tell the phase, are left out. An
-      unknown *named* state is a phase ``Unknown``.
+    * Snapshots without an answer, or whose answer does not show the phase, are left out. A *named*
+      state that is unknown is a phase ``Unknown``.
 
     Parameters
     ----------
@@ -341,20 +341,21 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
         ``source_uri``, ``job_id`` : category or str
             As they came.
         ``run`` : int64
-            Place of the run in its job, from 0.
+            The run's number in its job, from 0.
         ``phase`` : ordered category
         ``start`` : datetime64[us, UTC]
-            The first sight of it if the recording began in it; ``start_earliest`` is NaT then.
+            When it was first seen if the recording began in it; ``start_earliest`` is NaT then.
         ``end`` : datetime64[us, UTC]
             NaT for the last run of a job: it still goes on, or it is an end state.
         ``duration_s`` : float64
             From `start` to `end`, or to the last snapshot of a run that goes on (a lower bound).
             NaN for Completed and Failed.
         ``start_earliest``, ``start_latest``, ``end_earliest``, ``end_latest`` : datetime64[us, UTC]
-            Between which times the borders lie.
+            The times between which the borders lie.
         ``uncertainty_s`` : float64
-            Widths of both borders together: longest minus shortest duration that the snapshots
-            allow. Of a run that goes on it is the start's. NaN if the start was not seen.
+            The longest minus the shortest duration that the snapshots allow, which is the width of
+            both borders together. For a run that goes on it is the start's width. NaN if the start
+            was not seen.
         ``snapshots`` : int64
         ``phase_fraction`` : float64
             At the last snapshot of the run, see :func:`with_phase`.
@@ -429,7 +430,7 @@ _ONE_SECOND: Final = np.timedelta64(1_000_000, "us")
 
 
 def _tells_a_phase(jobs: pd.DataFrame) -> Bools:
-    """Whether each snapshot tells a phase, or has a state that has no phase here."""
+    """Whether each snapshot shows a phase, or has a named state that is unknown here."""
     state = States.from_jobs(jobs)
     named = ~state.is_in(["", *_AT_WORK])
     unknown = jobs["phase"].cat.codes.to_numpy() == CODE["Unknown"]
@@ -446,22 +447,22 @@ def _sharpened(
     earliest: _Times,
     latest: _Times,
 ) -> tuple[_Times, _Times]:
-    """The borders, closed in on the server's own time where an end state has a credible one."""
+    """The borders, narrowed to the server's own time of the end if that is credible."""
     if "complete_time" not in phased or not len(first):
         return earliest, latest
     times = phased["complete_time"].to_numpy(dtype="datetime64[us]")[row]
-    # A later answer may have lost it: a server calls a completed job failed, and gives no time.
+    # A later answer may lack it: a server calls a completed job failed, and gives no time.
     known = np.append(np.flatnonzero(~np.isnat(times)), len(times))
     place = known[np.searchsorted(known, first)]
     completed = np.where(place <= last, np.append(times, _NEVER)[place], _NEVER)
-    # The server's clock counts whole seconds; one that is further off is another clock.
+    # The server's clock counts whole seconds; a larger difference means that the clocks differ.
     fits = ends & ~(completed < earliest - _ONE_SECOND) & (completed <= latest)
     said = np.where(completed < earliest, earliest, completed)
     return np.where(fits, said, earliest), np.where(fits, said, latest)
 
 
 def _next(values: npt.NDArray[Any], goes_on: Bools, otherwise: Any) -> npt.NDArray[Any]:
-    """The value of the run that follows in the same job."""
+    """The value of the next run of the same job."""
     found = np.full_like(values, otherwise)
     found[goes_on] = values[1:][goes_on[:-1]]
     return found
@@ -481,7 +482,7 @@ def _observed_us(frame: pd.DataFrame) -> Ints:
 
 
 def _tie_break(frame: pd.DataFrame) -> Ints:
-    """What orders snapshots of the same microsecond: their id, or else their place."""
+    """The order of snapshots of the same microsecond: by id, or else by position."""
     if "snapshot_id" not in frame:
         return np.arange(len(frame), dtype=np.int64)
     return np.asarray(frame["snapshot_id"].astype("Int64").to_numpy(np.int64, na_value=-1))

@@ -1,4 +1,4 @@
-"""Which file to look at: one order of the files that matter, for headline, tables and pages."""
+"""Which file to look at: one ranking of files, for headlines, tables and pages."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _PAST: Final = {
     "goes back": "went back to the queue",
     "failed": "failed",
 }
-#: What ``matters`` of :func:`rank_files` can be.
+#: The values of ``matters`` in :func:`rank_files`.
 MATTERS_DTYPE: Final[pd.CategoricalDtype[str]] = pd.CategoricalDtype(
     ["failed", "now", "was", "no"], ordered=True
 )
-# A delay of less is not worth a word in a headline.
+# A shorter delay is not worth a word in a headline.
 _LEAST_DELAY_S: Final = 1.0
 
 
 def rank_files(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The files, those that matter most first.
 
-    First what failed; then the stragglers that are at work *now*: those whose delay is unknown
-    (they are stuck: nobody knows until when), then by delay; then those that *were* late and have
-    ended, by what they cost; then all others. What is unknown is never taken for zero.
+    Failed files come first. Then come the stragglers that are at work *now*: those with an unknown
+    delay (because they are stuck), then the others by delay. Then come those that *were* late and
+    have ended, by the time they cost, and then all others. An unknown delay never counts as zero.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def rank_files(verdicts: pd.DataFrame) -> pd.DataFrame:
     2    a    900.0     was
     3    b      0.0      no
     """
-    # Frames that were put together can have an index twice.
+    # Frames that were concatenated can have duplicate index values.
     verdicts = verdicts.reset_index(drop=True)
     state = verdicts["state"].astype("str").str.lower()
     verdict = verdicts["verdict"].astype("str")
@@ -78,7 +78,7 @@ def rank_files(verdicts: pd.DataFrame) -> pd.DataFrame:
     now = ~ended if "when" not in verdicts else verdicts["when"].astype("str").eq("now")
     code = np.select([failed, late & now, late], [0, 1, 2], 3)
     delay = verdicts["delay_s"].astype("float64")
-    # Nobody knows when a stuck file goes on: that it would be in time, if it did now, is no news.
+    # Nobody knows when a stuck file goes on, so a delay of 0 if it went on now means nothing.
     delay = delay.mask((code == 1) & verdict.eq("stuck") & delay.eq(0))
     order = pd.DataFrame(
         {
@@ -109,7 +109,7 @@ def delay_text(delay_s: float | None) -> str:
 
 
 def verdict_text(file: pd.Series[Any] | dict[Hashable, Any]) -> str:
-    """The verdict of a ranked file, and whether it is of now or of then, for a table.
+    """The verdict of a ranked file, in the present or the past tense, for a table.
 
     Examples
     --------
@@ -122,14 +122,14 @@ def verdict_text(file: pd.Series[Any] | dict[Hashable, Any]) -> str:
 
 
 def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | None = None) -> str:
-    """What is the matter with a file, in a sentence without its full stop.
+    """What is wrong with a file, in a sentence without a full stop.
 
     Parameters
     ----------
     file : Series or dict
         A row of :func:`rank_files`.
     name : str, optional
-        What it is called, by default its ``file``.
+        The file's name in the sentence, by default its ``file``.
 
     Examples
     --------
@@ -158,9 +158,10 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
 
 
 def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
-    """The files that matter in a few words: the first by name, the others counted.
+    """The files that matter in a few words: the first by name, the others as a count.
 
-    Empty if none does, or none costs time. Files of one task are late together and count as one.
+    It is empty if no file matters or none costs time. Files of one task are late together and count
+    as one.
 
     Examples
     --------
@@ -174,7 +175,7 @@ def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
         return ""
     ranked = rank_files(verdicts)
     matters = ranked["matters"].astype("str")
-    # What costs no time is no news; what nobody knows may cost all of it.
+    # A file that costs no time is not mentioned; an unknown delay may be a long one.
     delay = ranked["delay_s"].astype("float64")
     costs = delay.ge(_LEAST_DELAY_S) | (delay.isna() & matters.eq("now"))
     own = ranked[matters.eq("failed") | (matters.ne("no") & costs)]

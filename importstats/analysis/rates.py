@@ -1,8 +1,8 @@
 """Throughput: rows and bytes per second of jobs, files, tasks and collections over time.
 
-The server says how many rows are there, at times that are as irregular as the polls. A rate is the
-difference of two samples by the time between them; a windowed rate takes the straight line between
-samples for the truth and reads off where it was a window ago.
+The server reports how many rows are there, at times as irregular as the polls. A rate is the
+difference between two samples divided by the time between them. A windowed rate assumes a straight
+line between samples and compares it with its value a window ago.
 """
 
 from __future__ import annotations
@@ -40,33 +40,36 @@ _ENDED: Final = ("completed", "failed")
 def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.DataFrame:
     """Rows and bytes per second, at every sample of every job, file, task or collection.
 
-    * *Rows that fall* (a retried task, a restarted node) are no negative rate. ``rows_delta``
-      counts the rows written, also those written again, ``rows_lost`` those that vanished;
+    * *Falling rows* (a retried task, a restarted node) are not a negative rate. ``rows_delta``
+      counts the rows written, including those written again, and ``rows_lost`` those that vanished;
       ``rows_delta - rows_lost`` is the change of ``imported_rows``. A job's own numbers show only
-      what is left when some files gain and others lose; from a details frame both are seen.
-    * *Rows appear when a whole file is written.* ``rows_per_s`` shows that as it comes, in steps.
-      What was written is spread evenly over the time since the file went to work, or since its last
-      step; the ``_spread`` and ``_window`` columns are of that. So a window in which no file ends
-      has no rate of zero. They can change in hindsight, when a file ends that was at work.
-    * *A file that is first seen later than its job* has written its rows since the job's snapshot
-      before; one that is there at the first snapshot has written them nobody knows when, so its
+      the sum when some files gain and others lose; a details frame shows both.
+    * *Rows appear when a whole file is written.* ``rows_per_s`` has these steps as they come. For
+      the ``_spread`` and ``_window`` columns, the written rows are spread evenly over the time
+      since the file went to work, or since its last step. So a window in which no file ends does
+      not have a rate of zero. These columns can change in hindsight, when a file that was at work
+      ends.
+    * *A file that is first seen later than its job* has written its rows since the job's previous
+      snapshot. If it is there at the first snapshot, nobody knows when they were written, so its
       first ``rows_delta`` is missing.
-    * *Samples without a row count* are left out, as are the zeros of a Failed job and its
-      files: it forgets its rows when it fails.
-    * *Bytes* are not reported; they are ``file_size_bytes`` by the share of rows, of a file by its
-      ``progress_pct`` if ``total_rows`` does not fit it (some servers send the job's total).
-    * *A collection* sums jobs that are seen at different times: between two samples of a job its
-      rows are spread evenly, and at every sample of any job all are added up.
+    * *Samples without a row count* are left out, as are the zeros of a Failed job and its files: a
+      job's rows are forgotten when it fails.
+    * *Bytes* are not reported. They are ``file_size_bytes`` times the share of rows, or for a file
+      times its ``progress_pct`` if ``total_rows`` contradicts that (some servers send the job's
+      total).
+    * *A collection* is the sum of jobs that are seen at different times: each job's rows are spread
+      evenly between two of its samples, and all are added up at every sample of any job.
 
-    A runs frame has a sample where a value changes and one at the last snapshot before it changes,
-    an expanded frame one at every snapshot; totals and rates at the samples in common are equal.
+    A runs frame has a sample where a value changes and one at the last snapshot before that; an
+    expanded frame has one at every snapshot. Totals and rates at the common samples are equal.
 
     Parameters
     ----------
     frame : DataFrame
-        A jobs frame (by job or collection) or a details frame (by any), in any order.
+        A jobs frame (by job or collection) or a details frame (by anything), in any order.
     by : {"job", "file", "task", "collection"}
-        What a rate is of. Tasks are inferred, see :func:`~importstats.analysis.tasks.infer_tasks`.
+        What to compute rates for. Tasks are inferred, see
+        :func:`~importstats.analysis.tasks.infer_tasks`.
     window : str
         Length of the trailing window, as pandas writes durations.
 
@@ -83,24 +86,24 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         ``imported_rows``, ``rows_delta``, ``rows_lost`` : Int64
             Missing at the first sample: the deltas.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            What appeared in the interval; NaN if it has no length.
+            The rate of what appeared in the interval; NaN if it has no length.
         ``rows_per_s_spread``, ``bytes_per_s_spread`` : float64
-            What was written in the interval: by what has appeared since, and where files are still
-            at work as if as much appeared as is written. NaN after the last step of what is not
-            finished.
+            The rate of what was written in the interval, judging by what has appeared since; for
+            files still at work, as if as much appeared as is written. NaN after the last step of
+            anything unfinished.
         ``rows_per_s_window``, ``bytes_per_s_window`` : float64
-            What was written over the trailing window, or since the first sample if that is less.
-            After the last step of what is not finished: the rate up to that step for as long as
-            the step took (or the window), and from then on what appeared with it over the time
-            since, which is falling and never 0.
+            The rate of what was written over the trailing window, or since the first sample if that
+            is shorter. After the last step of anything unfinished, it is the rate up to that step
+            for as long as the step took (or the window); after that, it is what appeared with the
+            step divided by the time since, which falls and is never 0.
         ``rows_per_s_mean``, ``bytes_per_s_mean`` : float64
-            What was written so far, spread as above, over the time since writing began; the time
-            after all of it was written does not count.
+            What was written so far, spread as above, divided by the time since writing began; the
+            time after everything was written does not count.
 
     Raises
     ------
     ValueError
-        `by` needs a details frame and this is none, or `window` is no positive duration.
+        `by` needs a details frame and `frame` is not one, or `window` is not a positive duration.
 
     Examples
     --------
@@ -139,7 +142,7 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
 
 
 def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
-    """The curve of each job by its own numbers, and the jobs."""
+    """Each job's curve from its own numbers, and the jobs."""
     key, keys = job_codes(jobs)
     time, known = microseconds(jobs, "observed_at")
     rows, total = floats(jobs, "imported_rows"), floats(jobs, "total_rows")
@@ -151,7 +154,7 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
     order = order[known[order]]
     key, time, rows, size = key[order], time[order], rows[order], size[order]
     nowhere, everywhere = np.zeros(len(order), np.int64), np.ones(len(order), np.bool_)
-    # Before files are imported a job has neither rows nor their number.
+    # Before files are imported, a job has neither rows nor a total.
     rests = (rows == 0) & ~(total[order] > 0)
     ended = jobs["state"].astype("str").str.lower().isin(_ENDED).to_numpy(np.bool_)[order]
     unfinished = ~ended & ~(rows >= total[order])
@@ -161,7 +164,7 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
 def _by_collection(
     frame: pd.DataFrame, curve: Curve, jobs: pd.DataFrame
 ) -> tuple[Curve, pd.DataFrame]:
-    """The curve of each collection from those of its jobs, and the collections."""
+    """Each collection's curve from those of its jobs, and the collections."""
     columns = [name for name in ("source_uri", "db_name", "collection_name") if name in frame]
     row_job, _ = job_codes(frame)
     named = np.flatnonzero(frame["collection_name"].notna().to_numpy())
@@ -178,7 +181,7 @@ def _by_collection(
 
 
 def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFrame:
-    """The rates along a curve, as :func:`throughput` returns them."""
+    """The rates along a curve, in the form that :func:`throughput` returns."""
     first = starts(curve.key)
     count = np.diff(np.append(first, len(curve.key)))
     opens = np.zeros(len(curve.key), np.bool_)
@@ -218,7 +221,7 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
 
 
 def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
-    """What was written so far over the time since writing began; that after its end is none."""
+    """What was written so far, divided by the time since writing began, up to its end."""
     if not len(first):
         return np.zeros(0)
     written = spread - np.repeat(spread[first], count)
@@ -236,11 +239,11 @@ def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where the window of each point of a curve begins and ends.
+    """Where the window of each of a curve's points begins and ends.
 
-    Of what is still being written nothing is known after the last step. So there the window ends
-    with that step, as long as the step before it is longer ago than the last one; from then on it
-    reaches from the step before to the point, and the rate falls while nothing appears.
+    After the last step of anything unfinished, nothing is known about what is being written. So
+    there the window ends with that step, for as long as the step took. After that, it reaches from
+    the step before to the point itself, and the rate falls while nothing appears.
     """
 
     axis: Floats
@@ -253,12 +256,12 @@ class _Windows:
     def from_curve(cls, curve: Curve, window_us: int) -> _Windows:
         first = starts(curve.key)
         count = np.diff(np.append(first, len(curve.key)))
-        # One axis for all keys, each in a stretch of its own, a window away from the next.
+        # All keys share one axis, each in its own stretch, a window away from the next.
         since = curve.time - np.repeat(curve.time[first], count)
         span = since[ends(first, len(since))] + window_us + 1
         origin = np.repeat(np.cumsum(span) - span, count).astype(np.float64)
         axis = origin + since
-        # The last step of each key, and the one before: where there is none, its first point.
+        # The last step of each key, and the step before it, or else its first point.
         place = np.where(curve.gain > 0, np.arange(len(axis)), -1)
         last = np.maximum(np.maximum.reduceat(place, first), first) if len(first) else first
         place[last] = -1
@@ -275,7 +278,7 @@ class _Windows:
         return cls(axis, begin, end, lasts / _US, curve.time[latest])
 
     def windowed(self, total: Floats) -> Floats:
-        """The rate over each window of something that has grown to `total`."""
+        """The rate over each window of a quantity that has grown to `total`."""
         if not len(self.axis):
             return np.zeros(0)
         grown = np.interp(self.end, self.axis, total) - np.interp(self.begin, self.axis, total)
@@ -284,12 +287,14 @@ class _Windows:
 
 
 def _per_second(amount: Floats, seconds: Floats) -> Floats:
-    """The rate, NaN where there is no time for it."""
+    """The rate, NaN if the time is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(seconds > 0, np.maximum(amount, 0.0) / seconds, np.nan)
 
 
 def _counts_or_missing(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
-    known = np.abs(values) < 2.0**63  # A sum of what servers say may be more than an int64 holds.
+    known = (
+        np.abs(values) < 2.0**63
+    )  # A sum of servers' numbers may be more than an int64 can hold.
     mask = ~known if missing is None else ~known | missing
     return pd.arrays.IntegerArray(np.rint(np.where(known, values, 0)).astype(np.int64), mask)

@@ -1,9 +1,9 @@
-"""Reasons: why a job or file failed, by the kind of cause, and what is to be done about it.
+"""Reasons: why a job or file failed, by kind of cause, and what to do about it.
 
-The patterns are over the wording of the servers themselves: the readers of import files
+The patterns match the servers' own wording: the readers of import files
 (``internal/util/importutilv2``), the coordinator (``internal/datacoord/import_*.go``), the errors
-they share (``pkg/util/merr``) and the object stores behind them. A reason that none fits is
-``unknown``: it is quoted and not guessed at.
+they share (``pkg/util/merr``) and the object stores behind them. A reason that no pattern matches
+is ``unknown``: it is quoted, without a guess.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ReasonKind = Literal[
     "cancelled", "missing", "privilege", "timeout", "quota", "data", "transient", "unknown"
 ]
 
-#: The kinds of reasons, each with what it means.
+#: The kinds of reasons with their meanings.
 REASON_KINDS: Final[dict[ReasonKind, str]] = {
     "cancelled": "somebody aborted the job",
     "missing": "the database or collection is missing, or was dropped",
@@ -33,7 +33,7 @@ REASON_KINDS: Final[dict[ReasonKind, str]] = {
 
 @dataclass(frozen=True)
 class ReasonPattern:
-    """Reasons that match `pattern` are of a kind, and call for `advice`."""
+    """Reasons that match `pattern` are of this kind and call for this advice."""
 
     kind: ReasonKind
     pattern: re.Pattern[str]
@@ -44,7 +44,7 @@ def _reason_pattern(kind: ReasonKind, pattern: str, advice: str) -> ReasonPatter
     return ReasonPattern(kind, re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
 
 
-#: The first that matches counts.
+#: The first pattern that matches counts.
 REASON_PATTERNS: Final = (
     _reason_pattern(
         "cancelled",
@@ -178,7 +178,7 @@ _UNKNOWN_ADVICE: Final = (
 
 
 def kind_of_reason(reason: str | None) -> ReasonKind:
-    """The kind of cause that a server's reason names; ``unknown`` for any that is not known.
+    """The kind of cause that a server's reason names, or ``unknown``.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def kind_of_reason(reason: str | None) -> ReasonKind:
 
 
 def advice_on_reason(reason: str | None) -> str:
-    """What to do about a reason, in a sentence; where to look, if it is missing or not known.
+    """A sentence on what to do about a reason, or where to look if it is missing or unknown.
 
     Examples
     --------
@@ -218,20 +218,20 @@ def advice_on_reason(reason: str | None) -> str:
 def _first_match(reason: str | None) -> ReasonPattern | None:
     if not reason:
         return None
-    # A suffix of nearly every error of an import names no cause, and a path may say anything.
+    # Nearly every import error has a suffix that names no cause, and a path may contain any word.
     text = _PATHS.sub("<path>", _SUFFIX.sub("", reason[:_LONGEST]))
     return next((each for each in REASON_PATTERNS if each.pattern.search(text)), None)
 
 
-# So much of a reason says what it is about; to search a text takes the square of its length.
+# This much of a reason shows its cause; the time of a search grows with the square of the length.
 _LONGEST: Final = 4096
 _SUFFIX: Final = re.compile(r":? ?importing data failed\b", re.IGNORECASE)
 
 
 def culprit_in(reason: str | None) -> str | None:
-    """The file that a reason names as the one at fault, or None.
+    """The file that a reason blames, or None.
 
-    When a job fails, every file gets the job's reason: only its text can say which was at fault.
+    When a job fails, every file gets the job's reason, so only its text can show the file at fault.
 
     Examples
     --------
@@ -253,7 +253,7 @@ _CULPRIT: Final = re.compile(
 
 
 def normalised_reason(reason: str) -> str:
-    """A failure's reason without what differs from file to file: the cause to group by.
+    """A failure's reason without the parts that differ from file to file: the cause to group by.
 
     Examples
     --------
@@ -270,7 +270,7 @@ _NUMBERS: Final = re.compile(r"\b0x[0-9a-f]+\b|\b\d+(?:\.\d+)?\b", re.IGNORECASE
 
 
 def known_reasons(column: pd.Series[str]) -> pd.Series[str]:
-    """The reasons of a column; one that is empty or blank is none.
+    """A column of reasons; an empty or blank one is missing.
 
     Examples
     --------

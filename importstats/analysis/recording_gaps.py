@@ -1,4 +1,4 @@
-"""What the recording itself misses: times without a snapshot, and an end that may be lost."""
+"""What the recording lacks: times without a snapshot, and an end that may be lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importstats.text import format_duration
 
 
 def collector_gap(job: JobHistory, polls: float) -> Finding | None:
-    """No snapshot for far longer than usual."""
+    """There was no snapshot for far longer than usual."""
     seen = job.snapshots["observed_at"]
     times = pd.concat([seen, pd.Series([job.now])]) if not job.ended else seen
     gaps = times.diff().dt.total_seconds().to_numpy()[1:]

@@ -1,4 +1,4 @@
-"""Row counts: whether all rows that were expected of a job, and of each file, have arrived."""
+"""Row counts: whether a job, and each of its files, has the expected rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pandas as pd
 from importstats.arrays import Ints, floats
 from importstats.names import JOB_KEY
 
-#: What is known of a count of rows.
+#: The verdicts on a count of rows.
 ROW_VERDICTS = ("equal", "fewer", "more", "not completed", "unknown", "not listed")
 
 
 @dataclass(frozen=True)
 class RowCheck:
-    """What :func:`check_rows` says of one job in short."""
+    """The result of :func:`check_rows` for one job, in short."""
 
     expected: float
     imported: float
@@ -30,37 +30,37 @@ class RowCheck:
 def check_rows(
     details: pd.DataFrame, expected: int | Mapping[str, int] | pd.Series[int]
 ) -> pd.DataFrame:
-    """Whether the rows that were expected have arrived, of each job and of each file.
+    """Whether each job and each file has the expected rows.
 
-    A file counts with the most rows that it ever showed: those of completed files fall to 0 hours
-    later, when the segments they were in are deleted, and nothing is lost by that.
+    A file counts with the most rows that it ever showed: the rows of completed files fall to 0
+    hours later, when their old segments are deleted, but nothing is lost.
 
     Parameters
     ----------
     details : DataFrame
         A details frame of any number of jobs, see :mod:`importstats.store.frames`.
     expected : int, or mapping or Series of int
-        Rows of the job as a whole, or rows by file, missing where they are not known. A file is
-        found by its path, or by the end of it from a slash on, where only one file ends so.
+        Rows of the whole job, or rows by file, missing if not known. A file is found by its path,
+        or by the end of its path from a slash on if only one file has that end.
 
     Returns
     -------
     DataFrame
-        Ordered by job, the job itself first, then its files by ``file_index``; with a number for
-        `expected` the job only.
+        Ordered by job; the job itself comes first, then its files by ``file_index``. If `expected`
+        is a number there is only the job.
 
         ``source_uri``, ``job_id`` : category or str
             As they came.
         ``file`` : str
-            Missing in the row of the job.
+            Missing in the job's row.
         ``expected_rows``, ``imported_rows`` : Int64
-            Missing where nothing was expected of it, or nothing is known. A job's imported rows
-            are known once those of all its files are.
+            Missing if nothing was expected or nothing is known. A job's imported rows are known
+            once those of all its files are.
         ``difference`` : Int64
             Imported minus expected.
         ``verdict`` : category
-            ``equal``, ``fewer``, ``more``, ``not completed``, ``unknown``, or ``not listed``: a
-            file was expected that the job has not.
+            ``equal``, ``fewer``, ``more``, ``not completed``, ``unknown``, or ``not listed``: the
+            job does not have a file that was expected.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def check_rows(
     else:
         wanted = pd.Series(dict(expected), dtype="Int64")
         lost = _match(files, wanted)
-        # Where the rows of one file are not known, those of the job are not.
+        # If the rows of one file are not known, neither are the job's.
         total = pd.array([wanted.sum(skipna=False)] * len(whole), "Int64")
         parts = [whole.assign(expected=total), files, lost]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
@@ -119,7 +119,7 @@ def check_rows(
 
 
 def row_checks(checked: pd.DataFrame) -> dict[tuple[str, str], RowCheck]:
-    """What :func:`check_rows` found, by ``source_uri`` and ``job_id``."""
+    """The result of :func:`check_rows` in short, by ``source_uri`` and ``job_id``."""
     found = {}
     for key, rows in checked.groupby(JOB_KEY):
         job, files = rows.iloc[0], rows.iloc[1:]
@@ -152,7 +152,7 @@ def _file_rows(details: pd.DataFrame) -> pd.DataFrame:
 
 
 def _match(files: pd.DataFrame, wanted: pd.Series[int]) -> pd.DataFrame:
-    """Write what is expected of each file, and return rows for what no file was found for."""
+    """Add the expected rows to each file, and return rows for expectations without a file."""
     files["expected"] = pd.array([pd.NA] * len(files), "Int64")
     missing = []
     for key, mine in files.groupby(JOB_KEY):
@@ -179,7 +179,7 @@ def _match(files: pd.DataFrame, wanted: pd.Series[int]) -> pd.DataFrame:
 
 
 def _places_by_path(names: npt.NDArray[np.object_], wanted: npt.NDArray[np.object_]) -> Ints:
-    """For each wanted file its place among the names, by the whole path or the end of it; -1."""
+    """The index in the names of each wanted file, by the whole path or its end; -1 for none."""
     by_path = {name: place for place, name in reversed(list(enumerate(names)))}
     by_end: dict[str, int] = {}
     depths = {str(name).count("/") for name in wanted}

@@ -1,4 +1,4 @@
-"""The samples of files over time as arrays, and the curve of rows through them."""
+"""The samples of files over time as arrays, and the curves of rows through them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ from importstats.arrays import (
 )
 from importstats.names import JOB_KEY
 
-#: A file in one of these states takes part in nothing yet.
+#: A file in one of these states has not begun.
 WAITING_STATES: Final = ("", "none", "pending")
-#: A file in one of these states does nothing any more.
+#: A file in one of these states has ended.
 DONE_STATES: Final = ("completed", "failed")
 
-# How far rows / total_rows may be from progress, which is a whole percent of the same thing.
+# How far rows / total_rows may be from progress, which is the same in whole percents.
 _SAME_SHARE: Final = 0.015
 _LEAST_SHARE: Final = 1e-12
-# From such a share of samples like the one before them on it pays to leave them out.
+# If at least this share of samples equals the one before, it pays to leave them out.
 _FEW_CHANGES: Final = 0.6
 _MOST_INT64: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Rows and bytes over time of many keys, ordered by key and time, as arrays of equal length.
+    """Many keys' rows and bytes over time, sorted by key and time, as arrays of equal length.
 
     Attributes
     ----------
@@ -60,20 +60,20 @@ class Curve:
     time : ndarray of int64
         Microseconds since 1970.
     slot : ndarray of int64
-        The place of the time among all times of the job, where there is such a thing.
+        The position of the time among all times of the job, if the job has such.
     rows : ndarray of float64
-        Rows that are there.
+        Rows that are present.
     gain, loss : ndarray of float64
-        Rows written and vanished since the point before; 0 at the first.
+        Rows written and rows vanished since the point before; 0 at the first.
     byte_gain : ndarray of float64
         Bytes written since the point before.
     sized : ndarray of bool
         Whether the bytes are known.
     shown : ndarray of bool
-        Whether the point is a sample, or only where the first sample starts from.
+        Whether the point is a sample and not just the start before the first sample.
     spread, byte_spread : ndarray of float64
-        Rows and bytes written since the first point of the key, what appears at once spread over
-        the time in which it was written, see :mod:`importstats.analysis.spreading`.
+        Rows and bytes written since the key's first point, with each step spread over the time in
+        which it was written, see :mod:`importstats.analysis.spreading`.
     since : ndarray of int64
         The slot after which the rows gained here were written.
     open : ndarray of bool
@@ -106,10 +106,10 @@ class Curve:
         rests: Bools,
         unfinished: Bools,
     ) -> Curve:
-        """The curve through known rows and, where they are known, bytes.
+        """The curve through known rows and, if known, bytes.
 
         `rests` are the points at which nothing was being written, `unfinished` those after which
-        more rows may come.
+        more rows can come.
         """
         sized = ~np.isnan(size)
         first = starts(key)
@@ -138,12 +138,12 @@ class Curve:
         )
 
     def summed(self, group: Ints, count: int, slot_time: Ints) -> Curve:
-        """The curve of groups of keys that are seen at the same slots.
+        """The summed curves of groups of keys that are seen at the same slots.
 
         Parameters
         ----------
         group : ndarray of int64
-            Per key, its group.
+            The group of each key.
         count : int
             How many groups there are.
         slot_time : ndarray of int64
@@ -197,14 +197,14 @@ class Curve:
             np.arange(cells) - (offset - low)[key],
             (summed(group[self.key], self.open, count) > 0)[key],
         )
-        # Between a group's slots there may be some at which none of its keys was seen.
+        # Some slots between a group's first and last may have none of its keys.
         return curve.take(np.bincount(cell, minlength=cells) > 0)
 
     def _complete_until(self, group: Ints, count: int, cell_of_slot: Ints, last: Ints) -> Ints:
-        """Per group, the last cell before any of its open keys began what has not appeared yet."""
+        """Each group's last cell before an open key began rows that have not appeared yet."""
         at_end = ends(starts(self.key), len(self.key))
         at_end = at_end[self.open[at_end]]
-        # What is written after the last step began there, or where the key last rested.
+        # Rows after the last step were begun there, or when the key last rested.
         began = np.where(self.gain[at_end] > 0, self.slot[at_end], self.since[at_end])
         until = last.copy()
         np.minimum.at(until, group[self.key[at_end]], cell_of_slot[at_end] + began)
@@ -219,27 +219,28 @@ class Curve:
 
 @dataclass(frozen=True)
 class FileSamples:
-    """The samples of all files of a details frame, ordered by file and time, as arrays.
+    """The samples of all files in a details frame, sorted by file and time, as arrays.
 
-    A file is known by its job and name, since servers may list files in another order each time;
-    in a job where a name is missing, or stands for several files at a time, by its place.
+    A file is identified by its job and name, since servers may list files in a different order each
+    time. If a job has a missing name, or one name for several files at a time, its files are
+    identified by position.
 
     Attributes
     ----------
     frame : DataFrame
         The details frame.
     row : ndarray of int64
-        Per sample, its row in the frame. Of a run there are two samples, its first and last.
+        The row of each sample in the frame. A run has two samples, its first and last.
     key : ndarray of int64
-        Per sample, the number of its file; ascending.
+        The number of each sample's file; ascending.
     time : ndarray of int64
         Per sample, microseconds since 1970.
     slot : ndarray of int64
-        Per sample, the place of its job and time among all of them in the frame.
+        The number of each sample's job and time among all those of the frame.
     slot_job, slot_time : ndarray of int64
-        Per slot, its job and its time.
+        The job and the time of each slot.
     job : ndarray of int64
-        Per file, its job.
+        The job of each file.
     jobs : DataFrame
         The jobs, see :func:`~importstats.analysis.phase.job_codes`.
     """
@@ -256,7 +257,7 @@ class FileSamples:
 
     @classmethod
     def from_details(cls, details: pd.DataFrame, until: int | None = None) -> FileSamples:
-        """Sort a details frame out; `until` (microseconds) leaves away what was seen later."""
+        """The samples of a details frame, without those after `until` (microseconds)."""
         time, known = microseconds(details, "observed_at")
         last = time
         if "last_observed_at" in details:
@@ -266,7 +267,7 @@ class FileSamples:
             last = np.minimum(last, until)
         row_job, jobs = job_codes(details)
         row = np.arange(len(details)) if known.all() else np.flatnonzero(known)
-        # The second sample of a run follows its first: so most files are in order from the start.
+        # A run's second sample follows its first, so most files are in order from the start.
         row = np.repeat(row, 1 + (last[row] > time[row]))
         second = np.append(False, row[1:] == row[:-1])[: len(row)]
         time = np.where(second, last[row], time[row])
@@ -296,9 +297,9 @@ class FileSamples:
         )
 
     def changes(self) -> FileSamples:
-        """Only the samples at which something is other than before or after, and each file's last.
+        """Only the samples that differ from the one before or after, and each file's last.
 
-        They say as much of when things happened; of an expanded frame they are few.
+        They show when things happened just as well, and in an expanded frame they are few.
         """
         same = np.ones(max(len(self.key) - 1, 0), np.bool_)
         code = self.frame["state"].astype("category").cat.codes.to_numpy()[self.row]
@@ -309,7 +310,7 @@ class FileSamples:
         if len(same) and same.mean() < _FEW_CHANGES:
             return self
         kept = np.ones(len(self.key), np.bool_)
-        # In the midst of equal ones: like the one before and like the one after.
+        # Equal to the sample before and to the sample after.
         kept[1:-1] = ~(same[1:] & same[:-1])
         return replace(
             self,
@@ -320,30 +321,30 @@ class FileSamples:
         )
 
     def values(self, name: str) -> Floats:
-        """A column of numbers, per sample; NaN where it is missing."""
+        """A column's number for each sample; NaN if missing."""
         return floats(self.frame, name)[self.row]
 
     @cached_property
     def states(self) -> tuple[npt.NDArray[np.int16], list[str]]:
-        """Per sample the number of its state, and the states in lower case (``""`` for none)."""
+        """The number of each sample's state, and the states in lower case (``""`` for none)."""
         state = self.frame["state"].astype("category")
         names = [*(str(name).lower() for name in state.cat.categories), ""]
         return state.cat.codes.to_numpy().astype(np.int16)[self.row], names
 
     def in_state(self, *states: str) -> Bools:
-        """Per sample, whether its state is one of these, in lower case."""
+        """Whether each sample's state is one of `states`, in lower case."""
         code, names = self.states
         return np.array([name in states for name in names])[code]
 
     def share(self) -> Floats:
-        """Per sample, the share of the file that is imported, 0 to 1; NaN if not known."""
+        """The share of the file that is imported at each sample, 0 to 1; NaN if not known."""
         share = row_share(self.values("imported_rows"), self.values("total_rows"))
         reported = self.values("progress_pct")
         reported /= 100
         with np.errstate(invalid="ignore"):
             wrong = np.isnan(share) | (np.abs(share - reported) > _SAME_SHARE)
         share = np.where(wrong & ~np.isnan(reported), reported, share)
-        # Less than this is no share of anything, and no number to divide by.
+        # Anything smaller is no share, and no number to divide by.
         return np.where(share < _LEAST_SHARE, 0.0, share)
 
     def curve(self) -> Curve:
@@ -363,8 +364,8 @@ class FileSamples:
         if not known.all():
             key, time, slot = key[known], time[known], slot[known]
             rows, size = rows[known], size[known]
-        # What a file has when it is first seen after its job, it has written since the job's
-        # snapshot before: the curve starts from nothing there.
+        # A file that is first seen after its job wrote its rows since the job's previous snapshot:
+        # the curve starts from 0 there.
         first = starts(key)
         before = slot[first] - 1
         late = (before >= 0) & (slot[first] == seen_first[key[first]])
@@ -388,11 +389,11 @@ class FileSamples:
         return Curve.from_known(key, time, slot, rows, size, shown, rests, ~done)
 
     def clusters(self) -> Ints:
-        """Per job, a number for its server."""
+        """The number of each job's server."""
         return np.asarray(pd.factorize(self.jobs["source_uri"].astype("str"))[0], np.int64)
 
     def collections(self) -> Ints:
-        """Per job, a number for its server and collection, one of its own where none is named."""
+        """The number of each job's server and collection, or its own if it has no collection."""
         count = len(self.jobs)
         if "collection_name" not in self.frame:
             return np.arange(count)
@@ -405,7 +406,7 @@ class FileSamples:
         return compact(np.where(name < 0, own, both))
 
     def keys(self) -> pd.DataFrame:
-        """The files: their job, ``file_index`` and ``file`` as last seen."""
+        """The job, ``file_index`` and ``file`` of each file, as last seen."""
         columns = [name for name in (*JOB_KEY, "file_index", "file") if name in self.frame]
         last = self.row[ends(starts(self.key), len(self.key))]
         of_file = {name: self.frame[name].array.take(last) for name in columns}
@@ -431,17 +432,18 @@ def in_microseconds(at: datetime | pd.Timestamp) -> int:
 
 
 def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
-    """Per row the number of its job and time, and the job and time of each number."""
+    """The number of each row's job and time, and the job and time of each number."""
     if not len(job):
         return job, job, time
     begin = int(time.min())
     span = int(time.max()) - begin + 1
     if (int(job.max()) + 1) * span > _MOST_INT64:
-        # Some server's clock is centuries off: its times are numbered before they join the jobs.
+        # A server's clock may be centuries off, so times are numbered before they are combined with
+        # jobs.
         times, time = np.unique(time, return_inverse=True)
         slot, slot_job, of_time = _number_slots(job, time)
         return slot, slot_job, times[of_time]
-    # Samples share few times: to tell them apart and sort those is less than to sort all.
+    # Samples share few times: finding and sorting the distinct ones is less work than sorting all.
     code, found = pd.factorize(job * span + (time - begin))
     order = np.argsort(found)
     number = np.empty(len(found), np.int64)
@@ -451,7 +453,7 @@ def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
-    """Per row a number for its job and file name, or for its job and place if asked for."""
+    """A number for each row's job and file name, or for its job and position if asked for."""
     if "file_name" in details:
         names = details["file_name"].astype("category").cat
         code, count = names.codes.to_numpy().astype(np.int64), len(names.categories)
@@ -468,7 +470,7 @@ def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:
 
 
 def row_share(rows: Floats, total: Floats) -> Floats:
-    """The share of the rows that are there, 0 where none is; NaN if the total is not known."""
+    """The share of the rows that are present, 0 if none is; NaN if the total is not known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(total > 0, np.minimum(rows / total, 1.0), np.nan)
     return np.where(rows == 0, 0.0, share)

@@ -1,9 +1,9 @@
-"""Progress scales: what `progress` means in each line of releases, and which one a job is on.
+"""Progress scales: what `progress` means in each line of releases, and which a job is on.
 
 A server computes ``progress`` from a phase it does not name, and the points of each phase differ
-by release (``internal/datacoord/import_util.go`` and ``import_checker.go`` of each). No answer says
-which scale it is on, so a scale is *recognised*: whatever a job shows rules scales out, until
-those that are left agree on the phase, or do not, which is then said.
+by release (``internal/datacoord/import_util.go`` and ``import_checker.go`` of each). No answer
+names its scale, so the scale is *recognised*: whatever a job shows rules scales out. Either those
+that are left agree on the phase, or the phase is reported as unknown.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from importstats.names import PHASES
 from importstats.releases import Release, release_bounds
 
 CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
-# Points by which a whole-number progress may miss the share of rows it was computed from.
+# How many points a whole-number progress may differ from the share of rows behind it.
 ROUNDING: Final = 1.5
-# Single-precision quotients above 16.7 million rows: so little missing may be none.
+# Quotients are in single precision above 16.7 million rows, so this little missing may be none.
 _ALL_ROWS: Final = 1 - 1e-6
 _COMMITTING: Final = 99.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """The points of one phase, from `start` to `end`; of no width if progress stands in it."""
+    """The points of one phase, `start` to `end`; both are equal if progress stands still."""
 
     phase: str
     start: float
@@ -38,23 +38,23 @@ class Step:
 
 @dataclass(frozen=True)
 class ProgressScale:
-    """The scale of a line of releases.
+    """A scale, which a line of releases uses.
 
     Attributes
     ----------
     name : str
         The first release with it.
     since, until : tuple of (int, int, int)
-        That release, and the first that has it no longer.
+        That release, and the first that no longer has it.
     steps : tuple of Step
-        By points. Below the first a job is Pending.
+        In order. Below the first step a job is Pending.
     opens_from : float
-        From here on progress passes in an instant, while segments are opened: a job that stands
-        there is on another scale.
+        Above this, progress passes in an instant, while segments are opened: a job that stands
+        still there is on another scale.
     commits : bool
         Whether a job stands at 99 while it is committed.
     general : bool
-        Whether a general release has it without a setting. The others are considered only
+        Whether a general release has it without a setting. The other scales are considered only
         once a job has shown what no general release does.
     """
 
@@ -67,7 +67,7 @@ class ProgressScale:
     general: bool = True
 
     def step(self, phase: str) -> Step | None:
-        """The points of a phase, if the scale has it."""
+        """The step of a phase, or None if the scale does not have it."""
         return next((step for step in self.steps if step.phase == phase), None)
 
 
@@ -75,7 +75,7 @@ _NEVER: Final = (1_000_000, 0, 0)
 _TO_40: Final = (Step("PreImporting", 10, 40), Step("Importing", 40, 70))
 _SORTED: Final = (*_TO_40, Step("Sorting", 70, 80), Step("IndexBuilding", 80, 90))
 
-#: Every scale there has been, the oldest first.
+#: All scales, the oldest first.
 SCALES: Final = (
     ProgressScale(
         "2.4.0-rc.1",
@@ -118,16 +118,16 @@ SCALES: Final = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What each snapshot shows, as arrays with one value per snapshot.
+    """The facts of each snapshot, as arrays with one value per snapshot.
 
     Attributes
     ----------
     progress : ndarray of float64
-        0 to 100, NaN if it is none.
+        0 to 100, NaN if it is not usable.
     imported, total, details : ndarray of float64
-        NaN where the server sent none.
+        NaN if the server sent none.
     at_work : ndarray of bool
-        Whether the server says Importing, which stands for every phase between.
+        Whether the state is Importing, which covers all phases of work.
     """
 
     progress: Floats
@@ -138,22 +138,22 @@ class Shown:
 
     @cached_property
     def share(self) -> Floats:
-        """The share of the rows that are written, NaN if that is not known."""
+        """The share of the rows that are written, NaN if not known."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.total > 0, np.minimum(self.imported / self.total, 1.0), np.nan)
 
     @cached_property
     def begun(self) -> Bools:
-        """Whether rows or files are there, which they are from Importing on."""
+        """Whether there are rows or files, as there are from Importing on."""
         return np.asarray((self.imported > 0) | (self.total > 0) | (self.details > 0))
 
     @cached_property
     def nothing(self) -> Bools:
-        """Whether the server says that there are none; what it does not say is not zero."""
+        """Whether the server reports that there are none; unreported numbers are not zero."""
         return np.asarray((self.imported == 0) & (self.total == 0) & (self.details == 0))
 
     def take(self, chosen: Ints | Bools) -> Shown:
-        """What the chosen snapshots show."""
+        """The chosen snapshots."""
         return Shown(
             self.progress[chosen],
             self.imported[chosen],
@@ -163,28 +163,28 @@ class Shown:
         )
 
     def changes(self) -> Bools:
-        """Whether each snapshot shows something else than the one before it.
+        """Whether each snapshot differs from the one before it.
 
-        Most do not: a job that waits for its indexes is polled a hundred times.
+        Most do not: a job that waits for its indexes is polled hundreds of times.
         """
         found = np.ones(len(self.progress), np.bool_)
         found[1:] = self.at_work[1:] != self.at_work[:-1]
         for column in (self.progress, self.imported, self.total, self.details):
-            # By the bits, so that NaN is the same as NaN.
+            # Compared as bits, so that NaN equals NaN.
             bits = np.ascontiguousarray(column).view(np.int64)
             found[1:] |= bits[1:] != bits[:-1]
         return found
 
 
 def scales_between(least: Release, end: Release | None) -> Bools:
-    """Which scales a release from `least` on, and before `end`, can have."""
+    """Which scales the releases from `least` up to `end` can have."""
     return np.array(
         [(end is None or scale.since < end) and least < scale.until for scale in SCALES]
     )
 
 
 def scales_of_version(server_version: str) -> Bools:
-    """Which scales a server of this version can have, or of this name of a scale.
+    """Which scales a server can have, by its version or by the name of a scale.
 
     Examples
     --------
@@ -203,9 +203,9 @@ def scales_of_version(server_version: str) -> Bools:
 
 
 def fitting(shown: Shown) -> Bools:
-    """Which scales explain each snapshot by itself, (snapshots, scales).
+    """Which scales explain each snapshot on its own, (snapshots, scales).
 
-    A job that is not at work says nothing about its scale, nor does a progress below 10.
+    A job that is not at work shows nothing about its scale, nor does a progress below 10.
     """
     changes = shown.changes()
     fits: Bools = _fits_each_scale(shown.take(changes))[np.cumsum(changes) - 1]
@@ -215,8 +215,8 @@ def fitting(shown: Shown) -> Bools:
 def _fits_each_scale(shown: Shown) -> Bools:
     fits = np.stack([_fits_scale(scale, shown) for scale in SCALES], axis=1)
     exact = np.stack([_fits_scale_exactly(scale, shown) for scale in SCALES], axis=1)
-    # Rows and progress of one snapshot may be some moments apart, so that alone rules nothing
-    # out; but where another scale explains them to the point, it is that one.
+    # Rows and progress of one snapshot may be moments apart, so a mismatch alone rules nothing out.
+    # But if another scale explains them exactly, it is that one.
     general = np.array([scale.general for scale in SCALES])
     told_apart = (exact & ~general).any(axis=1) & ~(exact & general).any(axis=1)
     fits &= ~told_apart.reshape(-1, 1) | exact
@@ -232,10 +232,10 @@ def _fits_scale(scale: ProgressScale, shown: Shown) -> Bools:
     wrong = (share < _ALL_ROWS) & (progress > written.end + ROUNDING)
     all_there = share >= _ALL_ROWS
     wrong |= all_there & (progress > written.start + ROUNDING) & (progress < written.end - ROUNDING)
-    # A part of no rows counts as done, but the files of Resharding are listed all the same.
+    # A part without rows counts as done, but the files of Resharding are listed anyway.
     empty = shown.nothing & (progress > written.start + 0.5)
     wrong |= empty & ((progress < importing.end - ROUNDING) | (written is not importing))
-    # No file is listed before its rows are on their way.
+    # No file is listed before its rows are being written.
     counted = (shown.total > 0) & (shown.imported == 0) & (shown.details > 0)
     wrong |= counted & (progress < written.start - 1)
     if not scale.general:
@@ -254,7 +254,7 @@ def _fits_scale(scale: ProgressScale, shown: Shown) -> Bools:
 
 
 def _fits_scale_exactly(scale: ProgressScale, shown: Shown) -> Bools:
-    """Whether the progress is what the scale makes of the rows."""
+    """Whether the progress is exactly the one that the scale computes from the rows."""
     step = scale.step("Resharding") or scale.step("Importing")
     assert step is not None  # noqa: S101 -- every scale has one
     off = np.abs(shown.progress - step.start - (step.end - step.start) * shown.share)
@@ -262,12 +262,12 @@ def _fits_scale_exactly(scale: ProgressScale, shown: Shown) -> Bools:
 
 
 def read(scale: ProgressScale, shown: Shown) -> tuple[Ints, Floats]:
-    """Phase and fraction of jobs at work on a scale, by where their progress falls.
+    """Phase and fraction of jobs at work, from their progress on a scale.
 
-    At a border it is the later phase: one that is done lasts only until the server's next check,
-    one that has begun until its first part is done. Importing is not over while rows are missing,
-    nor where none were counted (a part of no rows counts as done), and PreImporting is not while
-    neither rows nor files are there.
+    At a border it is the later phase: a phase that is done lasts only until the server's next
+    check, one that has begun lasts until its first part is done. Importing is not over while rows
+    are missing or none were counted (a part without rows counts as done), and PreImporting is not
+    over while there are neither rows nor files.
     """
     progress, share = shown.progress, shown.share
     starts = np.array([step.start for step in scale.steps])
@@ -281,14 +281,15 @@ def read(scale: ProgressScale, shown: Shown) -> tuple[Ints, Floats]:
     back |= at_border & (place == importing + 1) & unwritten
     if "Resharding" in names:
         back |= at_border & (place == names.index("Resharding") + 1) & (share < _ALL_ROWS)
-    # More than 16.7 million rows are divided with so few digits that some are missing at the end.
+    # More than 16.7 million rows are divided with so few digits that a few seem to be missing at
+    # the end.
     place = np.where(back, place - 1, place)
     ends = np.array([step.end for step in scale.steps])
     width = ends[place] - starts[place]
     with np.errstate(divide="ignore", invalid="ignore"):
         fraction = np.where(width > 0, (progress - starts[place]) / width, np.nan)
     fraction = np.clip(fraction, 0, 1)
-    # The rows are the finer measure, as long as they and the progress speak of the same thing.
+    # Rows are the finer measure, as long as they and the progress agree.
     by_rows = names.index("Resharding") if "Resharding" in names else importing
     close = (place == by_rows) & (np.abs(share - fraction) <= 0.1)
     fraction = np.where(close, share, fraction)
@@ -301,21 +302,21 @@ def read(scale: ProgressScale, shown: Shown) -> tuple[Ints, Floats]:
 
 
 def phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
-    """The phase and its fraction that the possible scales of each snapshot agree on.
+    """The phase and fraction on which each snapshot's possible scales agree.
 
     Parameters
     ----------
     shown : Shown
     possible : ndarray of bool
-        (snapshots, scales): which scales the job can be on, by all that is known.
+        (snapshots, scales): which scales the job can be on, by everything that is known.
 
     Returns
     -------
     code : ndarray of int64
-        Place in :data:`~importstats.names.PHASES`: ``SortingOrIndexing`` where scales with and
-        without sorting are left, ``Unknown`` where none is left or those that are do not agree.
+        Index in :data:`~importstats.names.PHASES`: ``SortingOrIndexing`` if scales with and without
+        sorting are left, ``Unknown`` if none is left or those left do not agree.
     fraction : ndarray of float64
-        Where scales differ, the least; NaN where phases do.
+        The smallest if the scales differ in it; NaN if they differ in the phase.
     """
     changes = shown.changes()
     changes[1:] |= (possible[1:] != possible[:-1]).any(axis=1)
@@ -345,7 +346,7 @@ def _phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
 
 
 def scales_of_versions(column: pd.Series[str]) -> Bools:
-    """Which scales each version of a column allows, (rows, scales); all where there is none."""
+    """Which scales each version in a column allows, (rows, scales); all if it is missing."""
     codes, versions = pd.factorize(column, use_na_sentinel=True)
     allowed = [scales_of_version(str(version)) for version in versions]
     allowed.append(np.ones(len(SCALES), np.bool_))

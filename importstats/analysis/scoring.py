@@ -1,6 +1,6 @@
-"""Backtests: recordings replayed as they came, and every ETA held against what then happened.
+"""Backtests: recordings are replayed, and every ETA is compared with what then happened.
 
-:func:`backtest` scores any function of the form of :func:`importstats.eta`, among them the
+:func:`backtest` scores any function with the signature of :func:`importstats.eta`, including the
 simple methods that people use in its place (:mod:`importstats.analysis.baselines`).
 """
 
@@ -27,7 +27,7 @@ _SNAPSHOT_KEY: Final = [*JOB_KEY, "snapshot_id"]
 
 @dataclass(frozen=True)
 class Backtest:
-    r"""What a backtest found.
+    r"""The result of a backtest.
 
     Attributes
     ----------
@@ -38,10 +38,10 @@ class Backtest:
         ``source_uri``, ``job_id``, ``snapshot_id``, ``observed_at``
         ``phase`` : ordered category
         ``tenth`` : int64
-            Which tenth of the job's life the snapshot lies in, 0 to 9.
+            The tenth of the job's life in which the snapshot lies, 0 to 9.
         ``true_remaining_s`` : float64
         ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
-            NaN where the method was silent (the interval also: where it has none).
+            NaN if the method had no answer (for p10 and p90 also if it has no interval).
         ``relative_error`` : float64
             \|predicted median - true\| / true.
     """
@@ -50,27 +50,26 @@ class Backtest:
 
     @cached_property
     def overall(self) -> pd.DataFrame:
-        """The scores of each method, see :func:`score`."""
+        """Each method's scores, see :func:`score`."""
         return score(self.predictions)
 
     @cached_property
     def by_phase(self) -> pd.DataFrame:
-        """The scores of each method in each phase."""
+        """Each method's scores in each phase."""
         return score(self.predictions, by="phase")
 
     @cached_property
     def by_tenth(self) -> pd.DataFrame:
-        """The scores of each method in each tenth of the jobs' lives."""
+        """Each method's scores in each tenth of the jobs' lives."""
         return score(self.predictions, by="tenth")
 
 
 def true_end(jobs: pd.DataFrame) -> pd.DataFrame:
-    """When each completed job really ended, and how long it waited for its user.
+    """When each completed job really ended, and how long it waited for a commit.
 
-    The end is the server's ``complete_time``, or the first snapshot that says Completed. A server
-    whose clock differs is held to what was seen: the end lies after the last snapshot before
-    Completed and not after the first that says so. Jobs that failed, or whose end was not seen,
-    have no row.
+    The end is the server's ``complete_time``, or the first snapshot that says Completed. If a
+    server's clock differs, snapshots limit the end: it is after the last snapshot before Completed
+    and not after the first that says so. Jobs that failed, or whose end was not seen, have no row.
 
     Parameters
     ----------
@@ -109,20 +108,20 @@ def true_end(jobs: pd.DataFrame) -> pd.DataFrame:
     end = said.fillna(seen)
     end = end.where(~(end > seen), seen).where(~(end < before), before)
     ends = first.loc[seen.index].assign(end=end.astype(seen.dtype))
-    # A job that was seen Completed and later something else has no one end.
+    # A job that was seen Completed and later in another state has no clear end.
     last = grouped["phase"].last().loc[seen.index]
     return ends[last.eq("Completed")].reset_index(drop=True)
 
 
 def true_remaining(jobs: pd.DataFrame, per_job: int | None = None) -> pd.DataFrame:
-    """The snapshots that a backtest scores, and the time that was left at each.
+    """The snapshots that a backtest scores, and the true time left at each.
 
     Parameters
     ----------
     jobs : DataFrame
         A jobs frame, see :mod:`importstats.store.frames`.
     per_job : int, optional
-        At most so many of each job, evenly spread over its snapshots.
+        How many snapshots of each job at most, spread evenly.
 
     Returns
     -------
@@ -148,7 +147,7 @@ def true_remaining(jobs: pd.DataFrame, per_job: int | None = None) -> pd.DataFra
     if per_job is not None:
         place = rows.groupby("job").cumcount()
         size = rows.groupby("job")["job"].transform("size")
-        # Keep a snapshot where the integer part of its place on a scale of per_job moves on.
+        # Keep a snapshot if the integer part of its place on a scale of per_job moves on.
         kept = (place * per_job // size) != ((place - 1) * per_job // size)
         rows = rows[kept | (size <= per_job)]
     columns = [*_SNAPSHOT_KEY, "observed_at", "phase", "tenth", "true_remaining_s"]
@@ -166,28 +165,27 @@ def backtest(
 ) -> Backtest:
     """Replay recordings and score ETA methods at their snapshots.
 
-    What is scored is the remaining time at each snapshot before the end of a completed job. Time
-    in which a job waits for its user's commit is nobody's to predict: the clock stops while it
-    waits, and the waiting snapshots are not scored.
+    The scores are about the remaining time at each snapshot before a completed job's end. Nobody
+    can predict how long a job waits for its user's commit: the clock stops during that wait, and
+    its snapshots are not scored.
 
     Parameters
     ----------
     jobs, details : DataFrame
         Frames of any number of jobs, see :mod:`importstats.store.frames`.
     method : str, callable, sequence of str or mapping of str to callable
-        One or several methods: ``"eta"``, names of
-        :data:`~importstats.analysis.baselines.BASELINES` and
-        :data:`~importstats.analysis.baselines.HISTORY_BASELINES`, or functions of your own. The
+        One or more methods: ``"eta"``, names of :data:`~importstats.analysis.baselines.BASELINES`
+        and :data:`~importstats.analysis.baselines.HISTORY_BASELINES`, or functions of your own. The
         first is the reference of the ``both`` scores.
     history : DataFrame, optional
-        For the method ``"eta"`` and those that look at history: jobs frame of earlier jobs. `jobs`
-        itself may be given, since each uses of it what had ended before the snapshot.
+        A jobs frame of earlier jobs, for the method ``"eta"`` and those that look at history. You
+        can pass `jobs` itself, since each method uses only what had ended before the snapshot.
     per_job : int, optional
-        Score at most so many snapshots of a job, evenly spread over its recording (all of them
-        are replayed).
+        How many snapshots of a job to score at most, spread evenly over its recording (all are
+        replayed).
     truncated : bool
-        Call the method once per scored snapshot with frames that end there, so that even a
-        function that peeks could not. Slow; methods that only look back score the same without.
+        Call the method once per scored snapshot with frames that end there, so that it cannot look
+        into the future. This is slow; methods that only look back score the same without it.
 
     Returns
     -------
@@ -236,19 +234,19 @@ def backtest(
 
 
 def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
-    r"""Scores of the predictions of a backtest, per method and on three supports.
+    r"""The scores of a backtest's predictions, for each method and on three supports.
 
-    A method that is often silent is not comparable with one that always answers, so each is
+    A method that often has no answer is not comparable with one that always answers, so each is
     scored on three sets of snapshots (``support``):
 
     ``answered``
-        Where this method answers.
+        The snapshots that this method answers.
     ``both``
-        Where this method and the reference (the first) answer, with the reference's error on
-        the same snapshots beside it: the fair comparison of two methods.
+        The snapshots that both this method and the reference (the first) answer, with the
+        reference's error on the same snapshots: the fair comparison of two methods.
     ``all``
-        All snapshots; silence counts as infinitely wrong, so a median is infinite if the method
-        is silent at half of them.
+        All snapshots; no answer counts as infinitely wrong, so a median is infinite if the method
+        has no answer for half of them.
 
     Parameters
     ----------
@@ -262,13 +260,13 @@ def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
     DataFrame
         ``method`` : category; `by`, if given; ``support`` : category
         ``snapshots``, ``jobs`` : int64
-            How many of them are in this support.
+            How many there are in this support.
         ``silent_share`` : float64
-            Share of all snapshots of the group on which the method gives nothing.
+            Share of the group's snapshots without an answer.
         ``median_relative_error``, ``p90_relative_error`` : float64
             Of \|predicted median - true\| / true.
         ``reference_median_relative_error`` : float64
-            The reference's on the same snapshots (support ``both``, else NaN).
+            The reference's median on the same snapshots (support ``both``, else NaN).
         ``bias`` : float64
             Median of (predicted median - true) / true: negative is too early.
         ``coverage_80`` : float64
@@ -278,12 +276,12 @@ def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
         ``mean_width_80`` : float64
             Mean of (p90 - p10) / true.
         ``median_log_error`` : float64
-            Of \|log(predicted median / true)\|. The relative error rewards who predicts too little
-            (at most 1 that way, without a bound the other); this one does not.
+            Of \|log(predicted median / true)\|. The relative error favours predictions that are too
+            small (it is at most 1 for these and unbounded for large ones); this one does not.
         ``relative_pinball`` : float64
-            Mean pinball loss of the quantiles the method gives, over 0.1, 0.5, 0.9, divided by the
-            true remaining time (Koenker & Bassett, Econometrica 46(1), 1978); the median of that
-            over the snapshots, since a mean of ratios is ruled by the last seconds of a job.
+            Mean pinball loss of the method's quantiles 0.1, 0.5 and 0.9, divided by the true
+            remaining time (Koenker & Bassett, Econometrica 46(1), 1978); the median over the
+            snapshots, since the last seconds of a job would dominate a mean of ratios.
     """
     rows = predictions.assign(
         answered=predictions["remaining_p50_s"].notna(),
@@ -350,7 +348,7 @@ def _methods(
 def _replay(
     jobs: pd.DataFrame, details: pd.DataFrame | None, method: Method, scored: pd.DataFrame
 ) -> pd.DataFrame:
-    """The method's answer at every scored snapshot from frames that end there."""
+    """The method's answers at the scored snapshots, each from frames that end there."""
     parts = [pd.DataFrame(columns=[*_SNAPSHOT_KEY, *_PREDICTED])]
     for (uri, job_id), snapshots in scored.groupby(JOB_KEY):
         of_job = jobs[(jobs["source_uri"] == uri) & (jobs["job_id"] == job_id)]
@@ -377,14 +375,14 @@ def _relative_pinball(predictions: pd.DataFrame) -> pd.Series:
 
 
 def _log_error(predictions: pd.DataFrame) -> pd.Series:
-    """|log(predicted / true)|; a prediction of nothing left counts as one of a second."""
+    """The error |log(predicted / true)|; a prediction of 0 counts as one second."""
     predicted = predictions["remaining_p50_s"].clip(lower=1.0)
     ratio = predicted / predictions["true_remaining_s"].clip(lower=1.0)
     return pd.Series(np.abs(np.log(ratio.to_numpy(np.float64))), predictions.index)
 
 
 def _hits_of_interval(predictions: pd.DataFrame) -> pd.Series:
-    """1 where the truth lies in the interval, 0 where not, NaN where there is no interval."""
+    """1 if the truth lies in the interval, 0 if not, NaN if there is no interval."""
     true = predictions["true_remaining_s"]
     low, high = predictions["remaining_p10_s"], predictions["remaining_p90_s"]
     return true.between(low, high).astype("float64").where(low.notna() & high.notna())

@@ -1,4 +1,4 @@
-"""Two jobs side by side: which took longer, by how much, and in which phase."""
+"""A comparison of two jobs: which took longer, by how much, and in which phase."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from importstats.text import (
 
 @dataclass(frozen=True)
 class SideBySide:
-    """Two jobs compared.
+    """The comparison of two jobs.
 
     Attributes
     ----------
     verdict : str
-        Which is slower, by which factor, and where most of the difference lies, in a sentence.
+        A sentence: which is slower, by which factor, and where most of the difference lies.
     phases : DataFrame
-        ``phase`` : str; ``a_s``, ``b_s`` : float64, the time in it (0: never in it);
-        ``difference_s`` : float64, b less a.
+        ``phase`` : str; ``a_s``, ``b_s`` : float64, the time in it (0 if never in it);
+        ``difference_s`` : float64, b minus a.
     facts : DataFrame
-        ``what``, ``a``, ``b`` : str, what else differs or does not, as text.
+        ``what``, ``a``, ``b`` : str, other facts about both jobs, as text.
     """
 
     verdict: str
@@ -48,7 +48,7 @@ def compare_two_jobs(
     a_details: pd.DataFrame | None = None,
     b_details: pd.DataFrame | None = None,
 ) -> SideBySide:
-    """Two jobs compared phase by phase.
+    """The comparison of two jobs, phase by phase.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _comparison_text(table: pd.DataFrame, ids: list[str]) -> str:
 
 
 def _compared_values(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[str, str]:
-    """What else there is to compare, as text."""
+    """Other facts about both jobs, as text."""
     total = summary(jobs, details).iloc[0]
     latest = jobs.sort_values("observed_at").iloc[-1]
     version = latest.get("server_version")
@@ -140,9 +140,9 @@ def _compared_values(jobs: pd.DataFrame, details: pd.DataFrame | None) -> dict[s
 
 
 def _rate_in_importing(jobs: pd.DataFrame, total: pd.Series[Any]) -> str:
-    """Rows a second over the time in Importing, as exactly as its ends are known.
+    """Rows per second in Importing, as exactly as the phase's borders are known.
 
-    If recording began in that phase, the rows that were there by then count for nothing.
+    If recording began in that phase, the rows that were present by then do not count.
     """
     runs = phases(jobs)
     own = runs[runs["phase"].astype("str").eq("Importing")]
@@ -161,7 +161,7 @@ def _rate_in_importing(jobs: pd.DataFrame, total: pd.Series[Any]) -> str:
 
 
 def _tail_s(jobs: pd.DataFrame, details: pd.DataFrame | None) -> float:
-    """From the first look at which all files were done to the end of the job."""
+    """The seconds from the first snapshot with all files done to the job's end."""
     runs = phases(jobs)
     ends = runs.loc[runs["phase"].astype("str").isin(END_PHASES), "start"]
     if details is None or details.empty or ends.empty:

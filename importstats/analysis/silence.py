@@ -1,12 +1,12 @@
-"""Whether too few tasks of a job end: none for too long, or far fewer than should.
+"""Whether too few of a job's tasks end: none for too long, or far fewer than expected.
 
-A silence is too long if it lasts longer than any task of the job took, for its size: whatever a
-node had at work before it would have ended in it.
+A silence is too long if it lasts longer than any task of the job took, for its size: every task
+that was at work before the silence should have ended in it.
 
-The ends that are due of a task over a time are the growth of its cumulative hazard; what is seen
-beyond is a martingale residual (Barlow and Prentice, Biometrika 1988). As all tasks of a job can be
-slower than usual together, by load on the cluster, the ends due are those at the paces that are
-well possible, and the verdict is an average over these.
+The ends that are due from a task over a time are the growth of its cumulative hazard; the
+difference to the ends seen is a martingale residual (Barlow and Prentice, Biometrika 1988). Load on
+the cluster can slow all tasks of a job together. So the ends due are computed for all plausible
+paces, and the verdict is an average over these.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from importstats.analysis.durations import median_of_censored
 from importstats.analysis.interval_chances import SLOW_SCATTER, SLOW_SHARE, SLOW_SHIFT
 from importstats.arrays import Bools, Floats
 
-#: By how much the pace of all tasks may change with the load of a cluster (standard deviation of
-#: the logarithm; ours), and what is made of that: paces, slow ones first, and their weights.
+#: How much the pace of all tasks may change with a cluster's load (standard deviation of the
+#: logarithm; ours), and the paces, slow ones first, and weights that follow from it.
 PACE_SD: Final = 0.35
 _STEPS: Final = np.linspace(-3.0, 1.0, 9)
 _PACES: Final = np.exp(PACE_SD * _STEPS)
 _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
 
-# A silence is too long from so many times the longest task on (ours: of 153 healthy jobs of
+# A silence is too long if it lasts this many times the longest task (ours: in 153 healthy jobs of
 # ``benchmarks/worlds`` the longest was 1.07 times as long).
 _TIMES_LONGEST: Final = 1.25
-# How unlikely a change of pace must be: a job is looked at many times.
+# How unlikely a slump must be by chance: a job is checked many times.
 _CHANGE_CHANCE: Final = 3e-4
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 _LEAST_TOOK_S: Final = 1.0
-# How many tasks must have ended before to know what is usual, and how exactly at best.
+# How many tasks must have ended before the usual time is known, and its best accuracy.
 _LEAST_ENDED: Final = 4
 _LEAST_SCATTER: Final = 0.15
-# At how many times a change of pace is looked for, and how many ends must have been due since.
+# How many times are tried for a change of pace, and how many ends must have been due since.
 _CHANGES: Final = 24
 _LEAST_DUE: Final = 7.0
-# A task that is long overdue adds to the ends due again and again, and ends but once. So of those
-# that should have ended such a share at most may have.
+# A task that is long overdue adds to the ends due again and again but ends only once. So at most
+# this share of the tasks that should have ended may have done so.
 _MOST_ENDED: Final = 0.5
 
 
@@ -54,7 +54,7 @@ class Silence:
     Attributes
     ----------
     since, lasts_s : float
-        Since when, in seconds since 1970, and for how long.
+        When it began, in seconds since 1970, and how long it lasts.
     running : int
         Tasks at work.
     longest_s : float
@@ -69,16 +69,16 @@ class Silence:
 
 @dataclass(frozen=True)
 class Slump:
-    """A time since which far fewer tasks end than should.
+    """A time since which far fewer tasks end than expected.
 
     Attributes
     ----------
     since, lasts_s : float
-        Since when, in seconds since 1970, and for how long.
+        When it began, in seconds since 1970, and how long it lasts.
     ratio : float
-        Tasks that ended by those that were due.
+        The number of tasks that ended, divided by the number due.
     chance : float
-        The probability of so few at any pace that is well possible.
+        The probability of so few ends, over all plausible paces.
     """
 
     since: float
@@ -88,7 +88,7 @@ class Slump:
 
 
 def unusual_silence(ages: Ages, job: int) -> Silence | None:
-    """The silence of a job, if it lasts longer than any of its tasks took; else ``None``."""
+    """A job's silence if it lasts longer than any of its tasks took; else ``None``."""
     tasks = _Tasks.from_ages(ages, job)
     lasts_s = tasks.now - tasks.last_sign
     running = int(np.count_nonzero(tasks.running))
@@ -105,9 +105,9 @@ def unusual_silence(ages: Ages, job: int) -> Silence | None:
 def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
     """The time since which tasks end at less than `factor` of their usual rate, or ``None``.
 
-    Of all times that would do the one whose ends are the least likely (a change point by maximum
-    likelihood; Hinkley, Biometrika 1970). Since one of them at least, no more than half of the
-    tasks that should have ended have.
+    If several times match, it is the one whose ends are the least likely (a change point by maximum
+    likelihood; Hinkley, Biometrika 1970). Since at least one of these times, no more than half of
+    the tasks that should have ended have done so.
     """
     tasks = _Tasks.from_ages(ages, job)
     if not tasks.running.any():
@@ -138,10 +138,10 @@ def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
 
 @dataclass(frozen=True)
 class _Tasks:
-    """The begun tasks of one job: size, when they were handed over and ended (or now).
+    """One job's begun tasks: sizes, and when they were handed over and ended (or now).
 
-    The wait for a node is part of their time: it is so for those that set what is usual as well.
-    `later` are those that came after the first were handed out, which wait for them; `timed` those
+    The wait for a node is part of their time, as it is for the tasks that define the usual time.
+    `later` are tasks that came after the first were handed out and wait for them; `timed` are those
     whose start was seen.
     """
 
@@ -182,12 +182,12 @@ class _Tasks:
         )
 
     def due_since(self, since: float) -> tuple[Floats, float] | None:
-        """How many ends were due since then at each pace, and how many tasks at the usual one.
+        """How many ends were due since a time at each pace, and how many tasks at the usual pace.
 
-        ``None`` if nobody knows what is usual.
+        ``None`` if the usual time is not known.
 
-        What is usual is the median of those that had ended by then or not, and the scatter of
-        those that had.
+        The usual time is the median over ended and running tasks at that time; its scatter is that
+        of the ended ones.
         """
         begun = self.timed & (self.begin < since)
         ended = (self.ended & (self.stop <= since))[begun]
@@ -205,7 +205,7 @@ class _Tasks:
         if not np.isfinite(usual):
             usual = waited
         spread = float(np.median(np.abs(logs - np.where(later, waited, usual))[ended]))
-        # 1.4826 MAD is a standard deviation, which is 1.81 times the scale of a logistic error.
+        # 1.4826 MAD is a standard deviation, which is 1.81 times a logistic error's scale.
         scatter = max(0.82 * spread, _LEAST_SCATTER)
         after = self.timed & (self.stop > since)
         normal_s = np.exp(np.where(self.later[after], waited, usual)) * self.size[after]
@@ -218,7 +218,7 @@ class _Tasks:
 
 
 def _hazard(times_usual: Floats, scatter: float) -> Floats:
-    """The cumulative hazard of a task after so many times the usual."""
+    """The cumulative hazard of a task after some multiple of the usual time."""
     log = np.log(np.maximum(times_usual, 1e-9))
     usual = 0.5 - 0.5 * np.tanh(0.5 * log / scatter)
     slow = 0.5 - 0.5 * np.tanh(0.5 * (log - SLOW_SHIFT) / SLOW_SCATTER)
@@ -226,7 +226,7 @@ def _hazard(times_usual: Floats, scatter: float) -> Floats:
 
 
 def _at_most(count: int, mean: Floats) -> Floats:
-    """The probability of at most so many Poisson events, by its Chernoff bound."""
+    """The Chernoff bound of the probability of at most `seen` Poisson events."""
     mean = np.maximum(mean, 1e-9)
     few = max(count, 1e-9)
     bound = np.exp(few - mean + few * np.log(mean / few))

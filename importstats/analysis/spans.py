@@ -1,4 +1,4 @@
-"""What is known of each task at a time: since when it runs, how long it took, where it stands."""
+"""What is known about each task at a time: its start, its duration and its progress."""
 
 from __future__ import annotations
 
@@ -26,52 +26,53 @@ from importstats.arrays import (
 )
 
 _US: Final = 1e6
-# Rows grow inside files if so many of the tasks that were seen to move have more steps than files.
+# Rows grow inside files if this share of the tasks that were seen to move have more steps than
+# files.
 _SMOOTH_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True)
 class Spans:
-    """What is known of each task (or file) at a time: its last attempt, its size, its progress.
+    """What is known about each task (or file) at a time: last attempt, size, progress.
 
     Attributes
     ----------
     samples : FileSamples
-        What was observed until then.
+        The samples up to that time.
     of_file : ndarray of int64
-        Per file, its unit here.
+        The unit of each file.
     jobs : int
         Number of jobs.
     now : ndarray of float64
-        Per job, its last snapshot, in seconds since 1970 as all times here.
+        Per job, the time of its last snapshot; all times are in seconds since 1970.
     slots : ndarray of int64
         Per job, the most units that were seen at work at once.
     smooth : ndarray of bool
-        Per job, whether rows grow inside single files, so that the fraction measures work.
+        Per job, whether rows grow inside files, so that the fraction measures work.
     job, files : ndarray of int64
         Per unit, its job and how many files it has.
     size_bytes, rows : ndarray of float64
-        Per unit. Where no size is known rows stand for bytes, and 1 for rows.
+        Per unit. If no size is known, rows stand for bytes, and 1 stands for rows.
     handed_after, handed_by, ended_after, ended_by, released_by : ndarray of float64
-        Of the last attempt, see :class:`Attempts`; NaN where it waits.
+        The last attempt's times, see :class:`Attempts`; NaN if it waits.
     first_handed_by : ndarray of float64
-        Of the first attempt.
+        The first attempt's time.
     waits, running, done, failed : ndarray of bool
-        Running is at work with rows missing; done is all rows written, or the end of a failure;
+        A running unit is at work with rows missing; a done unit has all rows written or has failed;
         failed is as last seen.
     fraction, moved_at : ndarray of float64
-        How much is done as last seen, and when that last rose (NaN if it never did).
+        How much is done, as last seen, and when that last rose (NaN if it never did).
     rose_after, rose_by : ndarray of float64
-        When the last attempt first had more to show than at its start; NaN if it has not.
+        When the last attempt first showed more than at its start; NaN if it has not.
     steps, retries : ndarray of int64
-        How many parts were seen between nothing and all, and how often it went back.
+        How many steps were seen between nothing and all, and how often it went back.
     wait_least_s, wait_most_s : ndarray of float64
-        How long the last attempt waited for its node, behind tasks that were handed over before it
-        and have ended: the least is not 0 only where rows grow inside files.
+        Bounds of how long the last attempt waited for its node, behind tasks that were handed over
+        before it and have ended. The lower bound is above 0 only if rows grow inside files.
     attempts : Attempts
         All attempts.
     moves : Steps
-        The samples behind all this.
+        The samples behind all of this.
     """
 
     samples: FileSamples
@@ -113,7 +114,7 @@ class Spans:
         *,
         by: Literal["task", "file"] = "task",
     ) -> Spans:
-        """The spans in a details frame, as known at a time (by default of all of it)."""
+        """The spans in a details frame, as known at a time (by default at its end)."""
         samples = FileSamples.from_details(details, None if at is None else in_microseconds(at))
         return cls.from_samples(samples, by=by)
 
@@ -183,11 +184,11 @@ class Spans:
 
     @property
     def begun(self) -> Bools:
-        """Whether it was ever handed to a node and is not waiting again."""
+        """Whether each unit was handed to a node and is not waiting again."""
         return self.running | self.done
 
     def end_least(self) -> Floats:
-        """The earliest it can have ended (if it runs: now), NaN where it waits."""
+        """The earliest time at which each unit can have ended (now if it runs), NaN if it waits."""
         now = self.now[self.job]
         early = np.where(np.isnan(self.ended_after), self.handed_by, self.ended_after)
         return np.where(
@@ -195,19 +196,19 @@ class Spans:
         )
 
     def duration_least(self) -> Floats:
-        """How long at least its last attempt has taken, in seconds; NaN where it waits."""
+        """The least seconds that each last attempt has taken; NaN if it waits."""
         least = np.maximum(self.end_least() - self.handed_by, 0.0)
         return np.where(self.begun, least, np.nan)
 
     def duration_most(self) -> Floats:
-        """How long at most it took; infinite while it runs, or where its start was not seen."""
+        """The most seconds it took; infinite while it runs, or if its start was not seen."""
         after = np.where(np.isnan(self.handed_after), -np.inf, self.handed_after)
         most = np.where(self.done, self.ended_by - after, np.inf)
         return np.where(self.begun, np.maximum(most, 0.0), np.nan)
 
 
 def _first_files(of_file: Ints) -> Ints:
-    """The first file of each unit."""
+    """The index of each unit's first file."""
     first = np.zeros(int(of_file.max()) + 1 if len(of_file) else 0, np.int64)
     first[of_file[::-1]] = np.arange(len(of_file))[::-1]
     return first
@@ -221,7 +222,7 @@ def _last_times(samples: FileSamples) -> Floats:
 
 
 def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Steps:
-    """The steps of one file of each unit, which stands for all: a task's files move together."""
+    """The steps of one file per unit, which stands for all: a task's files move together."""
     leads = np.zeros(len(of_file), np.bool_)
     leads[leader] = True
     chosen = np.flatnonzero(leads[samples.key])
@@ -232,7 +233,7 @@ def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Step
 
 @dataclass(frozen=True)
 class _Shown:
-    """What the progress of each unit has shown: see the attributes of these names of `Spans`."""
+    """What each unit's progress has shown; `Spans` has attributes with the same names."""
 
     steps: Ints
     retries: Ints
@@ -242,7 +243,7 @@ class _Shown:
 
     @classmethod
     def from_moves(cls, moves: Steps, handed_by: Floats, units: int) -> _Shown:
-        """What was shown by the steps of the units, whose last attempt was handed over by then."""
+        """What the steps of the units have shown, given when each last attempt was handed over."""
         rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
         inside = rises & (moves.fraction > 0) & (moves.fraction < 1)
         moved = np.full(units, np.nan)
@@ -258,7 +259,7 @@ class _Shown:
 
 
 def _failed_at_last(samples: FileSamples, leader: Ints) -> Bools:
-    """Whether each unit is Failed as last seen: a failed job takes along those that had ended."""
+    """Whether each unit was last seen Failed, as in a failed job even ended ones are."""
     last = ends(starts(samples.key), len(samples.key))
     return np.asarray(samples.in_state("failed")[last][leader], np.bool_)
 
@@ -276,7 +277,7 @@ def _most_at_once(job: Ints, jobs: int, handed: Floats, stop: Floats) -> Ints:
     time = np.concatenate([handed[known], stop[known]])
     of = np.concatenate([job[known], job[known]])
     change = np.repeat([1, -1], len(known))
-    # Of those that change at one time the ends come first: a slot passes on.
+    # At equal times ends come before starts, since a slot passes on.
     order = np.lexsort((change, time, of))
     level = np.cumsum(change[order])
     most = np.zeros(jobs, np.int64)
@@ -285,9 +286,9 @@ def _most_at_once(job: Ints, jobs: int, handed: Floats, stop: Floats) -> Ints:
 
 
 def _smooth(job: Ints, jobs: int, steps: Ints, files: Ints, *, once: Bools) -> Bools:
-    """Per job, whether most tasks that move in steps show more of them than whole files make.
+    """Per job, whether most tasks that move in steps show more steps than they have files.
 
-    Of n files that end one by one there are n - 1 steps between nothing and all.
+    If n files end one by one, there are n - 1 steps between nothing and all.
     """
     stepped = (steps > 0) & once
     many = stepped & (steps >= files)
@@ -296,7 +297,7 @@ def _smooth(job: Ints, jobs: int, steps: Ints, files: Ints, *, once: Bools) -> B
 
 
 def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Floats]:
-    """When the last attempt of each unit first had more to show than at its start."""
+    """When each unit's last attempt first showed more than at its start."""
     before, time = moves.before, moves.time / _US
     more = np.where(moves.first, moves.fraction > 0, moves.fraction > moves.fraction[before])
     rises = np.flatnonzero(more & ~moves.waits & (time >= handed_by[moves.unit]))[::-1]
@@ -309,9 +310,9 @@ def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Fl
 def _waits(
     behind_s: Floats, handed_by: Floats, shown: _Shown, *, inside: Bools
 ) -> tuple[Floats, Floats]:
-    """How long at least and at most each unit waited for its node.
+    """The least and the most that each unit waited for its node.
 
-    What has risen has begun before; where rows grow `inside` files, it began just before.
+    A unit whose progress rose had begun before; if rows grow `inside` files, it began just before.
     """
     most = np.fmin(behind_s, np.maximum(shown.rose_by - handed_by, 0.0))
     least = np.where(inside, np.nan_to_num(np.maximum(shown.rose_after - handed_by, 0.0)), 0.0)
@@ -322,11 +323,11 @@ def _waits(
 def _longest_wait(
     job: Ints, handed_after: Floats, handed_by: Floats, released: Floats, now: Floats
 ) -> Floats:
-    """How long at most each unit waited behind units of its job that were handed over before it.
+    """The longest that each unit can have waited behind units of its job that came before it.
 
-    A node takes no further task until all of its batch have ended; which node it is nobody says, so
-    it may be that of the last to end among those that were at work then. Of those that still are,
-    see :mod:`importstats.analysis.lateness`.
+    A node takes no further task until all of its batch have ended. The server does not report the
+    node, so it may be the one whose task ended last among those that were at work then. For those
+    that still are, see :mod:`importstats.analysis.lateness`.
     """
     wait = np.zeros(len(job))
     known = np.flatnonzero(~np.isnan(handed_by))
@@ -334,11 +335,11 @@ def _longest_wait(
         return wait
     order = known[np.lexsort((handed_by[known], job[known]))]
     base = handed_by[known].min()
-    # Jobs apart by more than any time in them, so that one running maximum serves them all.
+    # Jobs are moved apart by more than any of their times, so that one running maximum serves all.
     apart = float(max(now[known].max() - base, 1.0)) * 2
     shift = job[order] * apart - base
     ended = np.isfinite(released[order])
-    # Of one that runs nothing is known: it counts for no wait, and never hides an earlier job.
+    # A running unit's end is unknown: it counts for no wait, and must not hide an earlier job.
     latest = np.maximum.accumulate(np.where(ended, released[order], handed_by[order]) + shift)
     begins = handed_by[order] + shift
     since = np.where(np.isnan(handed_after[order]), -np.inf, handed_after[order] + shift)

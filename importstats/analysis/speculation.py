@@ -1,7 +1,7 @@
 """The rules by which Spark and LATE choose tasks for a second attempt, for comparison.
 
-Milvus makes no second attempts, so :func:`~importstats.stragglers` asks other questions; these two
-are what its answers are measured against.
+Milvus makes no second attempts, so :func:`~importstats.stragglers` answers other questions;
+benchmarks compare it with these two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def spark_speculation(
     quantile: float = 0.75,
     multiplier: float = 1.5,
 ) -> pd.DataFrame:
-    """What Spark would start a second time: running far longer than those that ended.
+    """The tasks that Spark would start again: they run far longer than those that ended.
 
     As in Spark 3 (``TaskSetManager.checkSpeculatableTasks``; ``spark.speculation.quantile`` and
     ``.multiplier``): once `quantile` of all tasks, at least one, have ended well, a running task is
@@ -62,7 +62,7 @@ def late_stragglers(
     speculative_cap: float = 0.1,
     least_run_s: float = 60.0,
 ) -> pd.DataFrame:
-    """What LATE would start a second time: slow, and the longest time to the end.
+    """The tasks that LATE would start again: slow ones with the longest time to the end.
 
     Longest Approximate Time to End (Zaharia et al., OSDI 2008, section 4): the progress rate of a
     task is its progress over its time; running tasks below the 25th percentile of the rates
@@ -102,14 +102,14 @@ def late_stragglers(
 
 
 def _elapsed_s_by_middles(tasks: Spans) -> Floats:
-    """Seconds from the middle of the interval of each start to that of its end, or to now."""
+    """The seconds from the middle of each start's interval to that of the end's, or to now."""
     early = np.where(np.isnan(tasks.handed_after), tasks.handed_by, tasks.handed_after)
     stop = np.where(tasks.done, tasks.ended_by, tasks.now[tasks.job])
     return np.where(tasks.begun, stop - (early + tasks.handed_by) / 2, np.nan)
 
 
 def _file_table(tasks: Spans, **columns: Floats | Bools) -> pd.DataFrame:
-    """The files with columns of their tasks."""
+    """The files, with columns of their tasks."""
     files = tasks.samples.keys().assign(
         **{name: values[tasks.of_file] for name, values in columns.items()}
     )

@@ -1,4 +1,4 @@
-"""Where the time went: a job's phases beside those of earlier jobs."""
+"""Where the time went: a job's phases next to those of earlier jobs."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _MUCH: Final = 1.5
 def time_spent(
     jobs: pd.DataFrame, history: pd.DataFrame | Sequence[pd.DataFrame] | None = None
 ) -> pd.DataFrame:
-    """How long a job was in each phase, and how long earlier jobs of its collection were.
+    """How long a job, and its collection's earlier jobs, were in each phase.
 
     Parameters
     ----------
     jobs : DataFrame
         A jobs frame of one job.
     history : DataFrame or sequence of DataFrame, optional
-        Jobs frames of other jobs; those count that completed before this one was first seen, on
-        the same server into the same collection.
+        Jobs frames of other jobs. Those count that wrote to the same collection of the same server
+        and completed before this one was first seen.
 
     Returns
     -------
     DataFrame
-        In the order of the phases: ``phase`` : str; ``duration_s`` : float64, all its runs;
-        ``share`` : float64, of the job's time; ``earlier_s`` : float64, the median of the earlier
-        jobs, NaN without; ``earlier_jobs`` : int64, how many they are.
+        In the order of the phases: ``phase`` : str; ``duration_s`` : float64, the sum of its runs;
+        ``share`` : float64, its share of the job's time; ``earlier_s`` : float64, the median of the
+        earlier jobs, NaN without any; ``earlier_jobs`` : int64, how many there are.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def _timed_phases(runs: pd.DataFrame) -> pd.DataFrame:
 def _earlier_snapshots(
     jobs: pd.DataFrame, history: pd.DataFrame | Sequence[pd.DataFrame] | None
 ) -> pd.DataFrame:
-    """The snapshots of the jobs that count as earlier ones."""
+    """The snapshots of the jobs that count as earlier."""
     if history is None or "collection_name" not in jobs:
         return jobs.iloc[:0]
     frames = [history] if isinstance(history, pd.DataFrame) else list(history)
@@ -90,7 +90,7 @@ def _earlier_snapshots(
 
 
 def spent_text(table: pd.DataFrame) -> str:
-    """Where most of the time went, and which phase took far longer than earlier, in a sentence.
+    """A sentence: where most of the time went, and which phase took far longer than before.
 
     Examples
     --------

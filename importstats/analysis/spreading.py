@@ -1,8 +1,9 @@
-"""Rows over the time in which they were written, where servers show them all at once at the end.
+"""Rows spread over the time in which they were written, since servers show them only at the end.
 
-A file's rows appear when all of it is written. So what appears is spread evenly over the time since
-the file went to work, or since its last step; a job's as well where its files are not known, since
-its last step. What is still being written has not appeared: the course ends with the last step.
+A file's rows appear when all of it is written. So they are spread evenly over the time since the
+file went to work, or since its last step. If a job's files are not known, its rows are spread since
+its last step. Rows that are still being written have not appeared: the course ends with the last
+step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _US = 1e6
 
 
 def steps_before(key: Ints, gain: Floats, rests: Bools) -> Ints:
-    """Per point, the last one before it of its key from which on rows were written; -1 for none.
+    """The earlier point of its key from which each point's rows were written; -1 for none.
 
     It is the last step, or the last point at which nothing was being written (`rests`).
     """
@@ -30,7 +31,7 @@ def steps_before(key: Ints, gain: Floats, rests: Bools) -> Ints:
 
 
 def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools, before: Ints) -> Floats:
-    """Per point, the rows written since the first of its key, each gain spread evenly.
+    """At each point, the rows written since the first of its key, with gains spread evenly.
 
     `before` are the :func:`steps_before` of the same points.
 
@@ -59,15 +60,15 @@ def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools, before: Ints
 
 
 def spread_over_cells(begin: Ints, end: Ints, gain: Floats, seconds: Floats, first: Ints) -> Floats:
-    """Per cell, the rows written since the first of its group, of gains that span several cells.
+    """In each cell, the rows written since its group's first, with gains spread over cells.
 
     Parameters
     ----------
     begin, end : ndarray of int64
-        Per gain, the cell after which its rows were written, and the one by which.
+        The cell after which each gain's rows were written, and the one by which they were.
     gain : ndarray of float64
     seconds : ndarray of float64
-        Per cell, seconds since the cell before; 0 at the first of a group.
+        The seconds from the previous cell to each; 0 at the first of a group.
     first : ndarray of int64
         Where the groups begin.
     """
@@ -86,11 +87,11 @@ def spread_over_cells(begin: Ints, end: Ints, gain: Floats, seconds: Floats, fir
 
 
 def with_open_end(spread: Floats, course: Floats, until: Ints, group: Ints) -> Floats:
-    """Per cell, `spread` as far as it is complete, and from there on it goes on as `course` does.
+    """In each cell, `spread` as far as it is complete; from there on it grows as `course` does.
 
-    Of what files have written that are still at work nothing has appeared, so the sum of what was
-    spread sags towards the end. The course from step to step does not: while as much appears as is
-    written, it is right.
+    Nothing has appeared yet from files that are still at work, so the sum of spread rows sags
+    towards the end. The course from step to step does not: while as much appears as is written, it
+    is right.
 
     Parameters
     ----------
@@ -98,9 +99,9 @@ def with_open_end(spread: Floats, course: Floats, until: Ints, group: Ints) -> F
         Rows written since the first cell of the group: each file's spread, and the group's steps
         joined by straight lines.
     until : ndarray of int64
-        Per group, the last cell up to which `spread` is complete.
+        The last cell of each group up to which `spread` is complete.
     group : ndarray of int64
-        Per cell, its group.
+        The group of each cell.
     """
     here = until[group]
     after = np.arange(len(group)) > here
@@ -116,7 +117,7 @@ def running_within(key: Ints, values: Floats) -> Floats:
 
 
 def grown(total: Floats, key: Ints) -> Floats:
-    """What a running sum has grown by at each point, 0 at the first of a key.
+    """The growth of a running sum at each point, 0 at the first of a key.
 
     >>> grown(np.array([2.0, 5.0, 1.0, 4.0]), np.array([0, 0, 1, 1])).tolist()
     [0.0, 3.0, 0.0, 3.0]

@@ -1,6 +1,6 @@
-"""Standstills of a job while it writes rows: nothing has moved for out of the ordinary.
+"""Standstills of a job while it writes rows: nothing has moved for unusually long.
 
-While files are known they say more (:mod:`importstats.analysis.silence`).
+If files are known, they show more (:mod:`importstats.analysis.silence`).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from importstats.text import format_duration, format_percent
 
 _LEAST_S: Final = 10 * MINUTE
 _LEAST_POLLS: Final = 3
-# While files are counted nobody knows how large they are, and those before may have been smaller.
+# While files are counted, their sizes are unknown; those before may have been smaller.
 _OF_ANY_SIZE: Final = 3.0
-# Moves after which a job has a habit of its own.
+# After this many moves a job has a habit of its own.
 _OWN_MOVES: Final = 3
 
 
 def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | None:
-    """Nothing moved for far longer than it ever did in this phase, here or in earlier jobs."""
+    """Nothing moved for far longer than ever in this phase, in this job or in earlier ones."""
     if job.phase not in ("PreImporting", "Planning", *FILE_PHASES) or job.files.only_deletes:
         return None
     idle_s, longest_s, moves = job.standstill
     limit_s = job.limit_s
-    # Before rows come, progress counts files whatever their size: the last may take any time.
+    # Before there are rows, progress counts files whatever their size: the last may take any time.
     habit = moves >= _OWN_MOVES and job.phase in FILE_PHASES and not files_tell
     known = not math.isnan(limit_s)
     if known and job.phase == "PreImporting":
@@ -41,7 +41,7 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
     if not idle_s > max(limit_s, (_LEAST_POLLS if known else 10) * job.poll_s):
         return None
     before = f", {idle_s / longest_s:.0f} times longer than before" if habit else ""
-    # Time alone speaks for it unless the job has moved before; a restore may wait for hours.
+    # Only time can show it if the job has not moved before; a restore may wait for hours.
     sure = habit and not job.files.restore
     return Finding(
         job,

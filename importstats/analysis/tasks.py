@@ -1,9 +1,9 @@
-"""Which files of a job form one import task, which the server does not say.
+"""Which files of a job form one import task, which the server does not report.
 
-The data coordinator sorts a job's files by size and fills tasks from the smallest on up to a cap
+The data coordinator sorts a job's files by size and fills tasks, from the smallest up, to a cap
 (``RegroupImportFiles`` in ``internal/datacoord/import_util.go``); files of a task share its state,
-progress and end. So files with one history are taken for one task as far as the cap allows, and the
-cap is read off the job: what follows in the order of sizes did not fit any more.
+progress and end. So files with the same history are taken to be one task as far as the cap allows.
+The cap is inferred from the job: the next file in the order of sizes did not fit any more.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from importstats.names import JOB_KEY
 
 #: No task has more bytes (``dataCoord.import.maxSizeInMBPerImportTask`` is 16 GB in 2.6 and 3.0).
 MOST_BYTES: Final = 16 * 2.0**30
-# Which of a job's bounds of the cap is believed: the order by file size is not quite the server's,
-# which sorts by size in memory, so the very smallest may be wrong.
+# Which of a job's bounds on the cap is believed: the server sorts by size in memory and not by file
+# size, so the very smallest bound may be wrong.
 _BOUND_QUANTILE: Final = 0.1
-# How far sizes on disk may stray from those in memory: of the file that did not fit, and of those
-# beside the largest of a group.
+# How far sizes on disk can differ from those in memory: for the file that did not fit, and for the
+# files near the largest of a group.
 _BOUND_SLACK: Final = 0.1
 _GROUP_SLACK: Final = 0.05
 _US: Final = 1_000_000
@@ -34,15 +34,15 @@ _US: Final = 1_000_000
 def infer_tasks(details: pd.DataFrame, at: datetime | pd.Timestamp | None = None) -> pd.DataFrame:
     """Which files of a job belong to one task.
 
-    * Files are of one task if they had the same state and progress at every snapshot, went to work
-      between the same two, and have the same ``complete_time``, which is the second in which the
-      server noticed the end of the task.
-    * Two tasks can have one history by chance; equal files end together. A task holds at most what
-      the cap allows, so a group of more is cut, by size, into as many tasks as it needs. The cap is
-      below the bytes of a group and the next larger file together, of any group: that file would
-      have been added. (Ours; the bound is the server's way of filling tasks turned round.)
-    * Files that still wait, or of which nothing was seen but that they are at work, are each taken
-      for a task of their own until the job has shown its cap; then they are grouped by it.
+    * Files belong to one task if they had the same state and progress at every snapshot, went to
+      work between the same two snapshots, and have the same ``complete_time``, which is the second
+      in which the server noticed the task's end.
+    * Two tasks can have the same history by chance; equal files end together. A task holds at most
+      what the cap allows, so a larger group is cut, by size, into as many tasks as it needs. The
+      cap is smaller than the bytes of any group together with the next larger file, since that file
+      would have been added. (Ours; the bound inverts the server's way of filling tasks.)
+    * Files that still wait, or that were only seen at work without progress, each count as a task
+      until the job has shown its cap; then they are grouped by it.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ def infer_tasks(details: pd.DataFrame, at: datetime | pd.Timestamp | None = None
 
 
 def group_files(samples: FileSamples) -> tuple[Ints, pd.DataFrame]:
-    """Per file the number of its task, and the tasks (job and ``task``); see :func:`infer_tasks`.
+    """The number of each file's task, and the tasks (job and ``task``); see :func:`infer_tasks`.
 
-    Tasks are numbered by job and the place of their first file.
+    Tasks are numbered by job and by the position of their first file.
     """
     first = starts(samples.key)
     last = samples.row[ends(first, len(samples.key))]
@@ -101,7 +101,7 @@ def group_files(samples: FileSamples) -> tuple[Ints, pd.DataFrame]:
         group, samples.job[order], size[order], has_progress[order], len(samples.jobs)
     )
     new[1:] |= np.diff(part) != 0
-    # Numbered by the place of their first file.
+    # Numbered by the position of their first file.
     number = np.cumsum(new) - 1
     smallest = np.full(int(new.sum()), np.iinfo(np.int64).max)
     np.minimum.at(smallest, number, place[order])
@@ -116,9 +116,10 @@ def group_files(samples: FileSamples) -> tuple[Ints, pd.DataFrame]:
 
 
 def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
-    """Per file a number that is equal for equal histories, and whether it shows more than a start.
+    """A number for each file, equal for equal histories, and whether it shows more than a start.
 
-    A hash of each change and its time; the sum of these is equal for files that changed alike.
+    The number is the sum of hashes of each change and its time, which is equal for files that
+    changed alike.
     """
     state, _ = samples.states
     done = samples.in_state(*DONE_STATES)
@@ -133,7 +134,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
     changes = np.ones(len(state), np.bool_)
     changes[1:] = (state[1:] != state[:-1]) | (progress[1:] != progress[:-1])
     changes |= is_first
-    # A file that waits has no history yet, and after its end none that counts.
+    # A file that waits has no history yet, and changes after its end do not count.
     counts = np.flatnonzero(((changes & at_work) | finishes) & (ended_before == 0))
     what = np.where(finishes[counts], -1.0, progress[counts] * 64 + state[counts])
     hashed = _hashes(_hashes(samples.slot[counts].astype(np.uint64)) + what.view(np.uint64))
@@ -151,7 +152,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
 
 
 def _task_numbers(group: Ints, job: Ints, size: Floats, has_progress: Bools, jobs: int) -> Ints:
-    """Per file of groups (ordered by size within), the number of the task within its group."""
+    """The number of each file's task within its group; files are sorted by size in a group."""
     if not len(group):
         return group
     first = starts(group)
@@ -167,7 +168,7 @@ def _task_numbers(group: Ints, job: Ints, size: Floats, has_progress: Bools, job
     share = np.where(unknown, MOST_BYTES, usual[of])
     needed = np.where(over, np.maximum(np.rint(total / np.maximum(share, 1.0)), 2), 1)
     needed = np.minimum(needed, count)
-    # Of files of which nothing is known each is alone.
+    # If nothing is known about files, each is a task of its own.
     needed = np.where(unknown & ~has_progress[first], count, needed)
     needed = np.repeat(needed, count)
     within = np.cumsum(size) - size
@@ -182,10 +183,11 @@ def _task_numbers(group: Ints, job: Ints, size: Floats, has_progress: Bools, job
 def _caps(
     first: Ints, job: Ints, count: Ints, total: Floats, size: Floats, has_progress: Bools, jobs: int
 ) -> tuple[Floats, Floats]:
-    """Per job an upper bound of the bytes in a task, and those of a usual one; NaN where unknown.
+    """Each job's upper bound of a task's bytes, and a usual task's bytes; NaN if unknown.
 
-    Of each group that has shown more than a start: its bytes and the next larger file of the job.
-    The smallest group may be the remainder after the last full one, so its bound is left out.
+    The bound comes from each group that has shown more than a start: its bytes and the job's next
+    larger file. The smallest group may be the remainder after the last full one, so its bound is
+    left out.
     """
     cap, usual = np.full(jobs, np.nan), np.full(jobs, np.nan)
     largest = size[ends(first, len(size))]

@@ -30,14 +30,13 @@ PHASE_COLUMNS: Final = {
 
 
 def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """What each job did, in one row.
+    """One row per job with its times, rows, rates and counts.
 
     Parameters
     ----------
     jobs, details : DataFrame
-        Frames of any number of jobs, see :mod:`importstats.store.frames`. Without `details` what
-        is known
-        of files only is missing.
+        Frames of any number of jobs, see :mod:`importstats.store.frames`. Without `details`, the
+        columns about files are missing values.
 
     Returns
     -------
@@ -54,31 +53,33 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         ``progress_pct`` : float64
             As last sent.
         ``started_at``, ``ended_at`` : datetime64[us, UTC]
-            Its creation, where the server says it (Milvus 2.6.5 on), else the first snapshot;
-            start of Completed or Failed, NaT before.
+            The job's creation if the server reports it (Milvus 2.6.5 on), else the first snapshot;
+            and the start of Completed or Failed, NaT before.
         ``duration_s`` : float64
-            Between them, or to the last snapshot. Of a job the collector found at work, and whose
-            creation is not known, it is too short: the recording then does not begin with Pending.
-            NaN of a job that was over when it was first seen.
+            The time between them, or to the last snapshot. It is too short if the collector found
+            the job at work and its creation is not known: the recording then does not begin with
+            Pending. NaN if the job was over when it was first seen.
         ``rows``, ``total_rows``, ``bytes``, ``files`` : Int64
-            Rows written (of a failed job: before it failed), rows and bytes of all files, files.
+            Rows written (for a failed job: before it failed), rows and bytes of all files, number
+            of files.
         ``recorded_rows`` : Int64
-            Those written within ``duration_s``: without the rows that were there when recording
-            began, unless the job's creation is known.
+            The rows written within ``duration_s``, which leaves out rows that were present when
+            recording began, unless the job's creation is known.
         ``rows_per_s``, ``bytes_per_s`` : float64
-            ``recorded_rows`` over ``duration_s``, all phases; bytes by the same share of all.
+            ``recorded_rows`` divided by ``duration_s``, all phases; bytes by the same share of all.
         ``pending_s``, ``pre_importing_s``, ``resharding_s``, ``planning_s``, ``importing_s``,
         ``sorting_s``, ``sorting_or_indexing_s``, ``index_building_s``, ``uncommitted_s``,
         ``committing_s`` : float64
             Time in each phase, all runs of it; NaN if it was not seen.
         ``failed_files``, ``retries`` : Int64
-            Files in state Failed, and how often tasks went back. When a job fails, the server says
-            Failed of all its files.
+            Files in state Failed, and how often tasks went back. When a job fails, the server
+            reports all of its files as Failed.
         ``efficiency`` : float64
-            The least time in which the slots that were ever seen busy could have done the tasks,
-            by the time it took, 0 to 1: the greater of all time at work over the slots and the
-            longest task (the bounds of Graham, SIAM J. Appl. Math. 1969). What is missing to 1
-            was lost to waiting for slots and for the last task. NaN until all tasks have ended.
+            The shortest time in which the slots that were ever seen busy could have done the tasks,
+            divided by the time it took, 0 to 1. That shortest time is the larger of the total work
+            divided by the slots and the longest task (the bounds of Graham, SIAM J. Appl. Math.
+            1969). The rest up to 1 was lost to waiting for slots and for the last task. NaN until
+            all tasks have ended.
         ``snapshots`` : int64
 
     Examples
@@ -108,7 +109,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     rows, at_first = _rows_written(seen, code, order, first)
     total = _greatest_count(seen, "total_rows", code, count)
     size = _greatest(seen, "file_size_bytes", code, count)
-    # All rows of a completed job are in, whether or not its server counts them.
+    # All rows of a completed job are written, whether or not its server counts them.
     whole = pd.Series(when["phase"] == PHASES.index("Completed"))
     rows = rows.where(rows.notna() | ~whole, total)
     # Rows can be lost: a task that goes back writes them again.
@@ -146,7 +147,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
 def _lifetimes(
     seen: pd.DataFrame, runs: pd.DataFrame, run_code: Ints, first: Ints, last: Ints
 ) -> dict[str, Any]:
-    """Of each job its last phase, begin, end and duration, and whether its creation is known."""
+    """Each job's last phase, start, end and duration, and whether its creation is known."""
     count = len(first)
     time, _ = microseconds(seen, "observed_at")
     begin = time[first].copy()
@@ -161,7 +162,7 @@ def _lifetimes(
     start_us, _ = microseconds(runs, "start")
     end[run_code[ended & is_last]] = start_us[ended & is_last]
     phase[run_code[is_last]] = runs["phase"].cat.codes.to_numpy()[is_last]
-    # Of a job that was seen only when it was over, the server alone knows when.
+    # If a job was seen only after its end, the server alone knows when that was.
     late = np.zeros(count, np.bool_)
     late[run_code[ended & is_last & (runs["run"] == 0).to_numpy()]] = True
     if "complete_time" in seen:
@@ -182,7 +183,7 @@ def _lifetimes(
 def _rows_written(
     seen: pd.DataFrame, code: Ints, order: Ints, first: Ints
 ) -> tuple[pd.Series[int], pd.Series[int]]:
-    """The rows of each job: the last that are known before it failed, and those at first sight."""
+    """The rows of each job: the last ones known (before a failure), and those first seen."""
     count = len(first)
     rows = _whole_counts(seen, "imported_rows")
     state = seen["state"].astype("str").str.lower()
@@ -192,26 +193,26 @@ def _rows_written(
     place[code[order[known[order]]]] = order[known[order]]
     written = rows.iloc[np.maximum(place, 0)].where(place >= 0).reset_index(drop=True)
     at_first = rows.iloc[first].reset_index(drop=True)
-    # Before a job is at work it has none, said or not.
+    # Before a job is at work it has no rows, whether or not the server reports that.
     waiting = state.iloc[first].eq("pending").fillna(False).to_numpy(np.bool_)
     return written, at_first.where(at_first.notna() | ~waiting, 0)
 
 
 def _whole_counts(frame: pd.DataFrame, name: str) -> pd.Series[int]:
-    """A column of counts with all its digits; missing ones if there is no such column."""
+    """A column of counts with all digits; missing values if there is no such column."""
     if name not in frame:
         return pd.Series(pd.array([pd.NA] * len(frame), "Int64"))
     return frame[name].astype("Int64").reset_index(drop=True)
 
 
 def _greatest_count(frame: pd.DataFrame, name: str, code: Ints, count: int) -> pd.Series[int]:
-    """The greatest count per job with all its digits, missing if there is none."""
+    """The greatest count per job with all digits, missing if there is none."""
     found = _whole_counts(frame, name).groupby(code).max()
     return found.reindex(range(count)).astype("Int64")
 
 
 def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The summaries of several jobs with how each compares to the best and to the median.
+    """The summaries of several jobs, each compared with the best and with the median.
 
     Parameters
     ----------
@@ -221,15 +222,16 @@ def compare(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     Returns
     -------
     DataFrame
-        What :func:`summary` returns, the fastest by ``rows_per_s`` first and failed jobs last, and
-        NaN where a value is missing and for failed jobs, whose rows are gone:
+        The result of :func:`summary`, the fastest by ``rows_per_s`` first and failed jobs last,
+        with these columns. They are NaN if a value is missing and for failed jobs, whose rows are
+        gone:
 
         ``rows_per_s_to_best``, ``bytes_per_s_to_best`` : float64
-            The rate over the greatest, up to 1.
+            The rate divided by the greatest, up to 1.
         ``rows_per_s_to_median``, ``bytes_per_s_to_median`` : float64
-            The rate over the median.
+            The rate divided by the median.
         ``duration_s_to_median`` : float64
-            The duration over the median.
+            The duration divided by the median.
 
     Examples
     --------
@@ -260,13 +262,13 @@ def _per_unit(values: pd.Series, measure: float) -> pd.Series:
 
 
 def _positions(frame: pd.DataFrame, table: pd.DataFrame) -> Ints:
-    """Per row the position of its job in `table`."""
+    """The position in `table` of each row's job."""
     codes, keys = job_codes(frame)
     return np.asarray(_places(keys, table)[codes])
 
 
 def _places(keys: pd.DataFrame, table: pd.DataFrame) -> Ints:
-    """The place of each job among others, -1 if it is not one of them. Both are in order."""
+    """The index of each job among others, -1 if it is not one of them. Both are sorted."""
     keys, table = keys[JOB_KEY].astype("str"), table[JOB_KEY].astype("str")
     if keys.equals(table):
         return np.arange(len(keys))
@@ -300,12 +302,12 @@ def _times_or_missing(time: Floats) -> pd.Series:
 
 
 def _counts(values: Floats) -> pd.arrays.IntegerArray:
-    known = np.abs(values) < 2.0**63  # False for NaN, too.
+    known = np.abs(values) < 2.0**63  # Also False for NaN.
     return pd.arrays.IntegerArray(np.where(known, values, 0).astype(np.int64), ~known)
 
 
 def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
-    """The columns that only files can tell."""
+    """The columns that only files can show."""
     count = len(table)
     failed, retries, efficiency = (np.full(count, np.nan) for _ in range(3))
     if details is not None and len(details):
@@ -326,7 +328,7 @@ def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str,
 
 
 def _efficiency(spans: Spans) -> Floats:
-    """Per job, the least time its slots could have needed over the time they took."""
+    """Per job, the shortest time its slots could have needed, divided by the time they took."""
     begin = np.where(
         np.isnan(spans.handed_after), spans.handed_by, (spans.handed_after + spans.handed_by) / 2
     )

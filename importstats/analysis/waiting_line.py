@@ -1,4 +1,4 @@
-"""The waiting line of a cluster: which jobs are ahead of one that waits."""
+"""A cluster's waiting line: which jobs are ahead of one that waits."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _OVER = ("completed", "failed", "importcompleted", "importfailed")
 
 
 def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = None) -> pd.DataFrame:
-    """The jobs that were created before a job and have not ended, as a list of jobs says.
+    """The jobs in a list that were created before a job and have not ended.
 
-    Servers give ids in the order in which jobs are created, and make the tasks of earlier jobs
-    first; so these are what a pending job waits for. Of ids that are no numbers (Zilliz Cloud)
-    the order is not known, and none is ahead.
+    Servers assign ids in the order in which jobs are created, and make the tasks of earlier jobs
+    first, so a pending job waits for these. If ids are not numbers (Zilliz Cloud), the order is not
+    known and no job is ahead.
 
     Parameters
     ----------
     listed : DataFrame
-        One row per job: ``job_id``, ``state``, and if there is more than one server
-        ``source_uri``; any other columns are kept.
+        One row per job: ``job_id``, ``state``, and ``source_uri`` if there are several servers;
+        other columns are kept.
     job_id : str
         The job that waits.
     source_uri : str, optional
@@ -43,7 +43,7 @@ def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = No
     mine = listed
     if source_uri is not None and "source_uri" in listed:
         mine = listed[listed["source_uri"].astype("str").eq(source_uri)]
-    # More digits than a float has, so compared as text of one length.
+    # They have more digits than a float, so they are compared as texts of equal length.
     ids = mine["job_id"].astype("str")
     place = ids.str.zfill(_DIGITS)
     over = mine["state"].astype("str").str.lower().isin(_OVER)
@@ -53,12 +53,12 @@ def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = No
 
 
 def counts_ahead(listed: pd.DataFrame) -> pd.Series[int]:
-    """How many jobs are ahead of each pending job of a list of one server, see :func:`jobs_ahead`.
+    """How many jobs are ahead of each pending job in one server's list, see :func:`jobs_ahead`.
 
     Returns
     -------
     Series of Int64
-        By the index of `listed`; missing for a job that does not wait, or of which the order is not
+        With the index of `listed`; missing for a job that does not wait or whose order is not
         known.
 
     Examples

@@ -1,4 +1,4 @@
-"""Waits of a job as a whole, by its phase: what for, since when, and whether that is unusual."""
+"""Waits of a whole job by its phase: what it waits for, since when, and if that is unusual."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def waits_to_start(job: JobHistory) -> Finding | None:
 
 
 def waits_after_rows(job: JobHistory) -> Finding | None:
-    """All rows are in, and the job waits for what its release does then."""
+    """All rows are written, and the job sorts segments or builds indexes, as its release does."""
     if job.phase not in AFTER_ROWS:
         return None
     waited_s = job.seconds_since(job.phase_since)
@@ -78,10 +78,10 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
 
 
 def _patience_s(job: JobHistory) -> float:
-    """How long a job may stand still after its last row before that is out of the ordinary.
+    """How long a job may stand still after its last row before that is unusual.
 
-    Some more than earlier jobs did, or than it did itself in this phase. If neither is known, an
-    hour, or five times what it took to write the rows (ours).
+    It is somewhat more than earlier jobs stood still, or this job did in this phase. If neither is
+    known, it is an hour, or five times as long as writing the rows took (ours).
     """
     _, longest_s, _ = job.standstill
     least_s = max(_LEAST_S, _LEAST_POLLS * job.poll_s)
@@ -94,7 +94,7 @@ def _patience_s(job: JobHistory) -> float:
 
 
 def commit_hangs(job: JobHistory) -> Finding | None:
-    """The job is being committed, which takes seconds or minutes, for longer than that."""
+    """The job has been committing for longer than a commit takes."""
     if job.phase != "Committing":
         return None
     waited_s = job.seconds_since(job.phase_since)

@@ -1,4 +1,4 @@
-"""What is said of a job in words: the headline, the ETA, and times as exact as they are near."""
+"""A job in words: its headline, its ETA, and times that are more exact the nearer they are."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def headline(
     at: datetime | None = None,
     zone: tzinfo | None = None,
 ) -> str:
-    """What there is to say of a job in one line.
+    """The most important facts about a job, in one line.
 
-    Phase, progress and end; then the one thing that matters most: the first of the findings, unless
-    it only explains what is over or normal and says nothing of what the job is doing; then the file
-    that matters most (:mod:`importstats.analysis.ranking`). Of a job that has not been seen for
-    long it says what was, and no ETA.
+    It has the phase, progress and end; then the first finding, unless that only explains something
+    over or normal and not what the job is doing; then the file that matters most
+    (:mod:`importstats.analysis.ranking`). For a job that has not been seen for long it uses the
+    past tense and gives no ETA.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def headline(
     estimates, verdicts : DataFrame, optional
         Its :func:`~importstats.eta` and :func:`~importstats.stragglers`.
     findings : DataFrame, optional
-        Its :func:`~importstats.diagnose`. By default what `jobs` alone tells.
+        Its :func:`~importstats.diagnose`. By default that of `jobs` alone.
     at : datetime, optional
         Now. By default the time of the latest snapshot.
     zone : tzinfo, optional
@@ -89,7 +89,7 @@ def headline(
 
 
 def phase_text(phase: str, state: object = None) -> str:
-    """A phase in words; of an unknown one the server's own word for the state, if it has one.
+    """A phase in words; an unknown phase has the server's own word for the state, if any.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def phase_text(phase: str, state: object = None) -> str:
 
 
 def _first_finding(findings: pd.DataFrame, phase: str) -> str:
-    """What the first finding says that a headline has room for."""
+    """The text from the first finding for a headline; empty if it has none."""
     said = findings[~findings["finding"].isin(_SAID if phase in END_PHASES else ())]
     grave = said["severity"].astype("str").ne("info")
     waited_s = said["evidence"].map(lambda evidence: json.loads(evidence).get("waited_s"))
@@ -112,9 +112,9 @@ def _first_finding(findings: pd.DataFrame, phase: str) -> str:
     return printable(str(worth["message"].iloc[0]), _LONGEST_FINDING) if len(worth) else ""
 
 
-# Findings about one file, which is named in a way of its own.
+# Findings about one file, which the headline names separately.
 _OF_FILES: Final = ("one_file_holds_up",)
-# What the end of a job says already.
+# Findings that the job's end expresses already.
 _SAID: Final = ("failed",)
 _EXPLAINS: Final = tuple(kind.name for kind in FINDING_KINDS if kind.explains)
 _LONGEST_FINDING: Final = 240
@@ -123,10 +123,10 @@ _BRIEF_S: Final = 120.0
 
 
 def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
-    """Whether a job was last seen so long ago that nothing can be said about its present.
+    """Whether a job was last seen so long ago that its present state is unknown.
 
-    That is five of its usual pauses between two snapshots, and five minutes (ours: the collector
-    polls at least every minute, and a server that is away for a restart is back by then).
+    That is five of its usual pauses between snapshots, and at least five minutes (ours: the
+    collector polls at least every minute, and a restarting server is back by then).
 
     Examples
     --------
@@ -143,7 +143,7 @@ def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
 
 
 def _last_seen_text(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
-    """When something was seen last, as exact as it is near."""
+    """When something was last seen, more exact the nearer it is."""
     local, here = in_zone(seen, zone), in_zone(at, zone)
     if local.date() == here.date():
         return f"at {clock(seen, at, zone)}, {format_duration((at - seen).total_seconds())} ago"
@@ -152,7 +152,7 @@ def _last_seen_text(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
 
 
 def eta_text(estimates: pd.DataFrame, zone: tzinfo | None = None) -> str:
-    """The latest ETA with its interval in words, or why there is none.
+    """The latest ETA with its interval, in words, or why there is none.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def eta_text(estimates: pd.DataFrame, zone: tzinfo | None = None) -> str:
 
 
 def left_text(estimates: pd.DataFrame, at: datetime) -> str:
-    """How long it will take from now, with its 80 % interval, or why that is unknown.
+    """The time left with its 80 % interval, in words, or why it is unknown.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def left_text(estimates: pd.DataFrame, at: datetime) -> str:
 
 
 def _rough(seconds: float) -> str:
-    """A time that is only estimated: without seconds from two minutes on."""
+    """An estimated duration in words: without seconds from two minutes on."""
     return format_duration(60 * round(seconds / 60) if seconds >= 120 else seconds)
 
 
@@ -225,18 +225,18 @@ def clock(
     named: bool = True,
     seconds: bool | None = None,
 ) -> str:
-    """A time as exact as it is near: with seconds within ten minutes, with the date on other days.
+    """A time of day: with seconds if it is within ten minutes, with the date on other days.
 
     Parameters
     ----------
     time, near : datetime
-        The time, and the one it is near to or far from.
+        The time, and the time to compare it with.
     zone : tzinfo, optional
         By default the reader's.
     named : bool
-        Whether the zone is named.
+        Whether to name the zone.
     seconds : bool, optional
-        Whether to show them, however near it is.
+        Whether to show seconds, however near the time is.
 
     Examples
     --------
@@ -257,7 +257,7 @@ def clock(
 
 
 def is_near(time: datetime, near: datetime) -> bool:
-    """Whether two times are so near that seconds matter."""
+    """Whether two times are near enough for seconds to matter."""
     return abs((time - near).total_seconds()) < _NEAR_S
 
 
@@ -292,7 +292,7 @@ def _ending(
 
 
 def _reason_of(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
-    """The reason of a failed job: its own, else that of its files, as far as findings know it."""
+    """A failed job's own reason, else its files' reason if the findings have it."""
     if "reason" in snapshots:
         own = known_reasons(snapshots["reason"].iloc[-1:]).iloc[0]
         if isinstance(own, str):
@@ -312,5 +312,5 @@ def answered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_zone(time: datetime, zone: tzinfo | None) -> datetime:
-    """The time in a zone; None is the reader's, which a Timestamp would take for none at all."""
+    """The time in a zone; None is the reader's zone, but a Timestamp would take it for no zone."""
     return pd.Timestamp(time).to_pydatetime(warn=False).astimezone(zone)

@@ -1,8 +1,8 @@
-"""The works of a job that is still being imported: its tasks, and the sorts and builds to come.
+"""The work left in a job that is being imported: its tasks, and the sorts and builds to come.
 
-Which tasks run, since when and on which nodes, and which wait, is listed. Each takes as long as
-those that ended, whatever its size: a server fills its tasks up to one size. Each segment will be
-sorted and indexed once all tasks are done.
+The management port lists which tasks run, since when and on which nodes, and which wait. Each is
+assumed to take as long as those that ended, whatever its size, since a server fills its tasks up to
+one size. Each segment will be sorted and indexed once all tasks are done.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState, mos
 from importstats.analysis.work_queue import Pace, Works, last_end_s
 from importstats.arrays import Floats, Ints, floats
 
-#: How uncertain the logarithm of the time of a task is before one has ended (ours).
+#: The uncertainty of the logarithm of a task's time before any has ended (ours).
 _GUESSED_SD: Final = 1.0
 _OTHERS_SD: Final = 0.8
-#: The least time of a task that is assumed then.
+#: The shortest task time that is assumed then.
 _LEAST_S: Final = 30.0
 _OWN, _OTHER = range(2)
 
@@ -28,10 +28,10 @@ _OWN, _OTHER = range(2)
 def imports_left_s(
     state: ClusterState, job_id: str, pause_s: float, rng: np.random.Generator
 ) -> Floats | None:
-    """Draws of the seconds until all import tasks of a job are done; None if none is at work.
+    """Draws of the seconds until a job's import tasks are done; None if none is at work.
 
-    Tasks of other jobs hold their slots as long as they run, and those that waited first begin
-    first. A node takes no further task until all that it has have ended.
+    Other jobs' tasks hold their slots as long as they run, and tasks begin in the order in which
+    they waited. A node takes no further task until all of its tasks have ended.
     """
     tasks = state.recent(state.tasks)
     own = tasks["job_id"].eq(job_id) & tasks["kind"].astype("str").eq("ImportTask")
@@ -57,7 +57,7 @@ def _task_works(tasks: pd.DataFrame, batch: Ints | None = None) -> Works:
 
 
 def _task_paces(state: ClusterState, own: pd.DataFrame, ages_s: Floats) -> tuple[Pace, Pace]:
-    """How long an import task of the job takes, and one of others."""
+    """The paces of the job's import tasks and of others'."""
     took = _task_seconds(state)
     is_own = took.index.isin(own["task_id"])
     first = _first_pace(state, took, ages_s)
@@ -69,7 +69,7 @@ def _task_paces(state: ClusterState, own: pd.DataFrame, ages_s: Floats) -> tuple
 
 
 def _task_seconds(state: ClusterState) -> pd.Series[float]:
-    """The times of the import tasks that were seen to begin and to end, by their ids."""
+    """The durations, by id, of the import tasks whose beginning and end were seen."""
     runs = state.task_runs[state.task_runs["kind"].astype("str").eq("ImportTask")]
     text = runs["state"].astype("str")
     began = runs[text.isin(AT_WORK)].groupby("task_id")["observed_at"].min()
@@ -79,11 +79,11 @@ def _task_seconds(state: ClusterState) -> pd.Series[float]:
 
 
 def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> Pace:
-    """What is believed of the time of a task before one of the job's own has ended.
+    """What is believed about a task's time before one of the job's own has ended.
 
-    That of tasks that were seen to run; else that from creation to end, as the server says it, or
-    the mean that it remembers of tasks, or of the phase of whole jobs; else twice what those at
-    work have run for.
+    It is the time of tasks that were seen to run. Otherwise it is the time from creation to end as
+    the server reports it, or the mean that its metrics have of tasks or of the phase of whole jobs.
+    Otherwise it is twice as long as the tasks at work have run.
     """
     if len(took):
         return Pace(float(np.log(took).mean()), _OTHERS_SD)
@@ -100,10 +100,10 @@ def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> 
 
 
 def segments_to_come(state: ClusterState, job_id: str, total_rows: float) -> Floats:
-    """The rows of the segments of a job that is being imported; empty if none is listed.
+    """The rows of the job's segments while it is being imported; empty if none is listed.
 
-    Those without rows so far share what is left of the job's rows. Where these are not known they
-    are as large as the others.
+    Segments without rows share the rest of the job's rows. If that is not known, they are taken to
+    be as large as the others.
     """
     listed = state.segments
     own = listed["collection_id"].eq(state.collection_of(job_id) or "")
@@ -120,9 +120,9 @@ def segments_to_come(state: ClusterState, job_id: str, total_rows: float) -> Flo
 
 
 def builds_at_once(state: ClusterState) -> int | None:
-    """How many index builds a job has had at once on average here; None if not remembered.
+    """How many index builds a job here had at once on average; None if the metrics lack it.
 
-    The time of all builds over the time of all jobs in that phase.
+    This is the time of all builds divided by the time of all jobs in that phase.
     """
     builds_s = state.gauge("indexnode_build_index_latency_sum")
     jobs_ms = state.gauge("datacoord_import_job_latency_sum", import_stage="build_index")

@@ -1,10 +1,10 @@
-"""The rest of a job from Importing on by what is left to do, not by what others took.
+"""A job's remaining time from Importing on, by the work that is left and not by other jobs.
 
-Where a cluster is watched it is known which sorts and index builds of a job run, since when, which
-wait and which of others wait before them. Each takes as long for its rows as those that ended; as
-many run at once as do now. That makes a small simulation of a queue with several slots, drawn many
-times (ParaTimer, Morton et al., SIGMOD 2010, and Jockey, Ferguson et al., EuroSys 2012, estimate so
-from the work that is left).
+If a cluster is watched, it is known which of a job's sorts and index builds run, since when, which
+wait, and which of others wait before them. Each is assumed to take as long for its rows as those
+that ended, and as many to run at once as do now. The result is a small simulation of a queue with
+several slots, drawn many times (ParaTimer, Morton et al., SIGMOD 2010, and Jockey, Ferguson et al.,
+EuroSys 2012, estimate from the work that is left in this way).
 """
 
 from __future__ import annotations
@@ -26,47 +26,47 @@ from importstats.analysis.work_ahead import builds_at_once, imports_left_s, segm
 from importstats.analysis.work_queue import DRAWS, Pace, Works, last_end_s
 from importstats.arrays import Floats, floats
 
-#: What a job's estimate is called that comes from here.
+#: The method of an estimate from here.
 WORK: Final = "work"
 
 _PHASES: Final = ("Importing", "Sorting", "IndexBuilding")
 _QUANTILES: Final = (0.1, 0.5, 0.9)
-#: Works in a queue beyond this are left to the forecast of all jobs.
+#: If a queue is longer than this, the general forecast is used.
 _MOST_WORKS: Final = 5_000
-#: How uncertain the logarithm of a mean time is that comes from works of others, from the nodes'
-#: own mean, and from works of another kind; and how uncertain that of the whole is (ours).
+#: The uncertainty of the logarithm of a mean time that comes from others' work, from the nodes' own
+#: mean, and from another kind of work; and that of the whole (ours).
 _OTHERS_SD: Final = 0.8
 _NODES_SD: Final = 0.6
 _GUESSED_SD: Final = 1.0
 _WHOLE_SD: Final = 0.06
-#: A sort takes such a part of the time of an index build, if none was seen (ours).
+#: A sort takes this share of an index build's time, if none was seen (ours).
 _SORT_SHARE: Final = 0.1
 
-#: The kinds of works, each with a pace of its own.
+#: The kinds of work, each with its own pace.
 _OWN_BUILD, _OTHER_BUILD, _SORT, _COMPACTION = range(4)
 
 
 def with_work_left(
     estimates: pd.DataFrame, cluster: Cluster, total_rows: Floats | None = None
 ) -> pd.DataFrame:
-    """Estimates of jobs, those from Importing on by the work that is left.
+    """The estimates, with those from Importing on replaced by the work that is left.
 
-    Where the cluster does not tell enough (nothing waits or runs, no build has ended, 2.5 before
-    IndexBuilding) an estimate stays as it is.
+    If the cluster does not show enough (nothing waits or runs, no build has ended, 2.5 before
+    IndexBuilding), an estimate stays as it is.
 
     Parameters
     ----------
     estimates : DataFrame
-        As :func:`~importstats.eta` makes them without a cluster.
+        As from :func:`~importstats.eta` without a cluster.
     cluster : ClusterFrames
         See :func:`~importstats.store.cluster_frames.load_cluster`.
     total_rows : ndarray of float64, optional
-        Of the job of each estimate; NaN if not known.
+        The total rows of each estimate's job; NaN if not known.
 
     Returns
     -------
     DataFrame
-        `estimates`; the ``method`` of those that come from here is ``work``.
+        `estimates`; those that were replaced have the ``method`` ``work``.
     """
     found = estimates.copy()
     total_rows = np.full(len(found), np.nan) if total_rows is None else total_rows
@@ -100,11 +100,11 @@ def with_work_left(
 
 
 def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
-    """Draws of the seconds until all sorts and builds of a job are done; None if not known."""
+    """Draws of the seconds until a job's sorts and builds are done; None if not known."""
     sorts, builds = state.sorts_of(job_id), state.builds_of(job_id)
     unsorted = _unfinished(sorts)
     if _unfinished(builds)["tries"].gt(1).fillna(value=False).any():
-        return None  # How often a build will fail and be tried again is nothing that is left to do.
+        return None  # Nobody knows how often a failing build will be tried again.
     rows_of = _rows_of_segments(state)
     to_come = _builds_to_come(sorts, builds, unsorted, rows_of)
     if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):
@@ -117,7 +117,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     if len(waiting) + len(to_come) > _MOST_WORKS:
         return None
     at_work = entries[entries["is_at_work"]]
-    # Without sorts in the list, compactions have other slots than builds.
+    # If sorts are not listed, compactions use other slots than builds.
     runs = [state.build_runs, state.compaction_runs] if len(sorts) else [state.build_runs]
     rng = np.random.default_rng(len(builds))
     left_s = last_end_s(
@@ -132,7 +132,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
 
 
 def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) -> Floats | None:
-    """Draws of the seconds until a job in Importing is imported, sorted and indexed.
+    """Draws of the seconds until a job in Importing has been imported, sorted and indexed.
 
     None if that is not known: no segment is listed yet, no build has ever ended here, or (2.5) the
     sorts are not listed.
@@ -179,19 +179,19 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
 
 
 def _builds_at_once(state: ClusterState) -> int | None:
-    """How many builds there will be at once: as many as were seen, or as the metrics remember."""
+    """How many builds will run at once: as many as were seen, or as the metrics remember."""
     seen = state.build_runs["state"].astype("str").isin(AT_WORK).any()
     return most_at_work(state.build_runs) if seen else builds_at_once(state)
 
 
 def _builds_of_a_segment(state: ClusterState) -> int:
-    """How many indexes a segment has, as those do that have some."""
+    """How many indexes a segment has, from the segments that have some."""
     segments = state.builds["segment_id"].nunique()
     return max(1, round(len(state.builds) / segments)) if segments else 1
 
 
 def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
-    """The rows of segments by their ids, of those that are listed or were sorted."""
+    """The rows by id of the segments that are listed or were sorted."""
     listed = state.segments.set_index("segment_id")["rows"]
     plans = state.compactions[state.compactions["result_segments"].notna()]
     made = plans.set_index("result_segments")["total_rows"]
@@ -201,7 +201,7 @@ def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
 
 
 def _known_or_usual_rows(rows: Floats, rows_of: pd.Series[float]) -> Floats:
-    """The rows of works, and the usual number where they are not known."""
+    """The rows of each piece of work, or the usual number if they are not known."""
     usual = float(rows_of.median()) if len(rows_of) else 1.0
     return np.where(rows > 0, rows, usual)
 
@@ -214,11 +214,11 @@ def _segment_rows(builds: pd.DataFrame, rows_of: pd.Series[float]) -> Floats:
 def _builds_to_come(
     sorts: pd.DataFrame, builds: pd.DataFrame, unsorted: pd.DataFrame, rows_of: pd.Series[float]
 ) -> Floats:
-    """The rows of builds that are not listed yet: of segments to sort, and just sorted."""
+    """The rows of builds that are not listed yet: for segments to sort and just sorted."""
     done = sorts[~sorts["plan_id"].isin(unsorted["plan_id"])]
     new = done[~done["result_segments"].isin(builds["segment_id"])]
     built = builds["segment_id"].nunique()
-    # Each will have as many builds as those that have some.
+    # Each will have as many builds as the segments that have some.
     each = max(1, round(len(builds) / built)) if built else 1
     rows = np.concatenate([floats(unsorted, "total_rows"), floats(new, "total_rows")])
     return np.repeat(_known_or_usual_rows(rows, rows_of), each)
@@ -227,9 +227,9 @@ def _builds_to_come(
 def _paces(
     state: ClusterState, builds: pd.DataFrame, rows_of: pd.Series[float], own_rows: Floats
 ) -> tuple[Pace, ...] | None:
-    """The paces of the kinds of works; None if no index build is known to have ended.
+    """The pace of each kind of work; None if no index build is known to have ended.
 
-    `own_rows` are those of the job's segments to come.
+    `own_rows` are the rows of the job's segments to come.
     """
     took_s = _seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     ended = state.builds[state.builds["build_id"].isin(took_s.index)]
@@ -245,7 +245,7 @@ def _paces(
     elif mean_s:
         done = state.builds.loc[state.builds["state"].astype("str").eq("Finished"), "segment_id"]
         sizes = np.asarray(rows_of.reindex(done).dropna(), np.float64)
-        # Those of which no segment is listed any more were, we take it, like the job's own.
+        # Builds whose segment is no longer listed are assumed to be like the job's own.
         usual = sizes if len(sizes) else own_rows
         usual = usual if len(usual) else _known_or_usual_rows(_ONE, rows_of)
         first = Pace(math.log(mean_s / float(usual.mean())), _NODES_SD)
@@ -271,7 +271,7 @@ def _sort_pace(state: ClusterState, builds: Pace) -> Pace:
 
 
 def _compaction_pace(state: ClusterState) -> Pace:
-    """Of compactions that sort nothing, for each and not for a row: their rows say little."""
+    """The pace of compactions that sort nothing, per compaction, since their rows show little."""
     plans = state.compactions[~state.compactions["kind"].astype("str").eq("SortCompaction")]
     at_work = plans[plans["state"].astype("str").isin(AT_WORK)]
     ages = (state.at - at_work["since"]).dt.total_seconds()
@@ -293,12 +293,12 @@ def _unfinished(entries: pd.DataFrame) -> pd.DataFrame:
 def _listed_works(
     state: ClusterState, sorts: pd.DataFrame, builds: pd.DataFrame, rows_of: pd.Series[float]
 ) -> pd.DataFrame:
-    """All works of the cluster that run or wait: what they are, whose, and since when."""
+    """All work of the cluster that runs or waits: its kind, its owner and its start."""
     every = _unfinished(state.recent(state.builds))
     own = every["build_id"].isin(builds["build_id"])
     kind = np.where(own, _OWN_BUILD, _OTHER_BUILD)
     parts = [every.assign(kind=kind, is_own=own, size=_segment_rows(every, rows_of))]
-    # Without sorts in the list, compactions are of other nodes than builds.
+    # If sorts are not listed, compactions run on other nodes than builds.
     if len(sorts):
         plans = _unfinished(state.recent(state.compactions))
         is_sort = plans["kind"].astype("str").eq("SortCompaction")
@@ -324,14 +324,14 @@ def _works(entries: pd.DataFrame, to_come: Floats | None = None) -> Works:
 
 
 def _pause_s(state: ClusterState) -> float:
-    """The usual pause between two looks at the cluster: what began did so half of it before."""
+    """The usual pause between two polls of the cluster; work began half of it earlier."""
     runs = pd.concat([state.build_runs, state.compaction_runs, state.task_runs])
     pauses = runs["observed_at"].drop_duplicates().sort_values().diff().dt.total_seconds().dropna()
     return float(pauses.quantile(0.25)) if len(pauses) else 0.0
 
 
 def _seconds_at_work(runs: pd.DataFrame, key: str, at_work: str, ended: str) -> pd.Series[float]:
-    """The times that works took which were seen to begin and to end, by their ids."""
+    """The durations, by id, of the work whose beginning and end were seen."""
     state = runs["state"].astype("str")
     began = runs[state.eq(at_work)].groupby(key)["observed_at"].max()
     done = runs[state.eq(ended)].groupby(key)["observed_at"].min()

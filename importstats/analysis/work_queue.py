@@ -1,9 +1,8 @@
-"""A queue of works on a number of slots, drawn many times: when the last of a job's works ends.
+"""A queue of work for several slots, drawn many times: when the last of a job's work ends.
 
-How long a work takes for each row is a normal law of the logarithm, of which mean and spread are
-known only as far as works have ended. Each draw has a mean and a spread of its own, so an interval
-is wide where little has been seen, and narrow where much has (Gelman et al., Bayesian Data
-Analysis, 2013, 3.3).
+The time per row is log-normal; its mean and spread are known only as far as work has ended. Each
+draw has its own mean and spread, so an interval is wide if little has been seen and narrow if much
+has (Gelman et al., Bayesian Data Analysis, 2013, 3.3).
 """
 
 from __future__ import annotations
@@ -16,29 +15,30 @@ import numpy as np
 from importstats.arrays import Bools, Floats, Ints
 
 DRAWS: Final = 200
-#: Before any work has ended: the spread of the logarithm, and of how many works it is known (ours).
+#: Before any work has ended: the spread of the logarithm, and how many observations it counts for
+#: (ours).
 _USUAL_SD: Final = 0.2
 _USUAL_FREEDOM: Final = 4.0
-#: A work that has run for longer than all that were drawn is taken to need so much of them more.
+#: Work that has run longer than all draws is assumed to need this share of its time more.
 _LEAST_LEFT: Final = 0.1
-#: Draws of which the first that is longer than a work has run already counts.
+#: How many draws to try for one that is longer than the work has run already.
 _TRIES: Final = 16
-#: Means and spreads of which one is kept.
+#: How many means and spreads are drawn for each that is kept.
 _LAWS: Final = 20
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long works take for each row, as far as it is known.
+    """The time that work takes per row, as far as it is known.
 
     Attributes
     ----------
     log_mean, mean_sd : float
         The mean of the logarithm of seconds per row, and how uncertain it is.
     log_sd : float
-        The spread of the logarithm between works.
+        The spread of the logarithm between pieces of work.
     freedom : float
-        Of how many works the spread is known.
+        How many observations the spread is known from.
 
     Examples
     --------
@@ -54,7 +54,7 @@ class Pace:
     freedom: float = _USUAL_FREEDOM
 
     def updated(self, took_s: Floats, rows: Floats) -> Pace:
-        """The pace once some works have ended; itself if none has."""
+        """The pace updated with work that has ended; unchanged if there is none."""
         known = took_s > 0
         logs = np.log(took_s[known] / rows[known])
         if not len(logs):
@@ -69,9 +69,9 @@ class Pace:
     def drawn(
         self, rng: np.random.Generator, ages_s: Floats, rows: Floats
     ) -> tuple[Floats, Floats]:
-        """A mean and a spread for each draw, as columns.
+        """A mean and a spread for each draw, as column vectors.
 
-        Works that have run for some time already make those likely by which they would.
+        Work that has run for some time makes those draws more likely that allow so long a time.
         """
         shape = (DRAWS * _LAWS, 1)
         mean = self.log_mean + self.mean_sd * rng.standard_normal(shape)
@@ -88,25 +88,26 @@ def _log(ratio: Floats) -> Floats:
 
 
 def _log_chance_of_more(score: Floats) -> Floats:
-    """The logarithm of the chance of more than a score of the normal law, within 0.01 of it."""
+    """The log probability that a normal variable exceeds a score, to within 0.01."""
     return np.asarray(-np.logaddexp(0.0, 1.702 * score))
 
 
 @dataclass(frozen=True)
 class Works:
-    """Works of some kinds, each with a pace of its own.
+    """Work of several kinds, each with its own pace.
 
     Attributes
     ----------
     rows : ndarray of float64
     kind : ndarray of int64
-        The place of its pace.
+        The index of its pace.
     is_own : ndarray of bool
         Whether it is the job's.
     batch : ndarray of int64, optional
-        Of works at work: those of one number free their slots together, when the last of them ends.
+        For running work: entries with the same number free their slots together, when the last one
+        ends.
     first_s : ndarray of float64, (draws, works), optional
-        Of works that wait: in how many seconds each can begin at the earliest.
+        For waiting work: in how many seconds each can begin at the earliest.
     """
 
     rows: Floats
@@ -124,18 +125,18 @@ def last_end_s(
     paces: tuple[Pace, ...],
     rng: np.random.Generator,
 ) -> Floats:
-    """Draws of the seconds until the last of the job's works ends.
+    """Draws of the seconds until the last of the job's work ends.
 
     Parameters
     ----------
     running : Works
-        At work now.
+        The work that runs now.
     ages_s : ndarray of float64
-        For how long.
+        How long each has run.
     waiting : Works
-        In the order in which they begin, each on the slot that is free first.
+        The waiting work in the order in which it begins, each on the slot that is free first.
     at_once : int
-        How many slots there are; not fewer than works that run.
+        How many slots there are, at least as many as there is running work.
     paces : tuple of Pace
         One for each kind.
     rng : Generator
@@ -154,7 +155,7 @@ def last_end_s(
     each = np.arange(DRAWS)
     takes = _taken_s(waiting, laws, rng)
     own = np.flatnonzero(waiting.is_own)
-    # What begins after the last of the job's works holds up none of them.
+    # Work that begins after the job's last cannot delay it.
     for number in range(int(own[-1]) + 1 if len(own) else 0):
         slot = free.argmin(axis=1)
         begins = free[each, slot]
@@ -167,7 +168,7 @@ def last_end_s(
 
 
 def _by_batch(left_s: Floats, batch: Ints) -> Floats:
-    """When the batch of each work ends."""
+    """When each batch ends."""
     ends = left_s.copy()
     for number in np.unique(batch):
         own = batch == number
@@ -179,7 +180,7 @@ _Laws = list[tuple[Floats, Floats]]
 
 
 def _taken_s(works: Works, laws: _Laws, rng: np.random.Generator) -> Floats:
-    """How long each work takes, drawn: a row for each draw, a column for each work."""
+    """Drawn durations: a row for each draw, a column for each piece of work."""
     means, spreads = (np.concatenate(column, axis=1) for column in zip(*laws, strict=True))
     noise = rng.standard_normal((DRAWS, len(works.rows)))
     logs = means[:, works.kind] + spreads[:, works.kind] * noise
@@ -187,7 +188,7 @@ def _taken_s(works: Works, laws: _Laws, rng: np.random.Generator) -> Floats:
 
 
 def _left_s(running: Works, ages_s: Floats, laws: _Laws, rng: np.random.Generator) -> Floats:
-    """How long each work that runs will go on: of the times that are longer than it has run."""
+    """How long each running piece of work will go on, from draws longer than it has run."""
     longest: Floats = np.zeros((DRAWS, len(running.rows)))
     left = longest.copy()
     for _ in range(_TRIES):
