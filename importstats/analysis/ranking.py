@@ -157,7 +157,7 @@ def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | Non
     return f"{text} and {'delays' if now else 'delayed'} the end by {least}{format_duration(delay)}"
 
 
-def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
+def stragglers_text(verdicts: pd.DataFrame) -> str:
     """The files that matter in a few words: the first by name, the others as a count.
 
     It is empty if no file matters or none costs time. Files of one task are late together and count
@@ -186,7 +186,7 @@ def stragglers_text(verdicts: pd.DataFrame, limit: int = 60) -> str:
             [name for name in ("source_uri", "job_id", "task") if name in own]
         )
     first = own.iloc[0]
-    text = file_sentence(first, name=printable(str(first["file"]), limit))
+    text = file_sentence(first, name=printable(str(first["file"]), 60))
     kind = str(first["matters"])
     alike = int(own["matters"].astype("str").eq(kind).sum()) - 1
     if alike:

@@ -35,6 +35,7 @@ __all__ = ["Append", "CollectedJob", "Collector", "Observer", "PollPolicy"]
 
 _COMPACT_EVERY: Final = 64
 _BUSY_EVERY_S: Final = 60.0
+_GRACE_S: Final = 5.0
 
 Observer = Callable[[CollectedJob], None]
 
@@ -208,9 +209,9 @@ class Collector:
                 raise result
             result()
 
-    def _finish(self, grace_s: float = 5.0) -> None:
+    def _finish(self) -> None:
         """Wait for the polls under way, so that what has arrived is stored."""
-        deadline = now() + grace_s
+        deadline = now() + _GRACE_S
         while self._busy and (left := deadline - now()) > 0:
             with contextlib.suppress(queue.Empty):
                 self._busy -= self._done.get(timeout=left) is not None

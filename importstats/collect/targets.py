@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
@@ -24,6 +24,9 @@ from importstats.errors import UsageError, nested_errors
 from importstats.sources.endpoint import ENVIRONMENT
 from importstats.text import excerpt, printable
 from importstats.version import __version__
+
+#: How long a webhook may take to connect, and between two bytes of its answer.
+_WEBHOOK_TIMEOUT_S: Final = 10.0
 
 Payload = Mapping[str, Any]
 
@@ -139,8 +142,6 @@ class Webhook:
     ----------
     url : str
         May hold secrets, in the user part (sent as Basic authentication), the path or the query.
-    timeout : float
-        Seconds to wait for a connection, and between two bytes of the answer.
     service : str
         Tells targets of one address apart that differ in form.
     form : callable, optional
@@ -152,7 +153,6 @@ class Webhook:
         self,
         url: str,
         *,
-        timeout: float = 10.0,
         service: str = "",
         form: Callable[[Payload], Payload | None] = dict,
     ) -> None:
@@ -171,7 +171,6 @@ class Webhook:
         self.name = f"{prefix}{parts.scheme}://{authority}#{_digest(public)}"
         self._url = url
         self._form = form
-        self._timeout = timeout
         self._session = requests.Session()
         self._session.headers["User-Agent"] = f"importstats/{__version__}"
         # Given in full, so that requests takes no other credentials out of ~/.netrc.
@@ -187,7 +186,7 @@ class Webhook:
                 self._url,
                 json=body,
                 headers={"Idempotency-Key": payload["id"]},
-                timeout=self._timeout,
+                timeout=_WEBHOOK_TIMEOUT_S,
                 allow_redirects=False,
                 stream=True,
             ) as response:

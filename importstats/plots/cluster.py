@@ -104,10 +104,6 @@ def plot_node_lanes(
     ax : Axes, optional
         Where to draw.
 
-    Returns
-    -------
-    Axes
-
     Raises
     ------
     ValueError

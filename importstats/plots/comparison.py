@@ -42,10 +42,6 @@ def plot_comparison(
         How many jobs to show, the longest ones.
     ax : Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    Axes
     """
     timed = spans[spans["duration_s"].notna()]
     codes, keys = job_codes(timed)

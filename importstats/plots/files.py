@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from importstats.analysis.cut import rewind
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.samples import FileSamples
-from importstats.arrays import Ints, timestamps
+from importstats.arrays import timestamps
 from importstats.plots.file_states import STATE_WORDS, draw_counts, draw_rows, state_swatches
 from importstats.plots.hatching import paper
 from importstats.plots.style import (
@@ -78,10 +78,6 @@ def plot_files(
         How many files can have a row each.
     zone, ax
         As for :func:`plot_progress`.
-
-    Returns
-    -------
-    Axes
     """
     require_one_job(details)
     details = details if at is None else rewind(details, at)
@@ -179,8 +175,8 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
         {
             "key": key[first],
             "state": np.array(names, dtype=object)[code[first]],
-            "start": _utc(time[first]),
-            "end": _utc(stop),
+            "start": timestamps(time[first]),
+            "end": timestamps(stop),
         }
     )
     # A file that waited at one poll and was done at the next worked unseen in between.
@@ -191,7 +187,7 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
     if len(jumps):
         stopped = time[following[jumps] - 1]
         unseen = spans.iloc[jumps].assign(
-            state="unseen", start=_utc(stopped).to_numpy(), end=spans["end"].iloc[jumps]
+            state="unseen", start=timestamps(stopped).to_numpy(), end=spans["end"].iloc[jumps]
         )
         unseen["start"] = pd.Series(stopped.astype("datetime64[us]"), index=unseen.index)
         unseen["start"] = unseen["start"].dt.tz_localize("UTC")
@@ -208,10 +204,6 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
         state=spans.groupby("key")["state"].last(),
     )
     return files, spans
-
-
-def _utc(time: Ints) -> pd.Series[Any]:
-    return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
 
 
 def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:

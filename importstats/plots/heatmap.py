@@ -68,10 +68,6 @@ def plot_file_heatmap(
         Times in which nobody looked, as for :func:`plot_files`.
     zone, ax
         As for :func:`plot_progress`.
-
-    Returns
-    -------
-    Axes
     """
     require_one_job(details)
     ax = axes_or_new(ax, (9, 4.5))

@@ -121,10 +121,6 @@ def draw_overview(
         Now.
     zone : tzinfo, optional
         Zone of the times shown, by default the reader's.
-
-    Returns
-    -------
-    Figure
     """
     zone = zone_at(zone, at)
     flows = bool(rates["rows_per_s_window"].gt(0).any())

@@ -43,10 +43,6 @@ def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = 
         How many to show.
     ax : Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    Axes
     """
     require_one_job(verdicts)
     late = verdicts[verdicts["is_straggler"].astype("bool")]

@@ -75,10 +75,6 @@ def plot_progress(
     ax : Axes, optional
         Where to draw.
 
-    Returns
-    -------
-    Axes
-
     Raises
     ------
     ValueError
@@ -128,10 +124,6 @@ def plot_eta(
         The true end. By default that of an eta row in the phase Completed.
     zone, ax
         As for :func:`plot_progress`.
-
-    Returns
-    -------
-    Axes
     """
     require_one_job(estimates)
     ax = axes_or_new(ax, (9, 4))

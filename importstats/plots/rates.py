@@ -65,10 +65,6 @@ def plot_throughput(
         have no sample while nothing changes: pass the gaps of the jobs frame for them.
     zone, ax
         As for :func:`plot_progress`.
-
-    Returns
-    -------
-    Axes
     """
     ax = axes_or_new(ax, (9, 3))
     word = "rows" if unit == "rows" else "B"

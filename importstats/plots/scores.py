@@ -40,10 +40,6 @@ def plot_eta_error(
         Which snapshots count, see :func:`~importstats.analysis.scoring.score`.
     ax : Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    Axes
     """
     ax = axes_or_new(ax, (8, 4))
     rows = scores[scores["support"].eq(support) & scores["median_relative_error"].notna()]
@@ -89,10 +85,6 @@ def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Ax
         :attr:`Backtest.predictions <importstats.analysis.scoring.Backtest>`.
     ax : Axes, optional
         Where to draw.
-
-    Returns
-    -------
-    Axes
     """
     ax = axes_or_new(ax, (5, 5))
     levels = (0.1, 0.5, 0.9)

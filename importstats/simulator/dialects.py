@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from importstats.simulator.releases import RELEASES, Release, release_of
@@ -135,17 +135,8 @@ _CLOUD_V2: Final = Dialect(
 DIALECTS: Final[Mapping[str, Dialect]] = {
     **{name: _milvus(release) for name, release in RELEASES.items()},
     _CLOUD_V2.name: _CLOUD_V2,
-    "cloud-v2-no-rows": Dialect(
-        "cloud-v2-no-rows",
-        "2.6",
-        describe_paths=_CLOUD_V2.describe_paths,
-        cloud=True,
-        printed_name="bare",
-        top_file_name=True,
-        job_id="job-",
-        detail_rows=False,
-        imported_rows=False,
-        empty_reason=True,
+    "cloud-v2-no-rows": replace(
+        _CLOUD_V2, name="cloud-v2-no-rows", detail_rows=False, imported_rows=False
     ),
     "cloud-v1": Dialect(
         "cloud-v1",

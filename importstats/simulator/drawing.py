@@ -176,7 +176,6 @@ def draw_job(
     total_bytes: float | None = None,
     index_share: float | None = None,
     sort_share: float | None = None,
-    most_s: float = 6 * HOUR_S,
 ) -> JobSpec:
     """A job with rates such that sorting and indexing take their shares of its import time."""
     family = draw.family
@@ -185,7 +184,7 @@ def draw_job(
     rate = draw.log_normal(family.import_bytes_per_s, 0.8)
     at_once = files_at_full_speed(cluster)
     # Few enough of the jobs are outliers that clipping the rate leaves its distribution alone.
-    takes_s = min(max(total_bytes / (rate * at_once), 60.0), most_s)
+    takes_s = min(max(total_bytes / (rate * at_once), 60.0), 6 * HOUR_S)
     rate = total_bytes / (takes_s * at_once)
     files = draw_files(draw, draw_sizes(draw, count, total_bytes))
     rows = sum(file.rows for file in files)

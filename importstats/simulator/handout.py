@@ -29,14 +29,6 @@ class Handout:
 
     Tasks are handed out every two seconds: job by job, each to the node with most free slots. A
     slot is free again when the coordinator knows of its task's end.
-
-    Parameters
-    ----------
-    spec : ClusterSpec
-    release : Release
-    clock : Clock
-    reports : TaskReports
-    seed : int
     """
 
     def __init__(

@@ -64,12 +64,7 @@ _BEGINS_IN: Final[Mapping[TaskKind, tuple[Phase, ...]]] = {
 
 
 class Known:
-    """What the coordinator of a cluster knew, as of any time up to the present.
-
-    Parameters
-    ----------
-    cluster : SimulatedCluster
-    """
+    """What the coordinator of a cluster knew, as of any time up to the present."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self.cluster = cluster

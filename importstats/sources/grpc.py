@@ -117,27 +117,18 @@ class GrpcImportClient(Client):
             self._channel = grpc.secure_channel(target, credentials, options)
         else:
             self._channel = grpc.insecure_channel(target, options)
-        self._get_state = self._channel.unary_unary(
-            f"{_SERVICE}/GetImportState",
-            request_serializer=milvus_pb2.GetImportStateRequest.SerializeToString,
-            response_deserializer=milvus_pb2.GetImportStateResponse.FromString,
-        )
-        self._get_version = self._channel.unary_unary(
-            f"{_SERVICE}/GetVersion",
-            request_serializer=milvus_pb2.GetVersionRequest.SerializeToString,
-            response_deserializer=milvus_pb2.GetVersionResponse.FromString,
-        )
-        self._import = self._channel.unary_unary(
-            f"{_SERVICE}/Import",
-            request_serializer=milvus_pb2.ImportRequest.SerializeToString,
-            response_deserializer=milvus_pb2.ImportResponse.FromString,
-        )
+        self._get_state = self._method("GetImportState")
+        self._get_version = self._method("GetVersion")
+        self._import = self._method("Import")
+        self._list_tasks = self._method("ListImportTasks")
         self._version: str | None = None
         self._has_asked_version = False
-        self._list_tasks = self._channel.unary_unary(
-            f"{_SERVICE}/ListImportTasks",
-            request_serializer=milvus_pb2.ListImportTasksRequest.SerializeToString,
-            response_deserializer=milvus_pb2.ListImportTasksResponse.FromString,
+
+    def _method(self, name: str) -> Any:
+        return self._channel.unary_unary(
+            f"{_SERVICE}/{name}",
+            request_serializer=getattr(milvus_pb2, f"{name}Request").SerializeToString,
+            response_deserializer=getattr(milvus_pb2, f"{name}Response").FromString,
         )
 
     def close(self) -> None:

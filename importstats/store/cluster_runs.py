@@ -20,11 +20,6 @@ Row = Mapping[str, Any]
 class OpenRuns:
     """What was listed last in one table, and the runs that are not yet written.
 
-    Parameters
-    ----------
-    table : str
-    source_uri : str
-
     Examples
     --------
     >>> from datetime import UTC, timedelta

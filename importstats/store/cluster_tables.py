@@ -29,12 +29,7 @@ _MANY_FILES: Final = 16
 
 
 class ClusterTables:
-    """What a store knows of its clusters besides the progress of jobs.
-
-    Parameters
-    ----------
-    store : SnapshotStore
-    """
+    """What a store knows of its clusters besides the progress of jobs."""
 
     def __init__(self, store: SnapshotStore) -> None:
         self._store = store
