@@ -10,8 +10,10 @@ the indexes is counted if a job of its collection had completed before.
 
 Beside it stands an oracle that knows when the server would have reported each task had nothing gone
 wrong, and names a trouble once three tasks are overdue, or all that have not ended if they are
-fewer. No rule that goes by the ends of files can be expected to be quicker. It needs no ends to
-compare with; how many jobs had shown none when their trouble began is counted as well.
+fewer. A pause of the indexes it names once progress would have risen. No rule that goes by the ends
+of files, or by progress, can be expected to be quicker. It needs no ends to compare with; how many
+jobs had shown none when their trouble began is counted as well, and how many of the oracle's names
+come within the time that is asked.
 """
 
 from __future__ import annotations
@@ -163,12 +165,14 @@ def known_to_oracle(made: Fleet, job: pd.Series, lasts_min: float) -> dict[str, 
     reported = (tasks["reported_at"] - job["trouble_start"]).dt.total_seconds() / 60
     reported = reported.fillna(np.inf)
     after = np.nan
+    rise = (job["rise_due_at"] - job["trouble_start"]).total_seconds() / 60
     for minutes in MINUTES:
         left = int((reported > minutes).sum())
         overdue = int(((due <= minutes) & (reported > minutes)).sum())
-        if minutes > lasts_min or left == 0:
+        indexing = job["trouble"] == "index_pause"
+        if minutes > lasts_min or (left == 0 and not indexing):
             break
-        if overdue >= min(OVERDUE, left):
+        if minutes >= rise if indexing else overdue >= min(OVERDUE, left):
             after = float(minutes)
             break
     return {"oracle_after_min": after, "nothing_ended": bool((reported >= 0).all())}
@@ -204,6 +208,8 @@ def by_trouble(rough: pd.DataFrame) -> pd.DataFrame:
     """How many troubles of each kind were named, and what the oracle says of them."""
     troubles = rough.groupby("trouble", observed=True)
     named, oracle = troubles["named_after_min"], troubles["oracle_after_min"]
+    asked = rough["trouble"].map({name: within or np.inf for name, (_, within) in ASKED.items()})
+    in_time = rough["oracle_after_min"].le(asked.astype("float64"))
     table = pd.DataFrame(
         {
             "jobs": troubles.size(),
@@ -211,6 +217,7 @@ def by_trouble(rough: pd.DataFrame) -> pd.DataFrame:
             "median_delay_min": named.median(),
             "slowest_min": named.max(),
             "by_oracle": oracle.count(),
+            "by_oracle_in_time": in_time.groupby(rough["trouble"], observed=True).sum(),
             "oracle_median_min": oracle.median(),
             "nothing_ended": troubles["nothing_ended"].sum(),
         }

@@ -45,7 +45,7 @@ def fleet(
     parts = [recording.tables(runs=True) for _, recording in recordings]
     truth = pd.DataFrame([truth_of(about, recording) for about, recording in recordings])
     truth["since_change"] = pd.array([pd.NA] * len(truth), "Int64")
-    for name in ("created_at", "end", "trouble_start", "trouble_end"):
+    for name in ("created_at", "end", "trouble_start", "trouble_end", "rise_due_at"):
         truth[name] = pd.to_datetime(truth[name], utc=True).dt.as_unit("us")
     return Fleet(
         jobs_frame(pa.concat_tables([jobs for jobs, _ in parts])),
@@ -113,6 +113,7 @@ def truth_of(about: dict[str, object], simulation: Simulation) -> dict[str, obje
         "trouble": "",
         "trouble_start": pd.NaT,
         "trouble_end": pd.NaT,
+        "rise_due_at": pd.NaT,
         "queue_s": (queue["end"] - queue["start"]).dt.total_seconds().sum(),
         "went_back": retries,
         "healthy": False,

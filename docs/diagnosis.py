@@ -70,7 +70,12 @@ is a warning once it lasts
 
 * with earlier jobs of the collection: 1.75 times the longest of theirs or 2.25 times their median,
   whichever is less (of two jobs: twice the longer or 4 times the shorter; of one: 2.25 times); a
-  standstill that is over 3 times as long as every other of its job counts as that;
+  standstill that is over 3 times as long as every other of its job counts as that. Those of jobs
+  with fewer rows count as longer, in proportion, up to 4 times; those of jobs with more as shorter,
+  down to a half, if progress moved 7 times or more, so that a point of it is many segments. Once
+  the job itself has moved 3 times in the phase, 1.5 times its own longest standstill is enough, and
+  1.75 times after 2 (ours: of 6,509 such standstills of 776 jobs without a trouble, on tuning
+  seeds, 45 were longer than that, and of more than ten minutes 10);
 * without: an hour, and 5 times the longest in this phase, or 5 times what it took to write the
   rows.
 """

@@ -27,7 +27,7 @@ TROUBLES = ("stuck", "slow_node", "no_slot", "collapse", "index_pause", "cluster
 #: Jobs of a cluster: two collections of which the first has more.
 CAMPAIGNS = (6, 3)
 MOST_POLLS = 600
-TIMES = ("created_at", "end", "trouble_start", "trouble_end")
+TIMES = ("created_at", "end", "trouble_start", "trouble_end", "rise_due_at")
 START = pd.Timestamp("2026-03-02T00:00:00Z")
 
 
@@ -43,7 +43,8 @@ class Fleet:
         One row per job: ``source_uri``, ``job_id``, ``collection_name``, ``family``, ``release``,
         ``created_at``, ``end`` (NaT if it never ended), ``poll_s``, ``nth`` (place in its
         campaign), ``since_change`` (jobs since the campaign last changed, NA if it never did),
-        ``trouble``, ``trouble_start``, ``trouble_end``, ``queue_s``, ``went_back`` (tasks),
+        ``trouble``, ``trouble_start``, ``trouble_end``, ``rise_due_at`` (when progress would next
+        have risen, rows apart, had nothing gone wrong), ``queue_s``, ``went_back`` (tasks),
         ``healthy``.
     phases
         One row per job and phase: ``phase``, ``start``, ``end``.

@@ -263,6 +263,15 @@ def _jobs(recorded: Recorded, steps: list[Steps]) -> pa.Table:
     return _table(recorded, columns, JOBS_SCHEMA, len(polls))
 
 
+def rises_s(run: Run) -> Floats:
+    """When progress rises by what a phase counts, and when each phase begins; rows left out."""
+    rises = [np.array([begin for _, begin in run.phases])]
+    for name, (ends, count) in run.counts.items():
+        shown = cut(_points(run.cluster.scale, name)[1], np.arange(count + 1), count)
+        rises.append(ends[np.diff(shown) > 0])
+    return np.sort(np.concatenate(rises))
+
+
 def _points(scale: object, name: str) -> tuple[int, int]:
     named = {
         "Pending": (0, 0),

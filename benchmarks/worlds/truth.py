@@ -10,7 +10,7 @@ import pandas as pd
 
 from .job import Run, Trouble
 from .pace import Floats
-from .recording import Recorded
+from .recording import Recorded, rises_s
 
 #: Columns of the truth of files: where and when each was at work, and how it compares.
 FILE_TRUTH: Final = (
@@ -64,6 +64,8 @@ def truth_of(recorded: Recorded, calm: Run, trouble: Trouble, about: dict[str, o
             if np.isfinite(end_s)
             else float(tasks["began_s"][task] + _middle(tasks["usual_s"]))
         )
+    rises = rises_s(calm)
+    rises = rises[rises > start_s] if np.isfinite(start_s) else rises[:0]
     went_back = sum(np.isfinite(attempt.back_s) for attempt in run.attempts)
     calm = not trouble.kind and not went_back and run.setting.queue_s < 60
     job = {
@@ -76,6 +78,7 @@ def truth_of(recorded: Recorded, calm: Run, trouble: Trouble, about: dict[str, o
         "trouble": trouble.kind,
         "trouble_start": _times(recorded, start_s),
         "trouble_end": _times(recorded, end_s),
+        "rise_due_at": _times(recorded, float(rises[0]) if len(rises) else np.inf),
         "went_back": went_back,
         "healthy": calm and not bool((tasks["delay_share"] >= DELAYS_SHARE).any()),
         **about,

@@ -44,10 +44,14 @@ _RECENT_JOBS: Final = 6
 # If a job has this many standstills, one that is this many times as long as the next is cut to it.
 _TIMES_NEXT: Final = 3.0
 _SEVERAL_STANDSTILLS: Final = 3
-# A larger job stands still longer, in proportion to its rows, up to this factor.
+# A larger job stands still longer, in proportion to its rows, up to this factor. A smaller one
+# stands still less, down to this share, where progress moved so often after the last row that each
+# point of it is many segments. A single segment takes as long in a small job as in a large (ours).
 _MOST_LARGER: Final = 4.0
+_LEAST_SMALLER: Final = 0.5
+_MANY_STANDSTILLS: Final = 7
 
-_COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s", "rows"]
+_COLUMNS: Final = [*JOB_KEY, "collection_name", "phase", "ended_at", "longest_s", "count", "rows"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ class Habits:
         """The longest standstills of the latest matching jobs in a phase, the latest last.
 
         A matching job is another job of the same server and collection. If a job has fewer rows
-        than `rows`, its standstill is lengthened in proportion, as far as the rows are known.
+        than `rows`, its standstill is lengthened in proportion, as far as the rows are known. If it
+        has more, its standstill is shortened, where progress moved often after the last row.
         """
         known = self.earlier
         mine = known[
@@ -81,8 +86,10 @@ class Habits:
             & known["collection_name"].eq(str(collection))
         ].sort_values("ended_at")
         longest = mine["longest_s"].to_numpy(np.float64)
+        often = mine["count"].to_numpy() >= _MANY_STANDSTILLS
+        least = np.where(often & (phase in AFTER_ROWS), _LEAST_SMALLER, 1.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            larger = np.clip(rows / mine["rows"].to_numpy(np.float64), 1.0, _MOST_LARGER)
+            larger = np.clip(rows / mine["rows"].to_numpy(np.float64), least, _MOST_LARGER)
         return (longest * np.where(np.isnan(larger), 1.0, larger))[-_RECENT_JOBS:]
 
 
@@ -128,6 +135,8 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
             The longest time in which nothing moved, including the beginning and the end of the
             phase. In phases after the last row, one that is far longer than the job's others is
             cut.
+        ``count`` : int64
+            How many standstills it had in the phase.
         ``rows`` : float64
             The most rows that the job reported; NaN if it reported none.
     """
@@ -183,7 +192,8 @@ def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:
     count = table.groupby(by)["longest_s"].count().reindex(found.index)
     even = found.index.get_level_values("phase").isin(AFTER_ROWS)
     cut_s = (_TIMES_NEXT * next_s).where(even & (count >= _SEVERAL_STANDSTILLS))
-    return found.where(~(found > cut_s), cut_s).reset_index()
+    longest_s = found.where(~(found > cut_s), cut_s)
+    return pd.DataFrame({"longest_s": longest_s, "count": count}).reset_index()
 
 
 def moved_since(snapshots: pd.DataFrame) -> Bools:

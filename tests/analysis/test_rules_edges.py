@@ -29,7 +29,8 @@ def history(*rows, at_s=None, poll_s=None, earlier_s=None, **columns):
     (found,) = job_histories(frame, at)
     if earlier_s is not None:
         earlier = {"source_uri": "u", "job_id": "1", "collection_name": "c", "phase": found.phase}
-        known = pd.DataFrame([{**earlier, "ended_at": START, "longest_s": earlier_s, "rows": NAN}])
+        known = {**earlier, "ended_at": START, "longest_s": earlier_s, "count": 1, "rows": NAN}
+        known = pd.DataFrame([known])
         found = replace(found, habits=Habits(known))
     return found if poll_s is None else replace(found, poll_s=poll_s)
 
@@ -103,6 +104,11 @@ def test_a_job_that_nobody_commits_is_worth_a_warning_after_five_minutes(waited_
 STOOD = (0, "Importing", 80, 1000)
 
 
+def moved_every(seconds, times):
+    """Snapshots of a job that has moved so often after its last row."""
+    return [(seconds * n, "Importing", 80 + n, 1000) for n in range(times + 1)]
+
+
 @pytest.mark.parametrize(
     ("before", "idle_s", "options", "found"),
     [
@@ -122,6 +128,16 @@ STOOD = (0, "Importing", 80, 1000)
         ([STOOD], 601, {"earlier_s": 0}, "warning"),
         ([STOOD, (1000, "Importing", 81, 1000)], 1500, {"earlier_s": 400}, "info"),
         ([STOOD, (1000, "Importing", 81, 1000)], 1501, {"earlier_s": 400}, "warning"),
+        # One standstill of its own is no habit; 1.75 times the longer of two is unusual, and 1.5
+        # times the longest of three, whatever the earlier job took.
+        (moved_every(1000, 1), 4500, {"earlier_s": 2000}, "info"),
+        (moved_every(1000, 1), 4501, {"earlier_s": 2000}, "warning"),
+        (moved_every(1000, 2), 1750, {"earlier_s": 2000}, "info"),
+        (moved_every(1000, 2), 1751, {"earlier_s": 2000}, "warning"),
+        (moved_every(1000, 3), 1500, {"earlier_s": 2000}, "info"),
+        (moved_every(1000, 3), 1501, {"earlier_s": 2000}, "warning"),
+        (moved_every(100, 3), 600, {"earlier_s": 2000}, "info"),
+        (moved_every(100, 3), 601, {"earlier_s": 2000}, "warning"),
     ],
 )
 def test_a_wait_after_the_rows_is_unusual_from_a_time_on(before, idle_s, options, found):
@@ -302,7 +318,8 @@ def test_the_limit_of_a_standstill_by_those_of_earlier_jobs(longest_s, of_files_
 def test_only_the_latest_six_jobs_count_and_a_larger_one_stands_up_to_four_times_as_long():
     rows = [
         {"source_uri": "u", "job_id": str(n), "collection_name": "c", "phase": "Importing"}
-        | {"ended_at": START + pd.Timedelta(n, "D"), "longest_s": float(n), "rows": 100.0}
+        | {"ended_at": START + pd.Timedelta(n, "D"), "longest_s": float(n), "count": 9}
+        | {"rows": 100.0}
         for n in range(8)
     ]
     habits = Habits(pd.DataFrame(rows))
@@ -311,6 +328,28 @@ def test_only_the_latest_six_jobs_count_and_a_larger_one_stands_up_to_four_times
     for given, times in ((50, 1), (100, 1), (150, 1.5), (400, 4), (500, 4)):
         found = habits.longest_s(("u", "9"), "c", "Importing", given)
         assert found[-1] == 7 * times
+
+
+@pytest.mark.parametrize(
+    ("phase", "count", "rows", "times"),
+    [
+        ("IndexBuilding", 7, 80, 0.8),
+        ("IndexBuilding", 7, 50, 0.5),
+        ("IndexBuilding", 7, 40, 0.5),
+        ("IndexBuilding", 6, 50, 1),
+        ("Sorting", 7, 50, 0.5),
+        ("Importing", 7, 50, 1),
+        ("IndexBuilding", 7, 200, 2),
+        ("IndexBuilding", 6, 200, 2),
+    ],
+)
+def test_a_smaller_job_stands_still_for_less_where_a_point_is_many_segments(
+    phase, count, rows, times
+):
+    row = {"source_uri": "u", "job_id": "1", "collection_name": "c", "phase": phase}
+    row |= {"ended_at": START, "longest_s": 1000.0, "count": count, "rows": 100.0}
+    found = Habits(pd.DataFrame([row])).longest_s(("u", "9"), "c", phase, rows)
+    assert found.tolist() == [1000 * times]
 
 
 # --- Ends -----------------------------------------------------------------------------------------
