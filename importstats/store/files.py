@@ -123,9 +123,13 @@ class Files:
         """
         full = self.full(path)
         if self.is_local:
-            with Path(full).open("rb", buffering=0) as stream:
-                if os.fstat(stream.fileno()).st_size <= _SMALL_BYTES:
-                    return pa.BufferReader(stream.read()), None
+            descriptor = os.open(full, os.O_RDONLY)
+            try:
+                size = os.fstat(descriptor).st_size
+                if size <= _SMALL_BYTES and len(content := os.read(descriptor, size)) == size:
+                    return pa.BufferReader(content), None
+            finally:
+                os.close(descriptor)
         return full, self.filesystem
 
     def delete(self, path: str) -> None:

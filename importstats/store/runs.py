@@ -76,7 +76,7 @@ def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
     last = positions[np.minimum(last[rows], stops[block])]
     kept = first != NOWHERE
     if len(rows) != runs.num_rows or not kept.all():
-        values = values.take(rows[kept])
+        values = _take(values, rows[kept])
     return Runs(values, first[kept], last[kept])
 
 
@@ -119,7 +119,7 @@ def extend(runs: Runs) -> Runs:
     # As compaction leaves them; to sort them again would take most of the time.
     if not _is_in_order(file_index, runs.first):
         order = np.lexsort((runs.first, file_index))
-        runs = Runs(runs.values.take(order), runs.first[order], runs.last[order])
+        runs = Runs(_take(runs.values, order), runs.first[order], runs.last[order])
     first, last = runs.first, runs.last
     # Rows that go on the one before: fewer with each column, none in most files as they are stored.
     joined = np.flatnonzero(first[1:] == last[:-1] + 1) + 1
@@ -130,7 +130,7 @@ def extend(runs: Runs) -> Runs:
         return runs
     heads = np.delete(np.arange(len(first)), joined)
     tails = np.append(heads[1:], len(first)) - 1
-    return Runs(runs.values.take(heads), first[heads], last[tails])
+    return Runs(_take(runs.values, heads), first[heads], last[tails])
 
 
 def _seldom_changes(column: str) -> bool:
@@ -149,12 +149,54 @@ def expand(runs: Runs, begin: int, end: int) -> Runs:
     if np.any(np.diff(file_index) < 0):
         inside = inside[np.argsort(file_index, kind="stable")]
     first = np.maximum(runs.first[inside], begin)
-    rows, offset = repeat(np.minimum(runs.last[inside], end - 1) - first + 1)
+    last = np.minimum(runs.last[inside], end - 1)
+    if _fill_a_grid(first, last):
+        # A row for each file, a column for each position: read by columns.
+        kind = np.int32 if runs.values.num_rows < 2**31 else np.int64
+        grid = np.repeat(inside.astype(kind), last - first + 1)
+        grid = grid.reshape(-1, last[-1] - first[0] + 1)
+        positions = np.repeat(np.arange(first[0], last[-1] + 1), len(grid))
+        return Runs(_take(runs.values, np.ascontiguousarray(grid.T).ravel()), positions, positions)
+    rows, offset = repeat(last - first + 1)
     positions = first[rows] + offset
     # The files stand in their order, so to sort by position alone will do.
     order = order_of(positions - begin)
     positions = positions[order]
-    return Runs(runs.values.take(inside[rows[order]]), positions, positions)
+    return Runs(_take(runs.values, inside[rows[order]]), positions, positions)
+
+
+def _fill_a_grid(first: Ints, last: Ints) -> bool:
+    """Whether runs by file cover the same positions for each file, every one of them once.
+
+    As where each answer lists all files. To sort their rows would take most of the time.
+    """
+    if not len(first):
+        return False
+    goes_on = first[1:] == last[:-1] + 1
+    begins_anew = (last[:-1] == last[-1]) & (first[1:] == first[0])
+    return bool(np.all(goes_on | begins_anew))
+
+
+def _take(values: pa.Table, rows: npt.NDArray[Any]) -> pa.Table:
+    """Rows of a table; what is the same in all of them is not looked up for each."""
+    indices = pa.array(rows)
+    zeros = pa.array(np.zeros(len(rows), np.int32))
+    return pa.Table.from_arrays(
+        [_take_values(column, indices, zeros) for column in values.columns], schema=values.schema
+    )
+
+
+def _take_values(column: pa.ChunkedArray, indices: pa.Array, zeros: pa.Array) -> pa.Array:
+    count, is_encoded = len(indices), pa.types.is_dictionary(column.type)
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if array.null_count == len(array):
+        if not is_encoded:
+            return pa.nulls(count, array.type)
+        codes = pa.nulls(count, array.type.index_type)
+        return pa.DictionaryArray.from_arrays(codes, array.dictionary)
+    if is_encoded and len(array.dictionary) == 1 and not array.null_count:
+        return pa.DictionaryArray.from_arrays(zeros, array.dictionary)
+    return pc.take(array, indices, boundscheck=False)
 
 
 def windows(runs: Runs, snapshots: int, max_rows: int | None) -> Iterator[tuple[int, int]]:

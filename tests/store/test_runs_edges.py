@@ -55,6 +55,54 @@ def test_runs_become_a_row_for_each_file_and_position_inside():
 
 
 @pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([(0, 5, 0, 1), (0, 6, 2, 3), (1, 7, 0, 3)], id="all files at all times"),
+        pytest.param([(1, 7, 1, 2), (0, 5, 1, 2)], id="none at either end, and out of order"),
+        pytest.param([(0, 5, 0, 1), (0, 6, 3, 3), (1, 7, 0, 3)], id="one is gone for a time"),
+        pytest.param([(0, 5, 0, 2), (1, 7, 0, 3)], id="the first goes early"),
+        pytest.param([(0, 5, 0, 3), (1, 7, 0, 2)], id="the last goes early"),
+        pytest.param([(0, 5, 0, 3), (1, 7, 1, 3)], id="the last comes late"),
+        pytest.param([(0, 5, 1, 3), (1, 7, 0, 3)], id="the first comes late"),
+        pytest.param([(0, 5, 0, 1), (1, 7, 2, 3), (2, 8, 0, 3)], id="one takes another's place"),
+        pytest.param([(0, 5, 0, 2), (0, 6, 2, 3), (1, 7, 0, 3)], id="twice at a time"),
+    ],
+)
+@pytest.mark.parametrize("span", [(0, 4), (1, 3), (2, 4), (3, 4)])
+def test_expanded_runs_are_those_that_cover_each_position(found, span):
+    by_file = sorted(found, key=lambda run: run[0])
+    assert rows_of(expand(runs(*found), *span)) == [
+        (file, rows, position, position)
+        for position in range(*span)
+        for file, rows, first, last in by_file
+        if first <= position <= last
+    ]
+
+
+def test_expanded_values_are_those_of_their_runs_whatever_they_are():
+    codes, text = pa.int32(), pa.dictionary(pa.int32(), pa.string())
+    values = {
+        "file_index": [0, 0, 1],
+        "one text": pa.array(["a", "a", "a"]).dictionary_encode(),
+        "two texts": pa.array(["b", "a", "b"]).dictionary_encode(),
+        "one or none": pa.array(["a", None, "a"]).dictionary_encode(),
+        "none": pa.DictionaryArray.from_arrays(pa.nulls(3, codes), pa.array([], pa.string())),
+        "no numbers": pa.nulls(3, pa.float64()),
+        "some numbers": pa.array([1.5, None, float("nan")]),
+        "times": pa.array([None, START, START], pa.timestamp("us", "UTC")),
+    }
+    whole = pa.table(values)
+    # A column may come in chunks.
+    for table in (whole, pa.concat_tables([whole[:1], whole[1:]])):
+        found = expand(Runs(table, np.array([0, 1, 0]), np.array([0, 1, 1])), 0, 2).values
+        expected = whole.take(pa.array([0, 2, 1, 2]))
+        assert found.schema == expected.schema
+        assert found["one text"].type == text
+        for name in values:
+            assert repr(found[name].to_pylist()) == repr(expected[name].to_pylist()), name
+
+
+@pytest.mark.parametrize(
     ("most", "pieces"),
     [
         (None, [(0, 4)]),
