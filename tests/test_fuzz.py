@@ -26,7 +26,7 @@ from importstats.analysis.totals import summary
 from importstats.errors import BadResponseError, ImportStatsError
 from importstats.plots import overview
 from importstats.reports import report
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 from importstats.sources.snapshot import Snapshot
 from importstats.store.frames import details_frame, flatten_details, flatten_jobs
 from importstats.store.schema import details_table, jobs_table
@@ -68,7 +68,7 @@ JSON = st.recursive(
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_an_answer_or_a_typed_error(body):
-    for parse in (parse_response, parse_job_list):
+    for parse in (parse_response, parse_job_page):
         with suppress(ImportStatsError):
             parse(body)
 

@@ -26,7 +26,7 @@ from importstats.errors import (
     ImportStatsError,
     UnauthorizedError,
 )
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 from importstats.sources.messages import ImportJobRecord
 from importstats.sources.rest import ImportClient
 from importstats.store import SnapshotStore
@@ -212,6 +212,6 @@ def test_a_refused_token_is_not_in_the_error_of_the_command_line(tmp_path):
 
 
 def test_records_hold_no_half_characters():
-    [record] = parse_job_list('{"code":0,"data":[{"jobId":"\\ud800","\\ud801":"\\ud802"}]}')
+    [record] = parse_job_page('{"code":0,"data":[{"jobId":"\\ud800","\\ud801":"\\ud802"}]}').records
     assert isinstance(record, ImportJobRecord)
     assert record.job_id == "\ufffd"

@@ -27,7 +27,7 @@ from importstats.errors import (
     ServerError,
     UnreachableError,
 )
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs
 
@@ -191,7 +191,7 @@ def test_deep_nesting_is_refused_wherever_it_is(body, depth):
         with pytest.raises(BadResponseError):
             parse_response(body % (begin * depth + "1" + end * depth))
         with pytest.raises(BadResponseError):
-            parse_job_list(body % (begin * depth + "1" + end * depth))
+            parse_job_page(body % (begin * depth + "1" + end * depth))
 
 
 RAW_ANSWERS = {

@@ -44,7 +44,7 @@ def slack(event: Event) -> Body:
     {'text': 'importstats: job 7 failed. no such file'}
     """
     text = event["text"][:_SECTION_CHARACTERS]
-    facts = [f"*{name}*\n{_escape_tags(value)}" for name, value in _named_values(event)]
+    facts = [f"*{name}*\n{html.escape(value, quote=False)}" for name, value in _named_values(event)]
     if not facts:
         return {"text": text}
     blocks = [
@@ -149,10 +149,6 @@ def _named_values(event: Event) -> list[tuple[str, str]]:
         for field, name in names.items()
         if event.get(field) is not None
     ]
-
-
-def _escape_tags(text: str) -> str:
-    return html.escape(text, quote=False)
 
 
 def _escape_marks(text: str) -> str:

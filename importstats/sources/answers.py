@@ -131,23 +131,11 @@ class JobPage:
     page_size: int | None
 
 
-def parse_job_list(body: bytes | str | Mapping[str, Any]) -> list[ImportJobRecord]:
-    """Parse the body of a ``list`` call into its job records, in the server's order.
+def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
+    """Parse the body of a ``list`` call: its job records, and what it says about other pages.
 
     Records without a job id are dropped, since nothing can be asked about them. Raises as
     :func:`parse_response` does.
-
-    Examples
-    --------
-    >>> jobs = parse_job_list('{"code": 0, "data": {"records": [{"jobId": "1", "progress": 40}]}}')
-    >>> jobs[0].job_id, jobs[0].progress
-    ('1', 40.0)
-    """
-    return parse_job_page(body).records
-
-
-def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
-    """Parse the body of a ``list`` call with what it says of its other pages.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from importstats.simulator import (
     JobSpec,
     SimulatorServer,
 )
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 
 # Paths and dialects.
 
@@ -53,7 +53,7 @@ def test_each_dialect_has_its_paths(name: str, post: Post) -> None:
         ).data
         assert data.state == "Importing"
         assert len(data.details) == 6
-        jobs = parse_job_list(post(server, "list").content)
+        jobs = parse_job_page(post(server, "list").content).records
         assert [(job.job_id, job.state) for job in jobs] == [(server.job_ids[0], "Importing")]
         assert jobs[0].progress == data.progress
 
@@ -247,7 +247,7 @@ def test_requests_are_typed(post: Post) -> None:
         assert post(server, "create", files=[["a.json"]]).json()["code"] == 1802
         assert post(server, "create", collectionName="products").json()["code"] == 1802
         assert post(server, "list", collectionName=["a"]).json()["code"] == 1801
-        assert len(parse_job_list(post(server, "list").content)) == 1
+        assert len(parse_job_page(post(server, "list").content).records) == 1
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_forgotten_job_is_unknown(post: Post) -> None:
         server.advance(3600)
         with pytest.raises(JobNotFoundError):
             parse_response(post(server, "describe", jobId=server.job_ids[0]).content)
-        assert parse_job_list(post(server, "list").content) == []
+        assert parse_job_page(post(server, "list").content).records == []
     with still(dialect="2.4.8") as server:
         data = parse_response(post(server, "get_progress", jobId="123").content).data
         assert (data.state, data.reason) == ("Failed", "import job does not exist, jobID=123")
@@ -342,7 +342,7 @@ def test_a_missing_privilege_is_of_a_collection_and_before_2_6_7_of_a_database(p
         assert "permission deny" in answer.json()["message"]
         assert "`stage`" in answer.json()["message"]
         # The list leaves such jobs out and does not say so.
-        assert [j.job_id for j in parse_job_list(post(server, "list").content)] == [allowed]
+        assert [j.job_id for j in parse_job_page(post(server, "list").content).records] == [allowed]
         listed = post(server, "list", collectionName="images", db="stage")
         assert listed.status_code == 403
     with SimulatorServer(ClusterSpec(), [JOB, other], acceleration=0, dialect="2.6.6") as server:
@@ -368,10 +368,10 @@ def test_milvus_ignores_pages_and_the_cloud_does_not(post: Post) -> None:
     with SimulatorServer(ClusterSpec(), [small] * 23, acceleration=0) as server:
         for page in (1, 2, 99):
             answer = post(server, "list", pageSize=10, currentPage=page)
-            assert len(parse_job_list(answer.content)) == 23
+            assert len(parse_job_page(answer.content).records) == 23
     with SimulatorServer(ClusterSpec(), [small] * 23, acceleration=0, dialect="cloud-v2") as server:
         pages = [
-            parse_job_list(post(server, "list", pageSize=10, currentPage=page).content)
+            parse_job_page(post(server, "list", pageSize=10, currentPage=page).content).records
             for page in (1, 2, 3, 4)
         ]
         assert [len(page) for page in pages] == [10, 10, 3, 0]
@@ -383,7 +383,9 @@ def test_list_without_a_collection_is_of_all_databases(post: Post) -> None:
     other = replace(JOB, collection_name="images", db_name="stage")
     with SimulatorServer(ClusterSpec(), [JOB, other], acceleration=0) as server:
         ids = [
-            sorted(job.job_id for job in parse_job_list(post(server, "list", **body).content))
+            sorted(
+                job.job_id for job in parse_job_page(post(server, "list", **body).content).records
+            )
             for body in (
                 {},
                 {"db": "stage"},
@@ -401,7 +403,7 @@ def test_milvus_lists_in_any_order(post: Post) -> None:
     small = replace(JOB, files=JOB.files[:1])
     with SimulatorServer(ClusterSpec(), [small] * 12, acceleration=0) as server:
         orders = {
-            tuple(job.job_id for job in parse_job_list(post(server, "list").content))
+            tuple(job.job_id for job in parse_job_page(post(server, "list").content).records)
             for _ in range(5)
         }
     assert len(orders) == 5

@@ -16,7 +16,7 @@ from importstats.simulator import (
     SimulatedCluster,
     SimulatorServer,
 )
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 
 # The clock and the connections.
 
@@ -61,7 +61,7 @@ def test_a_given_cluster_is_used(post: Post) -> None:
     cluster = SimulatedCluster(ClusterSpec(release="2.4"), seed=3)
     job_id = cluster.create(JOB)
     with SimulatorServer(cluster, acceleration=0, dialect="2.4") as server:
-        assert parse_job_list(post(server, "list").content)[0].job_id == job_id
+        assert parse_job_page(post(server, "list").content).records[0].job_id == job_id
         assert server.create(JOB) != job_id
 
 

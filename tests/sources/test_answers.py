@@ -18,7 +18,7 @@ from importstats.errors import (
     UnreachableError,
 )
 from importstats.sources import answers
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 from importstats.sources.file_names import parse_file_name
 from importstats.sources.snapshot import Snapshot
 from importstats.store.frames import flatten_details
@@ -277,7 +277,7 @@ def test_a_job_of_cloud_v1_has_the_state_that_its_fields_say(
 
 def test_a_list_of_cloud_v1_names_states_as_the_others_do():
     tasks = [{"jobId": "a", "state": "ImportRunning"}, {"jobID": "b", "state": "ImportFailed"}]
-    running, failed = parse_job_list({"code": 200, "data": {"tasks": tasks}})
+    running, failed = parse_job_page({"code": 200, "data": {"tasks": tasks}}).records
     assert (running.job_id, running.state, failed.job_id, failed.state) == (
         "a",
         "Importing",
@@ -346,13 +346,13 @@ def test_job_list_keeps_order_and_drops_what_cannot_be_asked_about():
         {"state": "Pending"},
         {"jobId": "8", "reason": "x", "y": 1},
     ]
-    jobs = parse_job_list({"code": 0, "data": {"records": records}})
+    jobs = parse_job_page({"code": 0, "data": {"records": records}}).records
     assert [job.job_id for job in jobs] == ["9", "8"]
     assert jobs[0].progress == 12.0
     assert jobs[1].extra == {"y": 1}
-    assert parse_job_list('{"code": 0, "data": {}}') == []
+    assert parse_job_page('{"code": 0, "data": {}}').records == []
     with pytest.raises(BadResponseError):
-        parse_job_list('{"code": 0, "data": {"records": "none"}}')
+        parse_job_page('{"code": 0, "data": {"records": "none"}}')
 
 
 json_values = st.recursive(

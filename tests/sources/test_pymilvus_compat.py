@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from importstats.simulator import ClusterSpec, SimulatorServer
-from importstats.sources.answers import parse_job_list, parse_response
+from importstats.sources.answers import parse_job_page, parse_response
 
 bulk_writer = pytest.importorskip("pymilvus.bulk_writer", exc_type=ImportError)
 exceptions = pytest.importorskip("pymilvus.exceptions")
@@ -47,7 +47,7 @@ def test_a_milvus_import_from_start_to_end(dialect: str) -> None:
         listed = bulk_writer.list_import_jobs(
             url=server.uri, api_key=TOKEN, collection_name="products"
         )
-        (job,) = parse_job_list(listed.content)
+        (job,) = parse_job_page(listed.content).records
         assert (job.job_id, job.state, job.progress) == (job_id, "Completed", 100)
 
 
@@ -85,7 +85,7 @@ def test_a_cloud_import() -> None:
             )
             for page in (1, 2)
         ]
-        assert [job.job_id for page in pages for job in parse_job_list(page.content)] == ids
+        assert [job.job_id for page in pages for job in parse_job_page(page.content).records] == ids
 
 
 def test_databases_and_errors() -> None:
