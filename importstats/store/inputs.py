@@ -265,10 +265,11 @@ def _as_integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
         return None
     try:
         # Text is read as whole numbers where it can be: an id has more digits than a float.
-        numbers = pd.to_numeric(values, dtype_backend="numpy_nullable")
-        if (numbers % 1 != 0).any():
+        numbers = pd.to_numeric(values, dtype_backend="numpy_nullable").where(values.notna())
+        whole = numbers.astype("Int64")
+        if (whole != numbers).any():
             raise ValueError
-        return numbers.astype("Int64")
+        return whole
     except (TypeError, ValueError):
         raise ValueError(
             f"{name}[{values.name!r}] must hold whole numbers or be missing; "
