@@ -30,13 +30,9 @@ def map_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> It
         return
     with ThreadPoolExecutor(threads) as pool:
         coming: deque[Future[_T]] = deque()
-        try:
-            for item in chain(first, rest):
-                coming.append(pool.submit(work, item))
-                if len(coming) > threads:
-                    yield coming.popleft().result()
-            while coming:
+        for item in chain(first, rest):
+            coming.append(pool.submit(work, item))
+            if len(coming) > threads:
                 yield coming.popleft().result()
-        finally:
-            for future in coming:
-                future.cancel()
+        while coming:
+            yield coming.popleft().result()
