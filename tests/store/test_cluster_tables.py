@@ -254,7 +254,12 @@ def test_what_was_read_for_an_older_job_is_cut_to_the_time_of_a_newer_one(tmp_pa
     reader = ClusterOfJobs(tmp_path, HERE)
     for second, found in ((3600, ["a", "b"]), (3660, ["b"]), (3660.000001, []), (3600, ["a", "b"])):
         jobs = pd.DataFrame({"source_uri": [HERE], "observed_at": at(second)})
-        assert reader.frames_for(jobs).settings["value"].tolist() == found
+        settings = reader.frames_for(jobs).settings
+        assert settings["value"].tolist() == found
+        assert (list(settings), list(settings.index)) == (
+            CLUSTER_SCHEMAS["settings"].names,
+            list(range(len(found))),
+        )
     assert reader.frames_for(jobs.iloc[:0]).settings.empty
 
 
@@ -265,6 +270,7 @@ def test_the_tasks_of_a_job_are_its_own(tmp_path, tables):
     assert load_tasks(tmp_path)["task_id"].tolist() == ["0", "1", "2"]
     found = load_tasks(tmp_path, job_id="0")
     assert (found["task_id"].tolist(), found.index.tolist()) == (["0", "2"], [0, 1])
+    assert list(found) == CLUSTER_SCHEMAS["tasks"].names
 
 
 # --- Groups, recorders and pieces -----------------------------------------------------------------

@@ -81,3 +81,53 @@ def test_a_manifest_that_cannot_be_read_says_why_in_the_systems_words(tmp_path):
     assert str(caught.value) == (
         f"cannot read the manifest {path.with_suffix('.json')}: No such file or directory"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("a.json", '["a", "b", "c"]', {"a": None, "b": None, "c": None}),
+        ("b.json", '{"files": ["a"]}', {"a": None}),
+        ("c.json", '{"files": 3}', {"files": 3}),
+        ("d.json", '{"files": [{"uri": "a", "records": "4"}]}', {"a": 4}),
+        ("e.ndjson", '"a"\n\n"b"\n', {"a": None, "b": None}),
+        ("f.txt", "file\na\nb\n", {"a": None, "b": None}),
+        ("g.csv", "count, URL \n5,a\n0,b\n", {"a": 5, "b": 0}),
+        # Of several columns the one that is named first in the module is taken.
+        ("h.csv", "path,file,count,rows\nx,a,1,2\n", {"a": 2}),
+    ],
+)
+def test_files_and_rows_are_found_in_every_form(name, text, rows, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_manifest(path)
+    assert found.index.tolist() == list(rows)
+    assert [None if each is pd.NA else each for each in found] == list(rows.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.json", "3", "the JSON is neither an object nor a list"),
+        ("a.json", '["a", {"file": "b"}]', "its list holds neither paths nor objects"),
+        ("a.json", "[]", "names no file"),
+        ("a.xml", "", "its ending is .xml, and not .csv, .parquet or .json"),
+        ("a", "", "its ending is none, and not .csv, .parquet or .json"),
+        ("a.csv", "name\na\n", r"no column for the file \(file, path, file_name, ...\)"),
+    ],
+)
+def test_a_manifest_of_another_form_says_what_is_wrong(name, text, says, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UsageError, match=says):
+        read_manifest(path)
+
+
+def test_only_parquet_files_without_rows_are_counted_where_they_lie(tmp_path):
+    pq.write_table(pa.table({"id": range(3)}), tmp_path / "a.PARQUET")
+    elsewhere = f"file://{tmp_path}/a.PARQUET"
+    path = tmp_path / "load.csv"
+    path.write_text(f"file,rows\na.PARQUET,\nb.csv,\nc.parquet,7\n{elsewhere},\n")
+    found = read_manifest(path, sources=f"{tmp_path}/")
+    assert [None if each is pd.NA else each for each in found] == [3, None, 7, 3]
+    assert read_manifest(path).isna().tolist() == [True, True, False, True]

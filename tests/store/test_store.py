@@ -59,6 +59,31 @@ def expand(runs: pa.Table, snapshots: Sequence[Snapshot]) -> pd.DataFrame:
     return frame.sort_values(["snapshot_id", "file_index"], ignore_index=True)
 
 
+# --- Arguments ------------------------------------------------------------------------------------
+
+
+def test_bad_arguments(store: SnapshotStore) -> None:
+    store.append(snapshot(0, [1]))
+    with pytest.raises(ValueError, match="no column 'rows'"):
+        store.details(columns=["rows"])
+    with pytest.raises(ValueError, match="time zone"):
+        store.jobs(since=datetime(2026, 1, 1))
+    with pytest.raises(ValueError, match="a filter may use"):
+        store.details(filter=pc.field("snapshot_id") > 1)
+    with pytest.raises(ValueError, match="at least 2"):
+        store.compact(min_segments=1)
+    with pytest.raises(ValueError, match="no table"):
+        store.files("job")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("segments", "left"), [(15, 15), (16, 1)])
+def test_sixteen_segments_are_merged(segments: int, left: int, store: SnapshotStore) -> None:
+    for second in range(segments):
+        store.append(snapshot(second))
+    result = store.compact()
+    assert (result.segments_before, result.segments_after) == (segments, left)
+
+
 # --- What goes in comes out -----------------------------------------------------------------------
 
 
@@ -306,20 +331,6 @@ def test_a_job_is_read_from_its_own_files_only(store: SnapshotStore) -> None:
             path.write_bytes(b"must not be opened")
     got = store.details(job_id="7", until=START + timedelta(seconds=59))
     assert got["imported_rows"].to_pylist() == [0, 1]
-
-
-def test_bad_arguments(store: SnapshotStore) -> None:
-    store.append(snapshot(0, [1]))
-    with pytest.raises(ValueError, match="no column 'rows'"):
-        store.details(columns=["rows"])
-    with pytest.raises(ValueError, match="time zone"):
-        store.jobs(since=datetime(2026, 1, 1))
-    with pytest.raises(ValueError, match="a filter may use"):
-        store.details(filter=pc.field("snapshot_id") > 1)
-    with pytest.raises(ValueError, match="at least 2"):
-        store.compact(min_segments=1)
-    with pytest.raises(ValueError, match="no table"):
-        store.files("job")  # type: ignore[arg-type]
 
 
 # --- Compaction -----------------------------------------------------------------------------------
