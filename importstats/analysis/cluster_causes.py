@@ -91,15 +91,10 @@ def _slot_cause(evidence: _Evidence) -> str:
         more = f" and {len(jobs) - 1} more" if len(jobs) > 1 else ""
         verb = "hold" if more else "holds"
         return f"job {printable(jobs[0], 40)}{more} {verb} the slots it waits for"
-    held = [
-        _number_of(evidence[name], what)
-        for name, what in (
-            ("held_by_compactions", "compaction"),
-            ("held_by_index_builds", "index build"),
-        )
-        if evidence[name]
-    ]
-    return f"{' and '.join(held)} hold the slots it waits for"
+    compactions, builds = evidence["held_by_compactions"], evidence["held_by_index_builds"]
+    kinds = ((compactions, "compaction"), (builds, "index build"))
+    held = " and ".join(_number_of(count, what) for count, what in kinds if count)
+    return f"{held} hold{'s' * (compactions + builds == 1)} the slots it waits for"
 
 
 def _sort_cause(evidence: _Evidence) -> str:
