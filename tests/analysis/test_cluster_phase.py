@@ -4,11 +4,73 @@ import culprits
 import numpy as np
 import pandas as pd
 import pytest
+from clusters import at, cluster, task
 
 from importstats import ImportJob, eta, phases, with_phase
-from importstats.analysis.cluster_phase import _sorts_since_import, with_known_phase
+from importstats.analysis.cluster_phase import _sorts_since_import, by_known_phase, with_known_phase
 from importstats.simulator import ClusterSpec
 from importstats.store.cluster_frames import no_cluster
+
+
+@pytest.mark.parametrize(
+    ("second", "phase"),
+    [
+        (9, None),
+        (10, "PreImporting"),
+        (19, "PreImporting"),
+        (20, "Importing"),
+        (39, "Importing"),
+        # One of two import tasks has failed, which ends it; then the other.
+        (40, None),
+        (49, None),
+        (50, "Sorting"),
+        (69, "Sorting"),
+        (70, "IndexBuilding"),
+    ],
+)
+@pytest.mark.parametrize("job", ["7", "8"])
+def test_a_phase_begins_with_what_is_listed_and_ends_with_what_has_ended(job, second, phase):
+    tasks = [
+        (10, 15, task("p", "InProgress", kind="PreImportTask")),
+        (16, 90, task("p", "Completed", kind="PreImportTask")),
+        (20, 29, task("1", "InProgress")),
+        (20, 39, task("2", "InProgress")),
+        (30, 90, task("1", "Failed")),
+        (40, 90, task("2", "Completed")),
+    ]
+    plans = [
+        (50, 59, {"plan_id": "s", "collection_id": "c", "state": "executing"}),
+        (55, 69, {"plan_id": "t", "collection_id": "c", "state": "pipelining"}),
+        (60, 90, {"plan_id": "s", "collection_id": "c", "state": "timeout"}),
+        (70, 90, {"plan_id": "t", "collection_id": "c", "state": "completed"}),
+    ]
+    plans = [(*span, {**plan, "kind": "SortCompaction"}) for *span, plan in plans]
+    jobs = pd.DataFrame({"source_uri": ["u"], "job_id": [job], "observed_at": [at(second)]})
+    (known,) = with_known_phase(jobs, cluster(tasks=tasks, compactions=plans))["known_phase"]
+    assert (None if pd.isna(known) else known) == (phase if job == "7" else None)
+    other = jobs.assign(source_uri="v")
+    assert with_known_phase(other, cluster(tasks=tasks))["known_phase"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("guessed", "known", "phase", "fraction", "source"),
+    [
+        ("Importing", "Sorting", "Sorting", None, "cluster"),
+        ("Importing", "Importing", "Importing", 0.5, "cluster"),
+        ("Importing", None, "Importing", 0.5, "progress"),
+        ("Pending", "Importing", "Pending", 0.5, "progress"),
+        ("Completed", "IndexBuilding", "Completed", 0.5, "progress"),
+    ],
+)
+def test_a_known_phase_is_believed_where_progress_leaves_doubt(
+    guessed, known, phase, fraction, source
+):
+    jobs = pd.DataFrame({"phase": [guessed], "phase_fraction": [0.5], "known_phase": [known]})
+    (found,) = by_known_phase(jobs).astype({"phase": "str"}).to_dict("records")
+    assert (found["phase"], found["phase_source"]) == (phase, source)
+    assert found["phase_fraction"] == fraction or (
+        fraction is None and pd.isna(found["phase_fraction"])
+    )
 
 
 @pytest.fixture(scope="module", params=["2.5", "2.6"])
@@ -41,11 +103,11 @@ def test_phases_are_those_of_the_truth(watched):
 
 
 def test_a_cut_frame_gives_the_same_phases(watched):
-    jobs, cluster = watched.jobs, watched.watch.frames()
-    whole = with_known_phase(jobs, cluster)["known_phase"]
+    jobs, frames = watched.jobs, watched.watch.frames()
+    whole = with_known_phase(jobs, frames)["known_phase"]
     for place in (3, 9, 20):
-        at = jobs["observed_at"].iloc[place]
-        cut = type(cluster)(*(frame[frame["observed_at"] <= at] for frame in cluster))
+        until = jobs["observed_at"].iloc[place]
+        cut = type(frames)(*(frame[frame["observed_at"] <= until] for frame in frames))
         known = with_known_phase(jobs.iloc[: place + 1], cut)["known_phase"]
         pd.testing.assert_series_equal(known, whole.iloc[: place + 1])
 
@@ -91,7 +153,7 @@ def test_the_sorts_of_a_job_are_those_of_its_collection_since_its_import_began()
             "observed_at": [start, start + pd.Timedelta(1, "s"), start + pd.Timedelta(2, "s")],
         }
     )
-    cluster = no_cluster()._replace(compactions=plans)
-    found = _sorts_since_import(cluster, "u", tasks)
+    sorts = no_cluster()._replace(compactions=plans)
+    found = _sorts_since_import(sorts, "u", tasks)
     assert found["plan_id"].tolist() == ["1", "2"]
-    assert _sorts_since_import(cluster, "u", tasks[:1]).empty
+    assert _sorts_since_import(sorts, "u", tasks[:1]).empty
