@@ -151,6 +151,8 @@ class Judge:
         self._asked, theirs = FORK.Pipe()
         started(partial(collect_and_wait, files, patience_s, theirs, os.getpid()), workshop)
         theirs.close()
+        # Nothing may change before all is loaded: the changed module would stay in memory.
+        self._received()
 
     def judge(self, one: Mutant) -> tuple[bool, float]:
         """Whether a test fails or cannot be collected, and the seconds of CPU it took."""
@@ -160,11 +162,8 @@ class Judge:
         # Another time than the original's, so that no compiled file is taken for it.
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 10**12))
         near = nearest_first(one, self._files)
-        try:
-            self._asked.send((one, original, near))
-            answer: tuple[int, float] | None = self._asked.recv()
-        except (EOFError, ConnectionError):
-            raise SystemExit(f"the tests cannot be collected; see {BUILD}/*/log") from None
+        self._asked.send((one, original, near))
+        answer: tuple[int, float] | None = self._received()
         if answer is None:
             anew = partial(run_tests, near[:NEAREST], self._patience_s)
             answer = wait(started(anew, self._workshop), 40 * self._patience_s)
@@ -172,6 +171,13 @@ class Judge:
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
         status, seconds = answer
         return status != 0, seconds
+
+    def _received(self) -> Any:
+        """The next thing that the process with the tests says."""
+        try:
+            return self._asked.recv()
+        except (EOFError, ConnectionError):
+            raise SystemExit(f"the tests cannot be collected; see {BUILD}/*/log") from None
 
 
 class TooLong(BaseException):
@@ -210,7 +216,7 @@ class Patience:
 def collect_and_wait(
     files: Sequence[str], patience_s: float, asked: Connection, parent: int
 ) -> None:
-    """Collect tests, then answer what is asked with the status and seconds of a copy's tests.
+    """Collect tests and say so, then answer each question with status and seconds of a copy.
 
     The answer is None if a copy would not do, since what is changed has run at import.
     """
@@ -229,6 +235,7 @@ def collect_and_wait(
             items: dict[str, list[pytest.Item]] = {file: [] for file in files}
             for item in session.items:
                 items[item.nodeid.partition("::")[0]].append(item)
+            asked.send(None)
             while True:
                 while not asked.poll(1):
                     if os.getppid() != parent:

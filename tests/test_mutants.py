@@ -84,6 +84,19 @@ def test_a_mutant_survives_if_no_test_notices_it_unless_it_is_justified(project)
     assert (project / "package" / "late.py").read_text() == MODULE
 
 
+def test_a_change_that_nobody_noticed_is_gone_when_the_next_is_judged(project):
+    module = project / "package" / "late.py"
+    module.write_text(
+        "def nobody_asks():\n    return True\n\n\ndef is_late(seconds):\n    return seconds > 60\n"
+    )
+    # Both changes make the file longer by one letter, so a compiled one would do for either.
+    settings = SETTINGS.replace('"NumberReplacer"', '"ReplaceTrueWithFalse"')
+    (project / "pyproject.toml").write_text(settings)
+    command = [sys.executable, str(COMMAND), "--jobs", "1", "--seed", "1"]
+    ran = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "| all | 2 | 1 | 0 | 1 |"
+
+
 def test_a_seed_draws_the_same_again_and_another_seed_others(project, monkeypatch):
     monkeypatch.chdir(project)
     operators = ["NumberReplacer", "ReplaceComparisonOperator_*"]
