@@ -78,13 +78,24 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     >>> answer.data.extra
     {'importedRows': -1, 'shard': 2}
     """
+    plain = parse_plain_response(body)
+    return _parse_tolerantly(decode_object(body)) if plain is None else plain
+
+
+def parse_plain_response(
+    body: bytes | str | Mapping[str, Any],
+) -> GetImportProgressResponse | None:
+    """The answer as :func:`parse_response` gives it, or ``None`` if that has to judge anything.
+
+    ``None`` comes at once, with the first field that is not known.
+    """
     plain = _plain_envelope(body)
-    if plain is not None and plain.data != _NO_DATA:
-        check_status(plain.code, plain.message)
-        return GetImportProgressResponse(
-            status=plain.code, message=plain.message, data=_with_reasons(plain.data)
-        )
-    return _parse_tolerantly(decode_object(body))
+    if plain is None or plain.data == _NO_DATA:
+        return None
+    check_status(plain.code, plain.message)
+    return GetImportProgressResponse(
+        status=plain.code, message=plain.message, data=_with_reasons(plain.data)
+    )
 
 
 def _plain_envelope(body: bytes | str | Mapping[str, Any]) -> _PlainEnvelope | None:

@@ -33,9 +33,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.sources.answers import parse_response
+from importstats.sources.answers import parse_plain_response, parse_response
 from importstats.sources.file_names import parse_file_name
-from importstats.sources.messages import GetImportProgressResponse
+from importstats.sources.messages import GetImportProgressResponse, ImportProgressDetail
 from importstats.sources.snapshot import Snapshot
 from importstats.store import SnapshotStore
 from importstats.store.columns import read_columns
@@ -159,14 +159,8 @@ def load_details(
     ValueError
         A column is not in the table.
     """
-    table = _open_store(store).details(
-        job_id=job_id,
-        source_uri=source_uri,
-        since=since,
-        until=until,
-        runs=runs,
-        columns=columns,
-    )
+    key = {"job_id": job_id, "source_uri": source_uri}
+    table = _open_store(store).details(**key, since=since, until=until, runs=runs, columns=columns)
     return details_frame(table)
 
 
@@ -225,7 +219,7 @@ def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot])
       job_id      state  progress_pct observed_at
     0      7  Importing          55.0         NaT
     """
-    table = jobs_table(map(as_snapshot, _as_responses(responses)))
+    table = jobs_table(map(_snapshot_with_count, _as_responses(responses)))
     return jobs_frame(_untimed_as_missing(table))
 
 
@@ -453,6 +447,18 @@ def _batch(response: Response | Snapshot) -> pa.RecordBatch:
     snapshot = as_snapshot(response)
     details = snapshot.response.data.details if snapshot.response is not None else []
     return encoded_batch(snapshot, detail_columns(details))
+
+
+def _snapshot_with_count(response: Response | Snapshot) -> Snapshot:
+    """The snapshot of an answer whose files need only be counted."""
+    content = response.content if isinstance(response, HttpAnswer) else response
+    if not isinstance(content, bytes | str | Mapping):
+        return as_snapshot(content)
+    answer = parse_plain_response(content)
+    if answer is None and (read := read_columns(content)):
+        answer = read.response
+        answer.data.details = [ImportProgressDetail()] * len(read.columns["file_name"])
+    return as_snapshot(answer or content)
 
 
 def as_snapshot(

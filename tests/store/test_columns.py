@@ -17,7 +17,7 @@ from importstats.simulator.dialects import DIALECTS
 from importstats.simulator.wire import describe_answer, encode
 from importstats.sources.answers import parse_response
 from importstats.store.columns import read_columns
-from importstats.store.frames import flatten_details
+from importstats.store.frames import flatten_details, flatten_jobs
 from importstats.store.schema import DETAIL_VALUES, detail_columns
 
 NAMES = ["fileName", "fileSize", "state", "progress", "importedRows", "totalRows", "completeTime",
@@ -80,27 +80,23 @@ def check(answer):
     return True
 
 
-def carefully(answer):
+def error_or(work, answer):
+    """What some work makes of an answer, or its error."""
     try:
-        return flatten_details(parse_response(answer))
-    except ImportStatsError as error:
-        return error
-
-
-def quickly(answer):
-    try:
-        return flatten_details(answer)
+        return work(answer)
     except ImportStatsError as error:
         return error
 
 
 def check_frame(answer):
-    """The frame, or the error, is that of the careful way: values, dtypes, order, categories."""
-    careful, quick = carefully(answer), quickly(answer)
-    if isinstance(careful, ImportStatsError):
-        assert (type(quick), str(quick)) == (type(careful), str(careful))
-        return
-    pd.testing.assert_frame_equal(quick, careful, check_exact=True)
+    """The frames, or the error, are those of the careful way: values, dtypes, order, categories."""
+    read = error_or(parse_response, answer)
+    for flatten in (flatten_details, flatten_jobs):
+        quick = error_or(flatten, answer)
+        if isinstance(read, ImportStatsError):
+            assert (type(quick), str(quick)) == (type(read), str(read))
+        else:
+            pd.testing.assert_frame_equal(quick, flatten(read), check_exact=True)
 
 
 @settings(max_examples=100)
