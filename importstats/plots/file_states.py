@@ -172,6 +172,8 @@ def _counts_until(times: Floats, grid: Floats) -> Ints:
 
 
 def _age_text(age_s: float, count: int) -> str:
+    if age_s < 1:
+        return ""  # First seen at work by the latest snapshot.
     return f", {'the oldest ' * (count > 1)}for {format_duration(age_s)}"
 
 

@@ -13,7 +13,7 @@ from matplotlib.text import Annotation
 from importstats.analysis.causes import failure_causes
 from importstats.analysis.cut import rewind
 from importstats.analysis.gaps import find_gaps
-from importstats.analysis.ranking import rank_files
+from importstats.analysis.ranking import rank_files, verdict_text
 from importstats.analysis.samples import FileSamples
 from importstats.arrays import timestamps
 from importstats.plots.file_states import STATE_WORDS, draw_counts, draw_rows, state_swatches
@@ -213,6 +213,7 @@ def _judged(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> pd.DataFrame:
         return files.assign(
             verdict="",
             delay_s=np.nan,
+            matters="no",
             marked=False,
             weight=taken.fillna(0).where(files["state"].ne("failed"), np.inf),
         )
@@ -281,8 +282,7 @@ def _mark_stragglers(ax: Axes, named: pd.DataFrame, spans: pd.DataFrame) -> None
     ]
     ax.scatter(x, rows, marker="D", s=26, c=colors, edgecolors=paper(), lw=0.7, zorder=5)
     texts = [
-        lateness_text(verdict, delay)
-        for verdict, delay in zip(marked["verdict"], marked["delay_s"], strict=True)
+        lateness_text(verdict_text(file), file["delay_s"]) for file in marked.to_dict("records")
     ]
     left, right = ax.get_xlim()
     for row, end, text in zip(rows, x, texts, strict=True):
@@ -307,6 +307,7 @@ def with_room(ax: Axes, left: float, end: float, text: str) -> float:
     return left + (end - left) / (1 - share)
 
 
+_NO_END: Final = {"unknown": "shows no end", "was unknown": "took long"}
 # An unknown delay is worth a word for these verdicts; a file that failed or waits has none.
 _DELAYING: Final = frozenset(
     {"stuck", "slow", "big", "unknown", "goes back", "was stuck", "was slow", "was big"}
@@ -315,11 +316,10 @@ _DELAYING: Final = frozenset(
 
 def lateness_text(verdict: str, delay_s: float | None) -> str:
     """A verdict, and by how much the file delays the job if that is known."""
+    text = _NO_END.get(verdict, verdict)
     if delay_s is None or pd.isna(delay_s):
-        return f"{verdict}, delay unknown" if verdict in _DELAYING else verdict
-    if delay_s <= 0:
-        return verdict
-    return f"{verdict}, {format_duration(delay_s)} late"
+        return f"{text}, delay unknown" if verdict in _DELAYING else text
+    return text if delay_s <= 0 else f"{text}, {format_duration(delay_s)} late"
 
 
 def _state_legend(ax: Axes, spans: pd.DataFrame, *, rows: bool) -> float:

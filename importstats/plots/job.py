@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.rates import throughput
-from importstats.analysis.words import clock, headline
+from importstats.analysis.words import clock, headline, is_stale
 from importstats.names import END_PHASES
 from importstats.plots.files import files_height, plot_files, with_room
 from importstats.plots.lettering import use_fonts_for
@@ -28,12 +28,14 @@ from importstats.plots.style import (
     TITLE_CHARACTERS,
     days,
     label,
+    on_paper,
     require_one_job,
     say_nothing,
     wrapped,
     zone_at,
 )
 from importstats.plots.themes import ShownFigure
+from importstats.text import format_duration
 
 _NAMED_IN_OVERVIEW: Final = 36
 
@@ -132,7 +134,10 @@ def draw_overview(
     figure = ShownFigure(figsize=(11, sum(heights) + 0.5 * len(heights)), layout="constrained")
     grid = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)
     panels = list(grid[:, 0])
-    draw_progress(panels[0], jobs, estimates, zone)
+    over = str(estimates["phase"].iloc[-1]) in END_PHASES
+    # A job that was not seen for long has no ETA: nothing is known about its present.
+    known = over or not is_stale(jobs, at)
+    draw_progress(panels[0], jobs, estimates if known else None, zone)
     limits = panels[0].get_xlim()
     gaps = find_gaps(jobs["observed_at"])
     if flows:
@@ -146,7 +151,7 @@ def draw_overview(
             zone=zone,
             ax=panels[-1],
         )
-    _share_time(panels, limits, jobs, estimates, at)
+    _share_time(panels, limits, jobs, None if over else at)
     for panel in panels[:-1]:
         panel.set_xlabel("")
     words = headline(jobs, estimates, verdicts, findings, at=at, zone=zone)
@@ -165,26 +170,41 @@ def _share_time(
     panels: Sequence[Axes],
     limits: tuple[float, float],
     jobs: pd.DataFrame,
-    estimate: pd.DataFrame,
-    at: datetime,
+    at: datetime | None,
 ) -> None:
     """Give all panels the same time axis, and a line for now if the latest snapshot is old."""
-    now = float(days(pd.Series([at]))[0])
-    last = float(days(jobs["observed_at"]).max())
     left, right = limits
-    if now - last > 0.02 * (right - left) and str(estimate["phase"].iloc[-1]) not in END_PHASES:
-        right = max(right, now + 0.03 * (right - left))
-        for panel in panels:
-            panel.axvline(now, color=OTHER_COLOR, lw=1, ls=":")
-        panels[0].annotate(
-            "now",
-            (now, 2),
-            xytext=(-3, 2),
-            textcoords="offset points",
-            ha="right",
-            fontsize="small",
-        )
+    if at is not None:
+        right = _mark_now(panels, limits, jobs, at)
     for note in panels[-1].texts:
         if isinstance(note, Annotation) and note.get_gid() in ("verdict", "count"):
             right = max(right, with_room(panels[-1], left, note.xy[0], note.get_text()))
     panels[0].set_xlim(left, right)
+
+
+def _mark_now(
+    panels: Sequence[Axes], limits: tuple[float, float], jobs: pd.DataFrame, at: datetime
+) -> float:
+    """Mark now if the latest snapshot is old; returns where the time axis shall end."""
+    now = float(days(pd.Series([at]))[0])
+    last = float(days(jobs["observed_at"]).max())
+    left, right = limits
+    if now - last <= 0.02 * (right - left):
+        return right
+    look: dict[str, Any] = {
+        "xytext": (-3, 2),
+        "textcoords": "offset points",
+        "ha": "right",
+        "fontsize": "small",
+        "gid": "now",
+    }
+    # What was seen keeps half of the axis, however long ago that was.
+    if now > right + (last - left):
+        right += 0.2 * (last - left)
+        text = f"now, {format_duration(86_400 * (now - last))} after the last snapshot →"
+        panels[0].annotate(text, (right, 2), path_effects=on_paper(), **look)
+        return right
+    for panel in panels:
+        panel.axvline(now, color=OTHER_COLOR, lw=1, ls=":")
+    panels[0].annotate("now", (now, 2), **look)
+    return max(right, now + 0.03 * (right - left))

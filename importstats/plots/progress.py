@@ -371,5 +371,6 @@ def _name_band(ax: Axes, phase: str, begin: float, stop: float, inch: float) -> 
         ha="center",
         va="top" if early else "bottom",
         path_effects=on_paper(),
+        zorder=4,  # Above a gap.
     )
     return True

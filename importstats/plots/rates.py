@@ -37,6 +37,8 @@ from importstats.plots.style import (
 from importstats.text import format_rate
 
 _SPREAD_TIMES: Final = 200
+# What appeared between two snapshots is cut off at so many times the highest rate of the window.
+_HEADROOM: Final = 1.6
 
 
 def plot_throughput(
@@ -69,7 +71,7 @@ def plot_throughput(
     ax = axes_or_new(ax, (9, 3))
     word = "rows" if unit == "rows" else "B"
     rates = rates.sort_values("observed_at", kind="stable")
-    windowed, instant = f"{unit}_per_s_window", f"{unit}_per_s"
+    windowed = f"{unit}_per_s_window"
     if rates[windowed].isna().all():
         return say_nothing(ax, "No throughput yet: it takes two snapshots with rows")
     if not rates[windowed].gt(0).any():
@@ -77,7 +79,7 @@ def plot_throughput(
     zone = zone_at(zone, rates["observed_at"].iloc[-1])
     names, codes = _rate_keys(rates)
     if len(names) == 1:
-        _draw_rate(ax, rates, instant, windowed, gaps)
+        _draw_rate(ax, rates, unit, word, gaps)
         text = rate_finding(rates, windowed, word, zone)
     elif len(names) <= len(CYCLE):
         for code, name in enumerate(names):
@@ -108,19 +110,30 @@ def plot_throughput(
 
 
 def _draw_rate(
-    ax: Axes, rates: pd.DataFrame, instant: str, windowed: str, gaps: pd.DataFrame | None
+    ax: Axes,
+    rates: pd.DataFrame,
+    unit: Literal["rows", "bytes"],
+    word: str,
+    gaps: pd.DataFrame | None,
 ) -> None:
     """Draw the rate of one thing; none over a gap, since an average does not show its course."""
     x = days(rates["observed_at"])
     gaps = find_gaps(rates["observed_at"]) if gaps is None else gaps
     between, window = (
-        rates[name].to_numpy(np.float64, na_value=np.nan) for name in (instant, windowed)
+        rates[name].to_numpy(np.float64, na_value=np.nan)
+        for name in (f"{unit}_per_s", f"{unit}_per_s_window")
     )
     # A sample's rate reaches back to the one before: the sample at the end of a gap has the gap's
     # rate.
     at_end = np.isin(x, days(gaps["end"]))
     between, window = (np.where(at_end, np.nan, values) for values in (between, window))
-    ax.fill_between(x, between, step="pre", label="appeared between snapshots", **area(SKY))
+    name = "appeared between snapshots"
+    most, top = np.nanmax(np.append(between, 0.0)), _HEADROOM * np.nanmax(np.append(window, 0.0))
+    if most > top:
+        # A file's rows come all at once: drawn whole they would press the line to the ground.
+        ax.set_ylim(0, top)
+        name += f", up to {format_rate(float(most), word)}"
+    ax.fill_between(x, between, step="pre", label=name, **area(SKY))
     ax.plot(
         *broken(x, window, gaps),
         color=ink(),
@@ -192,7 +205,10 @@ def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | Non
     if format_rate(peak, word) != format_rate(mean, word) and not peak < mean:
         usual += f", {format_rate(peak, word)} at most"
     if not latest[column] > 0:
-        since = clock(moving["observed_at"].iloc[-1], latest["observed_at"], zone)
+        # The window goes on for a while after the last rows came.
+        came = rates[rates[column.removesuffix("_window")] > 0]
+        last = came if len(came) else moving
+        since = clock(last["observed_at"].iloc[-1], latest["observed_at"], zone)
         return f"Nothing written since {since}; before, {usual}"
     if not latest[column.removesuffix("_window")] > 0:
         # The window still contains what was written before writing ended.

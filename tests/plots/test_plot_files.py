@@ -14,6 +14,8 @@ from matplotlib.colors import to_hex
 from importstats import plots
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
+from importstats.analysis.ranking import rank_files, verdict_text
+from importstats.plots.files import lateness_text
 
 
 def boxes(ax, state):
@@ -105,7 +107,8 @@ def test_stragglers_are_marked_and_named_with_their_verdict():
     bold = [text.get_text() for text in ax.get_yticklabels() if text.get_fontweight() == "bold"]
     assert sorted(bold) == sorted(marked)
     verdicts = [text.get_text() for text in with_gid(ax, "verdict")]
-    assert {verdict.split(",")[0] for verdict in verdicts} == set(late["verdict"].astype("str"))
+    said = {verdict_text(file) for file in rank_files(late).to_dict("records")}
+    assert {text.split(",")[0] for text in verdicts} == said
     plural = "s" if len(late) > 1 else ""
     assert title(ax).endswith(f"{len(late)} straggler{plural}")
     # Their words fit in.
@@ -127,6 +130,22 @@ def test_of_many_files_the_worst_are_named_and_all_are_drawn():
     assert title(ax).startswith(f"{count:,} files: {count - 2:,} done")
     # As an SVG the page it is on stays small.
     assert len(rendered(ax, "svg")) < 500_000
+
+
+def test_a_verdict_is_said_as_the_headline_says_it():
+    assert lateness_text("unknown", 4680.0) == "shows no end, 1 h 18 min late"
+    assert lateness_text("unknown", None) == "shows no end, delay unknown"
+    assert lateness_text("was unknown", 0.0) == "took long"
+    assert lateness_text("was slow", 60.0) == "was slow, 1 min late"
+
+
+def test_files_that_were_just_seen_at_work_have_no_age():
+    frame = files([[P, P, P, I]] * 1100 + [[P, P, I, I]] * 1)
+    count = [note.get_text() for note in with_gid(plots.plot_files(frame, ax=axes()), "count")]
+    assert count == ["1,081 importing"]
+    frame = files([[P, P, P, I]] * 1100 + [[P, P, I, I]] * 40)
+    count = [note.get_text() for note in with_gid(plots.plot_files(frame, ax=axes()), "count")]
+    assert count == ["1,120 importing, the oldest for 1 min"]
 
 
 def test_of_thousands_the_worst_are_named_and_the_others_counted():

@@ -24,6 +24,38 @@ def test_throughput_of_a_job_is_its_windowed_rate():
     rendered(ax)
 
 
+def test_what_appears_all_at_once_does_not_press_the_line_to_the_ground():
+    start = datetime(2026, 5, 18, 8, tzinfo=UTC)
+
+    def drawn(most):
+        rates = pd.DataFrame(
+            {
+                "observed_at": [start + timedelta(minutes=m) for m in range(4)],
+                "source_uri": "u", "job_id": "7", "rows_per_s": [0.0, most, 100.0, 0.0],
+                "rows_per_s_window": [0.0, 100.0, 100.0, 50.0], "rows_per_s_mean": 60.0,
+            }
+        )  # fmt: skip
+        ax = plots.plot_throughput(rates, zone=UTC, ax=axes())
+        return ax.get_ylim()[1], ax.get_legend().get_texts()[0].get_text()
+
+    assert drawn(161.0) == (160.0, "appeared between snapshots, up to 161 rows/s")
+    top, text = drawn(160.0)
+    assert top > 160
+    assert text == "appeared between snapshots"
+
+
+def test_nothing_is_written_since_the_last_rows_came_not_since_the_window_is_empty():
+    jobs = job(
+        ["Importing"] * 8,
+        [41, 45, 50, 55, 69, 69, 69, 69],
+        imported_rows=[0, 100, 200, 300, 400, 400, 400, 400],
+        total_rows=400,
+        detail_count=1,
+    )
+    ax = plots.plot_throughput(throughput(jobs, window="90s"), zone=UTC, ax=axes())
+    assert title(ax).startswith("Nothing written since 08:04:00 UTC; before, ")
+
+
 def test_throughput_of_few_files_names_each_and_of_many_shows_their_spread():
     _, details, _ = simulated("steady", files=6)
     few = throughput(details, by="file")

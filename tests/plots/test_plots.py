@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from drawn_frames import F, I, axes, day, files, job, rendered, simulated, title
+from drawn_frames import F, I, axes, day, files, job, rendered, simulated, title, with_gid
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import dates as mdates
@@ -147,11 +147,31 @@ def test_the_overview_has_all_panels_on_one_time_axis():
     assert " ".join(figure.get_suptitle().split()) == said
 
 
-def test_an_old_recording_shows_where_now_is():
+def test_an_old_recording_shows_where_now_is_and_no_end():
     jobs, details, at = simulated(share=0.6)
-    figure = plots.overview(jobs, details, at=at + timedelta(hours=2), zone=UTC)
-    assert "now" in [text.get_text() for text in figure.axes[0].texts]
-    assert figure.axes[0].get_xlim()[1] > day(at + timedelta(hours=2))
+    fresh = plots.overview(jobs, details, at=at, zone=UTC).axes[0]
+    assert len(with_gid(fresh, "eta-median")) == 1
+    assert with_gid(fresh, "now") == []
+    old = plots.overview(jobs, details, at=at + timedelta(minutes=20), zone=UTC).axes[0]
+    assert with_gid(old, "eta-median") == []
+    assert [text.get_text() for text in with_gid(old, "now")] == ["now"]
+    assert old.get_xlim()[1] > day(at + timedelta(minutes=20))
+    figure = plots.overview(jobs, details, at=at + timedelta(days=323), zone=UTC)
+    [text] = with_gid(figure.axes[0], "now")
+    assert text.get_text() == "now, 323 d after the last snapshot →"
+    for panel in figure.axes:
+        left, right = panel.get_xlim()
+        assert day(at) - left > 0.7 * (right - left)
+
+
+def test_a_phase_is_named_above_a_gap_in_it():
+    jobs, details, at = simulated(share=0.6)
+    seen = jobs["observed_at"].between(at - timedelta(minutes=14), at - timedelta(minutes=2))
+    ax = plots.overview(jobs[~seen], details, at=at, zone=UTC).axes[0]
+    [gap] = with_gid(ax, "gap")
+    names = [text for text in ax.texts if text.get_rotation() == 90]
+    assert names
+    assert min(text.get_zorder() for text in names) > gap.get_zorder()
 
 
 @pytest.mark.parametrize("shape", ["failing", "stuck_file", "two_phase_commit", "wrong_totals"])
