@@ -58,6 +58,17 @@ def format_count(count: float | None) -> str:
     return f"{count:,.0f}" if abs(count) < 999_500 else _prefixed(count)
 
 
+def format_times(count: int) -> str:
+    """How often something happened.
+
+    Examples
+    --------
+    >>> [format_times(n) for n in (1, 2, 1234)]
+    ['once', '2 times', '1,234 times']
+    """
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def format_bytes(size: float | None) -> str:
     """Bytes with a decimal prefix.
 

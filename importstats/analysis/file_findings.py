@@ -17,7 +17,7 @@ from importstats.analysis.silence import collapse_since, unusual_silence
 from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
-from importstats.text import format_count, format_duration, format_percent
+from importstats.text import format_count, format_duration, format_percent, format_times
 
 # If rows grow inside files and have come this often, a pause this long, and this many times longer
 # than ever before, is no chance.
@@ -198,7 +198,7 @@ def _one_file_holds_up(
         "unknown": f"has been at work {times}, and shows no progress"
         if pd.isna(worst["idle_s"])
         else f"takes {times}, by its progress so far",
-        "goes back": f"has gone back {worst['retries']} times",
+        "goes back": f"has gone back {format_times(int(worst['retries']))}",
         "stuck": f"shows no end after {format_duration(worst['elapsed_s'])}, and others of its "
         f"size take {format_duration(usual_s)}",
     }[verdict]
@@ -366,7 +366,7 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 "retries",
                 "warning" if many and not job.ended else "info",
                 when(moves.slot[retried]),
-                f"{count} of {per_job:,} tasks went back {len(retried)} times",
+                f"{count} of {per_job:,} tasks went back {format_times(len(retried))}",
                 None,
                 {
                     "tasks": count,

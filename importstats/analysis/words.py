@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, tzinfo
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 
@@ -80,12 +80,27 @@ def headline(
         text += f", when last seen {_last_seen_text(latest['observed_at'], at, zone)}"
     elif estimates is not None and len(estimates):
         text += f": {eta_text(estimates, zone)}"
-    late = "" if verdicts is None or stale else stragglers_text(verdicts)
-    if late:
-        findings = findings[~findings["finding"].isin(_OF_FILES)]
-    said = _first_finding(findings, phase)
+    said, late = what_matters(findings, None if stale else verdicts, phase)
     text = f"{text}. {said}" if said else text
     return f"{text}{'. ' if said else '; '}{late}" if late else text
+
+
+def what_matters(
+    findings: pd.DataFrame, verdicts: pd.DataFrame | None, phase: str
+) -> tuple[str, str]:
+    """What the first finding and the first file of a job at work have to say; empty if nothing.
+
+    Parameters
+    ----------
+    findings, verdicts : DataFrame
+        As for :func:`headline`.
+    phase : str
+        The job's phase.
+    """
+    late = "" if verdicts is None else stragglers_text(verdicts)
+    if late:
+        findings = findings[~findings["finding"].isin(_OF_FILES)]
+    return _first_finding(findings, phase), late
 
 
 def phase_text(phase: str, state: object = None) -> str:
@@ -118,6 +133,7 @@ _OF_FILES: Final = ("one_file_holds_up",)
 _SAID: Final = ("failed",)
 _EXPLAINS: Final = tuple(kind.name for kind in FINDING_KINDS if kind.explains)
 _LONGEST_FINDING: Final = 240
+_LONGEST_NAME: Final = 80
 # A wait that has just begun needs no explanation.
 _BRIEF_S: Final = 120.0
 
@@ -288,7 +304,11 @@ def _ending(
         if pd.notna(last["progress_pct"]):
             text += f" at {format_percent(last['progress_pct'])}"
     reason = _reason_of(snapshots, findings)
-    return f"{text}: {excerpt(reason) if reason else 'the server gives no reason'}"
+    shown = excerpt(reason) if reason else "the server gives no reason"
+    culprit = _failure(findings).get("culprit")
+    if isinstance(culprit, str) and culprit not in shown:
+        shown = f"{printable(culprit, _LONGEST_NAME)}: {shown}"
+    return f"{text}: {shown}"
 
 
 def _reason_of(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
@@ -297,11 +317,14 @@ def _reason_of(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
         own = known_reasons(snapshots["reason"].iloc[-1:]).iloc[0]
         if isinstance(own, str):
             return own
-    failed = findings[findings["finding"].eq("failed")]
-    if not len(failed):
-        return None
-    reason = json.loads(failed["evidence"].iloc[0]).get("reason")
+    reason = _failure(findings).get("reason")
     return reason if isinstance(reason, str) else None
+
+
+def _failure(findings: pd.DataFrame) -> dict[str, Any]:
+    """The evidence of the failure; empty if no finding has any."""
+    failed = findings.loc[findings["finding"].eq("failed"), "evidence"]
+    return dict(json.loads(failed.iloc[0])) if len(failed) else {}
 
 
 def answered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:

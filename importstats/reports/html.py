@@ -116,7 +116,7 @@ def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> 
         columns=_COLUMNS,
         kinds=_KINDS,
         quantiles=_quantile_rows(files),
-        reason=long_reason(job),
+        reason="" if (reason := long_reason(job)) in looks[0]["text"] else reason,
         tables=[
             ("Where the time went", spent_sentence(job), spent_table(job)),
             ("Failed files by cause", "", failure_table(job)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
     others = findings.drop(index=list(said))
     critical = others["severity"].astype("str").eq("critical")
     warning = others["severity"].astype("str").eq("warning")
-    found = [_finding_look(row) for row in others[critical].to_dict("records")]
+    found = [_finding_look(row, files) for row in others[critical].to_dict("records")]
     stalled = others.loc[critical, "finding"].astype("str").tolist()[:1] == ["stalled"]
     if stalled and len(late):
         # The first sentence says what holds the job up and where to look.
@@ -68,7 +69,7 @@ def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list
         if place == 0 and said:
             text = f"{text} {sentences(findings.loc[next(iter(said)), 'advice'])}"
         found.append(Look(text, "warning", int(file["file_index"])))
-    return found + [_finding_look(row) for row in others[warning].to_dict("records")]
+    return found + [_finding_look(row, files) for row in others[warning].to_dict("records")]
 
 
 def _late_now(files: pd.DataFrame) -> pd.DataFrame:
@@ -77,8 +78,17 @@ def _late_now(files: pd.DataFrame) -> pd.DataFrame:
     return files[now & (delay.isna() | (delay >= _LEAST_DELAY_S))]
 
 
-def _finding_look(finding: dict[Any, Any]) -> Look:
-    return Look(sentences(finding["message"], finding["advice"]), str(finding["severity"]))
+def _finding_look(finding: dict[Any, Any], files: pd.DataFrame) -> Look:
+    text = sentences(finding["message"], finding["advice"])
+    return Look(text, str(finding["severity"]), _named_file(str(finding["evidence"]), files))
+
+
+def _named_file(evidence: str, files: pd.DataFrame) -> int | None:
+    """The file that a finding is about or blames, if it names one of the job's files."""
+    said = json.loads(evidence)
+    name = said.get("culprit", said.get("file"))
+    own = files.loc[files["file"].astype("str").eq(str(name)), "file_index"]
+    return int(own.iloc[0]) if len(own) else None
 
 
 def sentences(*texts: object) -> str:

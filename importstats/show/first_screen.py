@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import pandas as pd
 
-from importstats.analysis.words import eta_text, left_text
+from importstats.analysis.ranking import rank_files
+from importstats.analysis.words import eta_text, left_text, what_matters
 from importstats.names import END_PHASES
 from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, STATE_HATCHES
 from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
-from importstats.show.attention import Look
+from importstats.show.attention import Look, sentences
 from importstats.show.job import ImportJob
 from importstats.show.page_data import MOST_NAME
 from importstats.text import format_duration, format_percent, printable
@@ -77,7 +78,8 @@ def first_look(job: ImportJob) -> str:
         return job.looks[0].text
     if job.phase == "Completed":
         return "Nothing: the job has completed."
-    return "Nothing in particular: no warning was found."
+    notable = sentences(*filter(None, what_matters(job.diagnosis, job.stragglers, job.phase)))
+    return notable or "Nothing in particular: no warning was found."
 
 
 def looks_of(job: ImportJob) -> list[dict[str, Any]]:
@@ -87,7 +89,8 @@ def looks_of(job: ImportJob) -> list[dict[str, Any]]:
     """
     if not job.looks:
         severity = "critical" if job.phase == "Failed" else "info"
-        return [{"text": first_look(job), "severity": severity, "file": None}]
+        text = first_look(job)
+        return [{"text": text, "severity": severity, "file": _file_in(job, text)}]
     found = [
         {"text": look.text, "severity": look.severity, "file": _file_of(job, look)}
         for look in job.looks[:_MOST_LOOKS]
@@ -102,6 +105,14 @@ def _file_of(job: ImportJob, look: Look) -> str | None:
         return None
     own = job.stragglers[job.stragglers["file_index"].eq(look.file_index)]
     return printable(str(own["file"].iloc[0]), MOST_NAME) if len(own) else None
+
+
+def _file_in(job: ImportJob, text: str) -> str | None:
+    """The file that matters most, if a text speaks of it."""
+    if job.stragglers.empty:
+        return None
+    name = str(rank_files(job.stragglers)["file"].iloc[0])
+    return printable(name, MOST_NAME) if name in text else None
 
 
 def phase_strip(job: ImportJob) -> list[dict[str, Any]]:

@@ -6,12 +6,11 @@ from importlib import resources
 
 import pytest
 from browsers import need_browser, open_browser, until_true
+from frames import simulated
 
 from importstats import ImportJob, rewind
 from importstats.reports.html import to_html
 from importstats.reports.job_pages import JobRow, jobs_html
-from importstats.simulator import simulate_job
-from importstats.store.frames import details_frame, jobs_frame
 
 need_browser()
 
@@ -40,9 +39,10 @@ return Array.from({ length: Math.round(height * ratio) }, (_, line) =>
 """
 
 
-def page_of(files, share):
-    jobs, details = simulate_job("steady", files=files, seed=8, poll_every_s=20).tables(runs=True)
-    jobs, details = jobs_frame(jobs), details_frame(details)
+def page_of(files, share, shape="steady", seed=8, rename=None):
+    jobs, details = simulated(shape, files=files, seed=seed, poll_every_s=20)
+    if rename:
+        details = details.assign(file=details["file"].astype("str").replace(rename))
     at = jobs["observed_at"].iloc[int(share * (len(jobs) - 1))]
     job = ImportJob(rewind(jobs, at), rewind(details, at, jobs), at, zone=UTC)
     return job, to_html(job, UTC)
@@ -55,23 +55,34 @@ def browser(tmp_path_factory):
     driver.quit()
 
 
+def show(browser, path, theme="light", width=1200):
+    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get("about:blank")
+    browser.get(path.as_uri())
+    ready = "return document.documentElement.classList.contains('ready')"
+    until_true(lambda: browser.execute_script(ready))
+
+
 @pytest.fixture(scope="module")
 def shown(browser, tmp_path_factory):
     job, html = page_of(300, 1.0)
     path = tmp_path_factory.mktemp("page") / "job.html"
     path.write_text(html, encoding="utf-8")
 
-    def show(theme, width):
-        media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get(path.as_uri())
-        ready = "return document.documentElement.classList.contains('ready')"
-        until_true(lambda: browser.execute_script(ready))
+    def show_it(theme, width):
+        show(browser, path, theme, width)
         return job
 
-    return show
+    return show_it
+
+
+def paper_of(theme):
+    css = (resources.files("importstats.show") / "page" / f"{theme}.css").read_text("utf-8")
+    paper = re.search(r"--paper: #(\w{6})", css)[1]
+    return [int(paper[place : place + 2], 16) for place in (0, 2, 4)]
 
 
 @pytest.mark.parametrize("width", [360, 1200])
@@ -96,15 +107,46 @@ def test_every_phase_has_its_whole_name_and_the_look_of_its_bar(browser, shown, 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_what_is_done_is_seen_all_over_the_chart_of_files(browser, shown, theme):
     shown(theme, 1200)
-    css = (resources.files("importstats.show") / "page" / f"{theme}.css").read_text("utf-8")
-    paper = re.search(r"--paper: #(\w{6})", css)[1]
-    ground = [int(paper[place : place + 2], 16) for place in (0, 2, 4)]
     # By then all files are done, and the job is not.
-    lines = browser.execute_script(CONTRASTS, "chart-files", ground, 0.93)
+    lines = browser.execute_script(CONTRASTS, "chart-files", paper_of(theme), 0.93)
     seen = [place for place, value in enumerate(lines) if value >= 3]
     pauses = [b - a for a, b in zip([0, *seen], [*seen, len(lines)], strict=True)]
     assert max(pauses) <= 24
     assert len(seen) < len(lines) / 2, "what is done does not ask to be looked at"
+
+
+@pytest.mark.parametrize("width", [500, 1200])
+def test_a_name_of_any_length_leaves_the_bars_to_be_seen(browser, tmp_path, width):
+    job, _ = page_of(8, 0.7)
+    names = job.details["file"].astype("str").unique()
+    _, html = page_of(8, 0.7, rename={name: f"{name}{'m' * 220}" for name in names})
+    path = tmp_path / "long.html"
+    path.write_text(html, encoding="utf-8")
+    show(browser, path, width=width)
+    # Nothing is drawn where no file has begun.
+    lines = browser.execute_script(CONTRASTS, "chart-files", paper_of("light"), 0)
+    assert max(lines) < 2
+
+
+def tallest_ink(browser, share):
+    """How many pixels high the tallest mark in ink is at a share of the progress chart's width."""
+    lines = browser.execute_script(CONTRASTS, "chart-progress", paper_of("light"), share)
+    runs = "".join("x" if value > 10 else " " for value in lines).split()
+    return max(map(len, runs), default=0)
+
+
+@pytest.mark.parametrize(("share", "beyond"), [(0.9, False), (0.35, True)])
+def test_the_predicted_end_is_marked_where_it_is_or_at_the_edge(browser, tmp_path, share, beyond):
+    job, html = page_of(24, share)
+    seen = job.jobs["observed_at"].iloc[-1] - job.jobs["observed_at"].iloc[0]
+    # The axis goes on for as long as the job has been seen, at most.
+    assert (job.eta["eta_p50"] - job.jobs["observed_at"].iloc[-1] > seen) == beyond
+    path = tmp_path / "eta.html"
+    path.write_text(html, encoding="utf-8")
+    show(browser, path)
+    marks = [place / 100 for place in range(60, 100) if tallest_ink(browser, place / 100) >= 6]
+    assert marks
+    assert (min(marks) > 0.9) == beyond
 
 
 def test_no_id_and_no_number_of_a_table_is_broken_on_a_phone(browser, tmp_path):

@@ -124,7 +124,7 @@ function namePhase(ctx, name, x, top, wide, height, data) {
 function drawCone(u, data) {
   const known = data.progress.pct.filter((value) => value !== null);
   if (!data.eta || !known.length) return;
-  clipped(u, (ctx, left, top) => {
+  clipped(u, (ctx, left, top, width) => {
     const now = across(u, data.progress.t.at(-1));
     const level = u.valToPos(known.at(-1), "y", true);
     const done = u.valToPos(100, "y", true);
@@ -146,7 +146,39 @@ function drawCone(u, data) {
     ctx.moveTo(now, level);
     ctx.lineTo(middle, done);
     ctx.stroke();
+    ctx.setLineDash([]);
+    markEnd(ctx, data, [now, level], [middle, done], left + width);
   });
+}
+
+// A dot where the job is to end, or an arrow at the edge towards it, and when that is.
+function markEnd(ctx, data, [now, level], [middle, done], edge) {
+  const scale = devicePixelRatio;
+  const inside = middle <= edge;
+  if (!(middle > now) || now >= edge) return;
+  const colors = paper();
+  const time = clock(data, data.eta[1], false).slice(0, 5);
+  const text = inside ? time : `${time} →`;
+  const x = inside ? middle : edge - 4 * scale;
+  const y = inside ? done : level + ((done - level) * (x - now)) / (middle - now);
+  ctx.fillStyle = colors.ink;
+  ctx.beginPath();
+  if (inside) {
+    ctx.arc(x, y, 3.5 * scale, 0, 2 * Math.PI);
+  } else {
+    ctx.moveTo(x + 4 * scale, y);
+    ctx.lineTo(x - 4 * scale, y - 4 * scale);
+    ctx.lineTo(x - 4 * scale, y + 4 * scale);
+  }
+  ctx.fill();
+  ctx.font = `${12 * scale}px system-ui, sans-serif`;
+  ctx.textBaseline = "top";
+  ctx.textAlign = "left";
+  ctx.strokeStyle = colors.paper;
+  ctx.lineWidth = 3 * scale;
+  const place = [Math.min(x + 4 * scale, edge - ctx.measureText(text).width - 2 * scale), y + 7 * scale];
+  ctx.strokeText(text, ...place);
+  ctx.fillText(text, ...place);
 }
 
 // A failed job says that its progress is 0: it keeps what it was last seen with, and a cross.
@@ -206,7 +238,17 @@ function layout(files, lines, height) {
 }
 
 const MOST_URGENT = 12;
-const isUrgent = (files, row) => ["failed", "now"].includes(nameAt(files.matters, row));
+const isUrgent = (files, row) => ["failed", "now"].includes(nameAt(files.matters, row)) || costly(files, row);
+
+// A file that was late and cost the job time: a minute or more.
+const costly = (files, row) => nameAt(files.matters, row) === "was" && files.delay_s[row] >= 60;
+
+// The end of a name, where names differ, with so many characters at most.
+const MOST_NAME = 40;
+function shortName(name, most = MOST_NAME) {
+  const last = name.split("/").at(-1);
+  return last.length > most ? `…${last.slice(1 - most)}` : last;
+}
 
 function drawFiles(u, data, spans, shown) {
   const { files, colors } = data;
@@ -256,7 +298,7 @@ function drawFiles(u, data, spans, shown) {
     }
     ctx.globalAlpha = 1;
     if (data.files.groups < lines.length / 2 && !lies.urgent) drawTaskLines(ctx, data, lines, left, top, width, lies.rest);
-    drawMarks(ctx, data, spans, lines, (line) => top + lies.middle(line), pixel, lies.tall, left + width);
+    drawMarks(u, data, spans, lines, (line) => top + lies.middle(line), pixel, lies.tall, left + width);
   });
 }
 
@@ -271,7 +313,8 @@ function drawTaskLines(ctx, data, lines, left, top, width, tall) {
 }
 
 // A diamond at the end of each file that matters, its name where there is room, and the choice.
-function drawMarks(ctx, data, spans, lines, middle, pixel, tallOf, edge) {
+function drawMarks(u, data, spans, lines, middle, pixel, tallOf, edge) {
+  const { ctx } = u;
   const { files, colors } = data;
   const scale = devicePixelRatio;
   const { ink, paper: ground } = paper();
@@ -290,7 +333,7 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tallOf, edge) {
       const bar = Math.max(tall, 8 * scale);
       ctx.strokeRect(-9, middle(line) - bar / 2, 1e5, bar);
     }
-    if (matters === "failed" || matters === "now" || (matters === "was" && tall > 4)) {
+    if (isUrgent(files, row) || (matters === "was" && tall > 4)) {
       const size = 4 * scale;
       ctx.fillStyle = colors.verdict[nameAt(files.verdict, row)] ?? colors.other;
       ctx.beginPath();
@@ -302,7 +345,7 @@ function drawMarks(ctx, data, spans, lines, middle, pixel, tallOf, edge) {
       ctx.fill();
     }
     if (tall >= 13 * scale || chosen) {
-      const short = files.name[row].split("/").at(-1);
+      const short = shortName(files.name[row], Math.min(MOST_NAME, Math.floor(u.bbox.width / (12 * scale))));
       const text = `${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`;
       // Where there is no room beside the bar the name lies on it, on paper of its own.
       const x = Math.min(end + 8 * scale, edge - ctx.measureText(text).width - 4 * scale);
@@ -346,6 +389,7 @@ function chart(id, data, options) {
           grid: { show: !options.bare, stroke: () => paper().line, width: 1 },
           ticks: { show: !options.bare, stroke: () => paper().line, width: 1 },
           size: AXIS_WIDTH,
+          space: 22,
           values: options.values,
         },
       ],
@@ -439,7 +483,7 @@ function fileLines(data, row) {
   if (together > 1) lines.push([`taken for one task with ${count(together - 1)} other${together === 2 ? "" : "s"}`]);
   if (known(files.run_s[row])) lines.push([`ran ${duration(files.run_s[row])}${known(files.rows_per_s[row]) ? `, ${rate(files.rows_per_s[row])}` : ""}`]);
   if (known(files.wait_s[row])) lines.push([`waited ${duration(files.wait_s[row])}`]);
-  if (files.retries[row] > 0) lines.push([`went back ${count(files.retries[row])} times`]);
+  if (files.retries[row] > 0) lines.push([`went back ${files.retries[row] === 1 ? "once" : `${count(files.retries[row])} times`}`]);
   if (known(files.idle_s[row])) lines.push([`idle for ${duration(files.idle_s[row])}`]);
   if (nameAt(files.matters, row) !== "no") lines.push([`delays the end by ${delay(files.delay_s[row])}`]);
   if (nameAt(files.reason, row)) lines.push([nameAt(files.reason, row)]);
@@ -523,7 +567,7 @@ function stateCounts(data, spans) {
     if (state === "inprogress") oldest = Math.min(oldest, spans.start[spans.from[row + 1] - 1]);
   });
   const parts = [...counts].sort((a, b) => b[1] - a[1]).map(([word, number]) => {
-    const age = word === "importing" && oldest < Infinity && !data.ended;
+    const age = word === "importing" && data.last - oldest >= 1 && !data.ended;
     const text = `${count(number)} ${word}`;
     return age ? `${text} (${number > 1 ? "the oldest " : ""}for ${duration(data.last - oldest)})` : text;
   });
