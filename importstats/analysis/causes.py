@@ -7,11 +7,14 @@ of the file that was bad. The text may name that file (``file: id:4 paths:"in/7.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 import pandas as pd
 
 _TOKEN: Final = re.compile(r"[^\s\"'\[\](),;=]+")
+# How a set of several paths is called: by its first, and how many more there are.
+_OTHER_PATHS: Final = re.compile(r" \+\d+$")
 _ID: Final = re.compile(r"\bid:\d+")
 
 
@@ -47,10 +50,7 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
     failed = files[files["state"].astype("str").str.lower().eq("failed")]
     names = failed["file"].astype("str")
     reason = failed["reason"].astype("str").where(failed["reason"].notna())
-    known = {
-        **{name.rsplit("/", 1)[-1]: name for name in names},
-        **dict(zip(names, names, strict=True)),
-    }
+    known = names_in_reasons(names)
     texts = {text: _without_files(text, known) for text in reason.dropna().unique()}
     cause = reason.map(lambda text: texts[text][0], na_action="ignore")
     blamed = {name for _, found in texts.values() for name in found}
@@ -70,6 +70,35 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("files", ascending=False, kind="stable", ignore_index=True)
 
 
+def names_in_reasons(files: Iterable[str]) -> dict[str, str]:
+    """How a reason may call each file: by path or its last part, a set of paths by its folder.
+
+    Examples
+    --------
+    >>> names_in_reasons(["in/1.json"])
+    {'1.json': 'in/1.json', 'in/1.json': 'in/1.json'}
+    >>> names_in_reasons(["in/2/id.npy +1"])
+    {'in/2/id.npy': 'in/2/id.npy +1', 'in/2/': 'in/2/id.npy +1'}
+    """
+    known: dict[str, str] = {}
+    for name in files:
+        path = _OTHER_PATHS.sub("", name)
+        folder, _, last = path.rpartition("/")
+        if path == name:
+            known |= {last: name, name: name}
+        else:
+            # Of two sets in one folder nobody knows which of them a further path belongs to.
+            known |= {path: name, f"{folder}/": "" if f"{folder}/" in known else name}
+    return known
+
+
+def file_called(path: str, known: dict[str, str]) -> str | None:
+    """The file of :func:`names_in_reasons` that a path in a reason is, or is part of."""
+    folder, _, last = path.rpartition("/")
+    called = (known.get(name) for name in (path, last, f"{folder}/" if folder else ""))
+    return next(filter(None, called), None)
+
+
 def _without_files(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     """A reason without the names of files, and these names."""
     found: list[str] = []
@@ -77,10 +106,10 @@ def _without_files(text: str, known: dict[str, str]) -> tuple[str, list[str]]:
     def replaced(token: re.Match[str]) -> str:
         word = token[0]
         bare = word.rstrip(":.").removeprefix("paths:").lstrip("/")
-        for name in (bare, bare.rsplit("/", 1)[-1]):
-            if name in known:
-                found.append(known[name])
-                return word.replace(bare, "FILE")
-        return word
+        name = file_called(bare, known)
+        if name is None:
+            return word
+        found.append(name)
+        return word.replace(bare, "FILE")
 
     return _ID.sub("id:N", _TOKEN.sub(replaced, text)), found

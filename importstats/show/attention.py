@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from importstats.analysis.causes import file_called, names_in_reasons
 from importstats.analysis.ranking import file_sentence
 
 # A file that delays the end by less than this is not worth a first look.
@@ -86,8 +87,10 @@ def _finding_look(finding: dict[Any, Any], files: pd.DataFrame) -> Look:
 def _named_file(evidence: str, files: pd.DataFrame) -> int | None:
     """The file that a finding is about or blames, if it names one of the job's files."""
     said = json.loads(evidence)
-    name = said.get("culprit", said.get("file"))
-    own = files.loc[files["file"].astype("str").eq(str(name)), "file_index"]
+    path = said.get("culprit", said.get("file"))
+    names = files["file"].astype("str")
+    name = file_called(str(path), names_in_reasons(names)) or str(path)
+    own = files.loc[names.eq(name), "file_index"]
     return int(own.iloc[0]) if len(own) else None
 
 

@@ -30,6 +30,26 @@ def test_a_name_without_its_folder_is_recognised_and_a_part_of_a_word_is_not():
     assert failure_causes(failed(**{"in/a": "abandon"}))["culprits"].tolist() == [[]]
 
 
+def test_any_path_of_a_set_names_it_but_a_bare_word_does_not():
+    names = [f"in/{place}/id.npy +1" for place in range(3)]
+    for path in ("in/1/id.npy", "in/1/vector.npy", "/in/1/vector.npy"):
+        table = failure_causes(failed(**dict.fromkeys(names, f'no rows, paths:"{path}"')))
+        assert table["culprits"].tolist() == [["in/1/id.npy +1"]]
+        assert table["cause"].str.contains("FILE").all()
+    for reason in ("id.npy is empty", "in/9/id.npy is empty"):
+        assert failure_causes(failed(**dict.fromkeys(names, reason)))["culprits"].tolist() == [[]]
+    root = failed(**{"id.npy +1": "the file is empty"})
+    assert failure_causes(root)["culprits"].tolist() == [[]]
+
+
+def test_of_two_sets_in_one_folder_only_the_first_path_says_which():
+    names = ["in/a.npy +1", "in/b.npy +1"]
+    reasons = {"in/a.npy": [["in/a.npy +1"]], "in/c.npy": [[]]}
+    for path, culprits in reasons.items():
+        table = failure_causes(failed(**dict.fromkeys(names, f"cannot read {path}")))
+        assert table["culprits"].tolist() == culprits
+
+
 def test_files_without_a_reason_are_one_cause():
     table = failure_causes(failed(**{"in/a": None, "in/b": None}))
     assert table["cause"].isna().all()

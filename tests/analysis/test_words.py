@@ -1,5 +1,6 @@
 """Words: the headline says phase, end and why; a time is as exact as it is near."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -10,6 +11,7 @@ from frames import jobs_of
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.words import clock, headline
+from importstats.text import excerpt
 
 
 def job(states, progress, **columns):
@@ -125,6 +127,20 @@ def test_the_headline_of_a_failed_job_takes_the_reason_of_its_files():
     text = headline(jobs, findings=diagnose(jobs, details), zone=UTC)
     assert text == "Failed at 08:01:00 UTC, in PreImporting at 35 %: no such bucket"
     assert headline(jobs, zone=UTC).endswith(": the server gives no reason")
+
+
+def test_the_headline_of_a_failed_job_names_the_file_that_its_reason_has_no_room_for():
+    jobs = job(["Importing", "Failed"], [35.0, 0.0])
+
+    def said(reason):
+        evidence = json.dumps({"reason": reason, "culprit": "in/7.parquet"})
+        findings = diagnose(jobs).assign(evidence=evidence)
+        assert findings["finding"].tolist() == ["failed"]
+        return headline(jobs, findings=findings, zone=UTC).split(" 35 %: ")[1]
+
+    assert said("cannot read in/7.parquet") == "cannot read in/7.parquet"
+    long = f"value is {'too ' * 30}long"
+    assert said(f"{long}: in/7.parquet") == f"in/7.parquet: {excerpt(long)}"
 
 
 def test_a_job_took_the_time_since_its_creation():
