@@ -1,9 +1,9 @@
-"""What has ended, runs and waits in Importing, in units: files that are one task of the server.
+"""What has ended, runs and waits in Importing, in units: the files of one task of the server.
 
-Which files form a task is not sent. Files that were handed over together and moved together are
-taken for one *unit*, or for several of the usual size if there are too many of them; files of which
-nothing is known yet are put together as the others are. Tasks are filled up to one size, so the
-usual size is that of the smaller groups.
+The server does not send which files form a task. Files that were handed over together and moved
+together are taken to be one *unit*, or several of the usual size if there are too many of them;
+files of which nothing is known yet are grouped like the others. Tasks are filled up to one size, so
+the usual size is that of the smaller groups.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ import numpy as np
 from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
 from importstats.arrays import Floats, Ints
 
-#: A task takes as long as one of so many bytes more: opening, flushing, being asked about.
+#: The fixed cost of a task in bytes: opening, flushing, being asked about.
 OVERHEAD_BYTES: Final = 8e6
-#: With which power of its bytes the time of a task grows.
+#: A task's time grows with this power of its bytes.
 POWER: Final = 0.8
 
 # The usual size of a task before any was seen to end or to move.
 _USUAL_BYTES: Final = 3e9
-# Which quantile of the groups is a unit.
+# The quantile of the groups' sizes that is a unit.
 _LOW: Final = 0.25
-# Units that were handed over together and have shown nothing are summed up in so many groups.
+# Units that were handed over together and have shown nothing are put into this many groups.
 _MOST_GROUPS: Final = 12
 
 
 def log_work(size: Floats) -> Floats:
-    """The logarithm of what the time of a task of this size is proportional to."""
+    """The logarithm of the work in a task of this size, to which its time is proportional."""
     return np.asarray(POWER * np.log(size + OVERHEAD_BYTES), np.float64)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Groups of files of one job that ended together, ordered by when that was known.
+    """Groups of one job's files that ended together, ordered by when that was known.
 
     Attributes
     ----------
     files : ndarray of int64
     size : ndarray of float64
-        Bytes of all of them.
+        The bytes of each group.
     by_s, least_s, most_s : ndarray of float64
-        When it was known; `least_s` and `most_s` bound how long it took, NaN where the start was
+        When the end was known; `least_s` and `most_s` bound how long it took, NaN if the start was
         not seen.
     typical : ndarray of float64
-        Bytes of a usual unit as known then, see :func:`typical_bytes`.
+        The bytes of a usual unit as known then, see :func:`typical_bytes`.
     """
 
     files: Ints
@@ -59,7 +59,7 @@ class Ended:
 
     @classmethod
     def from_spells(cls, spells: Spells) -> Ended:
-        """The groups of files that ended together, from the spells of one job."""
+        """The groups of files that ended together, from one job's spells."""
         done = spells.take(spells.kind == ENDED)
         key = np.column_stack([done.since_s, done.handed_by_s, np.nan_to_num(done.after_s)])
         unique, first, code = np.unique(key, axis=0, return_index=True, return_inverse=True)
@@ -69,7 +69,7 @@ class Ended:
         least = done.after_s[first] - done.handed_by_s[first]
         most = done.since_s[first] - done.handed_after_s[first]
         typical = np.ones(len(unique))
-        # All that became known at one time is known at all of it.
+        # Everything that became known at the same time counts from that time on.
         for stop in np.flatnonzero(np.diff(unique[:, 0], append=np.inf) > 0) + 1:
             start = np.searchsorted(unique[:, 0], unique[stop - 1, 0])
             typical[start:stop] = typical_bytes(size[:stop], files[:stop])
@@ -84,9 +84,9 @@ class Ended:
 
 
 def typical_bytes(size: Floats, files: Ints) -> float:
-    """Bytes of a usual unit by the groups seen so far; 1 where each file is a unit.
+    """The bytes of a usual unit from the groups seen so far; 1 if each file is a unit.
 
-    A low quantile, each group weighing as many as it has files.
+    It is a low quantile, in which each group weighs as much as it has files.
     """
     if not len(size):
         return _USUAL_BYTES
@@ -99,18 +99,19 @@ def typical_bytes(size: Floats, files: Ints) -> float:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What runs and waits at a snapshot; running units are grouped by what they show.
+    """What runs and waits at a snapshot; running units are grouped by their progress.
 
     Attributes
     ----------
     age_s, share, step_age_s : ndarray of float64
-        Seconds since it was handed over, the share that is done, and since when that is so.
+        Seconds since each group was handed over, the share that is done, and for how long that has
+        been so.
     work, count : ndarray of float64
-        Log work of a unit of each group, and how many it has.
+        Log work of a unit of each group, and the group's number of units.
     waiting : ndarray of float64
         Log work of the units that wait.
     typical : float
-        Bytes of a usual unit, 1 where each file is one.
+        The bytes of a usual unit, 1 if each file is one.
     files, size : float
         How many files run, and their bytes.
     """
@@ -127,7 +128,7 @@ class Backlog:
 
     @classmethod
     def from_spells(cls, spells: Spells, ended: Ended, known: int, now: float) -> Backlog:
-        """Of one job at a time, of whose ends the first `known` were known then."""
+        """The backlog of one job at a time when the first `known` of its ends were known."""
         there = (spells.since_s <= now) & (now < spells.until_s)
         run = spells.take(there & (spells.kind == WORKS))
         middle = (run.handed_after_s + run.handed_by_s) / 2
@@ -173,7 +174,7 @@ class Backlog:
 
 
 def _groups(size: Floats, typical: float, *, together: bool) -> list[tuple[float, float]]:
-    """Log work and number of the units that files form which were handed over together."""
+    """Log work and number of the units formed by files that were handed over together."""
     if together:
         count = max(round(size.sum() / typical), 1) if typical > 1 else len(size)
         return [(float(log_work(size.sum() / count)), float(count))]
@@ -183,7 +184,7 @@ def _groups(size: Floats, typical: float, *, together: bool) -> list[tuple[float
 
 
 def _packed(size: Floats, typical: float) -> Floats:
-    """Sizes of the units that files form: small ones together up to the usual size."""
+    """Sizes of the units that files form: small files are put together up to the usual size."""
     small = size < typical / 1.5
     if not small.any():
         return size
@@ -193,10 +194,10 @@ def _packed(size: Floats, typical: float) -> Floats:
 
 @dataclass(frozen=True)
 class Load:
-    """Files at work at once at successive snapshots of a job, while others waited, and their bytes.
+    """The files at work at once while others waited, and their bytes, at each snapshot of a job.
 
-    A slow mean, so that the gaps between one task and the next on its slot count too. Where none
-    has waited yet it is the most so far.
+    They are slow means, so that the gaps between a slot's tasks count too. If none has waited yet,
+    they are the most so far.
     """
 
     files: Floats
@@ -204,7 +205,7 @@ class Load:
 
     @classmethod
     def from_spells(cls, spells: Spells, now: Floats) -> Load:
-        """Of one job at its snapshots, ascending."""
+        """The load of one job at its snapshots, ascending."""
         ones = np.ones(len(spells))
         running = _weight_at_work(spells, WORKS, ones, now)
         size = _weight_at_work(spells, WORKS, spells.size, now)
@@ -219,14 +220,14 @@ class Load:
         return cls(found[:, 0], found[:, 1])
 
     def slots(self, place: int, backlog: Backlog) -> float:
-        """How many units run at once, at this place."""
+        """How many units run at once, at this snapshot."""
         if backlog.typical <= 1:
             return max(float(self.files[place]), 1.0)
         return max(float(self.size[place]) / backlog.typical, 1.0)
 
 
 def _weight_at_work(spells: Spells, kind: int, weight: Floats, now: Floats) -> Floats:
-    """The sum of the weights of the spells of a kind that had begun and not ended."""
+    """The total weight of one kind of spells that had begun and not ended."""
     of_kind = spells.kind == kind
     total = np.zeros(len(now))
     for times, sign in ((spells.since_s[of_kind], 1.0), (spells.until_s[of_kind], -1.0)):

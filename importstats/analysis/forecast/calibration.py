@@ -1,15 +1,14 @@
 """The width of the interval, so that it holds what it promises.
 
-A model is surer than it should be. On recordings of families that it was not fitted on, errors say
-how wide its interval has to be: split conformal prediction (Vovk, Gammerman & Shafer,
-*Algorithmic Learning in a Random World*, 2005). What the model itself says of the width counts by
-its square root: where it is very sure it errs nearly as much as where it is not, and an interval
-that reaches from minutes to days is of no use (ours; the power of 0 to 1 that made intervals
-narrowest at equal coverage).
+A model is surer than it should be. Its errors on families that it was not fitted on show how wide
+its interval must be: split conformal prediction (Vovk, Gammerman & Shafer, *Algorithmic Learning in
+a Random World*, 2005). The model's own width counts by its square root: when it is very sure it
+errs nearly as much as when it is not, and an interval from minutes to days is of no use (ours; the
+power of 0 to 1 that made intervals narrowest at equal coverage).
 
-A cluster that differs is followed online: with every ended job the interval of the next is
-stretched if the job's snapshots lay outside of theirs too often, and shrunk if too seldom (Gibbs &
-Candes, *Adaptive Conformal Inference Under Distribution Shift*, NeurIPS 2021)::
+Clusters differ and are followed online: after each ended job the next job's interval is stretched
+if the truth lay outside too often, and shrunk if it did so too seldom (Gibbs & Candes, *Adaptive
+Conformal Inference Under Distribution Shift*, NeurIPS 2021)::
 
     log(stretch) += step * (share outside - 0.2)
 """
@@ -26,7 +25,7 @@ from importstats.arrays import Bools, Floats, Ints
 #: model's own reach on the log scale the interval reaches. What jobs of both kinds of simulated
 #: fleets needed, tuning seeds; of intervals that hold as much, these are about the narrowest.
 REACH: Final = ((1.1, 0.8), (0.8, 0.65))
-#: The same once indexes are built, of which the pace says what they take.
+#: The same once an index has moved, as its pace shows how long indexes take.
 REACH_BY_PACE: Final = ((1.3, 0.65), (0.6, 0.4))
 _MISSES: Final = 0.2
 _STEP: Final = 0.3
@@ -34,7 +33,7 @@ _BOUNDS: Final = (-0.5, 1.2)
 
 
 def stretched(quantiles: Floats, by_pace: Bools, history: Bools, stretch: Floats) -> Floats:
-    """The 10, 50 and 90 % quantiles with an interval as wide as it should be, (rows, 3)."""
+    """The 10, 50 and 90 % quantiles with a calibrated interval, (rows, 3)."""
     table = np.where(by_pace[:, None, None], np.array([REACH_BY_PACE]), np.array([REACH]))
     factor = table[np.arange(len(table)), history.astype(np.int64)] * stretch[:, None]
     log = np.log(np.maximum(quantiles, 1e-6))
@@ -44,9 +43,9 @@ def stretched(quantiles: Floats, by_pace: Bools, history: Bools, stretch: Floats
 
 
 def online_stretch(quantiles: Floats, true_left_s: Floats, jobs: list[Ints]) -> float:
-    """The stretch after these jobs, each of which had its rows outside of intervals or within.
+    """The stretch after some jobs, from how many of their rows lay outside of the intervals.
 
-    Whether a row lies outside depends on the stretch as it was then.
+    Whether a row lies outside depends on the stretch at that time.
 
     Examples
     --------

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-#: How many draws stand for a distribution.
+#: How many draws represent a distribution.
 DRAWS: Final = 64
 
 _GRID: Final = np.linspace(-9.0, 9.0, 7201)
@@ -24,7 +24,7 @@ def normal_cdf(x: Floats) -> Floats:
 
 
 def normal_quantile(probability: Floats) -> Floats:
-    """Where a standard normal distribution has this share below it, within -9 and 9."""
+    """The value below which a standard normal distribution has this share, within -9 and 9."""
     return np.asarray(np.interp(probability, _CDF, _GRID), np.float64)
 
 
@@ -37,7 +37,7 @@ def even_points(count: int, dimensions: int) -> Floats:
     """Points that fill the unit cube evenly, (count, dimensions): the R-sequence.
 
     M. Roberts, *The Unreasonable Effectiveness of Quasirandom Sequences*, 2018. They are the same
-    at every call, so the same data gives the same answer.
+    in every call, so the same data gives the same answer.
     """
     ratio = 2.0
     for _ in range(40):

@@ -1,9 +1,9 @@
-"""When a job will end: an estimate with an honest interval, at every snapshot.
+"""When a job will end: an estimate with an 80 % interval, at every snapshot.
 
-:func:`eta` is the whole interface. The estimate is put together in stages, each a module:
-what was seen (:mod:`~importstats.analysis.forecast.observed`), what earlier jobs and finished
-phases say of the phases (:mod:`~importstats.analysis.forecast.levels`), the rest of Importing by
-its tasks (:mod:`~importstats.analysis.forecast.importing`) and of other phases by their pace
+:func:`eta` is the whole interface. The estimate is made in stages, each a module: what was seen
+(:mod:`~importstats.analysis.forecast.observed`), what earlier jobs and finished phases show about
+the phases (:mod:`~importstats.analysis.forecast.levels`), the rest of Importing by its tasks
+(:mod:`~importstats.analysis.forecast.importing`) and of other phases by their pace
 (:mod:`~importstats.analysis.forecast.remaining`), the twin
 (:mod:`~importstats.analysis.forecast.twin`), interruptions
 (:mod:`~importstats.analysis.forecast.interruption`), and the calibration of the interval
@@ -31,8 +31,8 @@ from importstats.analysis.work_left import WORK, with_work_left
 from importstats.arrays import Floats, floats, timestamps
 from importstats.names import JOB_KEY, PHASE_DTYPE
 
-#: The values of ``method``: learned from earlier jobs, from priors alone, from the work that
-#: is left in the cluster, the job has ended, and no estimate.
+#: The values of ``method``: from earlier jobs, from priors alone, from the work left in the
+#: cluster, ended jobs, and no estimate.
 METHODS: Final = ("history", "priors", WORK, "ended", "none")
 
 #: A century: further than any import, and still a time that pandas can hold.
@@ -56,10 +56,10 @@ def eta(
     priors: Priors | None = None,
     cluster: Cluster | None = None,
 ) -> pd.DataFrame:
-    """When each job will end, as could be known at each of its snapshots.
+    """When each job will end, as known at each of its snapshots.
 
-    Every row uses that snapshot and earlier ones of the same job, and of `history` the jobs that
-    had ended by then; never anything that came later.
+    Each row uses its snapshot and earlier ones of the same job, and from `history` the jobs that
+    had ended by then, but nothing later.
 
     Parameters
     ----------
@@ -68,20 +68,21 @@ def eta(
     details : DataFrame, optional
         Their details frame, expanded or as runs; sharpens the estimate while files are imported.
     history : DataFrame or sequence of DataFrame, optional
-        Jobs frames of earlier jobs. Only jobs that completed count, each from the snapshot on that
-        says so, and never for itself, so a whole store may be given, `jobs` included. Jobs of the
-        same collection say most, then those of the same cluster (``source_uri``), then others.
+        Jobs frames of earlier jobs. Only completed jobs count, each from the snapshot that shows it
+        Completed on and never for itself, so you can pass a whole store, including `jobs`. Jobs of
+        the same collection count most, then those of the same cluster (``source_uri``), then
+        others.
     at : datetime, optional
         Only the last snapshot of each job as of this time, instead of all.
     explain : bool
-        Also the parts of the estimate, and two scenarios; see below.
+        Add the parts of the estimate, and two scenarios; see below.
     priors : Priors, optional
-        Instead of those shipped, for experiments.
+        Priors to use instead of the shipped ones, for experiments.
     cluster : ClusterFrames, optional
-        What the cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
-        Where it is known, the phase is exact, and from Importing on the estimate follows from the
-        work that is left; ``method`` is then ``work``. What its metrics remember of other jobs is a
-        prior of all others, if no earlier job of it is known.
+        What the cluster did, see :func:`~importstats.store.cluster_frames.load_cluster`. If it is
+        known, the phase is exact, and from Importing on the estimate follows from the work that is
+        left; ``method`` is then ``work``. If no earlier job of the cluster is known, what its
+        metrics remember of other jobs is a prior of all other estimates.
 
     Returns
     -------
@@ -95,9 +96,9 @@ def eta(
         ``observed_at`` : datetime64[us, UTC]
         ``phase`` : ordered category
         ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
-            The job will have ended by then with probability 10, 50 and 90 %. NaT where nothing
-            supports an estimate. Not before ``observed_at``, but for a job that has ended it is
-            the end.
+            The job will have ended by then with probability 10, 50 and 90 %. NaT if nothing
+            supports an estimate. Never before ``observed_at``; but for a job that has ended, they
+            are the end.
         ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
             The same in seconds from ``observed_at``; 0 once the job has ended.
         ``method`` : category
@@ -105,23 +106,25 @@ def eta(
         ``reason`` : str
             Why there is no estimate; missing if there is one.
 
-        With `explain`, in seconds where the name ends so, NaN where there is no such part:
+        With `explain` also these, in seconds if the name ends in ``_s``, NaN if there is no such
+        part:
 
         ``phase_rest_s``, ``later_phases_s`` : float64
-            Medians of the rest of the current phase and of the time of those after it.
+            Medians of the rest of the current phase and of the phases after it.
         ``model_s``, ``twin_s`` : float64
-            Medians of the two forecasts, see :mod:`importstats.analysis.forecast.twin`; in
-            Pending of what comes after the wait.
+            Medians of the two forecasts, see :mod:`importstats.analysis.forecast.twin`; in Pending
+            without the wait.
         ``twin_weight`` : float64
-            How much of the answer is the twin's.
+            The twin's weight in the estimate.
         ``earlier_jobs`` : int64
-            How many ended jobs of the collection it rests on.
+            How many ended jobs of the collection it uses.
         ``interrupted`` : float64
             The probability that the job is interrupted.
         ``slots`` : float64
             Tasks at work at once.
         ``if_all_goes_well_s``, ``if_a_node_restarts_s`` : float64
-            The median if it is not interrupted, and if what runs now has to begin again.
+            The median if the job is not interrupted, and if everything that runs now has to begin
+            again.
 
     Examples
     --------

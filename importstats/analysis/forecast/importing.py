@@ -1,9 +1,9 @@
-"""The rest of Importing: the posterior of the pace of its tasks, and what is left scheduled by it.
+"""The rest of Importing: the posterior of its tasks' pace, and a schedule of what is left.
 
-A server reports a file's rows when the whole file is written, so a task that runs says only that
-it has *not ended yet*, or which share of its files has. Observations are censored: the time of a
-task that ended lies between two snapshots, that of one that runs is longer than its age. The time
-a task takes is::
+A server reports a file's rows when the whole file is written, so a running task shows only that it
+has *not ended yet*, or what share of its files has. Observations are censored: the time of a task
+that ended lies between two bounds, that of a running task is longer than its age. The time of a
+task is::
 
     log(seconds) = pace + 0.8 log(bytes) + scatter * e      (an accelerated failure time model;
                                                              Kalbfleisch & Prentice, 2002)
@@ -34,23 +34,23 @@ _OUTLIERS: Final = 0.08
 _OUTLIER_WIDTH: Final = 3.0
 _PACES: Final = 81
 _REACH: Final = 3.5
-# How far the middle of the grid may be off when it is made, at the first snapshot.
+# How far off the middle of the grid may be when it is made, at the first snapshot.
 _GRID_SLACK: Final = 0.7
-# The pace of the units to come differs from that of those seen by so much (log).
+# How much the pace of later units differs from that of those seen (log).
 _DRIFT: Final = 0.12
 _CHOICE: Final = even_points(DRAWS, 2)
 
 
 @dataclass(frozen=True)
 class PacePrior:
-    """What is believed of the time of Importing as a whole, before its tasks are looked at.
+    """What is believed about the whole time of Importing before looking at its tasks.
 
     Attributes
     ----------
     log_seconds, log_bytes : ndarray of float64
-        Per snapshot, the log of the time of Importing and of the bytes of the job.
+        The log of the time of Importing and of the job's bytes, per snapshot.
     sd : float
-        Of the log of the time.
+        The standard deviation of the log of the time.
     """
 
     log_seconds: Floats
@@ -58,7 +58,7 @@ class PacePrior:
     sd: float
 
     def pace(self, place: int, backlog: Backlog, slots: float) -> float:
-        """Log seconds per work of a unit, if so many slots are to do it in that time."""
+        """Log seconds per work of a unit, if `slots` do all of it in that time."""
         work = backlog.unit_work
         waves = np.exp(self.log_bytes[place] - work / POWER) / slots
         return float(self.log_seconds[place] - np.log(max(waves, 1.0)) - work)
@@ -73,11 +73,11 @@ class Rest:
     draws : ndarray of float64, (snapshots, draws)
         Seconds until the last file is imported.
     next_end : ndarray of float64, (snapshots, draws)
-        Seconds until the next unit ends; infinite where none runs.
+        Seconds until the next unit ends; infinite if none runs.
     slots : ndarray of float64, (snapshots,)
         Units at work at once.
     running_age_s : ndarray of float64, (snapshots,)
-        Mean age of the units that run: what a restart of all of them would cost.
+        Mean age of the running units, which a restart of all of them would cost.
     """
 
     draws: Floats
@@ -87,27 +87,27 @@ class Rest:
 
 
 def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePrior) -> Rest:
-    """Draws of the time until the last file of one job is imported.
+    """Draws of the time until a job's last file is imported.
 
     Parameters
     ----------
     spells : Spells
-        Of the job.
+        The job's spells.
     now : ndarray of float64
         The snapshots, ascending.
     wanted : ndarray of bool
-        For which of them; the others cost little.
+        Which snapshots to compute; the others cost little.
     prior : PacePrior
 
     Returns
     -------
     Rest
-        Of all snapshots, 0 where not wanted.
+        One row per snapshot, 0 if not wanted.
     """
     ended, load = Ended.from_spells(spells), Load.from_spells(spells, now)
     known = np.searchsorted(ended.by_s, now, side="right")
     first = Backlog.from_spells(spells, ended, int(known[0]), float(now[0]))
-    # The first snapshot makes the grid: a later one must not change what an earlier one said.
+    # The first snapshot makes the grid: a later one must not change earlier estimates.
     middle = prior.pace(0, first, load.slots(0, first))
     paces = middle + (prior.sd + _GRID_SLACK) * np.linspace(-_REACH, _REACH, _PACES)
     pace, scatter = np.repeat(paces, len(_SCATTERS)), np.tile(_SCATTERS, _PACES)
@@ -133,7 +133,7 @@ def rest_of_importing(spells: Spells, now: Floats, wanted: Bools, prior: PacePri
 
 
 def _draw_pace(log: Floats, pace: Floats, scatter: Floats) -> tuple[Floats, Floats]:
-    """Draws of the pace to come and of the scatter, evenly spread over their posterior."""
+    """Draws of the later units' pace and of the scatter, spread evenly over their posterior."""
     weight = np.exp(log - log.max())
     reached = np.cumsum(weight / weight.sum())
     chosen = np.searchsorted(reached, _CHOICE[:, 0] * (1 - 1e-9)).clip(0, len(pace) - 1)
@@ -141,7 +141,7 @@ def _draw_pace(log: Floats, pace: Floats, scatter: Floats) -> tuple[Floats, Floa
 
 
 def _survival(away: Floats) -> Floats:
-    """The share of the times that lie more than `away` scatters above the pace (log scale)."""
+    """The share of times that are more than `away` scatters above the pace (log scale)."""
     return np.asarray(np.exp(-np.exp(np.minimum(away, 7.0))), np.float64)
 
 
@@ -150,7 +150,7 @@ def _mixture(usual: Floats, wide: Floats) -> Floats:
 
 
 def _summed_likelihood(ended: Ended, pace: Floats, scatter: Floats) -> Floats:
-    """Log likelihood of the first 0, 1, 2, ... ended groups at each point of the grid."""
+    """The log likelihood of the first 0, 1, 2, ... ended groups at each grid point."""
     work = log_work(ended.size / ended.units)
     low = (np.log(ended.least_s) - work)[:, None] - pace
     high = (np.log(ended.most_s) - work)[:, None] - pace
@@ -161,14 +161,14 @@ def _summed_likelihood(ended: Ended, pace: Floats, scatter: Floats) -> Floats:
     value = _mixture(inside(scatter), inside(_OUTLIER_WIDTH * scatter))
     known = np.isfinite(ended.most_s) & np.isfinite(ended.least_s)
     value = np.where(known[:, None], value, 0.0)
-    # Units that end together shared their luck: the square root of their number counts.
+    # Units that end together shared their luck, so the square root of their number counts.
     _, wave, sizes = np.unique(ended.by_s, return_inverse=True, return_counts=True)
     value *= (1 / np.sqrt(sizes))[wave.reshape(-1), None]
     return np.vstack([np.zeros(len(pace)), np.cumsum(value, axis=0)])
 
 
 def _running_likelihood(backlog: Backlog, pace: Floats, scatter: Floats) -> Floats:
-    """Log likelihood of the groups that run, (groups, points)."""
+    """The log likelihood of the running groups, (groups, points)."""
     centre = backlog.work[:, None] + pace
     away = (np.log(np.maximum(backlog.age_s, 0.5))[:, None] - centre) / scatter
     survives = _mixture(_survival(away), _survival(away / _OUTLIER_WIDTH))

@@ -1,15 +1,15 @@
-"""How long the phases of a job take, by what earlier jobs and its own phases so far have shown.
+"""How long a job's phases take, from earlier jobs and from its own phases so far.
 
-The logarithms of the times of a job's phases and of its bytes are taken to be jointly normal::
+The logarithms of a job's phase times and of its bytes are assumed to be jointly normal::
 
     z = mean + fleet + cluster + collection + job
 
-with one draw of each term for all jobs that can be seen, for those of a cluster, of a collection,
-and for the job alone: a linear mixed model (Laird & Ware, Biometrics 38, 1982) whose covariances
-are the priors. All else is conditioning this normal distribution: on earlier jobs, which is partial
-pooling (Gelman & Hill, Data Analysis Using Regression, 2007, chapter 12), and on what the job
-has shown: phases that are over, and its size. That index building takes a certain multiple of
-importing, or a certain time for each byte, is no rule but follows from the covariances.
+with one draw of each term for all jobs in sight, for the jobs of a cluster, for those of a
+collection, and for the job alone: a linear mixed model (Laird & Ware, Biometrics 38, 1982) whose
+covariances are the priors. Everything else conditions this normal distribution: on earlier jobs,
+which is partial pooling (Gelman & Hill, Data Analysis Using Regression, 2007, chapter 12), and on
+what the job has shown: phases that are over, and its size. No rule says that index building takes a
+multiple of importing, or a time for each byte: that follows from the covariances.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import pandas as pd
 from importstats.analysis.forecast.priors import PHASES, Priors
 from importstats.arrays import Bools, Floats, Ints, floats
 
-#: Earlier jobs that are looked at, the nearest ones: more say hardly more and take time.
+#: How many earlier jobs are used, the nearest ones: more add hardly anything and take time.
 MOST_HISTORY: Final = 40
-# After so many further jobs of its collection, an earlier job counts half.
+# After this many further jobs of its collection, an earlier job counts half.
 _HALF_LIFE_JOBS: Final = 5.0
 
 
 def job_bytes(seen: pd.DataFrame) -> Floats:
-    """The size of each row's job: its bytes, else a kilobyte a row; NaN if neither is known."""
+    """The size of each row's job: its bytes, else a kilobyte per row; NaN if neither is known."""
     size = floats(seen, "file_size_bytes")
     rows = 1024.0 * floats(seen, "total_rows")
     size = np.where(size > 0, size, np.where(rows > 0, rows, np.nan))
@@ -39,10 +39,10 @@ def job_bytes(seen: pd.DataFrame) -> Floats:
 
 
 def job_variables(seen: pd.DataFrame) -> tuple[Floats, Floats]:
-    """``z`` as known at each row (NaN: not known), and the variance of what is not exact.
+    """``z`` as known at each row (NaN if not known), and the variance of its error.
 
-    Both (rows, variables). The time of a border between two phases is uniform within the gap
-    between two snapshots, which has variance ``gap ** 2 / 12``.
+    Both are (rows, variables). A border between two phases is uniform within the gap between two
+    snapshots, which has variance ``gap ** 2 / 12``.
     """
     took = np.column_stack([floats(seen, f"{phase}_s") for phase in PHASES])
     gap = np.column_stack([floats(seen, f"{phase}_gap_s") for phase in PHASES])
@@ -62,9 +62,9 @@ class Earlier:
     cluster, collection : ndarray of int64
         Jobs with equal numbers share a cluster, or a collection of one cluster.
     ended_s : ndarray of float64
-        When the first snapshot said Completed, in seconds since 1970.
+        The first snapshot that showed Completed, in seconds since 1970.
     variables, noise : ndarray of float64, (jobs, variables)
-        Of :func:`job_variables`, at that snapshot.
+        The :func:`job_variables` at that snapshot.
     """
 
     key: Ints
@@ -82,13 +82,13 @@ class Earlier:
         return Earlier(**{name: column[places] for name, column in vars(self).items()})
 
     def nearest(self, cluster: int, collection: int, most: int = MOST_HISTORY) -> Earlier:
-        """The `most` jobs that say most of a job there: nearest first, then latest."""
+        """The `most` jobs that say most about a job there: nearest first, then latest."""
         order = np.lexsort((self.ended_s, self.collection == collection, self.cluster == cluster))
         return self.take(np.sort(order[-most:]))
 
 
 def _age_factor(earlier: Earlier) -> Floats:
-    """How much more a job's own variance counts for each later job of its collection."""
+    """The factor on a job's own variance for the later jobs of its collection."""
     same = earlier.collection[:, None] == earlier.collection[None, :]
     later = np.triu(same, 1).sum(axis=1)
     return np.asarray(2.0 ** (later / _HALF_LIFE_JOBS), np.float64)
@@ -97,7 +97,7 @@ def _age_factor(earlier: Earlier) -> Floats:
 def given_earlier(
     priors: Priors, earlier: Earlier, cluster: int, collection: int
 ) -> tuple[Floats, Floats]:
-    """Mean and covariance of ``z`` of a job of which nothing was seen yet.
+    """Mean and covariance of ``z`` for a job of which nothing was seen yet.
 
     Parameters
     ----------
@@ -138,12 +138,12 @@ def given_earlier(
 
 
 def _trouble(matrix: Floats, noise: Floats, away: Floats, own: Floats) -> Floats:
-    """By how much the noise of each observation grows because it is far from all others.
+    """The factor on each observation's noise because it is far from all others.
 
-    A job that hung for hours says little of the next. Each observation is held against what the
-    others say of it (the leave-one-out residual of a linear model; Rasmussen & Williams, *Gaussian
-    Processes for Machine Learning*, 2006, section 5.4.2); beyond two standard deviations it
-    counts as in Huber's M-estimate (1964).
+    A job that hung for hours says little about the next. Each observation is compared with what the
+    others predict for it (the leave-one-out residual of a linear model; Rasmussen & Williams,
+    *Gaussian Processes for Machine Learning*, 2006, section 5.4.2); beyond two standard deviations
+    it counts as in Huber's M-estimate (1964).
     """
     whole = matrix.copy()
     whole[np.diag_indices(len(noise))] += noise
@@ -177,13 +177,13 @@ def update(
 
 
 def widen(covariance: Floats, variable: Ints, missed: Floats, variance: Floats) -> None:
-    """Widen normal distributions in place as far as an observation contradicts them.
+    """Widen normal distributions in place if an observation contradicts them.
 
-    What earlier jobs say is of no use once an index type or the cluster has changed. If an
-    observation lies further off than both uncertainties explain, the covariance is multiplied by
-    the factor with which they do: the likeliest one (type II maximum likelihood; Berger,
-    *Statistical Decision Theory and Bayesian Analysis*, 1985, section 3.5.4). What lies within
-    1.2 standard deviations is no contradiction (ours).
+    Earlier jobs are of no use once an index type or the cluster has changed. If an observation is
+    further off than both uncertainties explain, the covariance is multiplied by the likeliest
+    factor with which they do (type II maximum likelihood; Berger, *Statistical Decision Theory and
+    Bayesian Analysis*, 1985, section 3.5.4). An observation within 1.2 standard deviations is no
+    contradiction (ours).
     """
     each = np.arange(len(covariance))
     known = np.isfinite(variance)

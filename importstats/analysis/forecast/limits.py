@@ -1,4 +1,4 @@
-"""Where a job that runs says that a quota is reached: then no pace leads to an end."""
+"""Quotas: while a running job reports that one is reached, no pace leads to an end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NEVER: Final = -1
 
 
 def at_quota(seen: pd.DataFrame, details: pd.DataFrame | None) -> Bools:
-    """Per row of a timeline, whether the job or a file not done gives a quota as its reason.
+    """Per timeline row, whether the job or an unfinished file gives a quota as its reason.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def _gives_quota(frame: pd.DataFrame) -> Bools:
 def _within_snapshots(
     seen: pd.DataFrame, job: npt.NDArray[np.int64], first: Ints, last: Ints
 ) -> Bools:
-    """Which rows lie within the snapshots `first` to `last` of one of these jobs."""
+    """Which rows are within the snapshots `first` to `last` of one of these jobs."""
     snapshot = seen["snapshot_id"].to_numpy(np.int64)
     order = np.lexsort((snapshot, seen["job"].to_numpy()))
     least = min(int(snapshot.min()), int(first.min()))

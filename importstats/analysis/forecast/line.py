@@ -1,11 +1,11 @@
-"""The straight line through ``progress``, which counts where the collection has no history.
+"""The straight line through ``progress``, which counts if the collection has no history.
 
-A line is wrong by construction: the phases share the points of progress by no measure of time. But
-it needs no prior, and without history the priors of the later phases may be wrong by a multiple
-either way. So the two are mixed geometrically (the combination of forecasts: Bates & Granger,
-Operational Research Quarterly 20, 1969), up to the last long phase, of which the pace says more.
-In Importing, which is scheduled by its tasks, each counts half; in the other phases the model has
-little but priors, and the line counts more (ours).
+A line is wrong by construction: the points of the phases do not measure time. But it needs no
+prior, and without history the priors of the later phases may be wrong by a large factor either way.
+So the two are mixed geometrically (the combination of forecasts: Bates & Granger, Operational
+Research Quarterly 20, 1969), up to the last long phase, whose pace says more. In Importing, which
+is scheduled by its tasks, each counts half; in the other phases the model has little but priors,
+and the line counts more (ours).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ WEIGHT: Final = {"PreImporting": 0.7, "Importing": 0.5, "Sorting": 0.7, "IndexBu
 
 
 def line_s(seen: pd.DataFrame) -> Floats:
-    """What is left at each row of a timeline at the mean pace of progress since the job's queue.
+    """The time left at each timeline row, at the mean pace of progress since the queue.
 
-    ``(100 - p) * (t - t0) / (p - p0)``, from the first snapshot that is out of the queue; NaN until
-    progress has moved from there.
+    ``(100 - p) * (t - t0) / (p - p0)``, from the first snapshot after the queue; NaN until progress
+    has moved from there.
     """
     job, now, progress = seen["job"].to_numpy(), floats(seen, "now_s"), floats(seen, "progress_pct")
     begun = (seen["place"].to_numpy() > 0) & ~np.isnan(progress)
@@ -39,10 +39,10 @@ def line_s(seen: pd.DataFrame) -> Floats:
 
 
 def with_line(rows: pd.DataFrame, left_s: Floats, alone: Bools) -> Floats:
-    """Draws of what is left, moved towards the line where the job has no history: (rows, draws).
+    """Draws of the time left, moved towards the line without history: (rows, draws).
 
-    How far they spread stays the model's. A job that only imports has no later phases that priors
-    could be wrong about.
+    Their spread stays the model's. A job that only imports has no later phases about which priors
+    could be wrong.
     """
     line = floats(rows, "line_s")
     by_phase = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)

@@ -1,8 +1,9 @@
-"""What a cluster remembers of the jobs it ran: the mean times of their phases, from its metrics.
+"""What a cluster's metrics remember of the jobs it ran: the mean times of their phases.
 
 ``milvus_datacoord_import_job_latency`` (2.4.13 and later; a histogram of milliseconds by
-``import_stage``) counts each job of the cluster since its coordinator began, of whatever collection
-and size. So it says little of one job, but more than nothing where none of them is in the store.
+``import_stage``) counts each job of the cluster since its coordinator began, whatever its
+collection and size. So it says little about one job, but more than nothing if none of these jobs is
+in the store.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from importstats.arrays import Floats, Ints
 
 LATENCY: Final = "datacoord_import_job_latency"
 _FINISHING: Final = PHASES.index("Finishing")
-#: The stages of the metric that make up a phase of the model; the last has to be there.
+#: The metric's stages that make up a phase of the model; the last stage must be there.
 _STAGES: Final = {
     "PreImporting": ("preimport",),
     "Importing": ("import",),
@@ -38,8 +39,8 @@ class Memory:
     known_s : float
         When the metrics were read, in seconds since 1970.
     mean_s, jobs : ndarray of float64, (phases,)
-        For each of :data:`~importstats.analysis.forecast.priors.PHASES` the mean time in seconds,
-        NaN if none is known, and of how many jobs.
+        For each of :data:`~importstats.analysis.forecast.priors.PHASES`, the mean time in seconds,
+        NaN if none is known, and the number of jobs.
 
     Examples
     --------
@@ -60,7 +61,7 @@ class Memory:
     def from_gauges(cls, gauges: pd.DataFrame, at: pd.Timestamp) -> Memory | None:
         """As of a time, or of the first look after it; None if no job had been indexed by then.
 
-        That jobs were read and written fast says little of how long their indexes took, so that
+        How fast jobs were read and written says little about how long their indexes took, so that
         alone is not used.
 
         Parameters
@@ -68,7 +69,8 @@ class Memory:
         gauges : DataFrame
             Of one server.
         at : Timestamp
-            When the job of interest was first seen: what its own phases add later says nothing new.
+            When the job of interest was first seen, since what its own phases add later says
+            nothing new.
         """
         own = gauges[gauges["name"].isin([f"{LATENCY}_sum", f"{LATENCY}_count"])]
         if not len(own):
@@ -95,7 +97,7 @@ class Memory:
 
 
 def memories_of(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
-    """What the clusters of jobs remembered when these were first seen, by the jobs' numbers.
+    """What the jobs' clusters remembered when the jobs were first seen, by job number.
 
     Parameters
     ----------
@@ -117,20 +119,20 @@ def memories_of(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
 def condition_on_memory(
     priors: Priors, memory: Memory, rows: Ints, mean: Floats, covariance: Floats
 ) -> None:
-    """Condition in place on the mean times of phases of a cluster's earlier jobs.
+    """Condition in place on the mean phase times of a cluster's earlier jobs.
 
-    The mean over `n` jobs shares what is common to the cluster with a job of it, and has ``1 / n``
-    of what is not. The logarithm of a mean of log-normal times is above the mean of the logarithms
-    by half of their variance, less for few jobs, and its variance is that of Fenton (1960).
+    The mean over `n` jobs has the cluster's common part and ``1 / n`` of the jobs' own variance.
+    The logarithm of a mean of log-normal times is above the mean of the logarithms by half of their
+    variance, or less for few jobs, and its variance is that of Fenton (1960).
 
     Parameters
     ----------
     priors : Priors
     memory : Memory
     rows : ndarray of int64
-        Rows of jobs of that cluster, none of whose jobs is known otherwise.
+        Rows of jobs of that cluster, if none of its jobs is known otherwise.
     mean, covariance : ndarray of float64, (rows, variables) and (rows, variables, variables)
-        What is believed of each row's job.
+        The belief about each row's job.
     """
     own = priors.collection + priors.job
     known = np.flatnonzero(~np.isnan(memory.mean_s))
@@ -147,5 +149,5 @@ def condition_on_memory(
         covariance[row] = (moved + moved.T) / 2
 
 
-#: Jobs of a cluster change with time, also if very many are counted (ours).
+#: A cluster's jobs change with time, even if very many are counted (ours).
 _LEAST_VARIANCE: Final = 0.1

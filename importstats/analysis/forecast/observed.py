@@ -1,6 +1,6 @@
-"""What had been seen of each job by each of its snapshots, as columns that only look back.
+"""What had been seen of each job at each of its snapshots, as columns that only look back.
 
-Every number here is a function of the snapshot and of earlier ones of the same job. All of it is
+Every number here depends only on the snapshot and earlier ones of the same job. Everything is
 computed column by column, for all jobs at once.
 """
 
@@ -32,7 +32,7 @@ _RESOLUTION: Final = {"PreImporting": 1 / 30, "Importing": 1e-3}
 
 
 def observe(jobs: pd.DataFrame) -> pd.DataFrame:
-    """What is known at each snapshot of a jobs frame.
+    """What is known at each snapshot in a jobs frame.
 
     Parameters
     ----------
@@ -43,42 +43,42 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         A :func:`~importstats.analysis.forecast.timeline.ordered_snapshots` with ``shown_phase``,
-        ``phase`` (as the model knows it) and ``phase_fraction``, and as float64 (NaN: not known):
+        ``phase`` (as the model knows it) and ``phase_fraction``, and as float64 (NaN if not known):
 
         ``now_s``
             ``observed_at`` in seconds since 1970.
         ``place`` : int64
-            The place of the phase in the order of phases, -1 of one that has none.
+            The phase's place in the order of phases, -1 if it has none.
         ``point``
-            How far the job is, as place and fraction together, never less than before: what jobs
-            are compared at.
+            How far the job is, as place plus fraction, never less than before; jobs are compared at
+            equal points.
         ``stood_s``
-            Time since it came to that point, from the middle between two snapshots.
+            The time since it came to that point, from the middle between two snapshots.
         ``<phase>_s``
             For each of :data:`WORK_PHASES` that is over: how long it took, from the middle
-            between the snapshots around its start to that of its end. A phase that fell between
-            two snapshots is taken for a quarter of the time between them. In place of
-            IndexBuilding stands ``Finishing``, which is Sorting and IndexBuilding together, since
-            a segment's index is built as soon as it is sorted.
+            between the snapshots around its start to that of its end. A phase that fell between two
+            snapshots is assumed to have taken a quarter of the time between them. ``Finishing``
+            takes the place of IndexBuilding: it is Sorting and IndexBuilding together, since a
+            segment's index is built as soon as it is sorted.
         ``<phase>_gap_s``
-            How far apart these snapshots are, start and end together.
+            The sum of the gaps between these snapshots at start and end.
         ``elapsed_s``
-            Time in the phase so far (from when it was first seen, if it began unseen).
+            The time in the phase so far (from when it was first seen, if it began unseen).
         ``reached``, ``still_s``
-            The phase's fraction as of its last step, and the time since then (since the phase
-            began, before the first).
+            The phase's fraction at its last step, and the time since then (or since the phase
+            began, before the first step).
         ``gained``, ``gained_s``
-            How much of the fraction came in steps that were seen, and from the start of the phase
-            to the last of them.
+            How much of the fraction came in steps that were seen, and the time from the phase's
+            start to the last of them.
         ``step``
-            The largest step of the fraction that was seen, at least what a whole number of
-            ``progress`` resolves. 1 until it has moved.
+            The largest step of the fraction that was seen, at least the resolution of a
+            whole-number ``progress``. 1 until it has moved.
         ``lived_s``
-            Time since the job was first seen, or created if the server says when.
+            The time since the job was first seen, or created if the server reports it.
         ``poll_s``
             Time since the snapshot before.
         ``line_s``
-            What is left by the line through progress.
+            The time left by the line through progress.
         ``only_imports``
             As bool: no phase follows Importing (Milvus up to 2.3, whose jobs only import).
     """
@@ -116,7 +116,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _modelled(rows: pd.DataFrame) -> pd.Series:
-    """The phases as the model knows them: what follows Resharding or Importing is Sorting."""
+    """The phases as the model knows them: Sorting follows Resharding and Importing."""
     phase = rows["phase"].astype("str")
     job = rows["job"].to_numpy()
     resharded = phase.isin(["Resharding", "Planning"]).groupby(job).cummax()
@@ -125,20 +125,21 @@ def _modelled(rows: pd.DataFrame) -> pd.Series:
 
 
 def _finishing_fractions(rows: pd.DataFrame, place: Ints, start: Floats, first: Ints) -> Floats:
-    """The fraction of each row's phase; that of IndexBuilding is one of Finishing as a whole.
+    """The fraction of each row's phase; for IndexBuilding it is one of Finishing as a whole.
 
-    Indexes may be built from the first sort on, or only once all is sorted: import V3 always does
-    so, servers whose sorts and builds share slots do, and some have no progress before. So two
-    paces are mixed geometrically: of all that is built, since the first sort, and between the steps
-    that were seen (up to the second: of what was built since the phase began). Each step halves
-    what the first counts; one alone says little, as many builds may end at once (ours).
+    Indexes may be built from the first sort on, or only once everything is sorted: import V3 always
+    builds them then, so do servers whose sorts and builds share slots, and some show no progress
+    before. So two paces are mixed geometrically: that of all builds since the first sort, and that
+    between the steps that were seen (up to the second: of what was built since the phase began).
+    Each step halves the weight of the first pace; one step alone says little, as many builds may
+    end at once (ours).
     """
     fraction = np.array(rows["phase_fraction"].to_numpy(np.float64))
     job, now = rows["job"].to_numpy(), seconds(rows)
     at = np.flatnonzero((place == _INDEXES) & (fraction > 0) & (fraction < 1))
     entry = first[job[at], _INDEXES]
     begin = np.minimum(entry, first[job[at], _INDEXES - 1])
-    # Of what was done before the first sight of a job nothing is known.
+    # Nothing is known about work before a job was first seen.
     known = start[begin] < now[begin]
     at, entry, begin = at[known], entry[known], begin[known]
     if not len(at):
@@ -169,8 +170,8 @@ def _finishing_fractions(rows: pd.DataFrame, place: Ints, start: Floats, first: 
     return fraction
 
 
-# What was done of the next step when the phase was first seen: half of it, or nothing if no build
-# had begun (ours).
+# How much of the next step was done when the phase was first seen: half, or nothing if no build had
+# begun (ours).
 _UNSEEN_STEP: Final = 0.03
 
 
@@ -181,7 +182,7 @@ def _phase_places(phase: pd.Series) -> Ints:
 
 
 def _creation_times(rows: pd.DataFrame, now: Floats) -> Floats:
-    """When the job began if the server says so, else the time of the snapshot."""
+    """When the job was created if the server reports it, else the time of the snapshot."""
     reported = np.full(len(rows), np.nan)
     if "extra" in rows and len(rows):
         text = rows["extra"].drop_duplicates().dropna().astype("str")
@@ -205,20 +206,20 @@ def _since_1970(times: pd.Series) -> Floats:
 
 
 def _reached_at(job: Ints, now: Floats, before: Floats, point: Floats) -> Floats:
-    """When each row's job came to its point."""
+    """When each row's job came to its current point."""
     moves = np.append(True, (np.diff(job) != 0) | (np.diff(point) > 0))[: len(job)]
     last = np.maximum.accumulate(np.where(moves, np.arange(len(job)), 0))
     return np.asarray((now - np.nan_to_num(now - before) / 2)[last], np.float64)
 
 
 def _run_begins(job: Ints) -> Ints:
-    """Per row, the first row of its job."""
+    """The first row of each row's job."""
     opens = np.append(True, np.diff(job) != 0)[: len(job)]
     return np.maximum.accumulate(np.where(opens, np.arange(len(job)), 0))
 
 
 def _first_rows(job: Ints, place: Ints) -> Ints:
-    """Per job and place the first row of it, or the number of rows: (jobs, places)."""
+    """The first row of each job and place, or the number of rows if none: (jobs, places)."""
     jobs = int(job[-1]) + 1 if len(job) else 0
     first = np.full((jobs, len(_ORDER)), len(job), np.int64)
     known = np.flatnonzero(place >= 0)[::-1]
@@ -229,7 +230,7 @@ def _first_rows(job: Ints, place: Ints) -> Ints:
 def _finished_durations(
     job: Ints, place: Ints, gap: Floats, opens: Bools, start: Floats, first: Ints
 ) -> dict[str, Floats]:
-    """Durations of finished phases, from the snapshot that shows their end."""
+    """The durations of finished phases, from the snapshot that shows their end."""
     none = len(job)
     columns = {}
     # One more than there are rows, so that "never" is a row too.
@@ -261,8 +262,8 @@ def _pace(
 ) -> dict[str, Floats]:
     """Elapsed time and steps of the current phase.
 
-    A fraction is a whole number of points and moves in steps, so it is right only at the moment
-    in which it changes, which lies between two snapshots: paces are taken between changes.
+    A fraction is a whole number of points and moves in steps, so it is exact only at the moment
+    when it changes, which lies between two snapshots. So paces are taken between changes.
     """
     size = len(job)
     begin = np.where(place >= 0, first[job, np.maximum(place, 0)], np.arange(size))
@@ -288,7 +289,7 @@ def _pace(
     group, at, done = run[known], now[known], fraction[known]
     head = np.append(True, group[1:] != group[:-1])
     last_done = np.where(head, 0.0, np.append(0.0, done[:-1]))
-    # Where a phase was not seen to begin, its steps count from first sight.
+    # If the beginning of a phase was not seen, its steps count from when it was first seen.
     late = head & unseen[known]
     base = (
         pd.Series(np.where(late, done, 0.0)).groupby(group).transform("first").to_numpy(np.float64)

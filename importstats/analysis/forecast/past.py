@@ -14,13 +14,13 @@ from importstats.analysis.phase import job_codes
 from importstats.arrays import Floats, Ints
 from importstats.names import JOB_KEY
 
-#: At so many snapshots of each earlier job its interval is held against what then happened.
+#: At how many snapshots of an earlier job its interval is compared with what then happened.
 REPLAYED_ROWS: Final = 8
 
 
 @dataclass(frozen=True)
 class Course:
-    """How an earlier job went: when it came to each point.
+    """The course of an earlier job: when it came to each point.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Course:
         Seconds from then to its end.
     log_bytes : float
     replay : DataFrame
-        Some of its rows, evenly spread, with ``true_left_s``.
+        Some of its rows, spread evenly, with ``true_left_s``.
     """
 
     point: Floats
@@ -63,7 +63,7 @@ class Past:
 
     @classmethod
     def from_snapshots(cls, seen: pd.DataFrame, observed: Sequence[pd.DataFrame]) -> Past:
-        """Of frames of :func:`~importstats.analysis.forecast.observed.observe`."""
+        """The past from frames of :func:`~importstats.analysis.forecast.observed.observe`."""
         done = pd.concat([seen.iloc[:0], *map(_first_completed, observed)], ignore_index=True)
         every = [_names_as_texts(frame) for frame in (seen, done, *observed)]
         both = pd.concat(every, ignore_index=True)
@@ -71,13 +71,13 @@ class Past:
         job, _ = job_codes(both)
         named = both["collection_name"].notna().to_numpy()
         group = both.groupby(["source_uri", "collection_name"], sort=False).ngroup()
-        # A collection without a name is no other job's.
+        # A collection without a name is shared with no other job.
         collection = np.where(named, group.fillna(-1).to_numpy(dtype=np.int64), -1 - job)
         here, there = slice(0, len(seen)), slice(len(seen), len(seen) + len(done))
         values, noise = job_variables(done)
         ended = done["now_s"].to_numpy(np.float64)
         earlier = Earlier(job[there], cluster[there], collection[there], ended, values, noise)
-        # The same job may be in two of the frames; it counts once, from when its end was known.
+        # A job may be in two frames; it counts once, from when its end was known.
         earlier = earlier.take(np.argsort(ended, kind="stable"))
         _, first = np.unique(earlier.key, return_index=True)
         courses: dict[int, Course] = {}
@@ -109,12 +109,12 @@ class Past:
 
 
 def _first_completed(seen: pd.DataFrame) -> pd.DataFrame:
-    """The first snapshot that says Completed, of each job that did, with all that was seen."""
+    """The first Completed snapshot of each job that completed, with all its columns."""
     return seen[seen["phase"].eq("Completed")].drop_duplicates("job", ignore_index=True)
 
 
 def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) -> None:
-    """The courses of completed jobs that did not wait for their user."""
+    """Add the courses of completed jobs that did not wait for a commit."""
     point = seen["point"].to_numpy(np.float64)
     reached_at = (
         seen["now_s"].to_numpy()
@@ -150,9 +150,9 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
 
 
 def ended_at(seen: pd.DataFrame) -> Floats:
-    """When each row's job ended as far as is known by then: by the server if that fits.
+    """When each row's job ended, as known by then; by the server's time if that is plausible.
 
-    A job that has completed ended when that was first seen, whatever is said of it later.
+    A completed job ended when that was first seen, whatever the server reports later.
     """
     now = seen["now_s"].to_numpy(np.float64)
     end = now
@@ -168,5 +168,5 @@ def ended_at(seen: pd.DataFrame) -> Floats:
 
 
 def _names_as_texts(seen: pd.DataFrame) -> pd.DataFrame:
-    """The names as plain texts, with a column ``collection_name`` if there was none."""
+    """The names as plain texts, with a column ``collection_name`` in any case."""
     return seen.reindex(columns=[*JOB_KEY, "collection_name"]).astype("str")

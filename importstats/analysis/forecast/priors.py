@@ -1,7 +1,7 @@
-"""What is believed of an import job before any of it was seen, as numbers shipped in a file.
+"""What is believed about an import job before any of it was seen, as numbers from a file.
 
-``priors.json`` is made by ``python benchmarks/fit_priors.py`` from simulated jobs; its docstring
-says of which. :mod:`importstats.analysis.forecast.levels` says what the numbers mean.
+``python benchmarks/fit_priors.py`` makes ``priors.json`` from the simulated jobs that its docstring
+lists. :mod:`importstats.analysis.forecast.levels` explains what the numbers mean.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Priors:
     Attributes
     ----------
     mean : ndarray of float64, (variables,)
-        Of :data:`VARIABLES`.
+        The mean of each of the :data:`VARIABLES`.
     fleet, cluster, collection, job : ndarray of float64, (variables, variables)
-        Covariance of what is common to all jobs that can be seen, to those of one cluster, to
+        Covariance of the part that is common to all jobs in sight, to those of one cluster, to
         those of one collection, and to none.
     pace_variance : ndarray of float64, (phases,)
-        Variance of the logarithm of a phase's time, by its pace, when half of it is done.
+        Variance of the logarithm of a phase's time, from its pace, when half of it is done.
     """
 
     mean: Floats
@@ -60,7 +60,7 @@ def parse_priors(text: str) -> Priors:
     Raises
     ------
     ValueError
-        It is of other phases than this release's.
+        It has other phases than this release.
     """
     content: dict[str, Any] = json.loads(text)
     if tuple(content.pop("phases", ())) != PHASES:

@@ -1,8 +1,8 @@
 """The rest of the current phase by its pace, and the phases after it, as draws.
 
-The time of the current phase as a whole is one variable of the levels; its pace is one more
-observation of it. The rest and the later phases are correlated log-normals, whose sum has no
-formula: it is drawn, at points of a low-discrepancy sequence.
+The whole time of the current phase is a variable of the levels; its pace is one more observation of
+it. The rest and the later phases are correlated log-normals, whose sum has no formula, so it is
+drawn at points of a low-discrepancy sequence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importstats.arrays import Bools, Floats, Ints, floats
 _COUNT: Final = len(PHASES)
 _SORTING: Final = PHASES.index("Sorting")
 _FINISHING: Final = PHASES.index("Finishing")
-# The first dimension is for the current phase, one more is for each phase.
+# The first dimension is for the current phase, the others are for one phase each.
 _POINTS: Final = even_points(DRAWS, 1 + _COUNT)
 _CURRENT: Final = _POINTS[None, :, 0]
 _LATER: Final = normal_quantile(_POINTS[:, 1:]).T
@@ -37,7 +37,7 @@ def phase_places(seen: pd.DataFrame) -> Ints:
 
 
 def current_variable(phase: Ints) -> Ints:
-    """The variable whose rest is the rest of the phase: of Sorting it is Finishing."""
+    """The variable whose rest is the rest of the phase; for Sorting it is Finishing."""
     return np.where(phase == _SORTING, _FINISHING, phase)
 
 
@@ -46,10 +46,10 @@ def observe_pace(
 ) -> None:
     """Condition in place on the pace of the current phase so far.
 
-    A phase of which a part `f` was seen done in a time `s` takes ``s / f``; the variance of its
-    logarithm is ``v (1 - f) / f`` for `v` of :attr:`Priors.pace_variance`: none once it is done,
-    and without bound at its beginning (ours; the sum of many parts of like variance). A pace that
-    contradicts what was believed widens that first, see :func:`widen`: something has changed.
+    If a part `f` of a phase was done in a time `s`, the phase takes ``s / f``. The variance of its
+    logarithm is ``v (1 - f) / f`` with `v` from :attr:`Priors.pace_variance`: 0 once it is done,
+    and without bound at its beginning (ours; the sum of many parts of equal variance). A pace that
+    contradicts the belief widens it first, see :func:`widen`: something has changed.
     """
     gained, took = floats(seen, "gained"), floats(seen, "gained_s")
     moved = (gained > 0) & (took > 0) & (phase >= 0)
@@ -69,16 +69,16 @@ def observe_pace(
 def rest_by_pace(
     seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats
 ) -> tuple[Floats, Floats]:
-    """Draws of the rest of the current phase and of the time from a step to the next.
+    """Draws of the rest of the current phase and of the time from one step to the next.
 
-    Both in seconds, (rows, draws).
+    Both are in seconds, (rows, draws).
 
-    A fraction moves in steps; between two it is taken to move on at the pace of the estimate. That
-    the next step is overdue makes the phase slower than it looked: its time is conditioned on
-    being longer than what has passed.
+    A fraction moves in steps; between two it is assumed to move at the estimate's pace. If the next
+    step is overdue, the phase is slower than it looked: its time is conditioned on being longer
+    than what has passed.
     """
     each, place = np.arange(len(seen)), np.maximum(current_variable(phase), 0)
-    # The share of Sorting that is done is none of Finishing.
+    # The done share of Sorting is not a share of Finishing.
     sorts = phase == _SORTING
     moved = (floats(seen, "gained") > 0) & ~sorts
     reached = np.clip(np.nan_to_num(floats(seen, "reached")), 0.0, 0.999)
@@ -101,13 +101,13 @@ def rest_by_pace(
 def later_phases(
     seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats, rest: Floats
 ) -> Floats:
-    """Draws of the time of all phases after the current one, given draws of the rest of it."""
+    """Draws of the time of all later phases, given draws of the current one's rest."""
     phase = current_variable(phase)
     each, place = np.arange(len(seen)), np.maximum(phase, 0)
-    # Before PreImporting no phase is current, and none is conditioned on.
+    # Before PreImporting no phase is current, so there is nothing to condition on.
     none = (phase < 0)[:, None]
     variance = np.maximum(covariance[each, place, place], 1e-6)
-    # What was done before the first sight is not in the elapsed time.
+    # The elapsed time lacks the work from before the job was first seen.
     before = np.clip(np.nan_to_num(floats(seen, "reached") - floats(seen, "gained")), 0, 0.95)
     elapsed = np.maximum(floats(seen, "elapsed_s"), 0.0)[:, None]
     current = np.log1p((elapsed + rest) / (1 - before)[:, None])
@@ -132,13 +132,13 @@ def later_phases(
 
 
 def weighted(left: Floats, lived_s: Floats) -> Floats:
-    """Draws of what is left as a snapshot sees them: at even levels, ascending.
+    """Draws of the time left, weighted as a snapshot sees them: at even levels, ascending.
 
-    Every job counts alike, however long it lasts. A snapshot at a given age is a larger part of a
-    short job's life than of a long one's, so a job is the less likely to be seen at that age the
-    longer it lasts: each draw weighs ``1 / (lived + left)`` (length-biased sampling; Cox, *Some
-    Sampling Problems in Technology*, 1969). Without this, the first minutes of a job whose later
-    phases are not known are predicted too late by a multiple.
+    Every job counts equally, however long it lasts. A snapshot at a given age is a larger part of a
+    short job's life than of a long one's, so the longer a job lasts, the less likely it is to be
+    seen at that age: each draw weighs ``1 / (lived + left)`` (length-biased sampling; Cox, *Some
+    Sampling Problems in Technology*, 1969). Without this, predictions in a job's first minutes are
+    far too late if its later phases are not known.
     """
     order = np.argsort(left, axis=1)
     ranked = np.take_along_axis(left, order, axis=1)
@@ -161,7 +161,7 @@ def _is_ahead(seen: pd.DataFrame, phase: Ints, later: int) -> Bools:
 
 
 def _nearest_positive(covariance: Floats) -> Floats:
-    """The nearest covariance whose eigenvalues are positive, should rounding have made one not."""
+    """The nearest covariance with positive eigenvalues, in case rounding made one negative."""
     values, vectors = np.linalg.eigh((covariance + covariance.transpose(0, 2, 1)) / 2)
     values = np.maximum(values, 1e-6)
     return np.asarray((vectors * values[:, None, :]) @ vectors.transpose(0, 2, 1), np.float64)

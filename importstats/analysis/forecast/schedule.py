@@ -1,7 +1,7 @@
-"""List schedules of what runs and waits, many at once: one for each draw of the pace.
+"""List schedules of running and waiting units, one for each draw of the pace.
 
 Each waiting unit goes to the slot that is free first (Graham, *Bounds for Certain Multiprocessing
-Anomalies*, 1966). Where a great many wait, only the last waves are scheduled one by one, and those
+Anomalies*, 1966). If very many wait, only the last waves are scheduled one by one, and the units
 before them fill all slots evenly.
 """
 
@@ -22,21 +22,21 @@ _SHARE_FLOOR: Final = 0.01
 _MOST_UNITS: Final = 64
 _MOST_WAVES: Final = 3
 _LARGEST: Final = 7.0
-# Always the same numbers, so the same data gives the same answer.
+# The numbers are always the same, so the same data gives the same answer.
 _UNIFORM: Final = np.random.default_rng(20260518).random((DRAWS, 8 * _MOST_UNITS))
 _LEVELS: Final = (np.arange(200) + 0.5) / 200
 
 
 def log_least_noise(uniform: Floats) -> Floats:
-    """The scatter of the log of a time: of a Weibull distribution, from uniform numbers."""
+    """The error of the log of a Weibull time, from uniform numbers."""
     return np.asarray(np.log(-np.log(uniform)), np.float64)
 
 
 def share_evidence(backlog: Backlog) -> tuple[Floats, Floats]:
-    """The log of each running unit's time by its share, and the variance of that (inf: none).
+    """The log of each running unit's time from its share, and its variance (infinite if none).
 
-    A unit of which a share `f` was done after a time `s` takes ``s / f``, and the variance of its
-    log is ``v (1 - f) / f``: none once it is done, and without bound at its beginning (ours, as of
+    If a share `f` of a unit was done after a time `s`, it takes ``s / f``, and the variance of its
+    log is ``v (1 - f) / f``: 0 once it is done, and without bound at its beginning (ours, as for
     the sum of many parts). It is exact only when the share steps up.
     """
     moved = backlog.share > 0
@@ -47,13 +47,13 @@ def share_evidence(backlog: Backlog) -> tuple[Floats, Floats]:
 
 
 def running_times(backlog: Backlog, centre: Floats, width: Floats) -> Floats:
-    """Seconds that each running unit still takes, (draws, units).
+    """The seconds that each running unit still takes, (draws, units).
 
     Parameters
     ----------
     backlog : Backlog
     centre, width : ndarray of float64
-        Per draw the pace and the scatter of the logarithm of the time.
+        The pace and the scatter of the logarithm of the time, per draw.
     """
     if not len(backlog.age_s):
         return np.zeros((len(centre), 0))
@@ -63,7 +63,7 @@ def running_times(backlog: Backlog, centre: Floats, width: Floats) -> Floats:
     stands_for = (backlog.count / shown)[group]
     reported, variance = (values[group] for values in share_evidence(backlog))
     age = np.maximum(backlog.age_s[group], 0.5)
-    # A unit's own share and the pace of all count by their precision.
+    # A unit's own share and the common pace are weighted by their precision.
     known = np.isfinite(variance)
     own = np.where(known, width[:, None] ** 2 / (width[:, None] ** 2 + variance), 0.0)
     mean = centre[:, None] + backlog.work[group]
@@ -72,7 +72,7 @@ def running_times(backlog: Backlog, centre: Floats, width: Floats) -> Floats:
     away = (np.log(age) - mean) / sd
     uniform = _UNIFORM[:, : len(group)]
     if not len(backlog.waiting):
-        # Of several that run alike only the last counts.
+        # If several units run alike, only the last one counts.
         uniform = uniform ** (1 / stands_for)
     below = normal_cdf(away)
     by_share = normal_quantile(np.minimum(below + (1 - below) * uniform, 1 - 1e-9))
@@ -84,7 +84,7 @@ def running_times(backlog: Backlog, centre: Floats, width: Floats) -> Floats:
 def last_end(
     backlog: Backlog, slots: float, running: Floats, centre: Floats, width: Floats
 ) -> Floats:
-    """Seconds until the last unit has ended, per draw."""
+    """The seconds until the last unit has ended, per draw."""
     if not len(backlog.waiting):
         return np.asarray(running.max(axis=1, initial=0.0), np.float64)
     # Very many slots and units are scaled down together.

@@ -1,4 +1,4 @@
-"""When a job last moved, and where its silence supports no estimate at all."""
+"""When a job last moved, and when its silence rules out any estimate."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import pandas as pd
 from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
 from importstats.arrays import Bools, Floats, Ints, floats
 
-# Longer than files wait for a slot while a cluster works on them, and than a commit takes.
+# Longer than files wait for a slot while their cluster works, and longer than a commit takes.
 _NO_SLOT_S: Final = 300.0
 _COMMIT_S: Final = 1800.0
-# So often must tasks have gone back since the last one ended.
+# How often tasks must have gone back since the last one ended.
 _GOES_BACK: Final = 3
-# A silence of so long, in which an interruption is all but certain, is beyond all habit.
+# A silence of this length, in which an interruption is almost certain, is too unusual.
 _BEYOND_HABIT_S: Final = 6 * 3600.0
 _ALL_BUT_CERTAIN: Final = 0.9
 
 
 @dataclass(frozen=True)
 class Silence:
-    """Per row of a timeline, when its job last moved, and what its files show of trouble.
+    """For each timeline row, when its job last moved, and what trouble its files show.
 
     Attributes
     ----------
     moved : ndarray of int64
-        The row of the last step: of progress, rows, phase, or of any file.
+        The row of the last step in progress, rows, phase or any file.
     seconds : ndarray of float64
-        Time since then.
+        The time since then.
     no_slot, goes_back, at_quota : ndarray of bool
-        No file was ever handed to a node; tasks go back again and again and none ends; the job or
-        a file says that a quota is reached.
+        No file was ever handed to a node; tasks go back again and again and none ends; the job or a
+        file reports that a quota is reached.
     """
 
     moved: Ints
@@ -45,7 +45,7 @@ class Silence:
 
     @classmethod
     def from_snapshots(cls, seen: pd.DataFrame, spells: Spells | None, quota: Bools) -> Silence:
-        """Of a timeline, the spells of its files, and where :func:`at_quota` holds."""
+        """The silence from a timeline, its files' spells, and :func:`at_quota`."""
         job, now = seen["job"].to_numpy(), floats(seen, "now_s")
         moves = np.append(True, job[1:] != job[:-1])[: len(seen)]
         for name in ("progress_pct", "imported_rows", "total_rows", "place"):
@@ -71,14 +71,14 @@ class Silence:
     def reasons(
         self, rows: pd.DataFrame, places: Ints, interrupted: Floats, any_history: Bools
     ) -> npt.NDArray[np.object_]:
-        """Per row why there can be no estimate, None where there can."""
+        """The reason why each row can have no estimate, or None."""
         phase = rows["phase"].astype("str").to_numpy(dtype=object)
         elapsed = floats(rows, "elapsed_s")
         silence = self.seconds[places]
         found: npt.NDArray[Any] = np.full(len(rows), None, dtype=object)
         beyond = (interrupted > _ALL_BUT_CERTAIN) & (silence > _BEYOND_HABIT_S)
         importing = phase == "Importing"
-        # A file has at most 16 GB, which is imported in minutes, or in a bad hour.
+        # A file has at most 16 GB, which takes minutes, or an hour at worst.
         beyond |= importing & (silence > _BEYOND_HABIT_S)
         found[beyond] = "has stood still for longer than jobs do"
         found[importing & self.no_slot[places] & (elapsed > _NO_SLOT_S)] = (
@@ -91,7 +91,7 @@ class Silence:
             "Committing takes far longer than a commit does"
         )
         found[(phase == "Pending") & ~any_history] = "pending: no history"
-        # Neither bytes nor files are sent before Importing.
+        # The server sends neither bytes nor files before Importing.
         unmoved = (phase == "PreImporting") & ~(floats(rows, "reached") > 0)
         found[unmoved & ~any_history] = "nothing has moved yet: no history"
         found[self.at_quota[places]] = "a quota is reached: the job cannot end before it is lifted"
@@ -99,7 +99,7 @@ class Silence:
 
 
 class _Line:
-    """The snapshots of all jobs on one line of time, job after job."""
+    """The snapshots of all jobs on one time axis, job after job."""
 
     def __init__(self, job: Ints, now: Floats) -> None:
         self.job, self.origin = job, now.min()
@@ -107,17 +107,17 @@ class _Line:
         self.place = job * self.span + (now - self.origin)
 
     def places(self, job: Ints, time: Floats) -> Floats:
-        """Times of these jobs on the line."""
+        """The places of these jobs' times on the axis."""
         inside = np.clip(np.nan_to_num(time - self.origin, posinf=self.span), 0, self.span - 1)
         return np.asarray(job * self.span + inside, np.float64)
 
     def rows(self, job: Ints, time: Floats) -> Ints:
-        """The row of each job's snapshot at a time, or the first after it."""
+        """The row of each job's snapshot at a time, or the first row after it."""
         found = np.searchsorted(self.place, self.places(job, time) - 1e-3)
         return np.minimum(found, len(self.place) - 1)
 
     def count(self, spells: Spells, chosen: Bools, *, until: bool = False) -> Floats:
-        """Per row, how many of these spells its job has had, or with `until` still has."""
+        """How many of these spells each row's job has had, or with `until` still has."""
         job = spells.job[chosen]
         begun = np.sort(self.places(job, spells.since_s[chosen]))
         base = np.searchsorted(begun, self.job * self.span)

@@ -1,4 +1,4 @@
-"""The spells of each file: for how long it was seen to wait, to work at one share, or ended."""
+"""The spells of each file: how long it waited, worked at one share, or had ended."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ ENDED: Final = 2
 class Spells:
     """One row per spell of a file, ordered by job, file and time.
 
-    Times are seconds since 1970; NaN is not known, infinity is not yet. So the state of every file
-    at any time is that of the spell that had begun and not ended then.
+    Times are seconds since 1970; NaN means not known, infinity means not yet. A file's state at any
+    time is that of the spell that had begun and not ended then.
 
     Attributes
     ----------
     job : ndarray of int64
-        The row's job, as in the timeline.
+        The spell's job, as in the timeline.
     kind : ndarray of int64
         :data:`WAITS`, :data:`WORKS` or :data:`ENDED`.
     size : ndarray of float64
-        Bytes, else a kilobyte a row, else a kilobyte.
+        Bytes, else a kilobyte per row, else a kilobyte.
     share : ndarray of float64
         How much of a file at work is imported, 0 to 1.
     after_s, since_s : ndarray of float64
-        The last snapshot before it, or the server's time of the end if that is later, and the
-        first that saw it; `after_s` is NaN if there was none before.
+        The last snapshot before it, or the server's time of the end if that is later, and the first
+        snapshot that saw it; `after_s` is NaN if there was none before.
     until_s : ndarray of float64
         The snapshot that saw the next spell.
     handed_after_s, handed_by_s : ndarray of float64
-        Between which snapshots it was handed to a node, of a file at work and of one that ended.
+        The snapshots between which a file that is at work or has ended was handed to a node.
     back : ndarray of bool
-        Whether it waits, or begins anew, after it was at work.
+        Whether the file waits or starts again after it was at work.
     """
 
     job: Ints
@@ -61,7 +61,7 @@ class Spells:
         return len(self.job)
 
     def take(self, places: Ints | Bools | slice) -> Spells:
-        """These rows alone, in this order."""
+        """Only these rows, in this order."""
         return Spells(**{name: column[places] for name, column in vars(self).items()})
 
     def of_job(self, job: int) -> Spells:
@@ -70,15 +70,15 @@ class Spells:
 
     @classmethod
     def from_details(cls, seen: pd.DataFrame, details: pd.DataFrame) -> Spells:
-        """Of a timeline and the details frame of its jobs, as runs or single snapshots."""
+        """The spells from a timeline and its jobs' details frame, as runs or single snapshots."""
         samples = FileSamples.from_details(details)
         heads = np.flatnonzero(np.diff(samples.key, prepend=-1) != 0)
-        # What a server says of a file after its end is no news.
+        # What a server reports about a file after its end is no news.
         chosen = np.flatnonzero(count_before(samples.in_state(*DONE_STATES), heads) == 0)
         steps = Steps.from_samples(samples, chosen, samples.key[chosen])
         over = steps.done | (steps.at_work & (steps.fraction >= 1))
         kind = np.where(over, ENDED, np.where(steps.waits, WAITS, WORKS))
-        # Files of a task share its progress, of which each file's rows are a rounded part.
+        # Files of a task share its progress; each file's rows are a rounded part of it.
         reported = np.clip(floats(samples.frame, "progress_pct")[samples.row[chosen]] / 100, 0, 1)
         share = np.where(kind == WORKS, np.where(np.isnan(reported), steps.fraction, reported), 0.0)
         opens = steps.first | steps.back
@@ -90,11 +90,12 @@ class Spells:
         job = _timeline_jobs(seen, samples)[samples.job[key]]
         after = _snapshot_before(seen, job, since)
         until = np.where(np.append(first[1:], True)[: len(key)], np.inf, np.append(since[1:], 0.0))
-        # Handed over where work, or an end without it, follows a wait or an earlier attempt.
+        # A file was handed over if work, or an end without work, follows a wait or an earlier
+        # attempt.
         idle = first | back | (np.append(WAITS, kind[:-1])[: len(key)] == WAITS)
         source = np.maximum.accumulate(np.where((kind != WAITS) & idle, np.arange(len(key)), 0))
         handed_after, handed_by = after[source], since[source]
-        # A completion is written in whole seconds, and a little after the work is done.
+        # The completion time is in whole seconds, and a little after the work is done.
         reported = steps.complete_time[begin]
         inside = (kind == ENDED) & (reported >= after) & (reported <= since)
         after = np.where(inside, np.maximum(after, reported - _WRITTEN_LATE_S), after)
@@ -119,7 +120,7 @@ _WRITTEN_LATE_S: Final = 5.0
 
 
 def _timeline_jobs(seen: pd.DataFrame, samples: FileSamples) -> Ints:
-    """Per job of the samples its number in the timeline, or -1."""
+    """The timeline's number of each job in the samples, or -1."""
     known = seen.drop_duplicates("job")
     index = pd.MultiIndex.from_frame(known[JOB_KEY].astype("str"))
     found = index.get_indexer(pd.MultiIndex.from_frame(samples.jobs[JOB_KEY].astype("str")))
@@ -127,7 +128,7 @@ def _timeline_jobs(seen: pd.DataFrame, samples: FileSamples) -> Ints:
 
 
 def _snapshot_before(seen: pd.DataFrame, job: Ints, at: Floats) -> Floats:
-    """The time of the last snapshot of a job before a time; NaN if there is none."""
+    """The time of a job's last snapshot before a time; NaN if there is none."""
     now, jobs = seconds(seen), seen["job"].to_numpy()
     if not len(now) or not len(at):
         return np.full(len(at), np.nan)
@@ -139,7 +140,7 @@ def _snapshot_before(seen: pd.DataFrame, job: Ints, at: Floats) -> Floats:
 
 
 def _known_sizes(samples: FileSamples) -> Floats:
-    """Per file its bytes, else a kilobyte a row, else a kilobyte."""
+    """Each file's bytes, else a kilobyte per row, else a kilobyte."""
     last = samples.row[ends(starts(samples.key), len(samples.key))]
     size = floats(samples.frame, "file_size_bytes")[last]
     rows = floats(samples.frame, "total_rows")[last]

@@ -1,6 +1,6 @@
 """The snapshots of jobs in order, and the files at each of them.
 
-Every number here is a function of the snapshot and of earlier ones of the same job. All of it is
+Every number here depends only on the snapshot and earlier ones of the same job. Everything is
 computed column by column; the only loops are over jobs.
 """
 
@@ -20,10 +20,10 @@ _FILE_COLUMNS: Final = ("progress_pct", "file_size_bytes")
 
 
 def ordered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:
-    """The snapshots of a jobs frame in order, each once, and a number for their job.
+    """The distinct snapshots of a jobs frame in order, with the number of their job.
 
-    Rows that are no snapshots (a recorded gap, no time) are left out, and so is the second of two
-    rows with the same job and snapshot id.
+    Rows that are not snapshots (a recorded gap, no time) are left out, as is the second of two rows
+    with the same job and snapshot id.
 
     Parameters
     ----------
@@ -66,10 +66,10 @@ def job_slices(rows: pd.DataFrame) -> Iterator[slice]:
 
 
 def expand_details(rows: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
-    """One row per snapshot and file, whether the details frame holds runs or single snapshots.
+    """One row per snapshot and file, from a details frame of runs or of single snapshots.
 
-    A file is known by its name (servers may list the files in another order every time), or by
-    its place in the list if it has none.
+    A file is identified by its name (servers may list files in a different order each time), or by
+    its position in the list if it has none.
 
     Parameters
     ----------
@@ -132,21 +132,21 @@ def expand_details(rows: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_state(files: pd.DataFrame, *names: str) -> Bools:
-    """Which rows of :func:`expand_details` are in one of these states."""
+    """Which rows of :func:`expand_details` have one of these states."""
     categories = files["state"].cat.categories
     wanted = np.append(categories.isin(names), False)
     return np.asarray(wanted[files["state"].cat.codes.to_numpy()])
 
 
 def running_since(files: pd.DataFrame, running: Bools, at: Floats) -> Floats:
-    """Since when each file has been running: the last time at which it was seen not to.
+    """Since when each file has been running: the last time at which it was not.
 
     Parameters
     ----------
     files : DataFrame
         Of :func:`expand_details`.
     running : ndarray of bool
-        Which of its rows are of running files.
+        Which of its rows show running files.
     at : ndarray of float64
         The time of each row.
     """
@@ -161,7 +161,7 @@ def running_since(files: pd.DataFrame, running: Bools, at: Floats) -> Floats:
 
 
 def _file_codes(details: pd.DataFrame) -> Ints:
-    """A number per file name; unnamed files count by their place in the list."""
+    """The number of each file name; unnamed files are numbered by their position in the list."""
     place = details["file_index"].to_numpy(dtype=np.int64)
     if "file_name" not in details:
         return place
