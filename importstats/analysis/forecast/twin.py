@@ -85,7 +85,7 @@ def _still_so(logs: Floats) -> Floats:
     apart = np.abs(logs[-1] - logs[-2]) / _ALIKE
     away = np.abs(logs - latest) / _ALIKE
     same = np.exp(-(away**2) / 2)
-    changed = _CHANGES * np.exp(-(apart**2) / 2) / (_WIDER * 1.0)
+    changed = _CHANGES * np.exp(-(apart**2) / 2) / _WIDER
     found = (same + 1e-6) / (same + 1e-6 + changed)
     found[-2:] = 1.0
     return np.asarray(found, np.float64)
