@@ -36,7 +36,7 @@ def add_up(curve: Curve, group: Ints) -> Curve:
     return Curve(
         key=key,
         time=grid.time,
-        slot=np.zeros(len(key), np.int64),
+        moment=np.zeros(len(key), np.int64),
         rows=np.maximum(net - before[dense(key)], 0).astype(np.float64),
         gain=whole,
         loss=loss,

@@ -63,7 +63,7 @@ class Steps:
 
     Attributes
     ----------
-    unit, time, slot : ndarray of int64
+    unit, time, moment : ndarray of int64
         Each sample's unit, its microseconds since 1970, and its place among its job's snapshots.
     first : ndarray of bool
         Whether it is its unit's first sample.
@@ -77,7 +77,7 @@ class Steps:
 
     unit: Ints
     time: Ints
-    slot: Ints
+    moment: Ints
     first: Bools
     fraction: Floats
     at_work: Bools
@@ -108,7 +108,7 @@ class Steps:
         return cls(
             unit,
             samples.time[chosen],
-            samples.slot[chosen],
+            samples.moment[chosen],
             first,
             fraction,
             at_work,
@@ -128,7 +128,7 @@ class Steps:
     def find_attempts(self, samples: FileSamples) -> Attempts:
         """The attempts that the steps show."""
         before, time = self.before, self.time / _US
-        since = np.where(self.first, _slot_before(samples, self.slot), time[before])
+        since = np.where(self.first, _moment_before(samples, self.moment), time[before])
         begins = (self.at_work | self.done) & (self.first | self.waits[before] | self.back)
         number = np.cumsum(begins) - 1
         count = int(begins.sum())
@@ -190,24 +190,24 @@ def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
     return np.where(known, time / _US, np.nan)[row]
 
 
-def _slot_before(samples: FileSamples, slot: Ints) -> Floats:
+def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
     """The time of the job's previous snapshot, in seconds.
 
     For the first snapshot this is one shortest pause earlier if no file had moved by then, since
     the list had just appeared. Else it is NaN, since recording began in the middle.
     """
     # The first has no predecessor: its -1 is the last sample, which `same` leaves out.
-    before = slot - 1
-    same = (slot > 0) & (samples.slot_job[before] == samples.slot_job[slot])
-    since = np.where(same, samples.slot_time[before] / _US, np.nan)
-    opens = starts(samples.slot_job)
+    before = moment - 1
+    same = (moment > 0) & (samples.moment_job[before] == samples.moment_job[moment])
+    since = np.where(same, samples.moment_time[before] / _US, np.nan)
+    opens = starts(samples.moment_job)
     gap = _poll_s(samples)
-    at_first = np.zeros(len(samples.slot_job), np.bool_)
+    at_first = np.zeros(len(samples.moment_job), np.bool_)
     at_first[opens] = True
-    seen = np.flatnonzero(at_first[samples.slot])
+    seen = np.flatnonzero(at_first[samples.moment])
     moved = (np.nan_to_num(samples.share()[seen]) > 0) | samples.in_state(*DONE_STATES)[seen]
     fresh = np.ones(len(samples.jobs), np.bool_)
-    fresh[samples.slot_job[samples.slot[seen[moved]]]] = False
-    job = samples.slot_job[slot]
-    guess = samples.slot_time[slot] / _US - gap[job]
+    fresh[samples.moment_job[samples.moment[seen[moved]]]] = False
+    job = samples.moment_job[moment]
+    guess = samples.moment_time[moment] / _US - gap[job]
     return np.where(~same & fresh[job], guess, since)

@@ -104,7 +104,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
         return None
     samples, tries = spans.samples, spans.attempts
     stops = np.concatenate([tries.released_by, tries.back_by])[np.tile(mine[tries.unit], 2)]
-    first = samples.slot_time[np.flatnonzero(samples.slot_job == number)[0]] / 1e6
+    first = samples.moment_time[np.flatnonzero(samples.moment_job == number)[0]] / 1e6
     first = min(first, job.phase_since.timestamp())
     since = max([first, *stops[np.isfinite(stops)]])
     waited_s = float(spans.now[number] - since)
@@ -326,20 +326,20 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
     if not len(back):
         return []
     per_job = int(np.count_nonzero(spans.job == number))
-    slots, where = np.unique(moves.slot[back], return_inverse=True)
+    moments, where = np.unique(moves.moment[back], return_inverse=True)
     # A retried task is seen in Retry; after a node's restart, tasks wait or work again at once.
-    together = summed(where, ~moves.retrying[back], len(slots)).astype(np.int64)
+    together = summed(where, ~moves.retrying[back], len(moments)).astype(np.int64)
     lone = len(back) - together[together >= 2].sum()
     # If single tasks go back as well, two may do so in the same interval by chance.
     least = 2 if lone == 0 else 3
     share = together > 0.2 * spans.slots[number]
     restarted = (together >= least) & (share | _unlikely(together, lone, spans, number))
     found = []
-    of_restart = np.isin(moves.slot[back], slots[restarted])
-    times = spans.samples.slot_time
+    of_restart = np.isin(moves.moment[back], moments[restarted])
+    times = spans.samples.moment_time
 
-    def when(slot: Ints) -> pd.Timestamp:
-        return pd.Timestamp(int(times[slot.max()]), unit="us", tz="UTC")
+    def when(moment: Ints) -> pd.Timestamp:
+        return pd.Timestamp(int(times[moment.max()]), unit="us", tz="UTC")
 
     if restarted.any():
         count, events = int(together[restarted].sum()), int(restarted.sum())
@@ -348,7 +348,7 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 job,
                 "node_restarted",
                 "info" if job.ended else "warning",
-                when(slots[restarted]),
+                when(moments[restarted]),
                 f"{count} tasks went back to the start together"
                 + (f", in {events} events" if events > 1 else "")
                 + "; a data node has probably restarted",
@@ -365,7 +365,7 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 job,
                 "retries",
                 "warning" if many and not job.ended else "info",
-                when(moves.slot[retried]),
+                when(moves.moment[retried]),
                 f"{count} of {per_job:,} tasks went back {format_times(len(retried))}",
                 None,
                 {
@@ -384,7 +384,7 @@ def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
     The chance is that of a Poisson count (its Chernoff bound) in any of the job's intervals. If no
     task went back alone, one is assumed to have done so.
     """
-    intervals = np.count_nonzero(spans.samples.slot_job == number)
+    intervals = np.count_nonzero(spans.samples.moment_job == number)
     usual = max(lone, 1) / intervals
     count = np.maximum(together, 1)
     log_chance = count - usual + count * np.log(usual / count)

@@ -135,7 +135,7 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         if by == "file":
             return _rate_table(files, samples.keys(), window_us)
         group, keys = group_files(samples) if by == "task" else (samples.job, samples.jobs)
-        curve = files.summed(group, len(keys), samples.slot_time)
+        curve = files.summed(group, len(keys), samples.moment_time)
     if by == "collection":
         curve, keys = _by_collection(frame, curve, keys)
     return _rate_table(curve, keys, window_us)

@@ -59,7 +59,7 @@ class Curve:
         The number of the key a point belongs to; ascending.
     time : ndarray of int64
         Microseconds since 1970.
-    slot : ndarray of int64
+    moment : ndarray of int64
         The position of the time among all times of the job, if the job has such.
     rows : ndarray of float64
         Rows that are present.
@@ -75,14 +75,14 @@ class Curve:
         Rows and bytes written since the key's first point, with each step spread over the time in
         which it was written, see :mod:`importstats.analysis.spreading`.
     since : ndarray of int64
-        The slot after which the rows gained here were written.
+        The moment after which the rows gained here were written.
     open : ndarray of bool
         Whether more rows may come after the last point of the key.
     """
 
     key: Ints
     time: Ints
-    slot: Ints
+    moment: Ints
     rows: Floats
     gain: Floats
     loss: Floats
@@ -99,7 +99,7 @@ class Curve:
         cls,
         key: Ints,
         time: Ints,
-        slot: Ints,
+        moment: Ints,
         rows: Floats,
         size: Floats,
         shown: Bools,
@@ -124,7 +124,7 @@ class Curve:
         return cls(
             key,
             time,
-            slot,
+            moment,
             rows,
             gain=gain,
             loss=np.maximum(-change, 0.0),
@@ -133,12 +133,12 @@ class Curve:
             shown=shown,
             spread=spread_along(key, time, gain, rests, before),
             byte_spread=spread_along(key, time, byte_gain, rests, bytes_before),
-            since=np.where(before >= 0, slot[before], slot),
+            since=np.where(before >= 0, moment[before], moment),
             open=np.repeat(unfinished[last], np.diff(np.append(first, len(key)))),
         )
 
-    def summed(self, group: Ints, count: int, slot_time: Ints) -> Curve:
-        """The summed curves of groups of keys that are seen at the same slots.
+    def summed(self, group: Ints, count: int, moment_time: Ints) -> Curve:
+        """The summed curves of groups of keys that are seen at the same moments.
 
         Parameters
         ----------
@@ -146,19 +146,19 @@ class Curve:
             The group of each key.
         count : int
             How many groups there are.
-        slot_time : ndarray of int64
-            The time of each slot.
+        moment_time : ndarray of int64
+            The time of each moment.
         """
         first = starts(self.key)
         of_key = group[self.key[first]]
-        low, high = np.full(count, len(slot_time)), np.full(count, -1)
-        np.minimum.at(low, of_key, self.slot[first])
-        np.maximum.at(high, of_key, self.slot[ends(first, len(self.slot))])
-        # Every group owns a range of cells, one per slot from its first to its last.
+        low, high = np.full(count, len(moment_time)), np.full(count, -1)
+        np.minimum.at(low, of_key, self.moment[first])
+        np.maximum.at(high, of_key, self.moment[ends(first, len(self.moment))])
+        # Every group owns a range of cells, one per moment from its first to its last.
         width = np.maximum(high - low + 1, 0)
         offset = np.cumsum(width) - width
-        cell = np.repeat((offset - low)[of_key], ends(first, len(self.slot)) - first + 1)
-        cell += self.slot
+        cell = np.repeat((offset - low)[of_key], ends(first, len(self.moment)) - first + 1)
+        cell += self.moment
         cells = int(width.sum())
 
         def added(values: Floats | Bools) -> Floats:
@@ -169,11 +169,11 @@ class Curve:
         total = running_total(added(change))
         before = np.append(0.0, total)[offset]
         key = np.repeat(np.arange(count), width)
-        time = slot_time[np.arange(cells) - (offset - low)[key]]
+        time = moment_time[np.arange(cells) - (offset - low)[key]]
         seconds = np.diff(time, prepend=0) / 1e6
         seconds[starts(key)] = 0.0
-        begin = np.maximum(cell - self.slot + self.since, offset[group[self.key]])
-        until = self._complete_until(group, count, cell - self.slot, offset + width - 1)
+        begin = np.maximum(cell - self.moment + self.since, offset[group[self.key]])
+        until = self._complete_until(group, count, cell - self.moment, offset + width - 1)
         never = np.zeros(cells, np.bool_)
 
         def spread(gain: Floats) -> Floats:
@@ -197,17 +197,17 @@ class Curve:
             np.arange(cells) - (offset - low)[key],
             (summed(group[self.key], self.open, count) > 0)[key],
         )
-        # Some slots between a group's first and last may have none of its keys.
+        # Some moments between a group's first and last may have none of its keys.
         return curve.take(np.bincount(cell, minlength=cells) > 0)
 
-    def _complete_until(self, group: Ints, count: int, cell_of_slot: Ints, last: Ints) -> Ints:
+    def _complete_until(self, group: Ints, count: int, cell_of_moment: Ints, last: Ints) -> Ints:
         """Each group's last cell before an open key began rows that have not appeared yet."""
         at_end = ends(starts(self.key), len(self.key))
         at_end = at_end[self.open[at_end]]
         # Rows after the last step were begun there, or when the key last rested.
-        began = np.where(self.gain[at_end] > 0, self.slot[at_end], self.since[at_end])
+        began = np.where(self.gain[at_end] > 0, self.moment[at_end], self.since[at_end])
         until = last.copy()
-        np.minimum.at(until, group[self.key[at_end]], cell_of_slot[at_end] + began)
+        np.minimum.at(until, group[self.key[at_end]], cell_of_moment[at_end] + began)
         return until
 
     def take(self, chosen: Bools) -> Curve:
@@ -235,10 +235,10 @@ class FileSamples:
         The number of each sample's file; ascending.
     time : ndarray of int64
         Per sample, microseconds since 1970.
-    slot : ndarray of int64
+    moment : ndarray of int64
         The number of each sample's job and time among all those of the frame.
-    slot_job, slot_time : ndarray of int64
-        The job and the time of each slot.
+    moment_job, moment_time : ndarray of int64
+        The job and the time of each moment.
     job : ndarray of int64
         The job of each file.
     jobs : DataFrame
@@ -249,9 +249,9 @@ class FileSamples:
     row: Ints
     key: Ints
     time: Ints
-    slot: Ints
-    slot_job: Ints
-    slot_time: Ints
+    moment: Ints
+    moment_job: Ints
+    moment_time: Ints
     job: Ints
     jobs: pd.DataFrame
 
@@ -271,17 +271,17 @@ class FileSamples:
         row = np.repeat(row, 1 + (last[row] > time[row]))
         second = np.append(False, row[1:] == row[:-1])[: len(row)]
         time = np.where(second, last[row], time[row])
-        slot, slot_job, slot_time = _number_slots(row_job[row], time)
+        moment, moment_job, moment_time = _number_moments(row_job[row], time)
 
         by_name = _name_codes(details, row_job, np.zeros(len(jobs), np.bool_))[row]
-        order = order_by(by_name, slot)
+        order = order_by(by_name, moment)
         key = dense(by_name[order])
-        again = np.flatnonzero((key[1:] == key[:-1]) & (slot[order[1:]] == slot[order[:-1]]))
+        again = np.flatnonzero((key[1:] == key[:-1]) & (moment[order[1:]] == moment[order[:-1]]))
         if len(again):
             unsure = np.zeros(len(jobs), np.bool_)
             unsure[row_job[row[order[again]]]] = True
             by_place = _name_codes(details, row_job, unsure)[row]
-            order = np.lexsort((second, slot, by_place))
+            order = np.lexsort((second, moment, by_place))
             key = dense(by_place[order])
         row = row[order]
         return cls(
@@ -289,9 +289,9 @@ class FileSamples:
             row,
             key,
             time[order],
-            slot[order],
-            slot_job,
-            slot_time,
+            moment[order],
+            moment_job,
+            moment_time,
             row_job[row[starts(key)]],
             jobs,
         )
@@ -317,7 +317,7 @@ class FileSamples:
             row=self.row[kept],
             key=self.key[kept],
             time=self.time[kept],
-            slot=self.slot[kept],
+            moment=self.moment[kept],
         )
 
     def values(self, name: str) -> Floats:
@@ -358,25 +358,25 @@ class FileSamples:
             rows, share = carried(rows, self.key), carried(share, self.key)
         size = self.values("file_size_bytes")
         size = np.where((share == 0) & ~np.isnan(size), 0.0, size * share)
-        key, time, slot = self.key, self.time, self.slot
+        key, time, moment = self.key, self.time, self.moment
         known = ~(np.isnan(rows) | ((rows == 0) & self.in_state("failed")))
-        seen_first = slot[starts(key)]
+        seen_first = moment[starts(key)]
         if not known.all():
-            key, time, slot = key[known], time[known], slot[known]
+            key, time, moment = key[known], time[known], moment[known]
             rows, size = rows[known], size[known]
         # A file that is first seen after its job wrote its rows since the job's previous snapshot:
         # the curve starts from 0 there.
         first = starts(key)
-        before = slot[first] - 1
-        late = (before >= 0) & (slot[first] == seen_first[key[first]])
-        late &= self.slot_job[before] == self.slot_job[slot[first]]
+        before = moment[first] - 1
+        late = (before >= 0) & (moment[first] == seen_first[key[first]])
+        late &= self.moment_job[before] == self.moment_job[moment[first]]
         shown = np.ones(len(key), np.bool_)
         if late.any():
             at, before = first[late], before[late]
             size_before = np.where(np.isnan(size[at]), np.nan, 0.0)
             key = np.insert(key, at, key[at])
-            time = np.insert(time, at, self.slot_time[before])
-            slot = np.insert(slot, at, before)
+            time = np.insert(time, at, self.moment_time[before])
+            moment = np.insert(moment, at, before)
             rows = np.insert(rows, at, 0.0)
             size = np.insert(size, at, size_before)
             shown = np.insert(shown, at, False)
@@ -386,7 +386,7 @@ class FileSamples:
             rests, done = rests[known], done[known]
         if late.any():
             rests, done = np.insert(rests, at, True), np.insert(done, at, False)
-        return Curve.from_known(key, time, slot, rows, size, shown, rests, ~done)
+        return Curve.from_known(key, time, moment, rows, size, shown, rests, ~done)
 
     def clusters(self) -> Ints:
         """The number of each job's server."""
@@ -431,7 +431,7 @@ def in_microseconds(at: datetime | pd.Timestamp) -> int:
     return (time - pd.Timestamp(0, tz="UTC")) // pd.Timedelta(microseconds=1)
 
 
-def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
+def _number_moments(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
     """The number of each row's job and time, and the job and time of each number."""
     if not len(job):
         return job, job, time
@@ -441,15 +441,15 @@ def _number_slots(job: Ints, time: Ints) -> tuple[Ints, Ints, Ints]:
         # A server's clock may be centuries off, so times are numbered before they are combined with
         # jobs.
         times, time = np.unique(time, return_inverse=True)
-        slot, slot_job, of_time = _number_slots(job, time)
-        return slot, slot_job, times[of_time]
+        moment, moment_job, of_time = _number_moments(job, time)
+        return moment, moment_job, times[of_time]
     # Samples share few times: finding and sorting the distinct ones is less work than sorting all.
     code, found = pd.factorize(job * span + (time - begin))
     order = np.argsort(found)
     number = np.empty(len(found), np.int64)
     number[order] = np.arange(len(found))
-    slot_job, since = np.divmod(found[order], span)
-    return number[code], slot_job, since + begin
+    moment_job, since = np.divmod(found[order], span)
+    return number[code], moment_job, since + begin
 
 
 def _name_codes(details: pd.DataFrame, row_job: Ints, by_place: Bools) -> Ints:

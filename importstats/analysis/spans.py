@@ -217,7 +217,7 @@ def _first_files(of_file: Ints) -> Ints:
 def _last_times(samples: FileSamples) -> Floats:
     """Per job, its last snapshot, in seconds since 1970."""
     now = np.full(len(samples.jobs), -np.inf)
-    np.maximum.at(now, samples.slot_job, samples.slot_time / _US)
+    np.maximum.at(now, samples.moment_job, samples.moment_time / _US)
     return now
 
 

@@ -137,7 +137,7 @@ def _histories(samples: FileSamples) -> tuple[npt.NDArray[np.uint64], Bools]:
     # A file that waits has no history yet, and changes after its end do not count.
     counts = np.flatnonzero(((changes & at_work) | finishes) & (ended_before == 0))
     what = np.where(finishes[counts], -1.0, progress[counts] * 64 + state[counts])
-    hashed = _hashes(_hashes(samples.slot[counts].astype(np.uint64)) + what.view(np.uint64))
+    hashed = _hashes(_hashes(samples.moment[counts].astype(np.uint64)) + what.view(np.uint64))
     history = np.zeros(len(first), np.uint64)
     np.add.at(history, samples.key[counts], hashed)
     if "complete_time" in samples.frame:

@@ -4,9 +4,9 @@ Jobs can be analysed independently until they are counted. So :func:`analyse` tu
 into a *part*, wherever their files are best read, and :func:`combine` makes the fleet's tables from
 the parts. A job's rows never leave the process that read them: a part has only a few rows for each
 job. Only the ETA needs other, earlier jobs; :func:`eta_batches` picks those that count, and a
-second round of tasks reads them.
+second round of Dask tasks reads them.
 
-Both rounds are maps without a shuffle; a task whose worker dies is run again on another.
+Both rounds are maps without a shuffle; a Dask task whose worker dies is run again on another.
 """
 
 from __future__ import annotations

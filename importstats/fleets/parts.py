@@ -38,7 +38,7 @@ _ETAS_PER_TASK: Final = 8
 
 @dataclass(frozen=True)
 class Part:
-    """The analysis of some jobs, as a task returns it.
+    """The analysis of some jobs, as a Dask task returns it.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Part:
 
 
 class EtaBatch(NamedTuple):
-    """Running jobs whose ETA one task computes, and the earlier jobs that it learns from."""
+    """Running jobs whose ETA one Dask task computes, and the earlier jobs that it learns from."""
 
     running: list[JobKey]
     earlier: list[JobKey]
@@ -177,8 +177,7 @@ def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
 
     A running job learns from at most 40 jobs that had completed when it was last seen
     (:data:`~importstats.analysis.forecast.levels.MOST_HISTORY`): of its collection first, then its
-    cluster, then
-    the latest of all. With these its ETA is the same as with the whole store.
+    cluster, then the latest of all. With these its ETA is the same as with the whole store.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ from importstats.text import excerpt
 
 _T = TypeVar("_T")
 
-# A task with this many jobs lasts seconds; the milliseconds that Dask adds do not count.
+# A Dask task with this many jobs lasts seconds, so the milliseconds that Dask adds do not count.
 _JOBS_PER_TASK: Final = 32
 # This many jobs are done here before worker processes would have started.
 _JOBS_ALONE: Final = 64
@@ -65,7 +65,7 @@ def fleet(
     scheduler : str, optional
         ``"synchronous"`` works in this process, without Dask. ``"processes"`` starts a local Dask
         cluster of worker processes, one thread each. ``tcp://host:port`` (or another address that
-        Dask knows) uses the cluster there. By default up to 64 jobs are done in this process, more
+        Dask knows) uses that Dask cluster. By default up to 64 jobs are done in this process, more
         on local processes.
     since : datetime, optional
         Only jobs that were last seen at or after this time, with all their snapshots.
@@ -91,7 +91,7 @@ def fleet(
     UnreachableError
         There is no Dask scheduler at the address.
     ImportStatsError
-        A task killed its worker several times, or `scheduler` is something else.
+        A Dask task killed its worker several times, or `scheduler` is something else.
 
     Warns
     -----
@@ -121,7 +121,7 @@ def fleet(
 
 
 class _Answer(NamedTuple, Generic[_T]):
-    """A task's result and its warnings, which would otherwise stay in a worker's log."""
+    """A Dask task's result and its warnings, which would otherwise stay in a worker's log."""
 
     result: _T
     warnings: list[str]
@@ -207,14 +207,14 @@ def _recording(warnings_seen: list[str]) -> Iterator[None]:
 _LOCK: Final = Lock()
 
 
-# --- Where tasks run ------------------------------------------------------------------------------
+# --- Where Dask tasks run -------------------------------------------------------------------------
 
 _Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
 
 @contextmanager
 def _mapper(scheduler: str | None, jobs: int, workers: int | None) -> Iterator[_Map]:
-    """A function that applies a task to batches: here, in local processes, or on a cluster."""
+    """A function that maps a function over batches: here, in processes, or on a Dask cluster."""
     if scheduler == "synchronous" or (scheduler is None and jobs <= _JOBS_ALONE):
         yield lambda task, batches: [task(batch) for batch in batches]
         return
@@ -269,9 +269,9 @@ _RESTART_S: Final = 30
 
 
 def _await_restarts(client: Any, workers: int) -> None:
-    """Wait until a local cluster's workers are up, including those that Dask restarts.
+    """Wait until a local Dask cluster's workers are up, including those that Dask restarts.
 
-    Dask restarts the process of a dead worker. A cluster that is closed meanwhile would join a
+    Dask restarts the process of a dead worker. A Dask cluster that is closed meanwhile would join a
     process that was not started, which is an AssertionError.
     """
     with suppress(TimeoutError):

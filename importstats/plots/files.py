@@ -84,7 +84,7 @@ def plot_files(
     samples = FileSamples.from_details(details)
     files, spans = state_spans(samples)
     if gaps is None and "last_observed_at" not in details:
-        gaps = find_gaps(timestamps(samples.slot_time))
+        gaps = find_gaps(timestamps(samples.moment_time))
     if files.empty:
         return say_nothing(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"

@@ -74,13 +74,13 @@ def plot_file_heatmap(
     details = details if at is None else rewind(details, at)
     samples = FileSamples.from_details(details)
     if gaps is None and "last_observed_at" not in details:
-        gaps = find_gaps(timestamps(samples.slot_time))
+        gaps = find_gaps(timestamps(samples.moment_time))
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
     files, _ = state_spans(samples)
-    begin, last = int(samples.slot_time.min()), int(samples.slot_time.max())
+    begin, last = int(samples.moment_time.min()), int(samples.moment_time.max())
     zone = zone_at(zone, pd.Timestamp(last, unit="us", tz="UTC"))
-    columns = min(_HEATMAP_COLUMNS, max(2, len(np.unique(samples.slot_time))))
+    columns = min(_HEATMAP_COLUMNS, max(2, len(np.unique(samples.moment_time))))
     grid = np.linspace(begin, max(last, begin + 1_000_000), columns).astype(np.int64)
     image = _progress_image(samples, files, grid)
     done = image == 100.0

@@ -35,7 +35,7 @@ def test_the_curves_of_files_and_of_their_sum():
     assert curve.open.tolist() == [False] * 4 + [True] * 4
     assert curve.sized.all()
     np.testing.assert_allclose(curve.spread, [0, 50, 100, 100, 0, 40 / 3, 80 / 3, 40])
-    both = curve.summed(np.zeros(2, np.int64), 1, samples.slot_time)
+    both = curve.summed(np.zeros(2, np.int64), 1, samples.moment_time)
     assert second(both.time) == [0, 10, 20, 30]
     assert both.rows.tolist() == [0, 50, 100, 140]
     assert both.gain.tolist() == [0, 50, 50, 40]
@@ -43,7 +43,7 @@ def test_the_curves_of_files_and_of_their_sum():
     np.testing.assert_allclose(both.spread, [0, 50 + 40 / 3, 100 + 80 / 3, 140])
     np.testing.assert_allclose(both.byte_spread, [0, 100 + 40 / 3, 200 + 80 / 3, 240])
     assert both.open.all()
-    apart = curve.summed(np.array([1, 0]), 2, samples.slot_time)
+    apart = curve.summed(np.array([1, 0]), 2, samples.moment_time)
     assert apart.rows.tolist() == [0, 0, 0, 40, 0, 50, 100, 100]
     assert apart.open.tolist() == [True] * 4 + [False] * 4
 
@@ -93,7 +93,7 @@ def test_the_sum_of_curves_is_what_the_files_have_at_each_snapshot(shown, groups
         recording({10 * place: each for place, each in enumerate(shown)}, [1, 2, 3])
     )
     group = np.array(groups)
-    both = samples.curve().summed(group, 2, samples.slot_time)
+    both = samples.curve().summed(group, 2, samples.moment_time)
     rows = np.array([[each or 0 for each in line] for line in shown], np.float64)
     used = [which for which in (0, 1) if (group == which).any()]
     expected = np.concatenate([rows[:, group == which].sum(axis=1) for which in used])
@@ -170,12 +170,12 @@ def test_a_file_is_known_by_its_name_or_by_its_place_where_a_name_stands_for_two
 def test_samples_of_any_order_are_the_same():
     details = two_files()
     shuffled = details.sample(frac=1, random_state=3).reset_index(drop=True)
-    for name in ("key", "time", "slot", "slot_job", "slot_time", "job"):
+    for name in ("key", "time", "moment", "moment_job", "moment_time", "job"):
         one, other = (getattr(FileSamples.from_details(each), name) for each in (details, shuffled))
         np.testing.assert_array_equal(one, other)
     samples = FileSamples.from_details(details)
-    assert samples.slot.tolist() == [0, 1, 2, 3] * 2
-    assert samples.slot_job.tolist() == [0] * 4
+    assert samples.moment.tolist() == [0, 1, 2, 3] * 2
+    assert samples.moment_job.tolist() == [0] * 4
 
 
 def test_states_are_in_small_letters_and_a_missing_one_is_none_of_them():
