@@ -37,7 +37,7 @@ Spec = tuple[str, Kind, int, Cell]
 
 def print_summary(console: Console, totals: pd.DataFrame) -> None:
     """Print a line for each job of a summary: state, rows, rates, and its server if they differ."""
-    server: list[Spec] = [("server", "id", 9, lambda job: name_text(job["source_uri"]))]
+    server: list[Spec] = [("server", "name", 7, lambda job: name_text(job["source_uri"]))]
     if len(set(totals["source_uri"])) <= 1:
         server = []
     _print_rows(
@@ -198,7 +198,10 @@ def _phase_name(row: Row) -> str:
 
 _SLOWEST_COLLECTIONS: Final = 10
 _NOTES: Final = 10
-_DEAR: Final = {"job": 99, "cause": 98, "ETA": 97, "phase": 96, "done": 95}
+_DEAR: Final = {
+    **{"job": 99, "cause": 98, "ETA": 97, "phase": 96, "done": 95},
+    **{"rate": 94, "median": 93, "share": 92},
+}
 _KINDS: Final[Mapping[str, Kind]] = {
     "job": "id",
     "phase": "id",

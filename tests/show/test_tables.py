@@ -3,6 +3,7 @@
 import io
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +19,9 @@ NA = pd.NA
 TIMES = pd.to_datetime(["2026-05-18T08:00Z", "2026-05-18T08:10Z", "2026-05-18T08:20Z"])
 
 
-def printed(show, *args, **options):
+def printed(show, *args, width=140, **options):
     """What is printed, without the space at the ends of lines."""
-    console = Console(width=140, record=True, markup=False, file=io.StringIO())
+    console = Console(width=width, record=True, markup=False, file=io.StringIO())
     show(console, *args, **options)
     return "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n"
 
@@ -63,6 +64,19 @@ http://b:19530  8    unknown     Pending      5 %      0      0    0 B  unknown 
 
 def test_a_summary_has_a_line_for_each_job():
     assert printed(terminal.print_summary, summary(jobs())) == SUMMARY
+
+
+NARROW_SUMMARY = """\
+server          job                 collection  phase       done  duration
+…/m-west:19530  8                   unknown     Pending      5 %       0 s
+…us-east:19530  456165502745803595  books       Completed  100 %    15 min
+"""
+
+
+def test_a_narrow_summary_shortens_servers_before_it_drops_numbers():
+    names = {"http://a:19530": "http://milvus-east:19530", "http://b:19530": "http://m-west:19530"}
+    frame = jobs().replace({"source_uri": names, "job_id": {"7": "456165502745803595"}})
+    assert printed(terminal.print_summary, summary(frame), width=76) == NARROW_SUMMARY
 
 
 ONE_SERVER = """\
@@ -209,6 +223,14 @@ def fleet():
 
 def test_a_fleet_is_shown_as_five_tables():
     assert printed(terminal.print_fleet, fleet(), zone=UTC) == FLEET
+
+
+def test_a_narrow_fleet_keeps_the_rates_that_its_tables_are_about():
+    narrow = printed(terminal.print_fleet, fleet(), zone=UTC, width=60).splitlines()
+    heads = {line: row.split()[-1] for line, row in pairwise(narrow) if row}
+    assert heads["slowest collections"] == "rate"
+    assert heads["throughput by day (UTC) and cluster"] == "rate"
+    assert heads["phases"] == "share"
 
 
 EMPTY_FLEET = """\
