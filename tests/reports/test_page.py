@@ -367,10 +367,15 @@ def test_a_live_page_keeps_its_place_and_turns_stale(browser, served):
     text = report(*moved, at=now, refresh_s=1)
     page = Page(browser, served, "live.html", text, "#q=part&sort=-run_s")
     assert page.text("#age").startswith("updated ")
+    page.js("scrollTo(0, 900); document.querySelector('#files-scroll').scrollTop = 90")
     newer = report(*moved, at=now + timedelta(seconds=2), refresh_s=1)
     (folder / "live.html").write_text(newer.replace("Import job <code>", "Import job anew <code>"))
     until_true(lambda: "anew" in page.text("h1"))
     until_true(lambda: "ready" in page.js("return document.documentElement.className"))
+    place = "return [scrollY, document.querySelector('#files-scroll').scrollTop]"
+    until_true(lambda: page.js(place) == [900, 90], seconds=5)
+    page.js("return new Promise((done) => requestAnimationFrame(() => setTimeout(done, 200)))")
+    assert page.js(place) == [900, 90]
     assert page.js("return document.querySelector('#files-search').value") == "part"
     assert page.js("return document.querySelector('[aria-sort=descending]').textContent") == "ran"
     (folder / "live.html").unlink()

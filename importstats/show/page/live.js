@@ -2,6 +2,8 @@
 function keepPlace(table) {
   const key = `importstats:${location.pathname}`;
   const kept = JSON.parse(sessionStorage.getItem(key) ?? "null");
+  // The browser would go to where the place was before the charts were drawn.
+  if (Number(document.body.dataset.refresh) > 0) history.scrollRestoration = "manual";
   if (kept) {
     scrollTo(0, kept.page);
     table.scroll.scrollTop = kept.table;

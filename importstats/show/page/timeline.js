@@ -157,7 +157,8 @@ function markEnd(ctx, data, [now, level], [middle, done], edge) {
   const inside = middle <= edge;
   if (!(middle > now) || now >= edge) return;
   const colors = paper();
-  const time = clock(data, data.eta[1], false).slice(0, 5);
+  // As exact as it is near.
+  const time = clock(data, data.eta[1]).slice(0, data.eta[1] - data.at < 600 ? 8 : 5);
   const text = inside ? time : `${time} →`;
   const x = inside ? middle : edge - 4 * scale;
   const y = inside ? done : level + ((done - level) * (x - now)) / (middle - now);
@@ -243,11 +244,22 @@ const isUrgent = (files, row) => ["failed", "now"].includes(nameAt(files.matters
 // A file that was late and cost the job time: a minute or more.
 const costly = (files, row) => nameAt(files.matters, row) === "was" && files.delay_s[row] >= 60;
 
-// The end of a name, where names differ, with so many characters at most.
+// A name without the folder that all files are in, cut at its front, where names are alike.
 const MOST_NAME = 40;
-function shortName(name, most = MOST_NAME) {
-  const last = name.split("/").at(-1);
-  return last.length > most ? `…${last.slice(1 - most)}` : last;
+function shortName(name, folder, most) {
+  const own = name.slice(folder.length);
+  return own.length > most ? `…${own.slice(1 - most)}` : own;
+}
+
+function commonFolder(names) {
+  let folder = (names[0] ?? "").split("/").slice(0, -1);
+  for (const name of names) {
+    const parts = name.split("/");
+    const same = folder.findIndex((part, place) => part !== parts[place] || place >= parts.length - 1);
+    if (same >= 0) folder = folder.slice(0, same);
+    if (!folder.length) return "";
+  }
+  return `${folder.join("/")}/`;
 }
 
 function drawFiles(u, data, spans, shown) {
@@ -345,7 +357,7 @@ function drawMarks(u, data, spans, lines, middle, pixel, tallOf, edge) {
       ctx.fill();
     }
     if (tall >= 13 * scale || chosen) {
-      const short = shortName(files.name[row], Math.min(MOST_NAME, Math.floor(u.bbox.width / (12 * scale))));
+      const short = shortName(files.name[row], files.folder, Math.min(MOST_NAME, Math.floor(u.bbox.width / (12 * scale))));
       const text = `${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`;
       // Where there is no room beside the bar the name lies on it, on paper of its own.
       const x = Math.min(end + 8 * scale, edge - ctx.measureText(text).width - 4 * scale);
@@ -582,6 +594,7 @@ function makeFileChart(data, spans, rows) {
   });
   const apart = (a, b) => (a === b ? 0 : a - b);
   const { files } = data;
+  files.folder = files.count > 1 ? commonFolder(files.name) : "";
   const crowd = files.count > 100;
   const urgent = files.name.map((_, row) => (crowd && isUrgent(files, row) ? 0 : 1));
   // A file at work ends nowhere yet.
