@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import pandas as pd
 
-from importstats.analysis.ranking import rank_files
 from importstats.analysis.words import eta_text, left_text, what_matters
 from importstats.names import END_PHASES
 from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, STATE_HATCHES
@@ -18,6 +17,9 @@ from importstats.show.page_data import MOST_NAME
 from importstats.text import format_duration, format_percent, printable
 
 _MOST_LOOKS: Final = 4
+# Of a file that takes no longer than its size says: so long, and so much of its own time.
+_LONG_DELAY_S: Final = 60.0
+_LONG_DELAY_SHARE: Final = 0.25
 _TO_COME: Final = "radial-gradient(circle,var(--soft) 2px,transparent 2.5px) 0 50%/10px 8px"
 _DOWN: Final = "repeating-linear-gradient(45deg,transparent 0 4px,var(--paper) 4px 5.5px)"
 _UP: Final = "repeating-linear-gradient(135deg,transparent 0 4px,var(--paper) 4px 5.5px)"
@@ -46,7 +48,10 @@ _STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "don
 
 def first_line(job: ImportJob) -> str:
     """How much time is left, or the state of a job that has ended or was not seen for long."""
-    if job.phase in END_PHASES or job.stale:
+    if job.stale:
+        # What was found is said below.
+        return job.headline.split(". ")[0]
+    if job.phase in END_PHASES:
         return job.headline
     return left_text(job.eta_frame, job.at)
 
@@ -79,7 +84,21 @@ def first_look(job: ImportJob) -> str:
     if job.phase == "Completed":
         return "Nothing: the job has completed."
     notable = sentences(*filter(None, what_matters(job.diagnosis, job.stragglers, job.phase)))
-    return notable or "Nothing in particular: no warning was found."
+    return notable or _last_to_end(job) or "Nothing in particular: no warning was found."
+
+
+def _last_to_end(job: ImportJob) -> str:
+    """The file that by its own rows will end long after all others, in a sentence; or nothing."""
+    files = job.stragglers
+    if files.empty or job.stale:
+        return ""
+    whole_s = files["elapsed_s"] + files["remaining_s"]
+    seen = files["idle_s"].notna() & files["delay_s"].ge(_LONG_DELAY_S)
+    last = files[seen & files["delay_s"].gt(_LONG_DELAY_SHARE * whole_s)].nlargest(1, "delay_s")
+    if last.empty:
+        return ""
+    name = printable(str(last["file"].iloc[0]), MOST_NAME)
+    return f"{name} will end last and delays the end by {format_duration(last['delay_s'].iloc[0])}."
 
 
 def looks_of(job: ImportJob) -> list[dict[str, Any]]:
@@ -108,11 +127,13 @@ def _file_of(job: ImportJob, look: Look) -> str | None:
 
 
 def _file_in(job: ImportJob, text: str) -> str | None:
-    """The file that matters most, if a text speaks of it."""
-    if job.stragglers.empty:
+    """The file that matters most, or delays the end most, if a text speaks of it."""
+    files = job.stragglers
+    if files.empty:
         return None
-    name = str(rank_files(job.stragglers)["file"].iloc[0])
-    return printable(name, MOST_NAME) if name in text else None
+    first = [files.index[0], *files["delay_s"].nlargest(1).index]
+    names = [printable(str(name), MOST_NAME) for name in files.loc[first, "file"]]
+    return next((name for name in names if name in text), None)
 
 
 def phase_strip(job: ImportJob) -> list[dict[str, Any]]:

@@ -24,8 +24,6 @@ from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
 from importstats.analysis.words import headline
 from importstats.reports import JSON_FORMAT, report
-from importstats.show.first_screen import looks_of
-from importstats.show.job import ImportJob
 from importstats.simulator import make_shape
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -223,23 +221,6 @@ def test_the_verdict_is_the_headline_and_what_to_look_at_first():
     link = Page(page("failing", 12, 1.0)).find("a")[0]["href"].removeprefix("#")
     assert parse_qs(link) == {"file": [f"{culprit} +1"]}
     assert "Why it failed" not in text
-
-
-def test_where_no_warning_was_found_the_first_screen_says_what_the_headline_says():
-    jobs, details = frames.simulated("stragglers", files=300, seed=3, poll_every_s=20)
-    at = jobs["observed_at"].iloc[926]
-    job = ImportJob(jobs, details, at, zone=UTC)
-    assert job.looks == []
-    [look] = looks_of(job)
-    late = job.stragglers.iloc[0]
-    assert look["severity"] == "info"
-    assert look["text"].startswith("All 1.51 G rows are in; the job has been building indexes for")
-    assert look["text"].endswith(f"{late['file']} was big and delayed the end by 25 min 9 s.")
-    assert look["text"].rstrip(".") in job.headline
-    assert look["file"] == late["file"]
-    early = ImportJob(jobs, details, jobs["observed_at"].iloc[3], zone=UTC)
-    nothing = {"text": "Nothing in particular: no warning was found.", "severity": "info"}
-    assert looks_of(early) == [{**nothing, "file": None}]
 
 
 def test_all_phases_and_the_worst_stragglers_are_in_the_tables():

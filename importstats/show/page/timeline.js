@@ -614,9 +614,10 @@ function makeFileChart(data, spans, rows) {
     ),
   );
   const many = data.files.groups < data.files.count;
+  const marked = files.name.some((_, row) => isUrgent(files, row) || (!crowd && nameAt(files.matters, row) === "was"));
   root.getElementById("files-title").textContent =
-    `${stateCounts(data, spans)}: by start${many ? ", those taken for one task together" : ""}; ` +
-    `a diamond marks those that matter${crowd && urgent.includes(0) ? ", late ones on top" : ""}`;
+    `${stateCounts(data, spans)}: by start${many ? ", those taken for one task together" : ""}` +
+    (marked ? `; a diamond marks those that matter${crowd ? ", late ones on top" : ""}` : "");
   const tall = Math.min(460, Math.max(110, 44 + 17 * data.files.count));
   const lineAt = (u, event) => {
     const scale = devicePixelRatio;
