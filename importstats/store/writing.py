@@ -100,8 +100,13 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
                 files.delete(segment.path("details"))
         raise
     # A writer that was suspended for hours between the two files looks dead to a compaction, which
-    # deletes details without a jobs file. From now on they have one.
-    while details.num_rows and not files.exists(segment.path("details")):
+    # deletes details without a jobs file. From now on they have one: if the details are gone and
+    # the jobs file is there, they are missing, and if both are gone they have been merged.
+    while (
+        details.num_rows
+        and files.exists(segment.path("jobs"))
+        and not files.exists(segment.path("details"))
+    ):
         files.put(segment.path("details"), encode(details, is_fresh=is_fresh))
 
 

@@ -174,6 +174,29 @@ def test_a_writer_that_slept_between_its_two_files(
     assert_holds(store, snapshots)
 
 
+def test_a_writer_that_slept_after_its_two_files(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compaction has merged both by then: the details do not come back, to be read twice."""
+    put = Files.put
+    slept = []
+
+    def sleepy(self: Files, path: str, content: Any) -> None:
+        put(self, path, content)
+        if path.startswith("jobs/") and not slept:
+            slept.append(path)
+            store.compact(final=True)
+            assert not Path(store.uri, path).exists()
+
+    snapshots = [snapshot(0, [1]), snapshot(1, [2])]
+    store.append(snapshots[0])
+    monkeypatch.setattr(Files, "put", sleepy)
+    store.append(snapshots[1])
+    assert slept
+    assert_holds(store, snapshots)
+    assert len(list(Path(store.uri, "details").rglob("*.parquet"))) == 1
+
+
 def test_table_folders_on_other_file_systems(store: SnapshotStore) -> None:
     """Links to where nothing can be renamed to: everything works, with no file left over."""
     memory = Path("/dev/shm")
