@@ -171,20 +171,17 @@ def _told_by_footer(
         place = _place(groups[0], metadata.num_columns, name, expected)
         if place is None:
             continue
-        nulls = 0
-        bounds: set[Any] = set()
-        for group in groups:
-            statistics = group.column(place).statistics
-            if statistics is None or not statistics.has_null_count:
-                break
-            nulls += statistics.null_count
+        found = [group.column(place).statistics for group in groups]
+        if not all(each is not None and each.has_null_count for each in found):
+            continue
+        nulls = sum(each.null_count for each in found)
+        if nulls == rows and name not in _NEVER_NULL:
+            known[name] = _nulls(rows, table, name)
+        elif not nulls and all(each.has_min_max for each in found):
             # A bound that was cut short is rounded away from the values, so two equal ones are
             # exact.
-            bounds |= {statistics.min, statistics.max} if statistics.has_min_max else {None}
-        else:
-            if nulls == rows and name not in _NEVER_NULL:
-                known[name] = _nulls(rows, table, name)
-            elif not nulls and len(bounds) == 1 and isinstance(text := bounds.pop(), str):
+            bounds = {bound for each in found for bound in (each.min, each.max)}
+            if len(bounds) == 1 and isinstance(text := bounds.pop(), str):
                 known[name] = _constant(text, rows)
     return known
 
