@@ -148,9 +148,11 @@ def main():
     files, turns, polls = (200, 2, 3) if options.smoke else (options.files, 30, 30)
     for line in compared(files, options.seed, turns):
         print(line, flush=True)
-    body = bodies(files, options.seed)["known fields"]
-    print(f"\n{further(body, turns)}")
-    append, compaction = poll_cost(body, polls)
+    answers = bodies(files, options.seed)
+    print()
+    for fields, body in answers.items():
+        print(f"{fields}: {further(body, turns)}")
+    append, compaction = poll_cost(answers["known fields"], polls)
     print(
         f"collector CPU per poll of {files:,} files: {append * 1e3:.0f} ms to parse and append, "
         f"{compaction * 1e3:.0f} ms to compact"
