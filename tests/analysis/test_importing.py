@@ -14,7 +14,7 @@ from importstats.analysis.forecast.importing import (
     _survival,
     rest_of_importing,
 )
-from importstats.analysis.forecast.spells import WAITS, WORKS, Spells
+from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
 
 GB = 1e9
 WORK = float(log_work(np.array([GB]))[0])
@@ -121,6 +121,39 @@ def test_a_share_of_what_runs_is_evidence_both_ways():
     assert best(half, seconds) == 100
     # Ten times as long is as unlikely as a tenth.
     assert half[0] == pytest.approx(half[2])
+
+
+def spells(*rows):
+    """Files of a GB: kind, since when, until when; what runs was handed over as it was first seen,
+    and what ended had taken `took` until then."""
+    kind, since, until, took = np.array(rows, float).T
+    count = len(kind)
+    handed = since - took
+    return Spells(
+        np.zeros(count, np.int64), kind.astype(np.int64), np.full(count, GB), np.zeros(count),
+        since - 1, since, until, handed - 1, handed, np.zeros(count, bool),
+    )  # fmt: skip
+
+
+def test_a_task_that_runs_ten_times_as_long_as_believed_is_far_from_its_end():
+    now = np.array([0.0, 1000.0])
+    prior = PacePrior(np.full(2, np.log(100.0)), np.full(2, np.log(GB)), 1.0)
+    running = spells((WORKS, 0, np.inf, 0))
+    rest = rest_of_importing(running, now, np.ones(2, np.bool_), prior)
+    early, late = np.median(rest.draws, axis=1)
+    assert 30 < early < 150
+    assert late > 100
+
+
+def test_tasks_that_all_took_as_long_say_when_the_next_one_ends():
+    # Twenty took 100 s each, give or take 1 s.
+    ends = [(ENDED, 100.0 * number, np.inf, 100.0) for number in range(1, 21)]
+    prior = PacePrior(np.full(2, np.log(3000.0)), np.full(2, np.log(30 * GB)), 1.0)
+    running = spells(*ends, (WORKS, 2000.0, np.inf, 0))
+    wanted = np.array([False, True])
+    rest = rest_of_importing(running, np.array([0.0, 2000.0]), wanted, prior)
+    assert np.median(rest.draws[1]) == pytest.approx(100, rel=0.1)
+    assert np.log(rest.draws[1]).std() < 0.2
 
 
 def test_the_rest_is_that_of_the_tasks_that_run_and_wait():

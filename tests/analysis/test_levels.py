@@ -109,16 +109,11 @@ def test_without_earlier_jobs_the_prior_speaks_and_what_is_not_known_says_nothin
 
 @pytest.mark.parametrize(
     ("away", "factor"),
-    [
-        # One observation of variance 1: its score is how far it is away.
-        (0.0, 1),
-        (2.0, 1),
-        (4.0, 1 + 3 * 0.5 / 0.25),
-        (-4.0, 1 + 3 * 0.5 / 0.25),
-    ],
+    # One observation of variance 4, of which 1 is noise and 2 are its own: it is off by half.
+    [(0.0, 1), (4.0, 1), (8.0, 1 + 3 * 2 / 1), (-8.0, 1 + 3 * 2 / 1)],
 )
 def test_an_observation_beyond_two_deviations_has_more_noise(away, factor):
-    found = _trouble(np.array([[0.75]]), np.array([0.25]), np.array([away]), np.array([0.5]))
+    found = _trouble(np.array([[3.0]]), np.array([1.0]), np.array([away]), np.array([2.0]))
     assert found == pytest.approx([factor])
 
 

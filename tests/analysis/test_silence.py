@@ -4,6 +4,8 @@ import pytest
 from frames import HEALTHY, START, scheduled
 
 from importstats.analysis.ages import Ages
+from importstats.analysis.forecast.silence import Silence
+from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
 from importstats.analysis.silence import collapse_since, unusual_silence
 
 
@@ -108,3 +110,123 @@ def test_a_task_that_is_long_overdue_is_due_once(late, found):
     ends = [(1, 700 + 10 * n) for n in range(8)]
     ages = at([*quick, *ends, *[(1, 9000)] * late], 1000, every=10)
     assert (collapse_since(ages, 0, 0.35) is not None) == found
+
+
+# --- Of the forecast: where a silence supports no estimate ----------------------------------------
+
+
+def spells(*rows):
+    """Kind, when it was first seen, until when it lasts, and whether it went back."""
+    columns = np.array(rows, float).reshape(-1, 4).T
+    kind, since, until, back = columns
+    job, other = np.zeros(len(kind), np.int64), np.zeros(len(kind))
+    return Spells(
+        job,
+        kind.astype(np.int64),
+        other,
+        other,
+        other,
+        since,
+        until,
+        other,
+        other,
+        back.astype(bool),
+    )
+
+
+def timeline(*progress, every_s=60.0):
+    """The snapshots of a job whose progress was so at each."""
+    frame = pd.DataFrame({"progress_pct": progress, "job": 0, "place": 2})
+    return frame.assign(now_s=every_s * np.arange(len(frame)), imported_rows=0, total_rows=100)
+
+
+def silence_of(seen, found=None, quota=None):
+    none = np.zeros(len(seen), np.bool_)
+    return Silence.from_snapshots(seen, found, none if quota is None else quota)
+
+
+def test_a_job_moves_with_any_of_its_numbers_and_with_any_file():
+    seen = timeline(40.0, 40.0, None, None, 41.0, 41.0)
+    assert silence_of(seen).moved.tolist() == [0, 0, 2, 2, 4, 4]
+    assert silence_of(seen).seconds.tolist() == [0, 60, 0, 60, 0, 60]
+    for name in ("imported_rows", "total_rows", "place"):
+        moves = timeline(*[40.0] * 3).assign(**{name: [1, 1, 2]})
+        assert silence_of(moves).moved.tolist() == [0, 0, 2]
+    works = spells((WAITS, 0, 60, 0), (WORKS, 60, np.inf, 0))
+    assert silence_of(timeline(*[40.0] * 4), works).moved.tolist() == [0, 1, 1, 1]
+    two = pd.concat([timeline(40.0, 40.0), timeline(40.0, 40.0).assign(job=1)])
+    assert silence_of(two.reset_index(drop=True)).moved.tolist() == [0, 0, 2, 2]
+
+
+def test_no_file_has_a_slot_until_one_does_anything_but_wait():
+    seen = timeline(*[40.0] * 4)
+    waits = (WAITS, 0, np.inf, 0)
+    assert silence_of(seen, spells(waits, waits)).no_slot.tolist() == [True] * 4
+    later = spells(waits, (WAITS, 0, 120, 0), (WORKS, 120, np.inf, 0))
+    assert silence_of(seen, later).no_slot.tolist() == [True, True, False, False]
+    assert silence_of(seen, None).no_slot.tolist() == [False] * 4
+    # Where nothing is listed as waiting nothing waits for a slot.
+    assert silence_of(seen, spells((WAITS, 0, 60, 0))).no_slot.tolist() == [True, *[False] * 3]
+
+
+@pytest.mark.parametrize(
+    ("backs", "waiting", "goes_back"),
+    [(2, 1, False), (3, 1, True), (5, 2, False), (6, 2, True), (9, 0, False)],
+)
+def test_tasks_go_back_again_and_again_if_each_has_done_so_three_times(backs, waiting, goes_back):
+    rows = [(WAITS, 60, np.inf, 0)] * waiting + [(WAITS, 60, 60, 1)] * backs
+    assert silence_of(timeline(40.0, 40.0), spells(*rows)).goes_back.tolist() == [False, goes_back]
+
+
+def test_what_went_back_before_the_last_end_does_not_count():
+    rows = [(WAITS, 0, np.inf, 0), *[(WAITS, 60, 60, 1)] * 3, (ENDED, 120, np.inf, 0)]
+    rows += [(WAITS, 180, 180, 1)] * 3
+    seen = timeline(*[40.0] * 4)
+    assert silence_of(seen, spells(*rows)).goes_back.tolist() == [False, True, False, True]
+
+
+HOUR = 3600.0
+
+
+@pytest.mark.parametrize(
+    ("phase", "silent_s", "interrupted", "history", "why"),
+    [
+        ("IndexBuilding", 6 * HOUR + 1, 0.91, False, "has stood still for longer than jobs do"),
+        ("IndexBuilding", 6 * HOUR, 0.91, False, None),
+        ("IndexBuilding", 6 * HOUR + 1, 0.9, False, None),
+        ("Importing", 6 * HOUR + 1, 0.0, True, "has stood still for longer than jobs do"),
+        ("Importing", 6 * HOUR, 0.0, True, None),
+        ("Committing", 1801, 0.0, True, "Committing takes far longer than a commit does"),
+        ("Committing", 1800, 0.0, True, None),
+        ("Pending", 1, 0.0, False, "pending: no history"),
+        ("Pending", 1, 0.0, True, None),
+        ("PreImporting", 1, 0.0, False, "nothing has moved yet: no history"),
+        ("PreImporting", 1, 0.0, True, None),
+    ],
+)
+def test_there_is_no_estimate_where_nothing_supports_one(
+    phase, silent_s, interrupted, history, why
+):
+    seen = timeline(40.0, 40.0, every_s=float(silent_s))
+    rows = pd.DataFrame({"phase": [phase], "elapsed_s": [float(silent_s)], "reached": [0.0]})
+    known = np.array([history])
+    found = silence_of(seen).reasons(rows, np.array([1]), np.array([interrupted]), known)
+    assert found.tolist() == [why]
+    if phase == "PreImporting":
+        moved = rows.assign(reached=0.1)
+        assert silence_of(seen).reasons(moved, np.array([1]), np.zeros(1), known).tolist() == [None]
+
+
+@pytest.mark.parametrize(("elapsed_s", "is_said"), [(300, False), (301, True)])
+def test_a_slot_is_waited_for_five_minutes(elapsed_s, is_said):
+    found = silence_of(timeline(40.0), spells((WAITS, 0, np.inf, 0)))
+    rows = pd.DataFrame({"phase": ["Importing"], "elapsed_s": [float(elapsed_s)]})
+    (why,) = found.reasons(rows, np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.bool_))
+    assert (why == "no file has been given a slot yet") == is_said
+
+
+def test_a_quota_is_the_first_thing_to_say():
+    found = silence_of(timeline(40.0), spells((WAITS, 0, np.inf, 0)), np.array([True]))
+    rows = pd.DataFrame({"phase": ["Importing"], "elapsed_s": [999.0]})
+    (why,) = found.reasons(rows, np.zeros(1, np.int64), np.zeros(1), np.zeros(1, np.bool_))
+    assert why == "a quota is reached: the job cannot end before it is lifted"
