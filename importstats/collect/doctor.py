@@ -155,7 +155,7 @@ def _check_encryption(uri: str, *, has_token: bool) -> Check:
         return Check("TLS", "ok", "the certificate is verified")
     if has_token and not is_private(parts.hostname or ""):
         return Check("TLS", "warning", "the token is sent unencrypted", "use https")
-    return Check("TLS", "ok", "none; the host is one of your own, or no token is sent")
+    return Check("TLS", "ok", "none; the host is local or private, or no token is sent")
 
 
 def _check_release(client: ImportClient) -> Check:
@@ -163,9 +163,7 @@ def _check_release(client: ImportClient) -> Check:
     if version == CLOUD:
         return Check("server", "ok", "Zilliz Cloud")
     if version is None:
-        return Check(
-            "server", "ok", "Milvus; nothing gave its release away yet, see --server-version"
-        )
+        return Check("server", "ok", "Milvus; its release is not known yet, see --server-version")
     return Check("server", "ok", f"Milvus, release {excerpt(version)}")
 
 

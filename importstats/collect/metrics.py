@@ -186,7 +186,7 @@ class _PollMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.polls = Counter(
             "importstats_polls_total",
-            "Polls of import jobs, by what came of them.",
+            "Polls of import jobs, by outcome.",
             ["outcome"],
             registry=registry,
         )
@@ -261,12 +261,12 @@ class _EventCollector(Collector):
         yield deliveries
         yield CounterMetricFamily(
             "importstats_events_set_aside",
-            "Files of the outbox that were no events, and were set aside.",
+            "Files in the outbox that were not events and were set aside.",
             self._notifier.set_aside,
         )
         yield GaugeMetricFamily(
             "importstats_events_pending",
-            "Events written down and not yet delivered.",
+            "Events recorded but not yet delivered.",
             self._notifier.pending,
         )
 
@@ -361,7 +361,11 @@ class _StoreCollector(Collector):
         try:
             return load_cluster_of(self._store, jobs)
         except StoreError as error:
-            log_event(logging.WARNING, "metrics without what the cluster does", reason=error)
+            log_event(
+                logging.WARNING,
+                "cannot read the cluster; metrics are served without it",
+                reason=error,
+            )
             return no_cluster()
 
     def _tell_running(

@@ -113,7 +113,7 @@ class Notifier(Closing):
 
     @property
     def set_aside(self) -> int:
-        """Files of the outbox that were no events, and were set aside."""
+        """How many files in the outbox were not events and were set aside."""
         return self._outbox.set_aside
 
     @property
@@ -222,7 +222,9 @@ def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterF
     try:
         return cluster.frames_for(jobs)
     except StoreError as error:
-        log_event(logging.WARNING, "events without what the cluster does", reason=error)
+        log_event(
+            logging.WARNING, "cannot read the cluster; events are found without it", reason=error
+        )
         return no_cluster()
 
 

@@ -107,7 +107,7 @@ class ClusterWatcher(Closing):
         try:
             act()
         except StoreError as error:
-            self._say_once(logging.WARNING, "cannot store what the cluster does", error)
+            self._say_once(logging.WARNING, "cannot store the state of the cluster", error)
         except Exception as error:  # noqa: BLE001 -- watching is an extra: it ends nothing
             self._say_once(logging.WARNING, "cannot watch the cluster", error)
             logger.debug("watching failed", exc_info=True)

@@ -118,7 +118,7 @@ class RestActions(Client):
             raise  # Nothing was sent.
         except UnreachableError as error:
             raise UnreachableError(
-                f"{error}; the job may have been created all the same: look at the list of jobs "
+                f"{error}; the job may have been created anyway: look at the list of jobs "
                 "before you submit it again",
                 retry_after_s=error.retry_after_s,
             ) from None
@@ -186,7 +186,7 @@ def _created_job_id(body: bytes) -> str:
     job_id = data.get("jobId", data.get("jobID")) if isinstance(data, dict) else None
     if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
         raise BadResponseError(
-            f"the server says that it created a job, and not which: {excerpt(json.dumps(data))}"
+            f"the server created a job but did not return its id: {excerpt(json.dumps(data))}"
         )
     return str(job_id)
 
@@ -230,7 +230,7 @@ def import_files(files: Files) -> list[list[str]]:
     """
     listed = [[each] if isinstance(each, str) else list(each) for each in files]
     if not listed:
-        raise UsageError("no files to import: name one at least")
+        raise UsageError("no files to import: name at least one")
     if len(listed) > MOST_FILES:
         raise UsageError(
             f"{len(listed):,} files are more than a server takes in one job ({MOST_FILES:,}); "
@@ -284,7 +284,7 @@ def check_abort(job_id: str, data: ImportProgressData, *, discard: bool) -> None
     >>> check_abort("7", ImportProgressData(state="Uncommitted", total_rows=900), discard=False)
     Traceback (most recent call last):
     importstats.errors.FinishedWorkError: all 900 rows of job 7 are written (state Uncommitted): \
-to abort it discards them; commit it, or confirm that they are to be lost (--discard)
+to abort it discards them; commit it, or confirm that you want to lose them (--discard)
     """
     shown = printable(job_id)
     if data.state in ("Completed", "Failed"):
@@ -296,7 +296,7 @@ to abort it discards them; commit it, or confirm that they are to be lost (--dis
     advice = "commit it" if data.state == "Uncommitted" else "let it end"
     raise FinishedWorkError(
         f"{rows} of job {shown} are written (state {state}): to abort it discards them; "
-        f"{advice}, or confirm that they are to be lost (--discard)"
+        f"{advice}, or confirm that you want to lose them (--discard)"
     )
 
 

@@ -69,14 +69,14 @@ class ListReader:
             raise self._problem
         is_none = self._read == self._read_begin and self._text.strip(_BLANKS) in ("", "null")
         if self._read != self._read_end and not is_none:
-            raise ValueError("what should be a list is none, or is cut off")
+            raise ValueError("a list is cut off, or is not a list")
 
     def _read_begin(self) -> bool:
         self._text = self._text.lstrip(_BLANKS)
         if not self._text or "null".startswith(self._text.rstrip(_BLANKS)):
             return False
         if self._text[0] != "[":
-            raise ValueError("what should be a list is none")
+            raise ValueError("not a list where one should be")
         self._text = self._text[1:]
         self._read = self._read_first
         return True

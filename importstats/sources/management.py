@@ -254,7 +254,7 @@ _HEADERS: Final = {"X-Milvus-Admin-Request": "true", "Accept": "*/*"}
 
 _REFUSALS: Final = {
     401: (Outcome.NEEDS_CREDENTIALS, "asks for a user: set MILVUS_TOKEN or give --token-file"),
-    403: (Outcome.HIDDEN, "is hidden from this user: it is for root alone"),
+    403: (Outcome.HIDDEN, "is hidden from this user: only root may ask for it"),
     404: (
         Outcome.NOT_OFFERED,
         "is not offered: Milvus has it from 2.5 on, at a proxy, unless only metrics are served",

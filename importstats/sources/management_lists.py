@@ -157,7 +157,7 @@ def settings_of(answer: Any) -> Rows:
     [{'name': 'dataCoord.import.waitForIndex', 'value': 'true', 'origin': 'FileSource'}]
     """
     if not isinstance(answer, Mapping):
-        raise ValueError("settings are no object")
+        raise ValueError("the settings are not an object")
     found: dict[str, Row] = {}
     for key, printed in answer.items():
         name = _SETTINGS.get(re.sub(r"[._/]", "", str(key)).lower())
@@ -351,7 +351,7 @@ def _checked_entries(listed: Any) -> Iterable[Mapping[str, Any]]:
     if listed is None:
         return
     if not isinstance(listed, list):
-        raise ValueError("what should be a list is none")
+        raise ValueError("not a list where one should be")
     if len(listed) > MOST_ROWS:
         raise ValueError(f"a list of {len(listed):,} entries; refused")
     for entry in listed:

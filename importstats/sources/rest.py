@@ -208,7 +208,7 @@ class ImportClient(RestActions):
                 return self._describe_in(database, job_id)
             except (JobNotFoundError, PrivilegeError) as error:
                 problem = problem or error
-        assert problem is not None, "there is one database to ask at least"  # noqa: S101
+        assert problem is not None, "there is at least one database to ask"  # noqa: S101
         raise problem
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
@@ -323,7 +323,7 @@ class ImportClient(RestActions):
         if job_id not in listed:
             raise _NotListedError(
                 f"{self.uri} does not list import job {excerpt(job_id)!r}; wrong id, or it ended "
-                "and was forgotten. It was not asked further: Milvus before 2.4.5 crashes of that"
+                "and was forgotten. It was not asked for: Milvus before 2.4.5 would crash"
             )
 
     def _ask(
@@ -365,7 +365,7 @@ def _warnings(transport: Transport, endpoint: Endpoint, token: str) -> Iterator[
             "it is not masked where the server repeats it: use a longer one"
         )
     if token and endpoint.scheme == "http" and not is_private(endpoint.hostname):
-        yield f"the token goes to {endpoint.uri} in clear; use https"
+        yield f"the token is sent to {endpoint.uri} unencrypted; use https"
 
 
 def _check_answer(uri: str, job_id: str, answer: GetImportProgressResponse) -> None:

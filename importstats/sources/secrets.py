@@ -76,7 +76,7 @@ class Secrets:
         return f"Secrets({MASK if self._needles else ''})"
 
     def __reduce__(self) -> str:
-        raise TypeError("secrets are not to be pickled")
+        raise TypeError("secrets must not be pickled")
 
     def masked(self, text: str) -> str:
         """The text with every form of a secret replaced by ``***``."""

@@ -237,7 +237,7 @@ class Transport:
                 return excerpt(self.secrets.masked(str(each)))
             if isinstance(each, OSError) and each.strerror:
                 return f"[Errno {each.errno}] {each.strerror}"
-        return f"its answer is no HTTP: {type(seen[-1]).__name__}"
+        return f"its answer is not HTTP: {type(seen[-1]).__name__}"
 
 
 _SAY_NO_MORE_THAN_NUMBERS: Final = (

@@ -42,7 +42,7 @@ def test_all_is_well(tmp_path):
     assert free.startswith("ok       disk       ")
     assert lines == [
         f"ok       address    {server.uri} answers",
-        "ok       TLS        none; the host is one of your own, or no token is sent",
+        "ok       TLS        none; the host is local or private, or no token is sent",
         "ok       server     Milvus, release >=2.6.5",
         "ok       token      accepted",
         "ok       databases  the user sees default, sales; asked: default",

@@ -169,7 +169,7 @@ def test_without_a_scheme_only_hosts_of_one_s_own_are_spoken_to_in_clear(given, 
 @pytest.mark.parametrize(
     ("uri", "token", "says_what"),
     [
-        ("http://milvus.example.org", "root:S3cret-pass", "in clear"),
+        ("http://milvus.example.org", "root:S3cret-pass", "unencrypted"),
         ("http://localhost", "ab", "so short"),
         ("http://localhost", "root:abc", "so short"),
         ("http://localhost", "root:Milvus", None),

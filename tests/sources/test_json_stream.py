@@ -37,12 +37,12 @@ def test_pieces_of_any_size_make_the_same_entries(text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{}", "what should be a list is none"),
-        ("nul", "what should be a list is none, or is cut off"),
-        ("nullx", "what should be a list is none"),
-        ("[", "what should be a list is none, or is cut off"),
-        ('[{"a": 1}', "what should be a list is none, or is cut off"),
-        ('[{"a": 1},', "what should be a list is none, or is cut off"),
+        ("{}", "not a list where one should be"),
+        ("nul", "a list is cut off, or is not a list"),
+        ("nullx", "not a list where one should be"),
+        ("[", "a list is cut off, or is not a list"),
+        ('[{"a": 1}', "a list is cut off, or is not a list"),
+        ('[{"a": 1},', "a list is cut off, or is not a list"),
         ("[1 2]", "a list of JSON that goes on without a comma"),
         ("[1] 2", "something after a list of JSON"),
         ("[x" + "y" * 1_000_000, "an entry of more than 1,000,000 characters"),
