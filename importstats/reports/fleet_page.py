@@ -16,7 +16,9 @@ from importstats.store import SnapshotStore
 from importstats.store.frames import load_jobs
 from importstats.text import UNKNOWN, format_count, format_duration, format_percent, format_rate
 
-_HEADINGS: Final = ("job", "collection", "server", "phase", "done", "ends", "rows", "rate", "took")
+_HEADINGS: Final = ("job", "collection", "phase", "done", "ends", "rows", "rate", "took", "server")
+
+_SEVERITIES: Final = {"lost": "warning", "failed": "critical"}
 
 
 def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
@@ -42,22 +44,26 @@ def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
     """
     rows = _fleet_rows(tables)
     pages = write_job_pages(path, rows, store, load_jobs(store), tables.at)
-    counts = tables.jobs["status"].astype("str").value_counts(sort=False)
-    said = ", ".join(f"{count:,} {status}" for status, count in counts.items()) or "no jobs"
-    write_whole(path, jobs_html(path, _HEADINGS, rows, headline=said, at=tables.at, zone=UTC))
+    counts = tables.jobs["status"].value_counts(sort=False)
+    said = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    write_whole(
+        path, jobs_html(path, _HEADINGS, rows, headline=said or "no jobs", at=tables.at, zone=UTC)
+    )
     return pages
 
 
 def _fleet_rows(tables: Fleet) -> list[JobRow]:
-    """The rows of all jobs: running jobs first, then the latest."""
+    """The rows of all jobs: running ones first, then the lost and the failed; the latest first."""
     running = {(job["source_uri"], job["job_id"]): job for job in tables.running.to_dict("records")}
-    order = tables.jobs.assign(rank=tables.jobs["status"].astype("str").ne("running"))
-    order = order.sort_values(["rank", "started_at"], ascending=[True, False], kind="stable")
+    order = tables.jobs.sort_values(
+        ["status", "started_at"], ascending=[True, False], kind="stable"
+    )
     return [
         JobRow(
             str(job["source_uri"]),
             str(job["job_id"]),
             _job_cells(job, running.get((job["source_uri"], job["job_id"])), tables),
+            severity=_SEVERITIES.get(str(job["status"]), ""),
         )
         for job in order.to_dict("records")
     ]
@@ -71,11 +77,11 @@ def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, tables: Flee
     return [
         str(job["job_id"]),
         UNKNOWN if pd.isna(job["collection_name"]) else str(job["collection_name"]),
-        str(job["source_uri"]),
         f"was {job['phase']}" if lost else str(job["phase"]),
         UNKNOWN if failed else format_percent(job["progress_pct"]),
         UNKNOWN if pd.isna(end) else clock(end, tables.at, UTC),
         format_count(job["rows"]),
         UNKNOWN if pd.isna(rate) or not rate > 0 else format_rate(rate, "rows"),
         format_duration(job["duration_s"]),
+        str(job["source_uri"]),
     ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 from markupsafe import Markup
@@ -21,15 +21,22 @@ from importstats.store import SnapshotStore
 from importstats.store.frames import load_details
 from importstats.version import __version__
 
+# The headings of columns of numbers.
+_NUMBERS: Final = frozenset({"done", "rows", "rate", "took"})
+
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job's row in the table: its key, its cells, and whether it has a page to link to."""
+    """A job's row in the table: its key, its cells, and whether it has a page to link to.
+
+    `severity` marks a job to look at: warning or critical.
+    """
 
     source_uri: str
     job_id: str
     cells: Sequence[str]
     has_page: bool = True
+    severity: str = ""
 
     @property
     def page_name(self) -> str:
@@ -111,8 +118,13 @@ def jobs_html(
         policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'",
         headline=headline,
         headings=headings,
+        numbers=_NUMBERS,
         rows=[
-            {"link": f"{folder}/{row.page_name}" if row.has_page else "", "cells": row.cells}
+            {
+                "link": f"{folder}/{row.page_name}" if row.has_page else "",
+                "cells": row.cells,
+                "severity": row.severity,
+            }
             for row in rows
         ],
         findings=findings,

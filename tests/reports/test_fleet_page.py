@@ -40,6 +40,20 @@ def test_every_job_is_linked_to_its_own_page(tmp_path):
     assert page.count("<td>was ") == 1, "what a job does that nobody hears of is not known"
 
 
+def test_lost_and_failed_jobs_stand_first_and_are_marked(tmp_path):
+    store, (done, lost), _ = a_store(tmp_path)
+    failed = list(simulate_job("failing", files=4, seed=3, poll_every_s=60).snapshots())
+    store.append(failed)
+    write_fleet(fleet(store, scheduler="synchronous"), store, tmp_path / "index.html")
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert '<p class="headline">1 lost, 1 failed, 1 completed</p>' in page
+    rows = re.findall(r"<tr(?: class=\"(\w+)\")?><th scope=\"row\"><a [^>]+>(\d+)", page)
+    assert rows == [("warning", lost), ("critical", failed[0].job_id), ("", done)]
+    numbers = re.findall(r'<th scope="col" class="number">(\w+)', page)
+    assert numbers == ["done", "rows", "rate", "took"]
+    assert page.count('<td class="number">') == 3 * len(numbers)
+
+
 def test_what_a_fleet_is_asked_for_is_there_in_a_narrow_terminal(tmp_path):
     store, (_, running), at = a_store(tmp_path)
     console = Console(width=60, file=io.StringIO())
