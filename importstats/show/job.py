@@ -18,7 +18,7 @@ from importstats.analysis.forecast import eta
 from importstats.analysis.gaps import find_gaps
 from importstats.analysis.lateness import stragglers
 from importstats.analysis.phase import phases
-from importstats.analysis.ranking import rank_files
+from importstats.analysis.ranking import rank_files, verdict_text
 from importstats.analysis.rates import throughput
 from importstats.analysis.spent import time_spent
 from importstats.analysis.words import headline, is_stale
@@ -392,7 +392,10 @@ def _as_html(job: ImportJob, zone: tzinfo | None) -> str:
         known=job.last_at_work,
         observed_at=job.jobs["observed_at"].iloc[-1].to_pydatetime(),
         rows_per_s=job.throughput["rows_per_s_window"].iloc[-1:].max(),
-        late=late.head(_SHOWN_STRAGGLERS).to_dict("records"),
+        late=[
+            {**file, "said": verdict_text(file)}
+            for file in late.head(_SHOWN_STRAGGLERS).to_dict("records")
+        ],
         more=max(len(late) - _SHOWN_STRAGGLERS, 0),
         findings=job.diagnosis.head(1).to_dict("records"),
         zone=zone,

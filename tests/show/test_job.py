@@ -10,6 +10,7 @@ import pytest
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
+from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.phase import phases
 from importstats.analysis.rates import throughput
 from importstats.analysis.words import headline
@@ -113,6 +114,8 @@ def test_the_html_form_shows_state_bar_phase_eta_and_the_worst_stragglers(half):
     late = job.stragglers[job.stragglers["is_straggler"]]
     shown = [file in text for file in late["file"]]
     assert shown == [place < 5 for place in range(len(late))]
+    for file in late.head(5).to_dict("records"):
+        assert f"{file['file']} {verdict_text(file)} {delay_text(file['delay_s'])}" in text
     assert str(job.diagnosis["message"].iloc[0]) in text
 
 
