@@ -10,8 +10,8 @@ import pytest
 from importstats.analysis.findings import diagnose
 from importstats.analysis.forecast import eta
 from importstats.analysis.lateness import stragglers
-from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.phase import phases
+from importstats.analysis.ranking import delay_text, verdict_text
 from importstats.analysis.rates import throughput
 from importstats.analysis.words import headline
 from importstats.show.job import ImportJob
