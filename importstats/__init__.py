@@ -19,7 +19,6 @@ from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from importstats.analysis.cut import rewind
-    from importstats.analysis.cut import rewind as until  # noqa: F401 -- see _OTHER_NAMES
     from importstats.analysis.findings import diagnose
     from importstats.analysis.forecast import eta
     from importstats.analysis.grouped import GroupProgress, group_progress
@@ -121,57 +120,43 @@ __all__ = [
     "with_phase",
 ]
 
-# Each public name and where it is. It is imported when it is asked for: pandas, pyarrow, requests
-# and matplotlib together would take a second, which `importstats --help` has no use for.
+# The public names by module. Each is imported when it is first used: pandas, pyarrow, requests and
+# matplotlib together take a second, which `importstats --help` need not spend.
+_NAMES: Final = {
+    "analysis.cut": "rewind",
+    "analysis.findings": "diagnose",
+    "analysis.forecast": "eta",
+    "analysis.grouped": "GroupProgress group_progress",
+    "analysis.lateness": "stragglers",
+    "analysis.phase": "phases with_phase",
+    "analysis.rates": "throughput",
+    "analysis.row_counts": "check_rows",
+    "analysis.tasks": "infer_tasks",
+    "analysis.totals": "compare summary",
+    "analysis.waiting_line": "jobs_ahead",
+    "collect.collector": "Collector PollPolicy",
+    "errors": (
+        "BadResponseError FinishedWorkError ImportStatsError JobNotFoundError "
+        "MissingExtraError PrivilegeError ServerError StoreError UnauthorizedError "
+        "UnreachableError"
+    ),
+    "fleets": "fleet",
+    "reports": "report",
+    "show.job": "ImportJob",
+    "show.notebook": "live",
+    "sources.answers": "parse_response",
+    "sources.file_names": "parse_file_name",
+    "sources.management": "ManagementClient",
+    "sources.messages": "GetImportProgressResponse ImportProgressData ImportProgressDetail",
+    "sources.rest": "ImportClient",
+    "sources.snapshot": "Snapshot",
+    "store": "SnapshotStore",
+    "store.cluster_frames": "load_builds load_nodes load_segments load_tasks",
+    "store.frames": "flatten_details flatten_jobs load_details load_jobs",
+    "store.recorder": "Recorder",
+}
 _PLACES: Final = {
-    "BadResponseError": "importstats.errors",
-    "Collector": "importstats.collect.collector",
-    "FinishedWorkError": "importstats.errors",
-    "GetImportProgressResponse": "importstats.sources.messages",
-    "GroupProgress": "importstats.analysis.grouped",
-    "ImportClient": "importstats.sources.rest",
-    "ImportJob": "importstats.show.job",
-    "ImportProgressData": "importstats.sources.messages",
-    "ImportProgressDetail": "importstats.sources.messages",
-    "ImportStatsError": "importstats.errors",
-    "JobNotFoundError": "importstats.errors",
-    "ManagementClient": "importstats.sources.management",
-    "MissingExtraError": "importstats.errors",
-    "PollPolicy": "importstats.collect.collector",
-    "PrivilegeError": "importstats.errors",
-    "Recorder": "importstats.store.recorder",
-    "ServerError": "importstats.errors",
-    "Snapshot": "importstats.sources.snapshot",
-    "SnapshotStore": "importstats.store",
-    "StoreError": "importstats.errors",
-    "UnauthorizedError": "importstats.errors",
-    "UnreachableError": "importstats.errors",
-    "check_rows": "importstats.analysis.row_counts",
-    "compare": "importstats.analysis.totals",
-    "diagnose": "importstats.analysis.findings",
-    "eta": "importstats.analysis.forecast",
-    "flatten_details": "importstats.store.frames",
-    "flatten_jobs": "importstats.store.frames",
-    "fleet": "importstats.fleets",
-    "group_progress": "importstats.analysis.grouped",
-    "infer_tasks": "importstats.analysis.tasks",
-    "jobs_ahead": "importstats.analysis.waiting_line",
-    "live": "importstats.show.notebook",
-    "load_details": "importstats.store.frames",
-    "load_jobs": "importstats.store.frames",
-    "load_builds": "importstats.store.cluster_frames",
-    "load_nodes": "importstats.store.cluster_frames",
-    "load_segments": "importstats.store.cluster_frames",
-    "load_tasks": "importstats.store.cluster_frames",
-    "parse_file_name": "importstats.sources.file_names",
-    "parse_response": "importstats.sources.answers",
-    "phases": "importstats.analysis.phase",
-    "report": "importstats.reports",
-    "stragglers": "importstats.analysis.lateness",
-    "summary": "importstats.analysis.totals",
-    "throughput": "importstats.analysis.rates",
-    "rewind": "importstats.analysis.cut",
-    "with_phase": "importstats.analysis.phase",
+    name: f"importstats.{module}" for module, names in _NAMES.items() for name in names.split()
 }
 _MODULES: Final = {"datasets": "importstats.store.datasets", "plots": "importstats.plots"}
 
@@ -196,14 +181,9 @@ _WITH_A_DOOR: Final = frozenset(
 )
 
 
-#: ``importstats.until(frame, at)`` reads as English; inside the package a parameter has that name.
-_OTHER_NAMES: Final = {"until": "rewind"}
-
-
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
-    name = _OTHER_NAMES.get(name, name)
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _public(name)

@@ -74,7 +74,6 @@ class Family:
     releases: tuple[str, ...]
     files: tuple[int, int]
     median_bytes: float
-    tail_index: tuple[float, float] | None
     size_sigma: tuple[float, float]
     bytes_per_row: tuple[float, float]
     memory_factor: tuple[float, float]
@@ -86,13 +85,14 @@ class Family:
     slots: tuple[int, int]
     index_nodes: tuple[int, int]
     index_slots: tuple[int, int]
-    speed_sigma: float
-    load_step_s: tuple[float, float] | None
-    day_swing: float
-    neighbours: float
     noise: tuple[float, float]
     shards: tuple[int, int]
     retry_chance: float
+    tail_index: tuple[float, float] | None = None
+    speed_sigma: float = 0.0
+    load_step_s: tuple[float, float] | None = None
+    day_swing: float = 0.0
+    neighbours: float = 0.0
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -103,7 +103,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             releases=("2.5", "2.6.4", "2.6", "3.0"),
             files=(4, 400),
             median_bytes=150e9,
-            tail_index=None,
             size_sigma=(0.2, 0.8),
             bytes_per_row=(300, 8e3),
             memory_factor=(1.0, 1.5),
@@ -115,10 +114,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             slots=(8, 16),
             index_nodes=(1, 4),
             index_slots=(1, 4),
-            speed_sigma=0.0,
-            load_step_s=None,
-            day_swing=0.0,
-            neighbours=0.0,
             noise=(0.02, 0.15),
             shards=(1, 2),
             retry_chance=0.0,
@@ -153,7 +148,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             releases=("2.4", "2.6.4", "2.6"),
             files=(10, 1000),
             median_bytes=400e9,
-            tail_index=None,
             size_sigma=(0.8, 1.6),
             bytes_per_row=(1e3, 12e3),
             memory_factor=(1.0, 3.0),
@@ -178,7 +172,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             releases=("2.6", "3.0"),
             files=(8, 200),
             median_bytes=80e9,
-            tail_index=None,
             size_sigma=(0.1, 0.4),
             bytes_per_row=(2e3, 16e3),
             memory_factor=(1.0, 1.2),
@@ -190,10 +183,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             slots=(16, 32),
             index_nodes=(1, 2),
             index_slots=(1, 2),
-            speed_sigma=0.0,
-            load_step_s=None,
-            day_swing=0.0,
-            neighbours=0.0,
             noise=(0.02, 0.1),
             shards=(1, 4),
             retry_chance=0.02,
@@ -217,7 +206,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             index_slots=(1, 2),
             speed_sigma=0.1,
             load_step_s=(300.0, 3600.0),
-            day_swing=0.0,
             neighbours=0.1,
             noise=(0.05, 0.3),
             shards=(1, 8),
@@ -228,7 +216,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             releases=("2.4", "2.5", "2.6"),
             files=(16, 500),
             median_bytes=120e9,
-            tail_index=None,
             size_sigma=(0.0, 0.02),
             bytes_per_row=(1e3, 8e3),
             memory_factor=(1.0, 3.0),
@@ -241,7 +228,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             index_nodes=(1, 4),
             index_slots=(1, 4),
             speed_sigma=0.05,
-            load_step_s=None,
             day_swing=0.1,
             neighbours=0.05,
             noise=(0.01, 0.1),
