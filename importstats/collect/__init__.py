@@ -1,1 +1,1 @@
-"""Collect: jobs are polled and stored, and other systems hear of what happened."""
+"""Collect: polls jobs, stores the snapshots, and notifies other systems."""

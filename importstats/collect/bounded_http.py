@@ -1,4 +1,4 @@
-"""A small HTTP server whose clients cannot hold it up: few at once, and none for long."""
+"""A small HTTP server that clients cannot block: few at once, and none for long."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from socketserver import ThreadingMixIn
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-#: A scraper asks and goes; who connects and says nothing is let go after this.
+#: A scraper asks and leaves; a client that connects and sends nothing is dropped after this.
 _IDLE_S: Final = 10.0
 _CONNECTIONS: Final = 32
 
@@ -43,7 +43,7 @@ class BoundedServer(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that hangs up or says nothing in time is its own affair."""
+        """Log nothing: a client that hangs up or sends nothing is no fault of ours."""
 
 
 class _Handler(WSGIRequestHandler):
@@ -54,12 +54,12 @@ class _Handler(WSGIRequestHandler):
 
 
 def bounded_server(host: str, port: int, application: Application) -> BoundedServer:
-    """A server that listens on an address, to be run with ``serve_forever``.
+    """A server that listens on an address; run it with ``serve_forever``.
 
     Raises
     ------
     OSError, OverflowError
-        The address or port cannot be listened on.
+        It cannot listen on the address or port.
     """
     [found, *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     server = BoundedServer((host, port), found[0])

@@ -1,8 +1,8 @@
-"""The collector: polls jobs, each at a pace that fits it, and stores every answer.
+"""The collector: polls each job at a suitable pace, and stores every answer.
 
 One scheduler decides who is polled when; worker threads poll and store. A snapshot is logged as
-``saved`` only when the store has acknowledged it, so a log line is a promise. What goes wrong with
-one job is that job's trouble: only a refused token and a store that cannot be written end the run.
+``saved`` only when the store has acknowledged it, so a log line is a promise. Trouble with one job
+does not affect others: only a refused token or a store that cannot be written ends the run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _GRACE_S: Final = 5.0
 
 Observer = Callable[[CollectedJob], None]
 
-# Work for a thread, and what the scheduler does with its outcome.
+# Work for a thread, whose result is what the scheduler does next.
 _Result = Callable[[], None]
 _Task = Callable[[], _Result]
 
@@ -52,26 +52,27 @@ class Collector:
     source : ProgressSource
     store : SnapshotStore
     jobs : iterable of str
-        Job ids to collect. Empty: all that the server lists, picked up as they appear.
+        Job ids to collect. If empty: all jobs that the server lists, as they appear.
     collection : str, optional
-        With no ``jobs``: only those of this collection.
+        Without ``jobs``: only jobs of this collection.
     follow : bool
-        Go on for ever, also when all jobs ended.
+        Go on for ever, even when all jobs have ended.
     once : bool
-        Poll each job one time and end: a scheduled snapshot.
+        Poll each job once and end, for scheduled snapshots.
     policy : PollPolicy
     discover_s : float
-        Seconds between two looks at the server's list.
+        Seconds between two requests for the server's list.
     workers : int
-        How many polls run at once, at most; a poll that hangs costs a thread.
+        How many polls can run at once; a poll that hangs costs a thread.
     on_saved : callable, optional
         Called with the :class:`CollectedJob` after each stored snapshot, in a worker thread.
     append : callable, optional
         How a snapshot is stored. Default: ``store.append``.
     gap_after_s : float
-        A job that is polled so late, say after a suspend, has a gap recorded.
+        If a job is polled this late, for example after a suspend, a gap is recorded.
     label : str, optional
-        Ends the names of its threads, after an @: so a log can say whose line one is.
+        Ends the names of its threads, after an @, so that a log can show which collector wrote a
+        line.
     """
 
     def __init__(
@@ -122,12 +123,12 @@ class Collector:
         self._done.put(None)
 
     def run(self) -> dict[str, CollectedJob]:
-        """Collect until all jobs ended, or :meth:`stop`.
+        """Collect until all jobs have ended, or until :meth:`stop`.
 
         Returns
         -------
         dict of str to CollectedJob
-            By job id. A job of which nothing was heard is ``given_up``.
+            By job id. A job that never answered is ``given_up``.
 
         Raises
         ------
@@ -136,8 +137,8 @@ class Collector:
         StoreError
             A snapshot cannot be stored.
         ImportStatsError
-            The first look at the server's list failed (unless following), or all jobs were given
-            up: the error of the first.
+            The first request for the server's list failed (unless following), or all jobs were
+            given up: the first job's error.
         """
         for job_id in self._wanted:
             self._add(job_id)
@@ -167,7 +168,7 @@ class Collector:
             job_id,
             listed_state=listed_state,
             pause_s=self.policy.min_s,
-            # Jobs that begin together are not all to be compacted at the same time.
+            # Jobs that begin together should not all be compacted at the same time.
             since_compaction=random.randrange(_COMPACT_EVERY),  # noqa: S311
         )
         self._schedule(self.jobs[job_id], 0.0)
@@ -210,7 +211,7 @@ class Collector:
             result()
 
     def _finish(self) -> None:
-        """Wait for the polls under way, so that what has arrived is stored."""
+        """Wait for the polls under way, so that their answers are stored."""
         deadline = now() + _GRACE_S
         while self._busy and (left := deadline - now()) > 0:
             with contextlib.suppress(queue.Empty):
@@ -230,7 +231,7 @@ class Collector:
         return partial(self._listed, records)
 
     def _listed(self, records: Iterable[ImportJobRecord]) -> None:
-        """Begin with what runs: whether the ends of others are stored can take a while to see."""
+        """Begin with the running jobs: looking for the stored ends of others can take a while."""
         running, ended = self._discovery.sort(records, self.jobs)
         self._add_found(running)
         self._start(self._discoverer, partial(self._look_up, ended))
@@ -273,7 +274,7 @@ class Collector:
         return partial(self._polled, job)
 
     def _compact(self, job: CollectedJob) -> _Result:
-        """Compact; that it fails takes nothing from what is stored, so collecting goes on."""
+        """Compact; a failure takes nothing from what is stored, so collecting goes on."""
         try:
             self.store.compact(job.job_id, final=job.ended)
         except StoreError as error:
@@ -327,7 +328,7 @@ class Collector:
             self._on_saved(job)
 
     def _note_late(self, job: CollectedJob, late_s: float) -> None:
-        """Record the gap that a far too late poll leaves."""
+        """Record the gap that a poll leaves if it is far too late."""
         if late_s >= self._gap_after_s and job.latest is not None:
             hole = late_gap(job.job_id, self.source.uri, late_s)
             self._append_patiently(hole)
@@ -338,14 +339,14 @@ class Collector:
         pause = self.policy.pause_s(job.pause_s, changed=False, state=None, rows=False)
         asked_for = error.retry_after_s if isinstance(error, UnreachableError) else 0.0
         job.pause_s = max(pause, asked_for)
-        # The first failure opens the gap; that the job is lost closes it for good.
+        # The first failure opens the gap; losing the job closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
             self._append_patiently(gap(job.job_id, self.source.uri, error))
         log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
 
 
 def _as_ours(doing: str, error: Exception) -> ImportStatsError:
-    """The error if it is one of ours; else one of ours for it, whose traceback is logged."""
+    """The error if it is one of ours; else one of ours in its place, with its traceback logged."""
     if isinstance(error, ImportStatsError):
         return error
     logger.error("%s failed", printable(doing), exc_info=error)

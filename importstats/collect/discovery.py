@@ -1,4 +1,4 @@
-"""Discovery: which of the jobs that a server lists are to be collected."""
+"""Discovery: which of the jobs that a server lists to collect."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from importstats.store import SnapshotStore
 
 
 class Discovery:
-    """What there is to do about the jobs in a server's list.
+    """Decides what to do about the jobs in a server's list.
 
-    Whether the end of a job is stored is looked up once, not at each look at the list.
+    Whether a job's end is stored is looked up only once, not with every list.
 
     Parameters
     ----------
@@ -28,10 +28,10 @@ class Discovery:
     def sort(
         self, records: Iterable[ImportJobRecord], jobs: dict[str, CollectedJob]
     ) -> tuple[list[ImportJobRecord], list[ImportJobRecord]]:
-        """The new jobs that run, and those that ended, unseen by this process at least.
+        """The new running jobs, and the new ended ones that this process has not seen.
 
-        What the server forgot is forgotten here, too, and taken out of `jobs`: memory stays
-        bounded.
+        Jobs that the server forgot are forgotten here too and removed from `jobs`, so that memory
+        stays bounded.
         """
         by_id = {record.job_id: record for record in records}
         self._stored = {known for known in self._stored if known[0] in by_id}
@@ -54,7 +54,7 @@ class Discovery:
         return running, ended
 
     def unstored(self, ended: Iterable[ImportJobRecord]) -> list[ImportJobRecord]:
-        """Those whose end is not in the store. Raises StoreError if that cannot be read."""
+        """The jobs whose end is not in the store. Raises StoreError if it cannot be read."""
         if not self._store.exists():
             return list(ended)
         return [record for record in ended if not self._is_stored(record)]

@@ -1,4 +1,4 @@
-"""The doctor: checks in order what collecting needs, and names the first fault and its fix."""
+"""The doctor: checks everything that collecting needs, and names the first fault and its fix."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Check:
     Attributes
     ----------
     name : str
-        What was looked at.
+        The thing that was checked.
     outcome : str
-        ``ok``, ``warning``, ``failed``, or ``skipped`` because of what failed before.
+        ``ok``, ``warning``, ``failed``, or ``skipped`` because an earlier check failed.
     said : str
         What was found, on one line without secrets.
     fix : str
@@ -68,9 +68,9 @@ def examine(
     Parameters
     ----------
     client : ImportClient
-        The server to ask, with the databases that are wanted.
+        The server to ask, with the wanted databases.
     store : SnapshotStore
-        Where snapshots are to go. It is written to, and left as it was.
+        The store for snapshots. The check writes to it and leaves it as it was.
     poll_s : float
         The longest pause between two polls, or between two scheduled snapshots.
     has_token : bool
@@ -85,7 +85,7 @@ def examine(
 
 
 def of_retention(poll_s: float) -> Check:
-    """Whether polls are frequent enough to see the end of a job before the server forgets it.
+    """Whether polls are frequent enough to see a job's end before the server forgets it.
 
     Examples
     --------

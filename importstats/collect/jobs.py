@@ -1,4 +1,4 @@
-"""What a collector knows of a job, and what it makes of a poll that brought no answer."""
+"""What a collector knows about a job, and the record of a poll without an answer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from importstats.sources.snapshot import Snapshot
 #: Job states after which nothing changes any more.
 ENDED: Final = frozenset({"Completed", "Failed"})
 
-#: Asked about this often without success, a job is given up. A server that restarts may not know
-#: its jobs for a moment.
+#: After this many polls without success a job is given up. A restarting server may not know its
+#: jobs for a moment.
 _FAILURES_LIMIT: Final = 3
 
 
 @dataclass
 class CollectedJob:
-    """What a collector knows of one job.
+    """What a collector knows about one job.
 
     Attributes
     ----------
@@ -29,19 +29,19 @@ class CollectedJob:
     state : str or None
         As last heard.
     snapshots : int
-        Stored by this collector.
+        How many snapshots this collector has stored.
     failures : int
-        Polls without an answer since the last one.
+        How many polls had no answer since the last answer.
     lost : bool
         The server forgot the job before its end was seen. The gap is recorded.
     listed_state : str or None
-        As the server's list had it when the job was found.
+        The state in the server's list when the job was found.
     given_up : bool
-        It never answered and is not asked any more; `error` says why.
+        It never answered and is no longer polled; `error` says why.
     reason : str or None
-        Why it failed, or what it is in trouble with, as last heard.
+        Why it failed, or what trouble it has, in the latest answer.
     error : ImportStatsError or None
-        Why the last poll brought no answer.
+        Why the last poll had no answer.
     """
 
     job_id: str
@@ -59,22 +59,23 @@ class CollectedJob:
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing more to hear of it."""
+        """Whether the job needs no more polls."""
         return self.lost or self.given_up or self.state in ENDED
 
     def note_failure(self, error: ImportStatsError, *, is_wanted: bool, follow: bool) -> None:
-        """Note that a poll brought no answer, and give the job up if there were enough.
+        """Note a poll without an answer, and give the job up after enough of them.
 
-        A job that was never seen and that nobody waits for is not asked about for ever: that is a
-        wrong id, a wrong address or a missing privilege. One that was seen is waited for, however
-        long its server is away, unless the server says that it does not know it.
+        A job that was never seen is not polled for ever: it has a wrong id, a wrong address or a
+        missing privilege. For a job that was seen, polls go on however long its server is away,
+        unless the server says that it does not know the job.
         """
         self.failures += 1
         self.error = error
         if self.failures < _FAILURES_LIMIT:
             return
         is_unknown = isinstance(error, JobNotFoundError)
-        # Listed as running and yet not known, it may belong to another database: no end was missed.
+        # A job that is listed as running but not known may belong to another database: no end was
+        # missed.
         if self.latest is not None or (is_unknown and self.listed_state in ENDED):
             self.lost = is_unknown
         else:
@@ -82,7 +83,7 @@ class CollectedJob:
 
 
 def reason_of(data: ImportProgressData) -> str | None:
-    """The reason that the server gives for a job, or for most of its files that have one.
+    """The reason that the server gives for a job, or the most frequent one of its files.
 
     Examples
     --------
@@ -98,12 +99,12 @@ def reason_of(data: ImportProgressData) -> str | None:
 
 
 def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
-    """The record of a poll that brought no answer, as of now."""
+    """The record of a poll without an answer, at the current time."""
     return _gap(job_id, source_uri, str(error), datetime.now(UTC))
 
 
 def late_gap(job_id: str, source_uri: str, late_s: float) -> Snapshot:
-    """The record of a poll that begins only now, as of when it was due."""
+    """The record of a poll that begins only now, at the time when it was due."""
     why = f"not polled for {late_s:.0f} s: importstats was suspended, or had too much to do"
     return _gap(job_id, source_uri, why, datetime.now(UTC) - timedelta(seconds=late_s))
 

@@ -13,7 +13,7 @@ logger: Final = logging.getLogger("importstats.collect")
 def log_event(level: int, event: str, **fields: object) -> None:
     """Log an event with its fields: as ``key=value`` text, and as ``record.fields`` for JSON.
 
-    A field of ``None`` is left out of the text. Text of a server is made printable.
+    A field with ``None`` is left out of the text. A server's text is made printable.
     """
     shown = {
         name: value if value is None or isinstance(value, int | float) else printable(str(value))

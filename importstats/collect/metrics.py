@@ -1,9 +1,9 @@
-"""Metrics: what a store knows of its jobs, and how its collector fares, for Prometheus.
+"""Metrics for Prometheus: the jobs of a store, and how their collector is doing.
 
-:class:`MetricsServer` serves ``/metrics``. What it says about jobs is computed from the store when
-somebody asks, at most every few seconds, in the thread of that request: polls do not wait for it.
-How many time series there can be is bounded: only the most recent jobs have series of their own,
-and those that ended drop out after a while.
+:class:`MetricsServer` serves ``/metrics``. The metrics of jobs are computed from the store on
+request, at most every few seconds and in the thread of that request, so polls do not wait for them.
+The number of time series is bounded: only the most recent jobs have their own, and ended jobs drop
+out after a while.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ except ImportError as error:
 
 logger = logging.getLogger(__name__)
 
-#: What a poll can come to, by the error it raised.
+#: The outcome of a poll, by the error it raised.
 OUTCOMES: Final[dict[type[ImportStatsError], str]] = {
     UnreachableError: "unreachable",
     UnauthorizedError: "unauthorized",
@@ -90,7 +90,7 @@ class MetricsServer(Closing):
     ----------
     store : SnapshotStore
     source_uri : str
-        Only jobs of this server have series.
+        The server whose jobs have series.
     host, port : str, int
         Where to listen; port 0 takes a free one.
     notifier : Notifier, optional
@@ -99,14 +99,14 @@ class MetricsServer(Closing):
         Shortest time between two readings of the store; more if reading takes long, so that it
         takes no more than a quarter of the time.
     most_jobs : int
-        How many jobs have series of their own: the most recent ones.
+        How many jobs have their own series, the most recent ones.
     keep_ended_s, keep_silent_s : float
-        How long a job keeps its series after its last snapshot, if that was its end, and if not.
+        How long a job keeps its series after its last snapshot, if that showed its end, or if not.
 
     Raises
     ------
     ImportStatsError
-        The port cannot be listened on.
+        It cannot listen on the port.
 
     Examples
     --------
@@ -295,7 +295,7 @@ class _StoreCollector(Collector):
         self._next = 0.0
 
     def describe(self) -> list[Metric]:
-        """Nothing: a registry would else read the store to learn the names."""
+        """Nothing, since a registry would otherwise read the store to learn the names."""
         return []
 
     def collect(self) -> list[Metric]:
@@ -314,7 +314,7 @@ class _StoreCollector(Collector):
             if self._store.exists():
                 self._tell(families, now)
         except StoreError:
-            # What was read before may be wrong by now: no number is better than an old one.
+            # Earlier numbers may be wrong by now, and no number is better than an old one.
             is_up, families = False, _Families()
         up = GaugeMetricFamily("importstats_store_up", "Whether the store can be read.", int(is_up))
         spent = (datetime.now(UTC) - now).total_seconds()
@@ -339,7 +339,7 @@ class _StoreCollector(Collector):
         families.last_snapshot(self._source_uri, latest["observed_at"].max())
         families.counts(self._source_uri, shown["phase"].value_counts())
         shown = shown.nlargest(self._most_jobs, "observed_at", keep="first")
-        # Two names may be equal once they are cleaned: then the most recent one is served.
+        # Two names may be equal once they are cleaned; then the most recent job is served.
         labels: dict[tuple[str, ...], Any] = {}
         for row in shown.itertuples():
             labels.setdefault(_labels(row), row)
@@ -352,12 +352,12 @@ class _StoreCollector(Collector):
                     self._tell_running(families, names, str(row.job_id), now, cluster)
                 except StoreError:
                     raise
-                except Exception:  # What one job's data breaks must not silence the others.
+                except Exception:  # Trouble with one job's data must not silence the others.
                     logger.exception("metrics of job %s failed", printable(str(row.job_id)))
                     self._failures += 1
 
     def _cluster(self, jobs: pd.DataFrame) -> ClusterFrames:
-        """What the cluster of recent jobs does; nothing if that alone cannot be read."""
+        """The cluster of the recent jobs, or nothing if only that cannot be read."""
         try:
             return load_cluster_of(self._store, jobs)
         except StoreError as error:

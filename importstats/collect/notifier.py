@@ -1,7 +1,7 @@
-"""The notifier: finds events of collected jobs and has them delivered, each at least once.
+"""The notifier: finds the events of collected jobs, and delivers each at least once.
 
-The collector only says which job has changed: finding events and delivering them have threads of
-their own, one for each target.
+The collector only says which job has changed: one thread finds events, and one for each target
+delivers them.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
-#: How far back to look for jobs whose events an earlier process may have sent only in part.
+#: How far back to look for jobs whose events an earlier process may not have sent completely.
 _RECOVERED: Final = timedelta(days=7)
-#: After these a job is looked at again only when a new snapshot of it comes.
+#: After these events a job is examined again only when it has a new snapshot.
 _LAST: Final = ("finished", "failed", "gap", "forgotten")
 
 
@@ -43,30 +43,30 @@ class Notifier(Closing):
     """Finds the events of the jobs a collector collects, and delivers them.
 
     Use it as a context manager around :meth:`Collector.run`, with :meth:`notice` as its
-    ``on_saved``. Leaving it looks at every job once more and gives deliveries under way
-    `grace_s` seconds; what is left stays pending in the store, for the next notifier of it.
+    ``on_saved``. Leaving it examines every job once more and gives deliveries under way `grace_s`
+    seconds; the rest stays pending in the store, for the store's next notifier.
 
     Parameters
     ----------
     store : SnapshotStore
     source_uri : str
-        The server whose jobs are looked at.
+        The server whose jobs are examined.
     targets : iterable of str
         As :func:`parse_targets` takes them.
     look_s : float
-        Seconds between two looks at changed jobs at least; more if looking takes long, so that it
-        takes no more than a fifth of the time.
+        The least time between two examinations of changed jobs; more if they take long, so that
+        they take at most a fifth of the time.
     idle_look_s : float
-        Seconds between two looks at jobs of which nothing is heard.
+        Seconds between two examinations of jobs without news.
     grace_s : float
         How long closing may take.
     expected : int, mapping or Series of int, optional
-        The rows that each job is to have, see :func:`importstats.diagnose`.
+        The rows that each job should have, see :func:`importstats.diagnose`.
 
     Raises
     ------
     ImportStatsError
-        A target is none.
+        A target is not valid.
     """
 
     def __init__(
@@ -122,12 +122,12 @@ class Notifier(Closing):
         return max((courier.pending for courier in self._couriers), default=0)
 
     def notice(self, job: CollectedJob) -> None:
-        """Take note that something of a job was stored. Returns at once."""
+        """Note that a job has a new snapshot. Returns at once."""
         self._note([job.job_id])
         self._wake.set()
 
     def close(self) -> None:
-        """Look once more, deliver what can be delivered, and end the threads."""
+        """Look for events once more, deliver what can be delivered, and end the threads."""
         deadline = time.monotonic() + self._grace_s
         self._closing.set()
         self._wake.set()
@@ -162,7 +162,7 @@ class Notifier(Closing):
             self._changed.update(job_ids)
 
     def _prepare(self) -> datetime | None:
-        """From when on events count; and note the jobs that an earlier process may have left."""
+        """When events begin to count; also notes jobs that an earlier process may have left."""
         try:
             since = self._outbox.asked_since()
             if self._store.exists():
@@ -180,8 +180,8 @@ class Notifier(Closing):
     def _look_at_changed(self, since: datetime) -> None:
         with self._lock:
             changed, self._changed = self._changed, set()
-        # What the cluster does is the same for all of them. Ids of a server grow with time, so the
-        # oldest job comes first.
+        # The cluster is the same for all of them. A server's ids grow with time, so the oldest job
+        # comes first.
         cluster = ClusterOfJobs(self._store, self._source_uri)
         for job_id in sorted(changed):
             try:
@@ -189,7 +189,7 @@ class Notifier(Closing):
             except StoreError as error:
                 log_event(logging.WARNING, "cannot look for events", job=job_id, reason=error)
                 self._note([job_id])
-            except Exception:  # What one job's data breaks must not silence the others.
+            except Exception:  # Trouble with one job's data must not silence the others.
                 logger.exception("looking for events of job %s failed", printable(job_id))
 
     def _look_at(self, job_id: str, since: datetime, cluster: ClusterOfJobs) -> None:
@@ -218,7 +218,7 @@ class Notifier(Closing):
 
 
 def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterFrames:
-    """What the cluster did; nothing if that cannot be read, since events are found without it."""
+    """The cluster, or nothing if it cannot be read, since events can be found without it."""
     try:
         return cluster.frames_for(jobs)
     except StoreError as error:
@@ -229,10 +229,10 @@ def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterF
 
 
 class _Courier:
-    """Brings what is pending in an outbox to one target, in a thread, as long as it takes.
+    """Delivers an outbox's pending events to one target, in a thread, however long it takes.
 
-    It holds nothing in memory: the outbox is the queue. A failed event is tried again after all
-    the others, so one that its target refuses does not hold them up.
+    It holds nothing in memory: the outbox is the queue. A failed event is tried again after all the
+    others, so an event that its target refuses does not delay them.
     """
 
     def __init__(self, target: Target, outbox: Outbox) -> None:
@@ -258,7 +258,7 @@ class _Courier:
         self._wake.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the end; what is not begun by then is left to the next courier."""
+        """Wait for the end; deliveries that have not begun by then are left to the next courier."""
         self._thread.join(timeout_s)
         self._is_over = True
 
@@ -305,7 +305,7 @@ class _Courier:
         return True
 
     def _rest(self, least_s: float = 0.0) -> None:
-        """Leave the target alone for a while: each time twice as long, unless it is time to end."""
+        """Pause deliveries to the target, each time twice as long, unless it is time to end."""
         pause_s = min(max(self._pause_s, least_s), _LONGEST_PAUSE_S)
         self._closing.wait(pause_s * random.uniform(0.8, 1.2))  # noqa: S311
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

@@ -1,6 +1,6 @@
-"""The outbox: events of a store's jobs, written down until every target has them.
+"""The outbox: events of a store's jobs, kept until every target has them.
 
-Whatever happens is first written down in the store and then delivered::
+Every event is first written to the store and then delivered::
 
     STORE/_events/since/cluster=CLUSTER.json    when events of this server were first asked for
     STORE/_events/pending/EVENT_ID.json         not yet delivered to every target
@@ -31,15 +31,15 @@ _FOLDER: Final = "_events"
 
 
 class Outbox:
-    """The events of one server's jobs that are written down in a store. Thread-safe.
+    """The events of one server's jobs in a store. Thread-safe.
 
     Parameters
     ----------
     store : SnapshotStore
     source_uri : str
-        The server; what others wrote down for other servers is left alone.
+        The server; other servers' events are left alone.
     targets : sequence of str
-        Names of the targets to which an event is to be delivered.
+        Names of the targets that each event is delivered to.
     """
 
     def __init__(self, store: SnapshotStore, source_uri: str, targets: Sequence[str]) -> None:
@@ -49,16 +49,16 @@ class Outbox:
         self._asked_at = datetime.now(UTC)
         self._known: set[str] = set()
         self._lock = threading.Lock()
-        #: How many pending files were no events, and were set aside.
+        #: How many pending files were not events and were set aside.
         self.set_aside = 0
 
     def asked_since(self) -> datetime:
-        """When events of this server were first asked for: by this outbox, if never before.
+        """When events of this server were first wanted; now, if never before.
 
         Raises
         ------
         StoreError
-            As all methods: the store cannot be read or written.
+            As for all methods: the store cannot be read or written.
         """
         path = f"{_FOLDER}/since/cluster={slug(self._source_uri)}.json"
         try:
@@ -69,7 +69,7 @@ class Outbox:
             return self._asked_at
 
     def add(self, payload: Payload) -> bool:
-        """Write an event down durably unless it is known; returns whether it was new."""
+        """Store an event durably unless it is known; returns whether it was new."""
         event_id = payload["id"]
         with self._lock:
             if event_id in self._known:
@@ -82,13 +82,13 @@ class Outbox:
             return is_new
 
     def paths(self) -> list[str]:
-        """Where the pending events are, also those of other servers, the oldest first."""
+        """The paths of all pending events, including other servers', the oldest first."""
         infos = [info for info in self._files.entries(f"{_FOLDER}/pending") if info.is_file]
         infos.sort(key=lambda info: (info.mtime_ns or 0, info.path))
         return [self._files.relative(info) for info in infos]
 
     def pending(self, target: str) -> Iterator[Payload]:
-        """The events still to be delivered to a target, the longest written down first."""
+        """The events that a target still has to get, the oldest first."""
         for path in self.paths():
             entry = self._read(path)
             if entry is None or entry.event["source_uri"] != self._source_uri:
@@ -110,7 +110,7 @@ class Outbox:
                 self._files.put(_pending(event_id), msgspec.json.encode(entry))
 
     def _read(self, path: str) -> _Entry | None:
-        """A pending entry; None if it is delivered by now, or is none and was set aside."""
+        """A pending event; None if it is delivered by now, or is no event and was set aside."""
         try:
             content = self._files.read(path).to_pybytes()
         except FileNotFoundError:
@@ -127,7 +127,7 @@ class Outbox:
         return entry
 
     def _put_aside(self, path: str, reason: str) -> None:
-        """Move a file that cannot be delivered out of the way, and keep it for a look."""
+        """Move a file that cannot be delivered out of the way, but keep it."""
         name = path.rpartition("/")[2]
         try:
             self._files.move(path, f"{_FOLDER}/set_aside/{name}")
@@ -140,7 +140,7 @@ class Outbox:
 
 
 class _Event(msgspec.Struct):
-    """What delivering an event needs of it."""
+    """The parts of an event that its delivery needs."""
 
     id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
     event: str

@@ -1,7 +1,7 @@
-"""The form in which a service wants an event: Slack, Teams, PagerDuty, OpenLineage.
+"""Events in the formats of services: Slack, Teams, PagerDuty, OpenLineage.
 
-Each function makes the body of one request of an event, or ``None`` if the service has no use for
-it. What a server wrote (a reason, a file name) goes nowhere that the service reads as markup.
+Each function turns an event into the body of a request, or ``None`` if the service has no use for
+it. A server's texts (a reason, a file name) are never where the service would read markup.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importstats.version import __version__
 Event = Mapping[str, Any]
 Body = Mapping[str, Any]
 
-#: How severe an event is to the person on call. The others are no incidents.
+#: How severe an event is for the person on call. The others are not incidents.
 SEVERITIES: Final = {
     "failed": "critical",
     "stalled": "error",
@@ -27,8 +27,8 @@ SEVERITIES: Final = {
     "waits_for_commit": "warning",
     "gap": "warning",
 }
-_SUMMARY_CHARACTERS: Final = 1024  # PagerDuty refuses more.
-_SECTION_CHARACTERS: Final = 3000  # Slack refuses more.
+_SUMMARY_CHARACTERS: Final = 1024  # PagerDuty refuses longer texts.
+_SECTION_CHARACTERS: Final = 3000  # Slack refuses longer texts.
 _PRODUCER: Final = f"https://github.com/importstats/importstats/tree/v{__version__}"
 _LINEAGE: Final = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _FACETS: Final = "https://openlineage.io/spec/facets/1-0-1"
@@ -36,7 +36,7 @@ _LINEAGE_TYPES: Final = {"started": "START", "finished": "COMPLETE", "failed": "
 
 
 def slack(event: Event) -> Body:
-    """A message for an incoming webhook of Slack: the sentence, and beside it where the job is.
+    """A message for an incoming webhook of Slack: the sentence, and the job's state.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def slack(event: Event) -> Body:
     if not facts:
         return {"text": text}
     blocks = [
-        # Plain text: escaped, and yet no asterisk or underscore of a file name means anything.
+        # Plain text is escaped, and no asterisk or underscore in a file name means anything.
         {"type": "section", "text": {"type": "plain_text", "text": plain(event)}},
         {"type": "section", "fields": [{"type": "mrkdwn", "text": fact} for fact in facts]},
     ]
@@ -56,7 +56,7 @@ def slack(event: Event) -> Body:
 
 
 def teams(event: Event) -> Body:
-    """An Adaptive Card for a workflow of Teams that starts with a webhook request."""
+    """An Adaptive Card for a workflow in Teams that starts with a webhook request."""
     # A run of rich text is shown as it is, while a TextBlock would read Markdown in it.
     sentence = {"type": "TextRun", "text": plain(event), "weight": "Bolder"}
     facts = [{"title": name, "value": _escape_marks(value)} for name, value in _named_values(event)]
@@ -75,7 +75,7 @@ def teams(event: Event) -> Body:
 
 
 def pagerduty(event: Event, routing_key: str) -> Body | None:
-    """An event of PagerDuty's Events API v2: one incident a job, resolved when it has finished."""
+    """An event for PagerDuty's Events API v2: one incident per job, resolved when it finishes."""
     key = {"routing_key": routing_key, "dedup_key": str(_run_id(event))}
     if event["event"] == "finished":
         return {**key, "event_action": "resolve"}
@@ -96,7 +96,7 @@ def pagerduty(event: Event, routing_key: str) -> Body | None:
 
 
 def openlineage(event: Event) -> Body:
-    """A run event of OpenLineage: the job is the import into a collection, a run is one of it."""
+    """A run event of OpenLineage: its job is the import into a collection, its run our job."""
     host = urlsplit(event["source_uri"])
     collection = event["collection_name"] or "unknown"
     # https://openlineage.io/docs/spec/naming: the scheme of the system, its host, its object.
@@ -130,7 +130,7 @@ PRESETS: Final[Mapping[str, Callable[[Event], Body | None]]] = {
 
 
 def plain(event: Event) -> str:
-    """The sentence of an event, without the escapes that it has for Slack.
+    """An event's sentence without its escapes for Slack.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def plain(event: Event) -> str:
 
 
 def _named_values(event: Event) -> list[tuple[str, str]]:
-    """What is known beside the sentence, as names and values."""
+    """The other known facts of an event, as names and values."""
     names = {"phase": "Phase", "progress_pct": "Progress", "eta_p50": "Ends about"}
     units = {"progress_pct": " %"}
     return [
@@ -152,10 +152,10 @@ def _named_values(event: Event) -> list[tuple[str, str]]:
 
 
 def _escape_marks(text: str) -> str:
-    """Text without the marks that a fact of an Adaptive Card would read as Markdown."""
+    """The text without characters that an Adaptive Card would read as Markdown."""
     return text.translate({ord(mark): f"\\{mark}" for mark in r"\`*_[]()#!"})
 
 
 def _run_id(event: Event) -> uuid.UUID:
-    """One key for all events of a job, from every collector."""
+    """The same key for all events of a job, from every collector."""
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{event['source_uri']} {event['job_id']}")

@@ -1,4 +1,4 @@
-"""Storing a snapshot, also when this process is short of something for a moment."""
+"""Storing a snapshot, even if this process lacks a resource for a moment."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from importstats.sources.snapshot import Snapshot
 
 Append = Callable[[Snapshot], None]
 
-#: A process that has no file descriptor left has one again when a connection ends.
+#: Errors that may pass: a process without file descriptors has one again when a connection ends.
 _PASSING: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _TRIES: Final = 30
 _PAUSE_S: Final = 1.0
 
 
 def append_patiently(append: Append, stop: threading.Event, snapshot: Snapshot) -> None:
-    """Append a snapshot, for half a minute or until `stop` again if that may help."""
+    """Append a snapshot; if that may help, try again for half a minute or until `stop`."""
     for attempt in itertools.count(1):
         try:
             append(snapshot)

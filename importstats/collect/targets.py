@@ -1,6 +1,6 @@
-"""Targets: where events go, as a webhook, a command or a notification of the desktop.
+"""Targets: where events go: webhooks, commands and desktop notifications.
 
-They are named in logs and in the store without anything that may be a secret.
+Their names in logs and in the store contain nothing that may be a secret.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DeliveryError(UsageError):
     Attributes
     ----------
     retry_after_s : float
-        How long the target asked to be left alone; 0 if it did not.
+        How long the target asks us to wait; 0 if it does not.
     """
 
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
@@ -51,7 +51,7 @@ class Target(Protocol):
     Attributes
     ----------
     name : str
-        The same for the same target in every process, and fit to be logged: without secrets.
+        The same for the same target in every process, and without secrets, so it can be logged.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Target(Protocol):
 
 
 def parse_targets(texts: Iterable[str]) -> list[Target]:
-    """The targets that texts name, each once.
+    """The distinct targets that some texts name.
 
     A target is ``https://...`` or ``http://...`` (a webhook), the same after ``slack+``,
     ``teams+``, ``pagerduty+`` or ``openlineage+`` (in the form which that service wants),
@@ -73,8 +73,8 @@ def parse_targets(texts: Iterable[str]) -> list[Target]:
     Raises
     ------
     UsageError
-        A text names none, or a file cannot be read. The message does not repeat a target, which
-        may hold a secret.
+        A text is not a target, or a file cannot be read. The message does not repeat a target,
+        which may contain a secret.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def _parse_target(text: str) -> Target:
 
 
 def _pagerduty(address: str) -> Webhook:
-    """The webhook of PagerDuty. The key belongs into the body, and not into a header."""
+    """The webhook for PagerDuty. Its key belongs in the body, not in a header."""
     scheme, _, rest = address.partition("://")
     key, at, public = rest.partition("@")
     if not at or not key:
@@ -127,7 +127,7 @@ def _pagerduty(address: str) -> Webhook:
             "an event target of PagerDuty has its routing key before the host: "
             "pagerduty+https://KEY@events.pagerduty.com/v2/enqueue"
         )
-    # Two services of one host differ by their keys, which nobody can guess from a hash.
+    # Two services of the same host differ in their keys, which nobody can guess from a hash.
     return Webhook(
         f"{scheme}://{public}",
         service=f"pagerduty-{_digest(key)}",
@@ -141,12 +141,13 @@ class Webhook:
     Parameters
     ----------
     url : str
-        May hold secrets, in the user part (sent as Basic authentication), the path or the query.
+        It may contain secrets: in the user part (sent as Basic authentication), the path or the
+        query.
     service : str
-        Tells targets of one address apart that differ in form.
+        Distinguishes targets of the same address with different formats.
     form : callable, optional
-        Makes the body of an event, or ``None`` of one that the service has no use for. By default
-        the event is the body.
+        Turns an event into the body, or ``None`` if the service has no use for it. By default the
+        event is the body.
     """
 
     def __init__(
@@ -201,11 +202,11 @@ class Webhook:
 class Command:
     """Runs a command for each event, without a shell.
 
-    It gets the event as JSON on its standard input, and what a script wants most in its
-    environment: ``IMPORTSTATS_EVENT``, ``IMPORTSTATS_EVENT_ID``, ``IMPORTSTATS_JOB_ID``,
+    It gets the event as JSON on its standard input, and the most useful values in its environment:
+    ``IMPORTSTATS_EVENT``, ``IMPORTSTATS_EVENT_ID``, ``IMPORTSTATS_JOB_ID``,
     ``IMPORTSTATS_COLLECTION``, ``IMPORTSTATS_SOURCE_URI``, ``IMPORTSTATS_PHASE`` and
-    ``IMPORTSTATS_MESSAGE``. The rest of the environment is ours, without the variables that may
-    hold the server's token.
+    ``IMPORTSTATS_MESSAGE``. The rest of the environment is that of this process, without the
+    variables that may contain the server's token.
 
     Parameters
     ----------
@@ -231,7 +232,7 @@ class Command:
 
     def deliver(self, payload: Payload) -> None:
         """Run the command; an exit code other than 0 is a failure."""
-        # A file, not a pipe: what the command leaves running in the background may keep it open.
+        # A file, not a pipe: a background process that the command leaves behind may keep it open.
         with tempfile.TemporaryFile() as complaint:
             try:
                 process = subprocess.Popen(  # noqa: S603 -- running the user's command is the point
@@ -240,7 +241,8 @@ class Command:
                     stdout=subprocess.DEVNULL,
                     stderr=complaint,
                     env={**_environment_without_secrets(), **_variables(payload)},
-                    # A group of its own, to be killed with its children and not by our Ctrl-C.
+                    # Its own process group, so that it can be killed with its children, and not by
+                    # our Ctrl-C.
                     start_new_session=True,
                 )
             except (OSError, ValueError) as error:
@@ -260,14 +262,14 @@ class Command:
 
 
 class Desktop(Command):
-    """Shows events as notifications of this desktop, by ``notify-send`` of libnotify."""
+    """Shows events as notifications on this desktop, with ``notify-send`` of libnotify."""
 
     def __init__(self) -> None:
         super().__init__("notify-send")
         self.name = "desktop:"
 
     def arguments(self, payload: Payload) -> list[str]:
-        """The command line; what a server wrote is an argument of its own, and never an option."""
+        """The command line; a server's text is a separate argument, never an option."""
         urgent = SEVERITIES.get(payload["event"]) in ("critical", "error")
         return [
             "notify-send",

@@ -1,4 +1,4 @@
-"""The timetable of a collector: which job is polled when, on a clock that nobody sets."""
+"""A collector's timetable: which job is polled when, on a monotonic clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Timetable:
-    """Jobs by the time at which each is due.
+    """Jobs, by the time when each is due.
 
     Examples
     --------
@@ -39,14 +39,14 @@ class Timetable:
         heapq.heappush(self._entries, (at, next(self._order), job_id))
 
     def take(self, until: float) -> Iterator[tuple[float, str]]:
-        """The jobs that are due by a time, each with its time, earliest first; taken out."""
+        """Remove and yield the jobs that are due by a time, each with its time, earliest first."""
         while self.next_at <= until:
             at, _, job_id = heapq.heappop(self._entries)
             yield at, job_id
 
 
 def now() -> float:
-    """Seconds on a clock that is never set, and that goes on while the machine sleeps if it can."""
+    """Seconds on a monotonic clock, which also runs while the machine sleeps if possible."""
     return time.clock_gettime(_CLOCK) if _CLOCK is not None else time.monotonic()
 
 

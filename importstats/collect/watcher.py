@@ -1,8 +1,7 @@
-"""The watcher: asks the management port beside the polls, and stores what the cluster does.
+"""The watcher: polls the management port and stores the state of the cluster.
 
-It has a thread of its own and shares nothing with the polls of jobs. Whatever happens to it (no
-such port, a slow or hostile one, a full disk) is a line in the log and costs the collection
-nothing.
+It has its own thread and shares nothing with the polls of jobs. Whatever happens to it (no such
+port, a slow or hostile one, a full disk) is a line in the log and does not affect collecting.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from importstats.store.cluster_runs import OpenRuns
 from importstats.store.cluster_schema import CLUSTER_TABLES, ClusterTable
 from importstats.store.cluster_tables import ClusterTables
 
-#: Nodes and gauges change with every look, and are asked for at every third.
+#: Nodes and gauges change with every poll, and are requested with every third one.
 _SLOW_EVERY: Final = 3
-#: Settings are those of the start of the proxy.
+#: Settings are from the proxy's start.
 _SETTINGS_EVERY: Final = 360
-#: How long an entry is kept in mind after it was last listed.
+#: How long an entry is remembered after it was last listed.
 _REMEMBERED: Final = timedelta(hours=2)
 _EVERYTHING_EVERY: Final = 60
 _COMPACT_EVERY: Final = 10
@@ -36,21 +35,21 @@ _MOST_COLLECTIONS: Final = 16
 
 
 class ClusterWatcher(Closing):
-    """Asks management ports every few seconds while jobs run, in a thread of its own.
+    """Polls management ports every few seconds while jobs run, in its own thread.
 
-    Use it as a context manager around the collection.
+    Use it as a context manager around the collecting.
 
     Parameters
     ----------
     clients : sequence of ManagementClient
-        The first that lists tasks is asked for all lists, and each for its metrics.
+        The first one that lists tasks is asked for all lists, and each one for its metrics.
     store : SnapshotStore
     source_uri : str
-        The server that the jobs are of.
+        The server of the jobs.
     running : callable
-        The ids of the jobs that run now; nothing is asked while there are none.
+        Returns the ids of the running jobs; nothing is asked while there are none.
     every_s : float
-        Seconds between two looks.
+        Seconds between two polls.
     """
 
     def __init__(
@@ -83,10 +82,10 @@ class ClusterWatcher(Closing):
         return self
 
     def close(self) -> None:
-        """Watch no more; what was seen is stored."""
+        """Stop watching; everything that was seen is stored."""
         self._stop.set()
         if self._thread.is_alive():
-            # An answer under way is not waited for longer than it may take.
+            # Wait for an answer under way only as long as it may take.
             self._thread.join(10.0)
         for client in self._clients:
             client.close()
@@ -103,7 +102,7 @@ class ClusterWatcher(Closing):
             self._guarded(lambda: self._compact(final=True))
 
     def _guarded(self, act: Callable[[], None]) -> None:
-        """Do something, and log a failure instead of letting it end this thread."""
+        """Call a function, and log a failure instead of letting it end this thread."""
         try:
             act()
         except StoreError as error:
@@ -119,10 +118,10 @@ class ClusterWatcher(Closing):
             log_event(level, event, **fields, reason=reason)
 
     def look_once(self) -> None:
-        """Ask for all there is and store it, in this thread; no trouble with it is an error.
+        """Ask for everything once and store it, in this thread; trouble with it is no error.
 
-        For who comes by every minute and begins anew each time: runs of equal values that follow
-        each other become one when they are read, whoever stored them.
+        This is for a process that starts every minute: consecutive runs of equal values become one
+        when they are read, whoever stored them.
         """
         self._guarded(self.look)
         if not self._running():
@@ -131,7 +130,7 @@ class ClusterWatcher(Closing):
             self._guarded(lambda table=table: self._tables.compact(table, self._source_uri))  # type: ignore[misc]
 
     def look(self) -> None:
-        """Ask once for all that is due, and store what is new."""
+        """Ask once for everything that is due, and store what is new."""
         running = set(self._running())
         if not running:
             return
@@ -171,7 +170,7 @@ class ClusterWatcher(Closing):
     def _ask(
         self, client: ManagementClient, table: ClusterTable, question: Callable[[], Reading]
     ) -> bool:
-        """Ask and keep the answer; whether there was one."""
+        """Ask and keep the answer; returns whether there was one."""
         key = f"{client.uri} {table}"
         if self._stop.is_set() or time.monotonic() < self._next.get(key, 0.0):
             return False
@@ -197,7 +196,7 @@ class ClusterWatcher(Closing):
         self._runs[table].add(rows, datetime.now(UTC))
 
     def _put_off(self, key: str, reading: Reading) -> None:
-        """Ask later, and ever later; say why only once for each kind of reason."""
+        """Ask later, each time later; log each kind of reason only once."""
         pause_s = min(_LONGEST_PAUSE_S, 2 * self._pauses.get(key, self._every_s / 2))
         self._pauses[key] = pause_s
         self._next[key] = time.monotonic() + pause_s
@@ -208,7 +207,7 @@ class ClusterWatcher(Closing):
             log_event(level, "no management port", outcome=reading.outcome, reason=reading.reason)
 
     def _last_look(self) -> None:
-        """Store the metrics once more: up to 2.3 a job completes before its indexes are built.
+        """Store the metrics again: up to 2.3 a job completes before its indexes are built.
 
         A port that did not answer is not asked, so that nothing waits for it.
         """
@@ -222,7 +221,7 @@ class ClusterWatcher(Closing):
         if not self._store.exists():
             return
         for table, runs in self._runs.items():
-            # That one of these is not listed any more is known only by when it was listed last.
+            # Only the time when one of these was last listed shows that it is no longer listed.
             rows = runs.take(everything=everything, still_listed=table in ("nodes", "segments"))
             self._tables.append(table, self._source_uri, rows)
             runs.written()

@@ -1,7 +1,7 @@
-"""Workers: threads for tasks that mostly wait, as many as are needed up to a bound.
+"""Workers: threads for work that mostly waits, as many as needed up to a bound.
 
-Not a ``ThreadPoolExecutor``: Python waits for its threads at exit, so a poll that hangs would hold
-up a collector that has to stop.
+This is not a ``ThreadPoolExecutor`` because Python waits for its threads at exit: a poll that hangs
+would delay a collector that must stop.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ Task = Callable[[], None]
 
 
 class Workers:
-    """A pool of daemon threads that grows with its work.
+    """A pool of daemon threads that grows as needed.
 
     Parameters
     ----------
     most : int
-        How many tasks run at once, at most.
+        How many functions can run at once.
     name : str
-        Of the threads.
+        The name of the threads.
 
     Examples
     --------
@@ -44,11 +44,11 @@ class Workers:
 
     @property
     def waiting(self) -> int:
-        """How many tasks wait for a thread because all are busy."""
+        """How many functions wait for a thread because all are busy."""
         return max(0, self._unfinished - self.most)
 
     def start(self, task: Task) -> None:
-        """Run a task, now or when a thread is free. It has to keep its exceptions to itself."""
+        """Run a function, now or when a thread is free. It must not raise."""
         with self._lock:
             self._unfinished += 1
             is_needed = self._unfinished > self._threads < self.most
@@ -58,7 +58,7 @@ class Workers:
         self._tasks.put(task)
 
     def close(self) -> None:
-        """Let the threads end once they have done their tasks."""
+        """Let the threads end once their work is done."""
         for _ in range(self._threads):
             self._tasks.put(None)
 
