@@ -67,3 +67,9 @@ def test_a_line_below_a_second_is_a_second():
     left = np.array([[100.0]])
     found = with_line(rows_of("Importing", 0.01), left, np.array([True]))
     np.testing.assert_allclose(found, [[10.0]])
+
+
+def test_the_line_counts_most_where_the_model_has_little_but_priors_and_never_alone():
+    assert 0 < WEIGHT["Importing"] < 1
+    for phase in ("PreImporting", "Sorting", "IndexBuilding"):
+        assert WEIGHT["Importing"] < WEIGHT[phase] < 1

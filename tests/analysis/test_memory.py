@@ -117,3 +117,18 @@ def test_a_mean_of_many_jobs_moves_a_belief_further_than_one_job(jobs, moved, le
     assert np.diag(covariance[1]) == pytest.approx([2.1, left, 2.1, 2.1, 2.1, 2.1])
     assert (mean[0] == 0).all()
     assert (covariance[0] == 2.1 * one).all()
+
+
+def test_how_single_jobs_go_together_says_nothing_of_a_mean_of_very_many():
+    count = len(PHASES) + 1
+    one = np.eye(count)
+    mean_s, of_jobs = np.full(len(PHASES), np.nan), np.zeros(len(PHASES))
+    mean_s[1:4], of_jobs[1:4] = np.expm1(4.0), 1e9
+    found = []
+    for together in (0.0, 0.4):
+        own = one + together * (1 - one)
+        priors = Priors(np.zeros(count), one, 0 * one, own, 0 * one, np.ones(5))
+        mean, covariance = np.zeros((1, count)), np.array([own + one])
+        condition_on_memory(priors, Memory(0.0, mean_s, of_jobs), np.array([0]), mean, covariance)
+        found.append(mean[0])
+    assert found[0] == pytest.approx(found[1])

@@ -89,6 +89,14 @@ def test_a_step_that_is_overdue_makes_the_phase_longer():
     assert 2000 < np.median(rest) < 2200
 
 
+def test_a_phase_that_is_over_by_all_that_is_believed_lasts_a_little_longer():
+    mean, covariance = belief(Importing=1)
+    rest, _ = rest_by_pace(seen(still_s=1e6), np.array([IMPORTING]), mean, covariance)
+    # One to two hundredths of its time so far, on the log scale.
+    assert rest.min() == pytest.approx(1.01e4, rel=0.05)
+    assert rest.max() == pytest.approx(2.02e4, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("values", "moves"),
     [

@@ -124,3 +124,7 @@ def test_a_twin_counts_by_the_square_of_how_close_its_jobs_are(phase):
     assert weight(0.05) == 0.85
     none = np.full((1, DRAWS), np.nan)
     assert twin_weight(pd.Series([phase]), none)[0] == 0
+
+
+def test_neither_twin_nor_model_counts_alone():
+    assert all(0 < weight < 1 for weight in WEIGHT.values())
