@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from frames import HEALTHY, MB, START, as_runs, recording
+from frames import HEALTHY, MB, START, as_runs
 from frames import scheduled as job
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,38 +132,6 @@ def test_other_jobs_of_the_collection_help_one_that_has_shown_little():
     expected = together.loc[together["job_id"].eq("7"), "expected_duration_s"]
     assert expected.to_numpy() == pytest.approx(120, rel=0.3)
     assert stragglers(now.assign(collection_name="products"))["expected_duration_s"].isna().all()
-
-
-def test_spark_waits_for_three_quarters_and_takes_the_median():
-    # Three of four files end after 10, 20 and 30 s; the fourth runs on.
-    polls = {
-        second: [
-            "done" if file < 3 and second >= 10 * (file + 1) else 50 + file for file in range(4)
-        ]
-        for second in range(36)
-    }
-    details = recording(polls, [100] * 4)
-    early = spark_speculation(details, START + pd.Timedelta("29s"))
-    assert early["threshold_s"].isna().all()
-    assert not early["is_straggler"].any()
-    late = spark_speculation(details, START + pd.Timedelta("35s"))
-    assert late["threshold_s"].to_numpy() == pytest.approx(30, abs=1)
-    assert late["is_straggler"].tolist() == [False, False, False, True]
-
-
-def test_late_takes_the_longest_time_to_the_end_up_to_the_cap():
-    polls = {
-        second: [
-            min(second * (0.9 - 0.05 * (file < 3) * (3 - file) * 5), 99) // 1 + 0.01 * file
-            for file in range(20)
-        ]
-        for second in range(0, 101, 10)
-    }
-    details = recording(polls, [100] * 20)
-    late = late_stragglers(details)
-    # Ten percent of 20 slots; the two with the longest time to the end.
-    assert late.index[late["is_straggler"]].tolist() == [0, 1]
-    assert not late_stragglers(details, START + pd.Timedelta("50s"))["is_straggler"].any()
 
 
 @pytest.mark.parametrize("method", METHODS)
