@@ -52,11 +52,9 @@ def test_a_task_of_twice_the_bytes_may_take_twice_as_long_and_jobs_do_not_mix():
     assert times(*mixed, job=[0, 1] * 4)[-2:] == [3.0, 6.0]
 
 
-def test_tasks_that_began_at_about_the_same_time_share_what_they_are_compared_with():
-    # Two dozen are twelve groups of two: of each pair the first says since when others count.
-    tasks = [(4 * number, RUNS) for number in range(24)]
-    done = [(0, 2), (0, 5), (6, 9)]
-    found = times(*done, *tasks)
-    assert found[:3] == [None] * 3
-    alone = times(*done, *tasks[:12])
-    assert alone[3] == found[3]
+@pytest.mark.parametrize(("at_work", "found"), [(12, 98 / 99), (13, 98 / 100)])
+def test_of_more_than_twelve_the_next_shares_what_the_first_is_compared_with(at_work, found):
+    """Three that took 100 s ended between the first and the second."""
+    done = [(-98.5, 1.5)] * 3 + [(40, 50)] * 10
+    tasks = [(number, RUNS) for number in range(1, at_work + 1)]
+    assert times(*done, *tasks)[len(done) + 1] == pytest.approx(found, abs=1e-3)

@@ -181,3 +181,11 @@ def test_draws_that_last_longer_than_a_job_has_lived_count_less():
     np.testing.assert_allclose(old, half[None, :], rtol=1e-4)
     # In any order, and never before its age.
     np.testing.assert_allclose(weighted(half[None, ::-1], np.array([-5.0])), young)
+
+
+@pytest.mark.parametrize(("lived_s", "more"), [(0.0, 2.0), (1.0, 1.5), (-9.0, 2.0)])
+def test_a_draw_weighs_by_the_time_that_the_job_would_have_lived(lived_s, more):
+    # Draws of 1 and 2 seconds: with a power of 0.6, so many times as likely is the shorter one.
+    left = np.repeat([1.0, 2.0], DRAWS // 2)[None, :]
+    short = (weighted(left, np.array([lived_s])) < 1.4).mean()
+    assert short == pytest.approx(more**0.6 / (1 + more**0.6), abs=0.01)
