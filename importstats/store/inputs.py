@@ -246,18 +246,20 @@ def _as_utc(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
             f"{name}[{values.name!r}].dt.tz_localize('UTC')"
         )
     text = values.dropna().astype("str")
-    if not text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$").all():
+    has_zone = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$")
+    if not has_zone.all():
         raise ValueError(
-            f"{where} has times without a zone, such as {text.iloc[0]!r}; "
+            f"{where} has times without a zone, such as {text[~has_zone].iloc[0]!r}; "
             f"write them as 2026-05-18T08:00:00Z"
         )
-    try:
-        return pd.to_datetime(values, utc=True, format="ISO8601")
-    except ValueError:
+    times = pd.to_datetime(values, utc=True, format="ISO8601", errors="coerce")
+    unread = text[times.isna()[text.index]]
+    if len(unread):
         raise ValueError(
-            f"{where} holds no times that can be read, such as {text.iloc[0]!r}; "
+            f"{where} holds no times that can be read, such as {unread.iloc[0]!r}; "
             f"write them as 2026-05-18T08:00:00Z"
-        ) from None
+        )
+    return times
 
 
 def _as_integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:

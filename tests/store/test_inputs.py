@@ -331,8 +331,14 @@ def test_ids_of_digits_are_texts_again(values, texts):
         (["2026-05-18T08:00:00Z", "2026-05-18T08:00:00+0200"], None),
         (["2026-05-18T08:00:00Z", None], None),
         ([None, None], None),
-        (["2026-05-18T08:00:00Z", "2026-05-18T08:00:00"], "has times without a zone"),
-        (["2026-05-18Z", "soon+01:00"], "holds no times that can be read"),
+        (
+            ["2026-05-18T08:00:00Z", "2026-05-18T09:00:00"],
+            "has times without a zone, such as '2026-05-18T09:00:00'; write",
+        ),
+        (
+            ["2026-05-18T08:00:00Z", "soon+01:00"],
+            r"holds no times that can be read, such as 'soon\+01:00'; write",
+        ),
         ([1, 2], "has no time zone; say which it is in"),
         (pd.to_datetime(["2026-05-18", "2026-05-19"]), "has no time zone; say which it is in"),
     ],
