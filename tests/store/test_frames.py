@@ -65,6 +65,7 @@ def test_columns_and_dtypes_are_those_promised(store):
         assert isinstance(frame["state"].dtype, pd.CategoricalDtype)
         assert frame["reason"].dtype == "str"
     assert details["file_index"].dtype == "int64"
+    assert list(details).index("file") == list(details).index("file_name") + 1
 
 
 def test_filters_choose_the_same_rows_as_pandas_would(simulation, store):

@@ -131,3 +131,17 @@ def test_only_parquet_files_without_rows_are_counted_where_they_lie(tmp_path):
     found = read_manifest(path, sources=f"{tmp_path}/")
     assert [None if each is pd.NA else each for each in found] == [3, None, 7, 3]
     assert read_manifest(path).isna().tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("letters", [100, 500])
+def test_a_long_error_is_cut_to_200_letters(letters, tmp_path):
+    word = "x" * letters
+    group, manifest = tmp_path / "group.json", tmp_path / "load.csv"
+    group.write_text(f'{{"format": "{word}", "jobs": []}}')
+    manifest.write_text(f"file,rows\na,{word}\n")
+    for read, path in ((read_group, group), (read_manifest, manifest)):
+        with pytest.raises(UsageError) as raised:
+            read(path)
+        said = str(raised.value).partition(": ")[2].partition("; `importstats")[0]
+        assert (len(said) == 200) == (letters == 500)
+        assert (word in said) == (letters == 100)
