@@ -55,7 +55,7 @@ def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     findings : DataFrame
         The :func:`~importstats.diagnose` of their jobs, with their clusters.
     """
-    causes = {key: cause_text(own) for key, own in findings.groupby(JOB_KEY, observed=True)}
+    causes = {key: cause_text(own) for key, own in findings.groupby(JOB_KEY)}
     said = [
         f"{message.rstrip('. ')}. What holds it up: {cause}"
         if cause and event in _WAIT

@@ -75,7 +75,7 @@ def work_spans(cluster: Cluster) -> pd.DataFrame:
         _entry_spans(cluster.builds, "build_id", "index build", last),
         _entry_spans(plans, "plan_id", np.where(sorts, "sort", "compaction"), last),
     ]
-    spans = pd.concat(parts, ignore_index=True)
+    spans = pd.concat(parts)
     state = spans.pop("state")
     spans = spans.assign(
         is_waiting=state.isin(WAITS), is_at_work=state.isin(AT_WORK), has_failed=state.isin(_FAILS)

@@ -136,7 +136,7 @@ def _draw_pace(log: Floats, pace: Floats, scatter: Floats) -> tuple[Floats, Floa
     """Draws of the later units' pace and of the scatter, spread evenly over their posterior."""
     weight = np.exp(log - log.max())
     reached = np.cumsum(weight / weight.sum())
-    chosen = np.searchsorted(reached, _CHOICE[:, 0] * (1 - 1e-9)).clip(0, len(pace) - 1)
+    chosen = np.searchsorted(reached, _CHOICE[:, 0])
     return pace[chosen] + _DRIFT * normal_quantile(_CHOICE[:, 1]), scatter[chosen]
 
 
