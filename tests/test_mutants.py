@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,12 @@ def test_a_star_that_multiplies_nothing_is_left_alone(tmp_path, monkeypatch):
     Path("m.py").write_text("def area(a, *, b):\n    return a * b\n")
     (only,) = draw("m.py", ["ReplaceBinaryOperator_Mul_Div"], each=9, seed=1)
     assert only.becomes == "return a / b"
+
+
+def test_what_no_test_can_notice_is_in_the_code_once_and_has_a_reason():
+    listed = tomllib.loads(COMMAND.with_suffix(".toml").read_text())["mutant"]
+    root = COMMAND.parents[1]
+    gone = [each for each in listed if each["was"] not in (root / each["module"]).read_text()]
+    assert gone == []
+    assert all(each["because"].endswith(".") for each in listed)
+    assert len({(each["module"], each["was"], each["becomes"]) for each in listed}) == len(listed)

@@ -20,7 +20,7 @@ def curve(*keys):
     spread = np.concatenate([np.cumsum(gain[key == number]) for number in range(len(keys))])
     none = np.zeros(len(key), np.int64)
     return Curve(
-        key=key, time=np.asarray(second * 1e6, np.int64), slot=none, rows=rows, gain=gain,
+        key=key, time=np.asarray(second * 1e6, np.int64), moment=none, rows=rows, gain=gain,
         loss=np.maximum(-change, 0), byte_gain=10 * gain, sized=first >= 0,
         shown=np.ones(len(key), np.bool_), spread=spread, byte_spread=10 * spread, since=none,
         open=np.zeros(len(key), np.bool_),

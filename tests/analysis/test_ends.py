@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from frames import jobs_of
 
-from importstats.analysis.forecast.ends import _timedeltas, eta
+from importstats.analysis.forecast.assembly import Outlook
+from importstats.analysis.forecast.ends import _outlook_frame, _timedeltas, eta
+from importstats.analysis.forecast.observed import observe
 
 START = pd.Timestamp("2026-05-18T00:00:00Z")
 ROWS = [
@@ -94,3 +96,15 @@ def test_the_parts_are_there_if_they_are_asked_for():
     assert (known["twin_weight"].iloc[:4] > 0).all()
     # Of an earlier job that went alike 180 s of 240 s were left at the second snapshot.
     assert known["twin_s"].iloc[1] == pytest.approx(180, rel=0.01)
+
+
+def test_no_job_is_said_to_last_for_more_than_a_century():
+    seen = observe(jobs(ROWS[:2]))
+    reason = np.array([None], object)
+    quantiles = np.array([[1.0, 2.0, 1e12]])
+    found = Outlook(np.array([1]), quantiles, np.array([True]), reason, {})
+    last = _outlook_frame(seen, found).iloc[-1]
+    left = [last[f"remaining_{name}_s"] for name in ("p10", "p50", "p90")]
+    assert left == [1.0, 2.0, 3_155_760_000.0]
+    assert last["method"] == "history"
+    assert last["eta_p90"].year == 2126
