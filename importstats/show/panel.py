@@ -158,16 +158,19 @@ def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
     shown = pd.concat([at_work[matters], rest]).head(_SLOWEST_FILES).to_dict("records")
     if not shown:
         return None
+    columns = [
+        Column("file", [name_text(file["file"]) for file in shown], "name", 9),
+        Column("verdict", [_verdict_cell(file) for file in shown], "id", 8),
+        Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
+        Column("idle", [_duration_text(file.get("idle_s")) for file in shown], keep=5),
+        Column("needs", [_duration_text(file["remaining_s"]) for file in shown], keep=7),
+        Column("rate", [format_rate(file["rows_per_s"], "rows") for file in shown], keep=4),
+        Column("rows", [_rows_text(file) for file in shown], keep=3),
+    ]
+    # A server that counts rows only of whole files says nothing of a rate or a pause in one.
+    unsaid = {"idle", "rate"}
     return FittingTable(
-        [
-            Column("file", [name_text(file["file"]) for file in shown], "name", 9),
-            Column("verdict", [_verdict_cell(file) for file in shown], "id", 8),
-            Column("delays the end by", [delay_text(file["delay_s"]) for file in shown], keep=6),
-            Column("idle", [_duration_text(file.get("idle_s")) for file in shown], keep=5),
-            Column("needs", [_duration_text(file["remaining_s"]) for file in shown], keep=7),
-            Column("rate", [format_rate(file["rows_per_s"], "rows") for file in shown], keep=4),
-            Column("rows", [_rows_text(file) for file in shown], keep=3),
-        ]
+        [one for one in columns if one.heading not in unsaid or set(one.cells) != {UNKNOWN}]
     )
 
 

@@ -57,6 +57,15 @@ def test_a_running_job_shows_its_end_what_to_look_at_and_its_slowest_files(conso
     assert delay_text(worst["delay_s"]) in text
 
 
+@pytest.mark.parametrize("signal", ["whole", "smooth"])
+def test_columns_of_which_nothing_is_known_are_not_there(console, signal):
+    jobs, details, at = frames_until("steady", 0.6, files=12, signal=signal)
+    text = shown(console, job_view(jobs, details, at=at, zone=UTC))
+    [heads] = (line.strip("│ ").split() for line in text.splitlines() if "needs" in line)
+    known = [name in heads for name in ("verdict", "idle", "needs", "rate", "rows")]
+    assert known == [True, signal == "smooth", True, signal == "smooth", True]
+
+
 def test_a_file_with_an_unknown_delay_stands_first(console):
     files = pd.DataFrame(
         {
