@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pandas as pd
 from importstats.analysis.phase import phases
 from importstats.analysis.totals import summary
 from importstats.arrays import floats
-from importstats.names import END_PHASES
+from importstats.names import END_PHASES, PHASES
 from importstats.text import (
     UNKNOWN,
     format_bytes,
@@ -20,6 +20,10 @@ from importstats.text import (
     format_rate,
     printable,
 )
+
+# A recording that began so long after the job, and so late in it, does not show its begin.
+_LATE_S: Final = 60.0
+_LATE_SHARE: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,9 @@ class SideBySide:
     verdict : str
         A sentence: which is slower, by which factor, and where most of the difference lies.
     phases : DataFrame
-        ``phase`` : str; ``a_s``, ``b_s`` : float64, the time in it (0 if never in it);
-        ``difference_s`` : float64, b minus a.
+        ``phase`` : str; ``a_s``, ``b_s`` : float64, the time seen in it (0 if never in it, NaN if
+        nobody looked or it is still to come); ``a_whole``, ``b_whole`` : bool, whether that is all
+        of it; ``difference_s`` : float64, b minus a where both are whole, else NaN.
     facts : DataFrame
         ``what``, ``a``, ``b`` : str, other facts about both jobs, as text.
     """
@@ -71,34 +76,78 @@ def compare_two_jobs(
     'job 8 took 2 times as long as job 7 (5 min instead of 2 min 30 s), 80 % of the difference in \
 Importing'
     """
-    times = [_phase_times(frame) for frame in (a, b)]
-    names = list(dict.fromkeys([*times[1].index, *times[0].index]))
-    table = pd.DataFrame(
-        {
-            "phase": names,
-            "a_s": times[0].reindex(names).fillna(0.0).to_numpy(),
-            "b_s": times[1].reindex(names).fillna(0.0).to_numpy(),
-        }
-    )
-    table["difference_s"] = table["b_s"] - table["a_s"]
+    table = _compared_phases(phases(a), phases(b), a, b)
     facts = [_compared_values(a, a_details), _compared_values(b, b_details)]
     rows = [(what, facts[0][what], facts[1][what]) for what in facts[0]]
     ids = [printable(str(frame["job_id"].iloc[0]), 40) for frame in (a, b)]
+    if ids[0] == ids[1]:
+        servers = (printable(str(frame["source_uri"].iloc[0]), 80) for frame in (a, b))
+        ids = [f"{name} on {server}" for name, server in zip(ids, servers, strict=True)]
     return SideBySide(
         _comparison_text(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"])
     )
 
 
-def _phase_times(jobs: pd.DataFrame) -> pd.Series[Any]:
-    runs = phases(jobs)
+def _compared_phases(
+    a_runs: pd.DataFrame, b_runs: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame
+) -> pd.DataFrame:
+    """The time of both jobs in each phase, and whether it was seen from its begin to its end."""
+    seen = [_phase_times(runs) for runs in (a_runs, b_runs)]
+    names = [name for name in PHASES if any(name in times.index for times in seen)]
+    place = pd.Series(range(len(PHASES)), index=list(PHASES))
+    firsts = [int(place[str(runs["phase"].iloc[0])]) for runs in (a_runs, b_runs)]
+    table = pd.DataFrame({"phase": pd.Series(names, dtype="str")})
+    for name, times, runs, jobs, first, other in (
+        ("a", seen[0], a_runs, a, firsts[0], firsts[1]),
+        ("b", seen[1], b_runs, b, firsts[1], firsts[0]),
+    ):
+        # Without its creation a job is known to have been joined late by what the other shows.
+        late = _joined_late(jobs)
+        begun = first if (first > other if late is None else late) else -1
+        over = str(runs["phase"].iloc[-1]) == "Completed"
+        last = len(PHASES) if over else int(place[_last_phase(runs)])
+        at = place.reindex(names)
+        whole = (at > begun) & (at < last)
+        took = times.reindex(names).fillna(0.0)
+        table[f"{name}_s"] = took.where(whole | took.gt(0)).to_numpy()
+        table[f"{name}_whole"] = whole.to_numpy()
+    both = table["a_whole"] & table["b_whole"]
+    table["difference_s"] = (table["b_s"] - table["a_s"]).where(both)
+    return table
+
+
+def _phase_times(runs: pd.DataFrame) -> pd.Series[Any]:
     timed = runs[runs["duration_s"].notna() & ~runs["phase"].astype("str").isin(END_PHASES)]
     return timed.groupby(timed["phase"].astype("str"), sort=False)["duration_s"].sum()
+
+
+def _last_phase(runs: pd.DataFrame) -> str:
+    """The phase that a job is in, or in which it failed."""
+    names = runs["phase"].astype("str")
+    before = names[~names.isin(END_PHASES)]
+    return str(before.iloc[-1]) if len(before) else str(names.iloc[-1])
+
+
+def _joined_late(jobs: pd.DataFrame) -> bool | None:
+    """Whether recording began long after the job's creation; None if that is not known."""
+    if "create_time" not in jobs or jobs["create_time"].isna().all():
+        return None
+    seen = jobs["observed_at"]
+    missed_s = (seen.min() - jobs["create_time"].min()).total_seconds()
+    span_s = (seen.max() - seen.min()).total_seconds()
+    return bool(missed_s > max(_LATE_S, _LATE_SHARE * span_s))
 
 
 def _comparison_text(table: pd.DataFrame, ids: list[str]) -> str:
     whole = table["a_s"].sum(), table["b_s"].sum()
     if not (whole[0] > 0 and whole[1] > 0):
         return "nothing to compare: one of the jobs has no phase of known duration"
+    both = table["difference_s"].notna()
+    if not both.all():
+        if not both.any():
+            return "nothing to compare: no phase was seen from begin to end in both jobs"
+        text = _comparison_text(table[both].reset_index(drop=True), ids)
+        return f"in {', '.join(table['phase'][both])}, all that was seen whole of both: {text}"
     slow = int(whole[1] >= whole[0])
     factor = whole[slow] / whole[1 - slow]
     durations = [format_duration(seconds) for seconds in whole]

@@ -136,7 +136,13 @@ def compare_jobs(
         strict=True,
     )
     found = compare_two_jobs(*jobs, *details)
-    print(versus_markdown(found, (f"job {printable(first)}", f"job {printable(second)}")), end="")
+    names = [f"job {printable(name)}" for name in (first, second)]
+    if first == second:
+        names = [
+            f"{name} on {printable(str(own['source_uri'].iloc[0]))}"
+            for name, own in zip(names, jobs, strict=True)
+        ]
+    print(versus_markdown(found, (names[0], names[1])), end="")
 
 
 _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {

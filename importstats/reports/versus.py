@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from importstats.analysis.side_by_side import SideBySide
 from importstats.reports.markdown import md_table, md_text
 from importstats.reports.tables import Table
@@ -22,17 +24,18 @@ def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
     times = [
         [
             row["phase"],
-            format_duration(row["a_s"]),
-            format_duration(row["b_s"]),
+            _seen_text(row["a_s"], whole=row["a_whole"]),
+            _seen_text(row["b_s"], whole=row["b_whole"]),
             f"{'+' if row['difference_s'] > 0 else ''}{format_duration(row['difference_s'])}",
         ]
         for row in found.phases.to_dict("records")
     ]
-    total = found.phases[["a_s", "b_s", "difference_s"]].sum()
+    both = found.phases["difference_s"].notna()
+    total = found.phases.loc[both, ["a_s", "b_s", "difference_s"]].sum()
     sign = "+" if total["difference_s"] > 0 else ""
     times.append(
         [
-            "all",
+            "all" if both.all() else "all seen whole in both",
             format_duration(total["a_s"]),
             format_duration(total["b_s"]),
             f"{sign}{format_duration(total['difference_s'])}",
@@ -45,3 +48,9 @@ def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
         md_table(Table(["", *names], facts, numbers=())),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _seen_text(seconds: float, *, whole: bool) -> str:
+    """The time in a phase; of one that was not seen from begin to end it is the least."""
+    text = format_duration(seconds)
+    return text if whole or pd.isna(seconds) else f"at least {text}"

@@ -102,7 +102,9 @@ def test_the_phases_and_facts_of_two_jobs():
     assert found.phases.to_dict("list") == {
         "phase": ["Pending", "Importing"],
         "a_s": [30.0, 120.0],
+        "a_whole": [True, True],
         "b_s": [60.0, 240.0],
+        "b_whole": [True, True],
         "difference_s": [30.0, 120.0],
     }
     unknown = found.facts["a"].iloc[2]
@@ -123,6 +125,58 @@ def test_the_phases_and_facts_of_two_jobs():
         # From 100 s, when the second file was first seen done, to the middle of 120 and 180 s.
         ["after the last file", "50 s", unknown],
     ]
+
+
+def longer(job_id, ended="Completed", **columns):
+    """A job of 2 min in Pending, 10 in Importing and 10 in IndexBuilding, seen each minute."""
+    states = ["Pending"] * 2 + ["Importing"] * 20 + [ended]
+    frame = pd.DataFrame({"state": states, "observed_at": [at(60 * n) for n in range(23)]})
+    progress = [5.0] * 2 + [55.0] * 10 + [83.0] * 10 + [100.0 * (ended == "Completed")]
+    rows = [0] * 2 + [500] * 10 + [900] * 11
+    known = {"source_uri": "u", "job_id": job_id, "snapshot_id": range(23), "total_rows": 900}
+    known |= {"progress_pct": progress, "imported_rows": rows, "detail_count": 3}
+    return frame.assign(**known, collection_name="books", file_size_bytes=9000, **columns)
+
+
+def test_only_what_was_seen_whole_of_both_jobs_is_compared():
+    late = longer("8").iloc[7:]
+    found = compare_two_jobs(longer("7"), late)
+    assert found.verdict == (
+        "in IndexBuilding, all that was seen whole of both: "
+        "job 8 took about as long as job 7 (10 min and 10 min)"
+    )
+    table = found.phases.set_index("phase")
+    assert table["a_s"].tolist() == [90.0, 600.0, 600.0]
+    assert np.isnan(table.loc["Pending", "b_s"])
+    assert table["b_s"].tolist()[1:] == [270.0, 600.0]
+    assert table["b_whole"].tolist() == [False, False, True]
+    assert table["difference_s"].isna().tolist() == [True, True, False]
+    swapped = compare_two_jobs(late, longer("7")).phases
+    assert swapped["a_whole"].tolist() == [False, False, True]
+
+
+def test_both_can_have_been_joined_late_and_their_creation_tells():
+    pair = [longer(name, create_time=at(0)).iloc[7:] for name in "78"]
+    found = compare_two_jobs(*pair)
+    assert found.phases["difference_s"].isna().tolist() == [True, False]
+    soon = [longer(name, create_time=at(7 * 60 - 60)).iloc[7:] for name in "78"]
+    assert compare_two_jobs(*soon).phases["difference_s"].notna().all()
+    early = [longer(name, create_time=at(7 * 60 - 61)).iloc[7:] for name in "78"]
+    assert not compare_two_jobs(*early).phases["difference_s"].notna().all()
+
+
+def test_the_phase_in_which_a_job_failed_or_is_has_no_known_length():
+    for other in (longer("8", ended="Failed"), longer("8").iloc[:18]):
+        found = compare_two_jobs(longer("7"), other)
+        assert found.verdict.startswith("in Pending, Importing, all that was seen whole of both: ")
+        assert found.phases["b_whole"].tolist() == [True, True, False]
+    begun = compare_two_jobs(longer("7"), longer("8").iloc[:9])
+    assert np.isnan(begun.phases["b_s"].iloc[-1]), "it is still to come"
+
+
+def test_jobs_of_one_id_are_named_with_their_servers():
+    found = compare_two_jobs(job(), job("7", (0, 120, 240, 360), source_uri="v"))
+    assert found.verdict.startswith("job 7 on v took 2 times as long as job 7 on u (")
 
 
 def test_rows_that_were_there_when_recording_began_count_for_no_rate():

@@ -57,6 +57,20 @@ def test_a_job_of_one_snapshot_is_no_comparison():
     )
 
 
+def test_what_was_not_seen_is_unknown_and_what_was_seen_in_part_is_the_least():
+    whole = job("7", {"Pending": 2, "Importing": 20, "IndexBuilding": 10})
+    late = job("8", {"Pending": 2, "Importing": 20, "IndexBuilding": 10}).iloc[14:]
+    text = versus_markdown(compare_two_jobs(whole, late), ("job 7", "job 8"))
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[4:8]]
+    assert [row[0] for row in cells] == [
+        "Pending", "Importing", "IndexBuilding", "all seen whole in both"
+    ]  # fmt: skip
+    assert cells[0][2:] == ["unknown", "unknown"]
+    assert cells[1][2:] == ["at least 14 min 45 s", "unknown"]
+    assert cells[2][1:] == ["10 min", "10 min", "0 s"]
+    assert cells[3][1:] == ["10 min", "10 min", "0 s"]
+
+
 @pytest.mark.parametrize("name", ["a|b", "<img src=x>", "**b**", "`x`", "[a](http://x)", "@all"])
 def test_no_name_becomes_markdown(name):
     found = compare_two_jobs(
