@@ -361,9 +361,8 @@ function drawMarks(u, data, spans, lines, middle, pixel, tallOf, edge) {
       const text = `${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`;
       // Where there is no room beside the bar the name lies on it, on paper of its own.
       const x = Math.min(end + 8 * scale, edge - ctx.measureText(text).width - 4 * scale);
-      ctx.strokeStyle = ground;
-      ctx.lineWidth = 4 * scale;
-      ctx.strokeText(text, x, middle(line));
+      ctx.fillStyle = ground;
+      ctx.fillRect(x - 3 * scale, middle(line) - 7 * scale, ctx.measureText(text).width + 6 * scale, 14 * scale);
       ctx.fillStyle = ink;
       ctx.fillText(text, x, middle(line));
     }
@@ -586,6 +585,9 @@ function stateCounts(data, spans) {
   return `${files.count === 1 ? "1 file" : `${count(files.count)} files`}: ${parts.join(", ")}`.replace(/: ([^:]*)$/, ", $1");
 }
 
+const MOST_HEIGHT = 460;
+const filesHeight = (count) => Math.min(MOST_HEIGHT, Math.max(110, 44 + 17 * count));
+
 function makeFileChart(data, spans, rows) {
   const { task } = data.files;
   const begin = new Float64Array(data.files.groups).fill(Infinity);
@@ -618,7 +620,7 @@ function makeFileChart(data, spans, rows) {
   root.getElementById("files-title").textContent =
     `${stateCounts(data, spans)}: by start${many ? ", those taken for one task together" : ""}` +
     (marked ? `; a diamond marks those that matter${crowd ? ", late ones on top" : ""}` : "");
-  const tall = Math.min(460, Math.max(110, 44 + 17 * data.files.count));
+  const tall = filesHeight(files.count);
   const lineAt = (u, event) => {
     const scale = devicePixelRatio;
     return shown.value[layout(files, shown.value, u.over.clientHeight * scale).at(event.offsetY * scale)];
@@ -654,9 +656,11 @@ function makeFileChart(data, spans, rows) {
   });
 }
 
-// From the first snapshot to now, and on to the end as far as it does not press that to the side.
+// From the first snapshot to now, and on to the end as far as it does not press that to the side;
+// of a job that has ended there is room for the names of its files, if each has a line for its own.
 function fullRange(data) {
   const last = Math.max(data.last, 1);
+  if (data.ended && data.files.count > 0 && filesHeight(data.files.count) < MOST_HEIGHT) return [-0.01 * last, 1.25 * last];
   let right = data.ended ? last : Math.max(last, Math.min(data.at, 2 * last));
   if (data.eta) right = Math.max(right, Math.min(data.eta[2] ?? data.eta[1], 2 * right));
   return [-0.01 * right, 1.03 * right];
