@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from importstats.analysis.forecast import assembly
 from importstats.analysis.forecast.assembly import (
     _Belief,
     _first_of_importing,
@@ -144,3 +145,22 @@ def test_a_cluster_is_remembered_where_none_of_its_jobs_is_known(clusters, secon
     assert found.has_memory.tolist() == [is_used]
     assert (found.mean != before).any() == is_used
     assert found.mean.shape == (1, len(VARIABLES))
+
+
+def test_intervals_are_stretched_by_three_earlier_jobs_of_the_cluster_or_more(monkeypatch):
+    replayed = []
+
+    def note(priors, past, stretch, near):
+        replayed.append(near.tolist())
+        return float(len(near))
+
+    monkeypatch.setattr(assembly, "_replayed", note)
+    few, enough, many = earlier(1, 1, 2), earlier(2, 1, 1, 1), earlier(*[1] * 12)
+    stretches = [
+        Stretch(np.array([place]), jobs, 1, 1)
+        for place, jobs in enumerate([few, enough, enough, many])
+    ]
+    found = assembly._online(shipped_priors(), None, stretches, 5)
+    # Of the same jobs once, and of very many the latest ten.
+    assert found.tolist() == [1, 3, 3, 10, 1]
+    assert replayed == [[1, 2, 3], list(range(2, 12))]

@@ -208,6 +208,9 @@ def test_time_is_compared_with_jobs_of_the_collection_that_completed_before():
         "earlier_s": [30.0, 180.0],
         "earlier_jobs": [2, 2],
     }
+    # The collection is the one that the last answer names.
+    late = mine.assign(collection_name=[None, None, "films", "books"])
+    assert time_spent(late, history)["earlier_jobs"].tolist() == [2, 2]
     for nothing in (None, [], job("1").iloc[:0], [job("x", collection_name="films")]):
         alone = time_spent(mine, nothing)
         assert alone["earlier_s"].isna().all()

@@ -60,3 +60,14 @@ def test_spark_waits_until_a_share_of_the_tasks_has_ended(quantile, is_known):
     details = scheduled([(5, 15), (5, 15), (5, 15), (5, RUNS)], 60, every=5)
     found = spark_speculation(details, quantile=quantile)
     assert found["threshold_s"].notna().tolist() == [is_known] * 4
+    assert found.index.tolist() == [0, 1, 2, 3]
+
+
+def test_the_time_to_the_end_is_what_is_left_at_the_rate_so_far():
+    # A quarter of the first and half of the second in 100 s.
+    spans = [(5, 405), (5, 205)]
+    found = late_stragglers(scheduled(spans, 105, every=5, smooth=True))
+    assert found["progress_rate"].to_numpy() == pytest.approx([1 / 400, 1 / 200], rel=0.05)
+    assert found["time_to_end_s"].to_numpy() == pytest.approx([300, 100], rel=0.05)
+    begun = late_stragglers(scheduled(spans, 5, every=5, smooth=True))
+    assert begun["time_to_end_s"].isna().all()
