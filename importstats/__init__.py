@@ -19,6 +19,7 @@ from importstats.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from importstats.analysis.cut import rewind
+    from importstats.analysis.cut import rewind as until  # noqa: F401 -- see _OTHER_NAMES
     from importstats.analysis.findings import diagnose
     from importstats.analysis.forecast import eta
     from importstats.analysis.grouped import GroupProgress, group_progress
@@ -181,9 +182,14 @@ _WITH_A_DOOR: Final = frozenset(
 )
 
 
+#: ``importstats.until(frame, at)`` reads as English; inside the package a parameter has that name.
+_OTHER_NAMES: Final = {"until": "rewind"}
+
+
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
+    name = _OTHER_NAMES.get(name, name)
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _public(name)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
+import importstats
 from importstats import diagnose, eta, rewind, stragglers
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
@@ -108,3 +109,7 @@ def test_a_run_that_was_cut_in_a_gap_ends_at_the_last_snapshot_before_it():
     twice = rewind(rewind(runs, at), at, rewind(jobs, at))
     assert twice["last_observed_at"].tolist() == [times[1]]
     assert twice["last_snapshot_id"].tolist() == [2]
+
+
+def test_until_is_another_name_of_it():
+    assert importstats.until is rewind
