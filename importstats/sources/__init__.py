@@ -1,1 +1,1 @@
-"""Sources: servers are asked, and their answers get types and times."""
+"""Sources: ask servers, and give their answers types and times."""

@@ -1,4 +1,4 @@
-"""Actions: requests that change something on a server, each sent once and none behind your back.
+"""Actions: requests that change something on a server, each sent only once.
 
 A request that was lost may have been carried out, so it is not sent again: a second one would
 import the rows twice.
@@ -31,20 +31,20 @@ _Parsed = TypeVar("_Parsed")
 _JOBS: Final = "/v2/vectordb/jobs/import"
 _V1_CREATE: Final = "/v1/vector/collections/import"
 
-#: Servers refuse a request of more.
+#: Servers refuse a request with more files.
 MOST_FILES: Final = 1024
 
-#: From here on a job's rows are all written, whatever scale its progress is on (2.4 to 3.0).
+#: Above this progress all of a job's rows are written, on every scale (2.4 to 3.0).
 _ALL_WRITTEN_PCT: Final = 70
 
 
 class RestActions(Client):
-    """What the client of the REST API can do beside looking."""
+    """The actions of the REST client: submit, commit and abort."""
 
     @property
     @abstractmethod
     def is_cloud(self) -> bool:
-        """Whether the server is Zilliz Cloud, which names files in its own way."""
+        """Whether the server is Zilliz Cloud, which has other fields for files."""
 
     @property
     @abstractmethod
@@ -60,7 +60,7 @@ class RestActions(Client):
         database: str | None,
         secrets: Iterable[str] = (),
     ) -> _Parsed:
-        """Send a request, once. What is secret in it is masked in whatever comes back."""
+        """Send a request once. Its `secrets` are masked in the answer."""
 
     def submit(
         self,
@@ -83,15 +83,15 @@ class RestActions(Client):
         options : mapping of str to str, optional
             Options of the server, such as ``{"auto_commit": "false", "timeout": "2h"}``.
         storage : mapping of str to str, optional
-            On Zilliz Cloud how it reads the files: ``accessKey``, ``secretKey``, ``token``; or
-            ``volumeName``, and the files are paths in it. Never shown or stored.
+            How Zilliz Cloud reads the files: ``accessKey``, ``secretKey``, ``token``; or
+            ``volumeName``, in which case the files are paths in the volume. Never shown or stored.
 
         Raises
         ------
         UsageError
             There are no files, or more than a server takes, or the client has several databases.
         UnreachableError
-            No answer came: whether there is a job now is not known. It is not tried again.
+            No answer came, so the job may or may not exist. The request is not tried again.
         UnauthorizedError, PrivilegeError, BadResponseError, ServerError
         """
         if len(self.databases) > 1:
@@ -124,7 +124,7 @@ class RestActions(Client):
             ) from None
 
     def commit(self, job_id: str) -> None:
-        """Commit a job that waits for it: its rows become visible (Milvus 3.0, two-phase imports).
+        """Commit a two-phase import (Milvus 3.0), which makes its rows visible.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class RestActions(Client):
         ----------
         job_id : str
         discard : bool
-            Also if all its rows are written.
+            Abort even if all its rows are written.
 
         Raises
         ------
@@ -181,7 +181,7 @@ _DONE: Final = {"commit": "committed", "abort": "aborted"}
 
 
 def _created_job_id(body: bytes) -> str:
-    """The id of the job that an answer says was created."""
+    """The id of the created job, from the answer."""
     data = _data_of_success(body)
     job_id = data.get("jobId", data.get("jobID")) if isinstance(data, dict) else None
     if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
@@ -192,7 +192,7 @@ def _created_job_id(body: bytes) -> str:
 
 
 def _raise_if_error(body: bytes) -> None:
-    """Nothing; an answer that is an error raises it."""
+    """Nothing; raises the error if the answer is one."""
     _data_of_success(body)
 
 
@@ -211,7 +211,7 @@ def _data_of_success(body: bytes) -> Any:
 
 
 def import_files(files: Files) -> list[list[str]]:
-    """The files of a job as a request lists them: each a list of its paths.
+    """A job's files in the form of a request: a list of paths for each.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ def import_files(files: Files) -> list[list[str]]:
     Raises
     ------
     UsageError
-        There are none, or more than a server takes, or one has no path.
+        There are no files, or more than a server takes, or one has no path.
 
     Examples
     --------
@@ -250,7 +250,7 @@ def create_body(
     storage: Mapping[str, str],
     is_cloud: bool,
 ) -> dict[str, Any]:
-    """The body of a request that creates a job; the cloud has names of its own for files.
+    """The body of a request that creates a job; the cloud has other names for files.
 
     Examples
     --------
@@ -269,7 +269,7 @@ def create_body(
 
 
 def check_abort(job_id: str, data: ImportProgressData, *, discard: bool) -> None:
-    """Raise if a job has ended, or if to abort it would discard what is all but done.
+    """Raise if a job has ended, or if aborting it would discard rows that are all written.
 
     Raises
     ------

@@ -10,7 +10,7 @@ three rules:
   number belongs) is ``None``, and what was sent is kept in ``extra`` under its wire name, as is
   every field this module does not know.
 
-So nothing a server sends is lost, and nothing downstream has to doubt a number again.
+So nothing that a server sends is lost, and no later code has to check a number again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from importstats.text import excerpt
 
 
 class _PlainEnvelope(msgspec.Struct, forbid_unknown_fields=True):
-    """The envelope as nearly every server sends it; anything else takes the tolerant path."""
+    """The envelope as nearly every server sends it; all others take the tolerant path."""
 
     data: ImportProgressData
     code: Annotated[int, msgspec.Meta(ge=-INT64_MAX, le=INT64_MAX)]
@@ -50,7 +50,7 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressResponse:
-    """Parse the body of a ``describe`` call, whatever server it came from.
+    """Parse the body of a ``describe`` call from any server.
 
     Parameters
     ----------
@@ -64,10 +64,10 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     Raises
     ------
     BadResponseError
-        The body is no progress response (HTML, truncated, another type). The message carries a
-        short excerpt.
+        The body is not a progress response (HTML, truncated, another type). The message has a short
+        excerpt.
     UnauthorizedError, PrivilegeError, UnreachableError, JobNotFoundError, ServerError
-        The envelope carries an error. Servers send these with HTTP 200.
+        The envelope has an error. Servers send these with HTTP 200.
 
     Examples
     --------
@@ -85,9 +85,9 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
 def parse_plain_response(
     body: bytes | str | Mapping[str, Any],
 ) -> GetImportProgressResponse | None:
-    """The answer as :func:`parse_response` gives it, or ``None`` if that has to judge anything.
+    """The result of :func:`parse_response` for a plain answer, else ``None``.
 
-    ``None`` comes at once, with the first field that is not known.
+    It returns ``None`` at the first unknown field.
     """
     plain = _plain_envelope(body)
     if plain is None or plain.data == _NO_DATA:
@@ -99,7 +99,7 @@ def parse_plain_response(
 
 
 def _plain_envelope(body: bytes | str | Mapping[str, Any]) -> _PlainEnvelope | None:
-    """An answer of the plain dialect; all else is for the tolerant parser to decide on."""
+    """An answer in the plain dialect, or ``None`` for the tolerant parser to decide."""
     try:
         if not isinstance(body, Mapping):
             return _PLAIN.decode(body)
@@ -112,7 +112,7 @@ def _plain_envelope(body: bytes | str | Mapping[str, Any]) -> _PlainEnvelope | N
 
 
 def _with_reasons(data: ImportProgressData) -> ImportProgressData:
-    """The same data with a reason that is empty for none: both say that there is none."""
+    """The same data with None for empty reasons, since both mean that there is none."""
     data.reason = data.reason or None
     for detail in data.details:
         if detail.reason == "":
@@ -129,11 +129,11 @@ class JobPage:
     records : list of ImportJobRecord
         In the server's order.
     sent : int
-        How many records the page had, those without an id among them.
+        How many records the page had, including those without an id.
     count : int or None
-        How many there are on all pages, if the server says so.
+        How many there are on all pages, if the server reports it.
     page_size : int or None
-        How many the server puts on a page, if it says so; it may be fewer than were asked for.
+        How many the server puts on a page, if it reports it; it may be fewer than requested.
     """
 
     records: list[ImportJobRecord]
@@ -236,7 +236,7 @@ def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_too_deep(decoded: dict[str, Any]) -> dict[str, Any]:
-    """The object, or an error: what is nested deeper could be read, but not written again."""
+    """The object; raises if it is nested too deep, as it could be read but not written again."""
     level: list[Any] = [decoded]
     for _ in range(_DEEPEST):
         level = [
@@ -263,7 +263,7 @@ def _decode_json(body: bytes | str) -> Any:
     except (msgspec.DecodeError, UnicodeError):
         # Python's decoder also takes lone surrogates and numbers of any size.
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        # What is no finite number stays text, which JSON can say again.
+        # A number that is not finite stays text, which JSON can hold.
         return json.loads(text, parse_float=_finite_or_text, parse_constant=str)
 
 
@@ -277,7 +277,7 @@ def status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | N
     status = None
     for name in ("code", "status"):
         number = _count_or_negative(envelope.get(name))
-        # Both may stand there; the one that tells of an error wins.
+        # Both may be present; the one with an error wins.
         if number is not None and (status is None or status in SUCCESS_CODES):
             status = number
     message = envelope.get("message")
@@ -371,7 +371,7 @@ def _number(value: Any) -> float | int | None:
 
 def _count_or_negative(value: Any) -> int | None:
     number = _number(value)
-    # An integer is compared as one: of 310 digits it has no float.
+    # An integer is compared as one: with 310 digits it has no float.
     if number is None or not -INT64_MAX <= number <= INT64_MAX or number != int(number):
         return None
     return int(number)
@@ -450,7 +450,7 @@ def _convert(
             extra[wire_name] = value
             continue
         if wire_name in aliases and wire.get(_WIRE_NAMES[name]) is not None:
-            extra[wire_name] = value  # The standard name is there too, and it goes first.
+            extra[wire_name] = value  # The standard name is also present and goes first.
             continue
         converted = convert(value)
         if converted is None:

@@ -1,8 +1,8 @@
-"""Connections with a deadline: a request ends in time, however slowly a server drips.
+"""Connections with a deadline: a request ends in time, however slowly a server sends.
 
-A timeout of a socket bounds each read, so a server that sends a byte of its headers now and then
-holds a request for ever. Here the time of urllib3's ``Timeout(total=...)`` bounds the name look-up,
-all addresses together, the handshake, and all reads of the head and body together.
+A socket's timeout limits each read, so a server that sends a byte now and then could hold a request
+for ever. Here the time of urllib3's ``Timeout(total=...)`` bounds the name look-up, all addresses
+together, the handshake, and all reads of the head and body together.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _LEAST_S: Final = 0.001  # A timeout of 0 would mean not to wait at all.
 
 
 class DeadlineAdapter(HTTPAdapter):
-    """An adapter of requests whose connections keep the deadline. It tries once.
+    """An adapter for requests whose connections keep the deadline. It does not retry.
 
     Parameters
     ----------
     connections : int
-        How many idle connections are kept.
+        How many idle connections to keep.
     """
 
     def __init__(self, connections: int) -> None:
         super().__init__(max_retries=0, pool_maxsize=connections)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make a pool manager of connections that keep the deadline."""
+        """Make a pool manager whose connections keep the deadline."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """Make a pool manager of connections through a proxy, that keep the deadline, too."""
+        """Make a pool manager for a proxy, whose connections also keep the deadline."""
         manager = super().proxy_manager_for(proxy, **options)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
@@ -50,7 +50,7 @@ class DeadlineAdapter(HTTPAdapter):
 
 
 class _BoundedReader(io.RawIOBase):
-    """What a socket receives, until a deadline."""
+    """Reads from a socket until a deadline."""
 
     def __init__(self, raw: io.RawIOBase, connection: socket.socket, deadline: float) -> None:
         self._raw = raw
@@ -58,11 +58,11 @@ class _BoundedReader(io.RawIOBase):
         self._deadline = deadline
 
     def readable(self) -> bool:
-        """Say yes."""
+        """True: it can be read."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """Read what is there, or raise TimeoutError when time is over."""
+        """Read available bytes, or raise TimeoutError when the time is over."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -70,13 +70,13 @@ class _BoundedReader(io.RawIOBase):
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
-        """Close what is read from."""
+        """Close the underlying reader."""
         self._raw.close()
         super().close()
 
 
 class _BoundedResponse(http.client.HTTPResponse):
-    """An answer that has to be whole by the time the socket's timeout allows for."""
+    """An answer that must be complete within the socket's timeout."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
@@ -87,7 +87,7 @@ class _BoundedResponse(http.client.HTTPResponse):
 
 
 class _Bounded:
-    """Connects by a deadline, and answers by one."""
+    """A connection that keeps a deadline for connecting and for answering."""
 
     response_class = _BoundedResponse
     host: str
@@ -110,7 +110,7 @@ class _Bounded:
                 problem = error
                 continue
             if deadline is not None:
-                # What follows on it, a handshake, has what is left.
+                # The handshake that follows has the remaining time.
                 connection.settimeout(max(deadline - time.monotonic(), _LEAST_S))
             return connection
         if isinstance(problem, TimeoutError):
@@ -118,7 +118,7 @@ class _Bounded:
         raise NewConnectionError(self, f"{problem}") from problem  # type: ignore[arg-type]
 
     def _addresses(self, deadline: float | None) -> list[str]:
-        """The addresses of the host. A look-up cannot be timed, so it is left behind if late."""
+        """The addresses of a host. A look-up has no timeout, so it is abandoned if it is late."""
         answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
         host = self.host.strip("[]")
 

@@ -1,4 +1,4 @@
-"""Where a server is: its URI taken apart, and what the environment says of it."""
+"""Where a server is: its parsed URI, and the environment variables about it."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Endpoint(NamedTuple):
 
 
 def parse_endpoint(uri: str | None) -> Endpoint:
-    """Take a server URI apart; ``None`` stands for the one in the environment.
+    """Parse a server's URI; ``None`` stands for the one in the environment.
 
     Raises
     ------
     UsageError
-        None is given or set, or it is no http(s) URI. Without a scheme it is ``https``, and
-        ``http`` for hosts of one's own, see :func:`is_private`.
+        No URI is given or set, or it is not an http(s) URI. Without a scheme it is ``https``, or
+        ``http`` for private hosts, see :func:`is_private`.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def parse_endpoint(uri: str | None) -> Endpoint:
         parts = urlsplit(uri if "://" in uri else f"//{uri}")
         hostname, port = parts.hostname, parts.port
         if not parts.scheme and hostname:
-            # A token is not sent in clear across the internet because eight letters were left out.
+            # A missing scheme must not send a token unencrypted across the internet.
             parts = parts._replace(scheme="http" if is_private(hostname) else "https")
     except ValueError:
         parts, hostname, port = urlsplit(""), None, None
@@ -93,9 +93,9 @@ def parse_endpoint(uri: str | None) -> Endpoint:
 
 
 def is_private(hostname: str) -> bool:
-    """Whether a host is on this machine or in a network of one's own.
+    """Whether a host is on this machine or in a private network.
 
-    That are loopback, private and link-local addresses, and names without a dot or with an ending
+    These are loopback, private and link-local addresses, and names without a dot or with an ending
     that the internet does not have.
 
     Examples
@@ -111,7 +111,7 @@ def is_private(hostname: str) -> bool:
     return address.is_private or address.is_loopback or address.is_link_local
 
 
-#: Endings of names of one's own: reserved (RFC 6762, 8375, ICANN), or those of Kubernetes.
+#: Endings of private names: reserved ones (RFC 6762, 8375, ICANN) and those of Kubernetes.
 _PRIVATE_ENDINGS: Final = (".local", ".localhost", ".internal", ".home.arpa", ".lan", ".svc")
 
 
@@ -128,5 +128,5 @@ def is_cloud(hostname: str) -> bool:
 
 
 def from_environment(name: str) -> str | None:
-    """The first variable of :data:`ENVIRONMENT` for this that is set and not empty."""
+    """The value of the first variable in :data:`ENVIRONMENT` that is set and not empty."""
     return next((os.environ[key] for key in ENVIRONMENT[name] if os.environ.get(key)), None)

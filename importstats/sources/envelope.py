@@ -1,7 +1,7 @@
-"""The envelope of an answer: the number and message that say success, or which error it is.
+"""An answer's envelope: the number and message that mean success or an error.
 
-The numbers are those of Milvus' ``merr`` package and of the Zilliz Cloud reference. Where one
-number means many things (65535, 2100) the message decides.
+The numbers are those of Milvus' ``merr`` package and of the Zilliz Cloud reference. If a number
+means many things (65535, 2100), the message decides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from importstats.text import excerpt
 
 SUCCESS_CODES: Final = frozenset({0, 200})
 
-#: A message whose end says what matters, as a database's name, is shown up to here.
+#: The most that is shown of a message whose end matters, such as a database's name.
 _MESSAGE_LIMIT: Final = 300
 
 _UNAUTHORIZED_CODES: Final = frozenset({401, 1400, 1800, 80001, 90001, 90002})
@@ -34,7 +34,7 @@ _SAYS_NO_PRIVILEGE: Final = re.compile(
     r"permission ?den(y|ied)|privilege not permitted|no permission|not authorized to", re.IGNORECASE
 )
 _DATABASE: Final = re.compile(r"in the [`'\"]([^`'\"]+)[`'\"] database", re.IGNORECASE)
-# Not ready, not available, too many requests, too slow: all pass.
+# Not ready, not available, too many requests, too slow: all may pass.
 _TRANSIENT_CODES: Final = frozenset({2, 8, 408, 429, 1807, 10001})
 _SAYS_TRANSIENT: Final = re.compile(
     r"service (not ready|unavailable)|rate limit exceeded|not ready yet", re.IGNORECASE
@@ -50,7 +50,7 @@ _SAYS_SUCCESS: Final = re.compile(r"\W*(success(ful|fully)?|ok|succeeded)?\W*", 
 
 
 def check_status(status: int | None, message: str | None) -> None:
-    """Raise the error that an envelope's number and message stand for, if they stand for one.
+    """Raise the error that an envelope's number and message stand for, if any.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def check_status(status: int | None, message: str | None) -> None:
 
 
 def check_message(status: int | None, message: str | None) -> None:
-    """Raise the error that the message of an answer without data stands for, whatever its number.
+    """Raise the error that the message of an answer without data stands for.
 
     Zilliz Cloud was seen to send ``{"code": "0", "message": "The token is illegal."}``.
     """
@@ -78,7 +78,7 @@ def check_message(status: int | None, message: str | None) -> None:
 
 
 def says_forgotten(reason: str | None) -> bool:
-    """Whether the reason of a Failed job is that the server does not know it, or has forgotten it.
+    """Whether a Failed job's reason is that the server does not know it (any more).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A detail's ``fileName``: the paths that a server printed, taken apart again."""
+"""A detail's ``fileName``: parses the paths that a server printed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 
 
 class FileName(NamedTuple):
-    """A detail's ``fileName``, taken apart.
+    """A detail's parsed ``fileName``.
 
     Attributes
     ----------
     paths : tuple of str
         The paths of the import file: one, or several for a set of numpy files.
     display : str
-        One short name for it: the path, or the first path and how many more.
+        A short name: the path, or the first path and how many follow.
     """
 
     paths: tuple[str, ...]
@@ -22,7 +22,7 @@ class FileName(NamedTuple):
 
 
 def parse_file_name(printed: str | None) -> FileName:
-    """Take a printed ``fileName`` apart, whichever way the server printed it.
+    """Parse a printed ``fileName``, in any server's format.
 
     Servers print a Go list (``[x.npy y.npy]``, no quotes, so a space may separate paths or
     belong to one: a path is taken to end where a known file extension does), a protobuf message
@@ -66,7 +66,7 @@ def _unquoted_paths(printed: str) -> list[str]:
 
 
 def _unquote(quoted: str) -> str:
-    """The text of a double-quoted literal with the escapes that Go, protobuf and JSON share."""
+    """The text of a double-quoted literal, with the escapes that Go, protobuf and JSON share."""
     raw = re.sub(
         rb"\\([0-7]{3})|\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\(.)",
         _unescape,

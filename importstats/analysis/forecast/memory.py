@@ -59,7 +59,7 @@ class Memory:
 
     @classmethod
     def from_gauges(cls, gauges: pd.DataFrame, at: pd.Timestamp) -> Memory | None:
-        """As of a time, or of the first look after it; None if no job had been indexed by then.
+        """The memory at a time, or at the first poll after it; None before any job was indexed.
 
         How fast jobs were read and written says little about how long their indexes took, so that
         alone is not used.
