@@ -1,11 +1,13 @@
 """Ages of tasks beside plain loops: by how much each ends after all others."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from frames import recording
 
-from importstats.analysis.ages import Ages
+from importstats.analysis.ages import Ages, _moving
 
 MB = 10**6
 
@@ -57,3 +59,24 @@ def test_without_an_end_and_without_other_jobs_nothing_is_usual():
     for name in ("usual_s", "as_long_p", "remaining_s", "lead_s", "lead_share", "times_usual"):
         assert np.isnan(getattr(ages, name)).all(), name
     assert ages.worked_s.tolist() == [50, 50]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moves"),
+    [
+        ({}, True),
+        ({"smooth": False, "files": 15}, False),
+        ({"smooth": False, "files": 16}, True),
+        ({"smooth": False, "files": 16, "steps": 2}, False),
+        ({"steps": 1}, True),
+        ({"steps": 0}, False),
+        ({"fraction": 0.05}, True),
+        ({"fraction": 0.049}, False),
+        ({"running": False}, False),
+        ({"retries": 1}, False),
+    ],
+)
+def test_a_task_moves_if_its_own_progress_shows_how_long_it_takes(changes, moves):
+    usual = {"smooth": True, "files": 1, "steps": 3, "running": True, "retries": 0, "fraction": 0.5}
+    values = {name: np.array([value]) for name, value in {**usual, **changes}.items()}
+    assert _moving(SimpleNamespace(job=np.zeros(1, int), **values)).tolist() == [moves]

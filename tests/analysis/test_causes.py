@@ -65,3 +65,10 @@ def test_the_most_frequent_cause_comes_first_and_of_equal_ones_the_first_that_wa
     assert table["cause"].tolist() == ["y", "x", "z"]
     assert table["files"].tolist() == [2, 1, 1]
     assert table["examples"].tolist() == [["b", "c"], ["a"], ["d"]]
+
+
+def test_the_cause_of_most_files_comes_first():
+    table = failure_causes(failed(**{"in/a": "one", "in/b": "two", "in/c": "two"}))
+    assert table["cause"].tolist() == ["two", "one"]
+    assert table["files"].tolist() == [2, 1]
+    assert table.index.tolist() == [0, 1]

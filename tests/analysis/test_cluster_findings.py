@@ -9,8 +9,10 @@ import culprits
 import numpy as np
 import pandas as pd
 import pytest
+from clusters import HOUR, IMPORT, build, gauge, history, state
 
 from importstats import ImportJob, SnapshotStore, report
+from importstats.analysis.cluster_findings import diagnose_cluster
 from importstats.analysis.cluster_state import ClusterState
 from importstats.analysis.findings import diagnose
 from importstats.analysis.words import headline
@@ -21,6 +23,21 @@ from importstats.store.cluster_frames import cluster_frame, no_cluster
 from importstats.store.cluster_runs import OpenRuns
 from importstats.store.cluster_schema import CLUSTER_TABLES
 from importstats.store.cluster_tables import ClusterTables
+
+
+def test_a_job_at_work_is_held_up_and_one_that_has_ended_leaves_builds_behind():
+    waits = [gauge("datacoord_index_task_count", 3, index_task_status="unissued")]
+    rows = {
+        "tasks": [IMPORT],
+        "builds": [(0, HOUR, build("b", "Retry", tries=2))],
+        "gauges": [(0, HOUR, each) for each in waits],
+    }
+    now = state(HOUR, **rows)
+    at_work, ended = history(), history("Completed", 100.0)
+    assert [each.finding for each in diagnose_cluster(at_work, now)] == ["index_build_fails"]
+    assert [each.finding for each in diagnose_cluster(ended, now)] == ["builds_go_on"]
+    # Where no management port was asked nothing is known.
+    assert diagnose_cluster(at_work, state(HOUR)) == []
 
 
 @pytest.mark.parametrize("name", culprits.CASES)

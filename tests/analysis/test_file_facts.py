@@ -70,3 +70,22 @@ def test_without_details_nothing_is_known():
     assert FileFacts.of_jobs(None) == {}
     assert FileFacts.of_jobs(details()) == {}
     assert FileFacts().count == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fell"),
+    [
+        ((0, "Completed", 100), (0, "Completed", 99), 1),
+        ((0, "Completed", 100), (0, "Completed", 100), 0),
+        ((0, "Completed", 100), (0, "InProgress", 50), 0),
+        ((0, "InProgress", 100), (0, "Completed", 50), 0),
+        # Another file has other numbers.
+        ((0, "Completed", 100), (1, "Completed", 50), 0),
+    ],
+)
+def test_only_a_file_that_stays_completed_has_fallen(before, after, fell):
+    rows = [
+        (index, str(index), day, state, progress, None)
+        for day, (index, state, progress) in enumerate((before, after))
+    ]
+    assert facts(*rows).fell == fell

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from frames import HEALTHY, MB, START, as_runs
+from frames import HEALTHY, MB, START, as_runs, recording
 from frames import scheduled as job
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +17,14 @@ METHODS = [stragglers, spark_speculation, late_stragglers]
 def found(details, at=None, **options):
     at = None if at is None else START + pd.Timedelta(at, "s")
     return stragglers(details, at, **options).set_index("file_index")
+
+
+def test_files_come_by_job_and_place_with_an_index_from_0():
+    one = recording({0: [0, 0], 60: ["done", 0]}, [100] * 2)
+    both = stragglers(pd.concat([one.assign(job_id="8"), one.iloc[::-1]]))
+    assert both["job_id"].astype("str").tolist() == ["7", "7", "8", "8"]
+    assert both["file_index"].tolist() == [0, 1, 0, 1]
+    assert both.index.tolist() == [0, 1, 2, 3]
 
 
 def test_a_healthy_job_has_no_stragglers_at_any_time():

@@ -93,6 +93,16 @@ def test_an_earlier_job_says_as_much_as_both_have_in_common(cluster, collection,
     assert np.diag(covariance) == pytest.approx(np.full(SIZE, 4 - shared * gain))
 
 
+def test_a_job_that_is_far_from_all_others_says_little():
+    of = priors(fleet=1.0, job=0.01)
+    jobs = [(number, 1, 1, number, value) for number, value in enumerate((0, 0, 0, 9))]
+    mean, _ = given_earlier(of, earlier(*jobs), 1, 1)
+    # A quarter of 9 if it counted as the others do.
+    assert (abs(mean) < 0.3).all()
+    alike = [(number, 1, 1, number, 9) for number in range(4)]
+    assert given_earlier(of, earlier(*alike), 1, 1)[0] == pytest.approx(np.full(SIZE, 9), rel=0.02)
+
+
 def test_without_earlier_jobs_the_prior_speaks_and_what_is_not_known_says_nothing():
     of = priors(fleet=1.0, job=1.0)
     mean, covariance = given_earlier(of, earlier(), 1, 1)
