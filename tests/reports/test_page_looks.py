@@ -128,6 +128,23 @@ def test_a_name_of_any_length_leaves_the_bars_to_be_seen(browser, tmp_path, widt
     assert max(lines) < 2
 
 
+@pytest.mark.parametrize(("shape", "named"), [("stuck_file", 1), ("wrong_totals", 0)])
+def test_where_names_of_all_files_do_not_fit_the_late_one_has_its_name(
+    browser, tmp_path, shape, named
+):
+    job, html = page_of(40, 0.8, shape)
+    assert job.stragglers["matters"].eq("now").sum() == named
+    path = tmp_path / "named.html"
+    path.write_text(html, encoding="utf-8")
+    show(browser, path)
+    # Bars and lines are paler than ink.
+    ground, shares = paper_of("light"), [place / 200 for place in range(60, 198)]
+    lines = [browser.execute_script(CONTRASTS, "chart-files", ground, at) for at in shares]
+    written = [place for place, line in enumerate(zip(*lines, strict=True)) if max(line) > 10]
+    assert bool(written) == bool(named)
+    assert max(written, default=0) - min(written, default=0) <= 14
+
+
 def tallest_ink(browser, share):
     """How many pixels high the tallest mark in ink is at a share of the progress chart's width."""
     lines = browser.execute_script(CONTRASTS, "chart-progress", paper_of("light"), share)

@@ -356,7 +356,8 @@ function drawMarks(u, data, spans, lines, middle, pixel, tallOf, edge) {
       ctx.lineTo(stop, middle(line) + size);
       ctx.fill();
     }
-    if (tall >= 13 * scale || chosen) {
+    // Those that matter have their names where lines are about as high as letters.
+    if (tall >= 13 * scale || chosen || (isUrgent(files, row) && tall >= 9 * scale)) {
       const short = shortName(files.name[row], files.folder, Math.min(MOST_NAME, Math.floor(u.bbox.width / (12 * scale))));
       const text = `${short}${matters === "no" ? "" : `  ${verdictText(files, row)}`}`;
       // Where there is no room beside the bar the name lies on it, on paper of its own.
