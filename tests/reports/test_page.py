@@ -352,6 +352,11 @@ def test_a_link_to_a_file_opens_at_its_row(browser, served):
         f"#{urlencode({'file': name})}",
     )
     until_true(lambda: page.all("#files-rows tr.selected th") == [name])
+    row = page.js(
+        "const box = document.querySelector('#files-rows tr.selected').getBoundingClientRect();"
+        "return [box.top >= 0, box.bottom <= innerHeight]"
+    )
+    assert row == [True, True], "the reader sees it at once"
 
 
 def test_a_live_page_keeps_its_place_and_turns_stale(browser, served):

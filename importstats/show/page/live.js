@@ -8,7 +8,8 @@ function keepPlace(table) {
     scrollTo(0, kept.page);
     table.scroll.scrollTop = kept.table;
   }
-  return () => sessionStorage.setItem(key, JSON.stringify({ page: scrollY, table: table.scroll.scrollTop }));
+  const remember = () => sessionStorage.setItem(key, JSON.stringify({ page: scrollY, table: table.scroll.scrollTop }));
+  return { kept: Boolean(kept), remember };
 }
 
 const OLD_S = 600;

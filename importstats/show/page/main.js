@@ -15,20 +15,25 @@ const rows = computed(() =>
 );
 const spans = byRow(data);
 makeTimeline(data, spans, rows);
+// The charts have their heights once they were drawn, which they are after this turn.
+await null;
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 let remember = () => {};
 if (files.count) {
   bindControls(data);
   const table = makeTable(data, rows);
   root.addEventListener("reveal", (event) => table.reveal(event.detail));
-  remember = keepPlace(table);
+  const place = keepPlace(table);
+  remember = place.remember;
   const follow = () => {
     if (!choice.file.value) return;
     table.reveal(choice.file.value);
     root.getElementById("files").scrollIntoView({ block: "start" });
   };
   addEventListener("hashchange", follow);
-  if (choice.file.value) table.reveal(choice.file.value);
+  // A link to a file opens there; a page that reloads stays where it was.
+  if (choice.file.value && place.kept) table.reveal(choice.file.value);
+  else follow();
 }
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
