@@ -1,5 +1,6 @@
 """What a cluster does, on a disk: which files are read, merged, and tried again; and groups."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -52,6 +53,8 @@ def test_no_rows_are_no_file_and_a_name_has_the_first_and_the_last_time(tables, 
     assert files(tmp_path) == []
     tables.append("settings", HERE, pa.concat_tables([rows_of(1.5, 3), rows_of(9, 60, "30")]))
     assert files(tmp_path) == ["20260518T000001.500000Z-20260518T000100.000000Z"]
+    (file,) = tmp_path.glob("settings/*/*")
+    assert re.fullmatch(r".*-[0-9a-f]{12}\.parquet", file.name)
 
 
 @pytest.mark.parametrize(

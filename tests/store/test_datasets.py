@@ -23,6 +23,13 @@ def tables(store: SnapshotStore) -> tuple[pa.Table, pa.Table]:
     return store.jobs(), store.details(runs=True)
 
 
+def test_the_files_of_a_recording_are_runs():
+    jobs, details = datasets.load("failed")
+    lasts = details["last_snapshot_id"] > details["snapshot_id"]
+    assert lasts.any()
+    assert len(details) < details["file_index"].nunique() * len(jobs)
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_recording_is_what_its_command_makes(name, tmp_path):
     MAKE["make"](name, tmp_path)
