@@ -43,6 +43,121 @@ def store(simulation, tmp_path_factory):
     return store
 
 
+@pytest.mark.parametrize(
+    ("printed", "display"),
+    [
+        ([], []),
+        (["[a b.csv]", "[c.csv d.csv]"], ["a b.csv", "c.csv +1"]),
+        (["[a.csv]", "[b.csv]"], ["a.csv", "b.csv"]),
+        (["[a.csv b.csv]", "[c.csv d.csv]"], ["a.csv +1", "c.csv +1"]),
+        (["[a.csv b.csv c.csv]", "[d.csv]"], ["a.csv +2", "d.csv"]),
+        # A quote, a letter beyond ASCII and a path that is only an extension are no plain paths.
+        (['["a.csv" "b.csv"]', "[c.csv]"], ["a.csv +1", "c.csv"]),
+        (["[\u00e9.csv b.csv]"], ["\u00e9.csv +1"]),
+        (["[.csv b.csv]"], [".csv b.csv"]),
+        (["[]", "[a.csv]"], ["", "a.csv"]),
+        (["a.csv", "[b.csv]", 'id:7 paths:"c.csv"'], ["a.csv", "b.csv", "c.csv"]),
+        (["[a.csv", "b.csv]"], ["[a.csv", "b.csv]"]),
+        (["id:7", "paths:"], ["", "paths:"]),
+    ],
+)
+def test_a_display_name_is_the_first_path_and_how_many_more(printed, display):
+    assert [parse_file_name(name).display for name in printed] == display
+    assert display_names(pa.array(printed, pa.string())).to_pylist() == display
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_plain"),
+    [
+        ([], True),
+        ([""], True),
+        (["a"], True),
+        ([" ~"], True),
+        (["a", "\x1f"], False),
+        (["\x7f"], False),
+        (["\u00e9"], False),
+        (['a"'], False),
+    ],
+)
+def test_plain_letters_are_printable_and_no_quotes(texts, is_plain):
+    assert frames._has_plain_letters(pa.array(texts, pa.string())) == is_plain
+
+
+def test_only_the_letters_of_a_slice_count():
+    texts = pa.array(["\u00e9", "a", "b", '"'])
+    assert frames._has_plain_letters(texts.slice(1, 2))
+    assert not frames._has_plain_letters(texts.slice(1, 3))
+    assert not frames._has_plain_letters(texts.slice(0, 2))
+
+
+@pytest.mark.parametrize(
+    ("paths", "are_files"),
+    [
+        ([], True),
+        (["a.parquet"], True),
+        (["a.parquet", "b.npy", "c.zst"], True),
+        ([".parquet"], False),
+        (["a.PARQUET"], False),
+        (["a.csv", "b"], False),
+    ],
+)
+def test_a_path_is_a_file_by_an_extension_after_a_name(paths, are_files):
+    assert frames._are_files(pa.array(paths, pa.string())) == are_files
+
+
+@pytest.mark.parametrize(
+    ("texts", "ascends"),
+    [
+        ([], False),
+        (["a"], False),
+        (["a", "b"], True),
+        (["a", "a"], False),
+        (["b", "a"], False),
+        (["a", "b", "b"], False),
+        (["a", "b", "c"], True),
+        (["a", None], False),
+    ],
+)
+def test_texts_ascend_if_each_is_greater_than_the_one_before(texts, ascends):
+    assert frames._is_ascending(pa.array(texts, pa.string())) == ascends
+
+
+def test_several_dictionaries_become_one_and_missing_stays_missing():
+    chunks = [["a", None, "b"], ["b", "c"]]
+    encoded = pa.chunked_array([pa.array(each).dictionary_encode() for each in chunks])
+    plain = pa.chunked_array(chunks)
+    for column in (encoded, plain):
+        codes, names = frames._codes_and_names(column)
+        texts = [None if code < 0 else names[int(code)].as_py() for code in codes]
+        assert texts == ["a", None, "b", "b", "c"]
+    assert frames._dictionaries(encoded) == 2
+    assert frames._dictionaries(pa.chunked_array([encoded.chunk(0), encoded.chunk(0)])) == 1
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_numbers_are_plain_only_if_they_may_never_be_missing(missing):
+    column = pa.chunked_array([[1, None if missing else 0]], pa.int64())
+    assert frames._integer_array(column, "imported_rows").dtype == "Int64"
+    ids = frames._integer_array(column, "snapshot_id")
+    assert ids.dtype == ("Int64" if missing else "int64")
+    assert pd.Series(ids).isna().tolist() == [False, missing]
+    ids[0] = 7
+    assert ids[0] == 7, "what Arrow owns cannot be written to"
+
+
+def test_an_answer_without_a_time_has_none_and_one_with_a_time_keeps_its_id():
+    answer = parse_response({"code": 0, "data": {"jobId": "7", "details": [{}]}})
+    assert frames.as_snapshot(answer).snapshot_id == 0
+    at = pd.Timestamp("2026-05-18", tz="UTC").to_pydatetime()
+    timed = frames.as_snapshot(answer, at, "http://here")
+    assert (timed.observed_at, timed.source_uri, timed.job_id) == (at, "http://here", "7")
+    assert timed.snapshot_id >> 10 == 1_779_062_400 * 10**6
+    both = flatten_details([answer, timed])
+    assert both["observed_at"].isna().tolist() == [True, False]
+    assert both["snapshot_id"].isna().tolist() == [True, False]
+    assert flatten_jobs(timed)["observed_at"].tolist() == [at]
+
+
 def test_a_frame_is_the_same_from_snapshots_and_from_the_store(simulation, store):
     snapshots = list(simulation.snapshots())
     pd.testing.assert_frame_equal(
@@ -178,118 +293,3 @@ PIECES = st.sampled_from(
 def test_display_names_are_those_of_the_parser(names: list[str]) -> None:
     expected = [parse_file_name(name).display for name in names]
     assert display_names(pa.array(names, pa.string())).to_pylist() == expected
-
-
-@pytest.mark.parametrize(
-    ("printed", "display"),
-    [
-        ([], []),
-        (["[a b.csv]", "[c.csv d.csv]"], ["a b.csv", "c.csv +1"]),
-        (["[a.csv]", "[b.csv]"], ["a.csv", "b.csv"]),
-        (["[a.csv b.csv]", "[c.csv d.csv]"], ["a.csv +1", "c.csv +1"]),
-        (["[a.csv b.csv c.csv]", "[d.csv]"], ["a.csv +2", "d.csv"]),
-        # A quote, a letter beyond ASCII and a path that is only an extension are no plain paths.
-        (['["a.csv" "b.csv"]', "[c.csv]"], ["a.csv +1", "c.csv"]),
-        (["[\u00e9.csv b.csv]"], ["\u00e9.csv +1"]),
-        (["[.csv b.csv]"], [".csv b.csv"]),
-        (["[]", "[a.csv]"], ["", "a.csv"]),
-        (["a.csv", "[b.csv]", 'id:7 paths:"c.csv"'], ["a.csv", "b.csv", "c.csv"]),
-        (["[a.csv", "b.csv]"], ["[a.csv", "b.csv]"]),
-        (["id:7", "paths:"], ["", "paths:"]),
-    ],
-)
-def test_a_display_name_is_the_first_path_and_how_many_more(printed, display):
-    assert [parse_file_name(name).display for name in printed] == display
-    assert display_names(pa.array(printed, pa.string())).to_pylist() == display
-
-
-@pytest.mark.parametrize(
-    ("texts", "is_plain"),
-    [
-        ([], True),
-        ([""], True),
-        (["a"], True),
-        ([" ~"], True),
-        (["a", "\x1f"], False),
-        (["\x7f"], False),
-        (["\u00e9"], False),
-        (['a"'], False),
-    ],
-)
-def test_plain_letters_are_printable_and_no_quotes(texts, is_plain):
-    assert frames._has_plain_letters(pa.array(texts, pa.string())) == is_plain
-
-
-def test_only_the_letters_of_a_slice_count():
-    texts = pa.array(["\u00e9", "a", "b", '"'])
-    assert frames._has_plain_letters(texts.slice(1, 2))
-    assert not frames._has_plain_letters(texts.slice(1, 3))
-    assert not frames._has_plain_letters(texts.slice(0, 2))
-
-
-@pytest.mark.parametrize(
-    ("paths", "are_files"),
-    [
-        ([], True),
-        (["a.parquet"], True),
-        (["a.parquet", "b.npy", "c.zst"], True),
-        ([".parquet"], False),
-        (["a.PARQUET"], False),
-        (["a.csv", "b"], False),
-    ],
-)
-def test_a_path_is_a_file_by_an_extension_after_a_name(paths, are_files):
-    assert frames._are_files(pa.array(paths, pa.string())) == are_files
-
-
-@pytest.mark.parametrize(
-    ("texts", "ascends"),
-    [
-        ([], False),
-        (["a"], False),
-        (["a", "b"], True),
-        (["a", "a"], False),
-        (["b", "a"], False),
-        (["a", "b", "b"], False),
-        (["a", "b", "c"], True),
-        (["a", None], False),
-    ],
-)
-def test_texts_ascend_if_each_is_greater_than_the_one_before(texts, ascends):
-    assert frames._is_ascending(pa.array(texts, pa.string())) == ascends
-
-
-def test_several_dictionaries_become_one_and_missing_stays_missing():
-    chunks = [["a", None, "b"], ["b", "c"]]
-    encoded = pa.chunked_array([pa.array(each).dictionary_encode() for each in chunks])
-    plain = pa.chunked_array(chunks)
-    for column in (encoded, plain):
-        codes, names = frames._codes_and_names(column)
-        texts = [None if code < 0 else names[int(code)].as_py() for code in codes]
-        assert texts == ["a", None, "b", "b", "c"]
-    assert frames._dictionaries(encoded) == 2
-    assert frames._dictionaries(pa.chunked_array([encoded.chunk(0), encoded.chunk(0)])) == 1
-
-
-@pytest.mark.parametrize("missing", [False, True])
-def test_numbers_are_plain_only_if_they_may_never_be_missing(missing):
-    column = pa.chunked_array([[1, None if missing else 0]], pa.int64())
-    assert frames._integer_array(column, "imported_rows").dtype == "Int64"
-    ids = frames._integer_array(column, "snapshot_id")
-    assert ids.dtype == ("Int64" if missing else "int64")
-    assert pd.Series(ids).isna().tolist() == [False, missing]
-    ids[0] = 7
-    assert ids[0] == 7, "what Arrow owns cannot be written to"
-
-
-def test_an_answer_without_a_time_has_none_and_one_with_a_time_keeps_its_id():
-    answer = parse_response({"code": 0, "data": {"jobId": "7", "details": [{}]}})
-    assert frames.as_snapshot(answer).snapshot_id == 0
-    at = pd.Timestamp("2026-05-18", tz="UTC").to_pydatetime()
-    timed = frames.as_snapshot(answer, at, "http://here")
-    assert (timed.observed_at, timed.source_uri, timed.job_id) == (at, "http://here", "7")
-    assert timed.snapshot_id >> 10 == 1_779_062_400 * 10**6
-    both = flatten_details([answer, timed])
-    assert both["observed_at"].isna().tolist() == [True, False]
-    assert both["snapshot_id"].isna().tolist() == [True, False]
-    assert flatten_jobs(timed)["observed_at"].tolist() == [at]

@@ -60,6 +60,105 @@ def back(answer):
     return answer.to_pandas() if isinstance(answer, pa.Table) else answer
 
 
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ([1.0, 2.0], [1, 2]),
+        ([1.0, None], [1, None]),
+        (["12", None], [12, None]),
+        (["9007199254740993", None], [9007199254740993, None]),
+        ([None, 2.0], [None, 2]),
+        ([float("inf"), 1.0], None),
+        ([2.0**63, None], None),
+        ([1.5, 2.0], None),
+        ([3.5], None),
+        (["many"], None),
+    ],
+)
+def test_counts_are_whole_numbers(values, fits):
+    jobs = JOBS.head(len(values)).assign(imported_rows=values)
+    if fits is None:
+        with pytest.raises(ValueError, match=r"^jobs\['imported_rows'\] must hold whole numbers"):
+            normalised(jobs, "jobs", "jobs")
+        return
+    frame, _ = normalised(jobs, "jobs", "jobs")
+    assert frame["imported_rows"].dtype == "Int64"
+    assert [None if each is pd.NA else each for each in frame["imported_rows"]] == fits
+
+
+def test_numbers_may_be_text_and_numbers_stay_as_they_are():
+    jobs = JOBS.head(2)
+    frame, _ = normalised(jobs.assign(progress_pct=["1.5", None]), "jobs", "jobs")
+    assert frame["progress_pct"].fillna(-1).tolist() == [1.5, -1]
+    assert normalised(jobs, "jobs", "jobs")[0] is jobs
+    with pytest.raises(ValueError, match=r"^jobs\['progress_pct'\] must hold numbers"):
+        normalised(jobs.assign(progress_pct=["half", None]), "jobs", "jobs")
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [([7, 8], ["7", "8"]), ([7.0, None], ["7", None]), ([None, None], [None, None])],
+)
+def test_ids_of_digits_are_texts_again(values, texts):
+    frame, _ = normalised(JOBS.head(2).assign(job_id=values), "jobs", "jobs")
+    assert frame["job_id"].dtype == "str"
+    assert [None if pd.isna(each) else each for each in frame["job_id"]] == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["2026-05-18T08:00:00Z", "2026-05-18T08:00:00+0200"], None),
+        (["2026-05-18T08:00:00Z", None], None),
+        ([None, None], None),
+        (
+            ["2026-05-18T08:00:00Z", "2026-05-18T09:00:00"],
+            "has times without a zone, such as '2026-05-18T09:00:00'; write",
+        ),
+        (
+            ["2026-05-18T08:00:00Z", "soon+01:00"],
+            r"holds no times that can be read, such as 'soon\+01:00'; write",
+        ),
+        ([1, 2], "has no time zone; say which it is in"),
+        (pd.to_datetime(["2026-05-18", "2026-05-19"]), "has no time zone; say which it is in"),
+    ],
+)
+def test_times_have_a_zone(values, says):
+    jobs = JOBS.head(2).assign(observed_at=values)
+    if says is not None:
+        with pytest.raises(ValueError, match=rf"^jobs\['observed_at'\] {says}"):
+            normalised(jobs, "jobs", "jobs")
+        return
+    times = normalised(jobs, "jobs", "jobs")[0]["observed_at"]
+    assert str(times.dt.tz) == "UTC"
+    hours = [None if pd.isna(each) else each.hour for each in times]
+    assert hours == [None if each is None else 6 if "+" in each else 8 for each in values]
+
+
+def test_a_frame_that_is_not_given_does_not_end_the_search_for_others():
+    seen = {}
+
+    @at_the_door
+    def note(jobs=None, details=None):
+        seen.update(jobs=jobs, details=details)
+
+    note(None, DETAILS.rename(columns={}).assign(job_id="7"))
+    assert seen["jobs"] is None
+    assert seen["details"]["job_id"].dtype == "str"
+    for wrong in (JOBS, JOBS.drop(columns="state")):
+        with pytest.raises(ValueError, match="details"):
+            note(None, wrong)
+
+
+def test_snapshots_that_were_read_twice_count_once_and_files_are_not_snapshots():
+    twice = pd.concat([JOBS.head(3), JOBS.head(2)])
+    assert len(normalised(twice, "jobs", "jobs")[0]) == 3
+    untimed = twice.assign(snapshot_id=pd.array([None] * 5, "Int64"))
+    assert len(normalised(untimed, "jobs", "jobs")[0]) == 5
+    files = pd.concat([DETAILS.head(3), DETAILS.head(2)])
+    assert len(normalised(files, "details", "details")[0]) == 5
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OF_JOBS)
 def test_every_kind_of_jobs_frame_gives_the_same_answer(name, kind):
@@ -278,102 +377,3 @@ def test_each_frame_of_a_list_is_normalised():
 
     assert kinds(jobs, history=given) == [pd.DataFrame] * 2
     assert kinds(jobs, history=tuple(given)) == [pd.DataFrame] * 2
-
-
-@pytest.mark.parametrize(
-    ("values", "fits"),
-    [
-        ([1.0, 2.0], [1, 2]),
-        ([1.0, None], [1, None]),
-        (["12", None], [12, None]),
-        (["9007199254740993", None], [9007199254740993, None]),
-        ([None, 2.0], [None, 2]),
-        ([float("inf"), 1.0], None),
-        ([2.0**63, None], None),
-        ([1.5, 2.0], None),
-        ([3.5], None),
-        (["many"], None),
-    ],
-)
-def test_counts_are_whole_numbers(values, fits):
-    jobs = JOBS.head(len(values)).assign(imported_rows=values)
-    if fits is None:
-        with pytest.raises(ValueError, match=r"^jobs\['imported_rows'\] must hold whole numbers"):
-            normalised(jobs, "jobs", "jobs")
-        return
-    frame, _ = normalised(jobs, "jobs", "jobs")
-    assert frame["imported_rows"].dtype == "Int64"
-    assert [None if each is pd.NA else each for each in frame["imported_rows"]] == fits
-
-
-def test_numbers_may_be_text_and_numbers_stay_as_they_are():
-    jobs = JOBS.head(2)
-    frame, _ = normalised(jobs.assign(progress_pct=["1.5", None]), "jobs", "jobs")
-    assert frame["progress_pct"].fillna(-1).tolist() == [1.5, -1]
-    assert normalised(jobs, "jobs", "jobs")[0] is jobs
-    with pytest.raises(ValueError, match=r"^jobs\['progress_pct'\] must hold numbers"):
-        normalised(jobs.assign(progress_pct=["half", None]), "jobs", "jobs")
-
-
-@pytest.mark.parametrize(
-    ("values", "texts"),
-    [([7, 8], ["7", "8"]), ([7.0, None], ["7", None]), ([None, None], [None, None])],
-)
-def test_ids_of_digits_are_texts_again(values, texts):
-    frame, _ = normalised(JOBS.head(2).assign(job_id=values), "jobs", "jobs")
-    assert frame["job_id"].dtype == "str"
-    assert [None if pd.isna(each) else each for each in frame["job_id"]] == texts
-
-
-@pytest.mark.parametrize(
-    ("values", "says"),
-    [
-        (["2026-05-18T08:00:00Z", "2026-05-18T08:00:00+0200"], None),
-        (["2026-05-18T08:00:00Z", None], None),
-        ([None, None], None),
-        (
-            ["2026-05-18T08:00:00Z", "2026-05-18T09:00:00"],
-            "has times without a zone, such as '2026-05-18T09:00:00'; write",
-        ),
-        (
-            ["2026-05-18T08:00:00Z", "soon+01:00"],
-            r"holds no times that can be read, such as 'soon\+01:00'; write",
-        ),
-        ([1, 2], "has no time zone; say which it is in"),
-        (pd.to_datetime(["2026-05-18", "2026-05-19"]), "has no time zone; say which it is in"),
-    ],
-)
-def test_times_have_a_zone(values, says):
-    jobs = JOBS.head(2).assign(observed_at=values)
-    if says is not None:
-        with pytest.raises(ValueError, match=rf"^jobs\['observed_at'\] {says}"):
-            normalised(jobs, "jobs", "jobs")
-        return
-    times = normalised(jobs, "jobs", "jobs")[0]["observed_at"]
-    assert str(times.dt.tz) == "UTC"
-    hours = [None if pd.isna(each) else each.hour for each in times]
-    assert hours == [None if each is None else 6 if "+" in each else 8 for each in values]
-
-
-def test_a_frame_that_is_not_given_does_not_end_the_search_for_others():
-    seen = {}
-
-    @at_the_door
-    def note(jobs=None, details=None):
-        seen.update(jobs=jobs, details=details)
-
-    note(None, DETAILS.rename(columns={}).assign(job_id="7"))
-    assert seen["jobs"] is None
-    assert seen["details"]["job_id"].dtype == "str"
-    for wrong in (JOBS, JOBS.drop(columns="state")):
-        with pytest.raises(ValueError, match="details"):
-            note(None, wrong)
-
-
-def test_snapshots_that_were_read_twice_count_once_and_files_are_not_snapshots():
-    twice = pd.concat([JOBS.head(3), JOBS.head(2)])
-    assert len(normalised(twice, "jobs", "jobs")[0]) == 3
-    untimed = twice.assign(snapshot_id=pd.array([None] * 5, "Int64"))
-    assert len(normalised(untimed, "jobs", "jobs")[0]) == 5
-    files = pd.concat([DETAILS.head(3), DETAILS.head(2)])
-    assert len(normalised(files, "details", "details")[0]) == 5
