@@ -17,7 +17,7 @@ import pandas as pd
 
 from importstats.analysis.durations import Durations, fit_durations, pooled_prior
 from importstats.analysis.spans import Spans
-from importstats.arrays import Bools, Floats, starts, summed
+from importstats.arrays import Bools, Floats, Ints, starts, summed
 
 _WAIT_SHARE: Final = 0.5
 # A wait behind a batch that has ended is hardly ever longer than this.
@@ -25,7 +25,8 @@ _MOST_WAIT: Final = 1.5
 # A task's duration is read off its progress from this share on, and with this accuracy.
 _LEAST_DONE: Final = 0.05
 _EXACT: Final = 0.02
-_MANY_FILES: Final = 16
+# Fewer files share the pool of their node with others and end together, so early progress is slow.
+_MANY_FILES: Final = 128
 _MANY_STEPS: Final = 3
 # A task beyond its usual time needs this share of its age more: durations have long tails.
 _MORE_SHARE: Final = 0.4
@@ -199,11 +200,11 @@ def _remaining(
     return np.where(spans.done, 0.0, np.where(spans.running, left, np.nan))
 
 
-def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
-    """How long after all others each task at work ends, in seconds and as a share.
+def end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
+    """In how many seconds the slots have done all that is left beside each task; 0 if none waits.
 
-    The others end with the last of them that runs, or when the slots have done all that is left,
-    the largest that waits at the end (list scheduling; Graham, SIAM J. Applied Mathematics 1969).
+    The largest that waits comes at the end (list scheduling; Graham, SIAM J. Applied Mathematics
+    1969).
     """
     job, jobs = spans.job, spans.jobs
     running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
@@ -212,16 +213,32 @@ def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tup
     np.maximum.at(largest, job, waiting)
     total = summed(job, running + waiting, jobs)
     by_work = (total[job] - running) / np.maximum(spans.slots[job], 1) + largest[job]
-    by_work = np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
-    order = np.lexsort((-running, job))
+    return np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
+
+
+def largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
+    """For each value the largest other one of its job; minus infinity if there is none."""
+    order = np.lexsort((-values, job))
     first = starts(job[order])
     several = np.diff(np.append(first, len(order))) > 1
-    top, second = np.zeros(jobs), np.zeros(jobs)
-    top[job[order[first]]] = running[order[first]]
-    second[job[order[first[several]]]] = running[order[first[several] + 1]]
+    top, second = np.full(jobs, -np.inf), np.full(jobs, -np.inf)
+    top[job[order[first]]] = values[order[first]]
+    second[job[order[first[several]]]] = values[order[first[several] + 1]]
     others = top[job]
     others[order[first]] = second[job[order[first]]]
-    lead = np.where(spans.running, remaining - np.maximum(others, by_work), np.nan)
+    return others
+
+
+def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
+    """How long after all others each task at work ends, in seconds and as a share.
+
+    The others end with the last of them that runs, or when the slots have done all that is left.
+    """
+    job = spans.job
+    running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
+    others = np.maximum(largest_of_others(job, spans.jobs, running), 0.0)
+    others = np.maximum(others, end_of_waiting_s(spans, usual, remaining))
+    lead = np.where(spans.running, remaining - others, np.nan)
     with np.errstate(invalid="ignore"):
         share = lead / np.maximum(spans.now[job] - since[job] + remaining, _LEAST_S)
     return lead, share

@@ -28,6 +28,7 @@ _BOUND_QUANTILE: Final = 0.1
 # files near the largest of a group.
 _BOUND_SLACK: Final = 0.1
 _GROUP_SLACK: Final = 0.05
+_LARGE_SHARE: Final = 0.25
 _US: Final = 1_000_000
 
 
@@ -166,7 +167,10 @@ def _task_numbers(group: Ints, job: Ints, size: Floats, has_progress: Bools, job
     limit = np.minimum(np.where(unknown, MOST_BYTES, cap[of]), MOST_BYTES)
     over = (total > limit + _GROUP_SLACK * (total - largest)) & (count > 1)
     share = np.where(unknown, MOST_BYTES, usual[of])
-    needed = np.where(over, np.maximum(np.rint(total / np.maximum(share, 1.0)), 2), 1)
+    likely = np.rint(total / np.maximum(share, 1.0))
+    # Of few files none that did not fit is small beside a task.
+    likely = np.where(largest > _LARGE_SHARE * limit, np.maximum(likely, 2), np.maximum(likely, 1))
+    needed = np.where(over, likely, 1)
     needed = np.minimum(needed, count)
     # If nothing is known about files, each is a task of its own.
     needed = np.where(unknown & ~has_progress[first], count, needed)

@@ -65,9 +65,9 @@ def test_without_an_end_and_without_other_jobs_nothing_is_usual():
     ("changes", "moves"),
     [
         ({}, True),
-        ({"smooth": False, "files": 15}, False),
-        ({"smooth": False, "files": 16}, True),
-        ({"smooth": False, "files": 16, "steps": 2}, False),
+        ({"smooth": False, "files": 127}, False),
+        ({"smooth": False, "files": 128}, True),
+        ({"smooth": False, "files": 128, "steps": 2}, False),
         ({"steps": 1}, True),
         ({"steps": 0}, False),
         ({"fraction": 0.05}, True),
@@ -80,3 +80,15 @@ def test_a_task_moves_if_its_own_progress_shows_how_long_it_takes(changes, moves
     usual = {"smooth": True, "files": 1, "steps": 3, "running": True, "retries": 0, "fraction": 0.5}
     values = {name: np.array([value]) for name, value in {**usual, **changes}.items()}
     assert _moving(SimpleNamespace(job=np.zeros(1, int), **values)).tolist() == [moves]
+
+
+@pytest.mark.parametrize(("files", "known"), [(127, False), (128, True)])
+def test_only_very_many_files_that_end_one_by_one_show_how_long_a_task_takes(files, known):
+    # With the pool of their node to themselves they end one after the other, else all at the end.
+    shown = {0: 0, 10: 5, 20: 10, 30: 15, 40: 20}
+    details = recording({second: [part] * files for second, part in shown.items()}, [MB] * files)
+    ages = Ages.from_details(details)
+    assert ages.spans.files.tolist() == [files]
+    assert not ages.spans.smooth.any()
+    assert ages.known.tolist() == [known]
+    assert ages.whole_s.tolist() == [200.0 if known else 40.0]

@@ -234,15 +234,30 @@ def test_a_task_is_late_beside_those_that_overlapped_it(worked, late):
     # Tasks became quicker: some 140 s before, 100 s since.
     early = [(1, 130 + 2 * n) for n in range(12)]
     quick = [(301, 395 + 2 * n) for n in range(8)]
-    last = found(job([*early, *quick, (301, 5000)], 301 + round(worked * 100), every=1)).iloc[-1]
+    # Six of them run on, so none may well be the last by far.
+    six = [(301, 5000)] * 6
+    last = found(job([*early, *quick, *six], 301 + round(worked * 100), every=1)).iloc[-1]
     assert 1 < last["times_usual"] < 2
+    assert last["is_straggler"] == late
+
+
+@pytest.mark.parametrize(("worked_s", "late"), [(244, False), (250, True)])
+def test_a_late_task_takes_longer_than_those_that_overlapped_it(worked_s, late):
+    # Load slows all tasks of the second wave: some 100 s before, 206 s since.
+    early = [(1, 95 + n) for n in range(24)]
+    slowed = [(301, 495 + 2 * n) for n in range(8)]
+    # Six of them run on, so none is likely to be the last by far.
+    six = [(301, 5000)] * 6
+    last = found(job([*early, *slowed, *six], 301 + worked_s, every=1)).iloc[-1]
+    assert last["times_usual"] > 2
     assert last["is_straggler"] == late
 
 
 def test_a_task_that_takes_no_longer_than_those_before_is_not_late():
     early = [(1, 400 + 17 * n) for n in range(20)]
     quick = [(750 + 7 * n, 850 + 8 * n) for n in range(8)]
-    last = found(job([*early, *quick, (751, 5000)], 1000, every=5)).iloc[-1]
+    six = [(751, 5000)] * 6
+    last = found(job([*early, *quick, *six], 1000, every=5)).iloc[-1]
     assert last["times_usual"] < 1
     assert str(last["verdict"]) == "ok"
 
@@ -252,9 +267,9 @@ def test_ages_that_may_be_a_wait_for_a_node_are_not_compared(behind_s, late):
     # All that are handed over at 301 may have waited for the node of one that ended after that.
     early = [*((1, 130 + 2 * n) for n in range(12)), (201, 301 + behind_s)]
     quick = [(301, 395 + 2 * n) for n in range(8)]
-    # Two of them run on, so none is the last by far.
-    two = [(301, 5000)] * 2
-    last = found(job([*early, *quick, *two], 501 + behind_s // 2, every=1)).iloc[-1]
+    # Six of them run on, so none may well be the last by far.
+    six = [(301, 5000)] * 6
+    last = found(job([*early, *quick, *six], 501 + behind_s // 2, every=1)).iloc[-1]
     assert 1 < last["times_usual"] < 2
     assert last["is_straggler"] == late
 

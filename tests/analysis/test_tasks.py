@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from frames import START, recording
@@ -37,6 +38,21 @@ def test_large_files_that_end_together_are_no_task():
     ended = dict(enumerate([20, 20, 33, 41, 52, 63, 74, 85]))
     details = recording({0: [0] * 8, 100: ["done"] * 8}, [100] * 8, ended=ended)
     assert tasks(details) == list(range(8))
+
+
+def tasks_of_eight(first):
+    """Four tasks of eight files of 10 and a first one of so many, each of which ends at once."""
+    counts = [first, 8, 8, 8, 8]
+    ended = dict(enumerate(np.repeat([20, 33, 41, 52, 63], counts)))
+    files = sum(counts)
+    found = tasks(recording({0: [0] * files, 100: ["done"] * files}, [10] * files, ended=ended))
+    return len(set(found[:first]))
+
+
+@pytest.mark.parametrize(("files", "parts"), [(8, 1), (10, 1), (11, 1), (13, 2), (16, 2), (24, 3)])
+def test_a_task_of_small_files_is_cut_only_if_it_is_nearer_to_two(files, parts):
+    # Sizes in memory are unlike those on disk, so one of ten or eleven files may well be one task.
+    assert tasks_of_eight(files) == parts
 
 
 def test_nobody_knows_of_files_that_wait():
