@@ -87,11 +87,11 @@ def test_nothing_is_likely_while_nothing_is_usual():
     assert delay_chances(ages, 0.1).tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(("second", "late"), [(426, False), (428, True)])
+@pytest.mark.parametrize(("second", "late"), [(430, False), (432, True)])
 def test_a_task_that_is_likely_to_delay_the_end_is_worth_a_look(second, late):
     details = scheduled([*HEALTHY, (350, 1200)], second, every=2)
     ages = Ages.from_details(details)
-    assert abs(delay_chances(ages, 0.1)[-1] - 0.25) < 0.05
+    assert abs(delay_chances(ages, 0.1)[-1] - 0.4) < 0.05
     # Neither does it take twice as long as others, nor is its end expected after all others by far.
     assert not straggler_table(ages, Limits(likely=1.0))["is_straggler"].any()
     assert straggler_table(ages, Limits())["is_straggler"].tolist() == [*[False] * 12, late]
