@@ -30,13 +30,13 @@ from importstats.simulator import SimulatorServer, make_shape, with_stragglers
 # %% [markdown]
 # ## A server
 #
-# It imports 60 files, one of them slow, in half an hour. Its clock runs 100 times faster than ours:
-# what is a minute on a real server is 0.6 seconds here, and rates look 100 times higher.
+# It imports 60 files, one of them slow, in six minutes. Its clock runs 20 times faster than ours:
+# what is a minute on a real server is 3 seconds here, and rates look 20 times higher.
 
 # %%
 cluster, spec = make_shape("steady", files=60, seed=10)
 spec = with_stragglers(spec, ["slow"], seed=1)
-server = SimulatorServer(cluster, [spec], seed=1, acceleration=100)
+server = SimulatorServer(cluster, [spec], seed=1, acceleration=20)
 server.start()
 [job_id] = server.job_ids
 

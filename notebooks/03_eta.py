@@ -11,7 +11,7 @@
 # %% [markdown]
 # # When will it end?
 #
-# *The job says 80 % after nine minutes. So it ends in two?*
+# *The job says 80 % after half an hour. So it ends in eight minutes?*
 #
 # No. This notebook shows why a straight line through `progress` is wrong, what importstats says
 # instead, and how to find out whether it deserves to be believed.
@@ -60,7 +60,7 @@ every_ten_minutes(straight)[["observed_at", "progress_pct", "predicted_min", "tr
 )
 
 # %% [markdown]
-# It says "a few minutes" for an hour and a half. No smoothing cures that: the server counts phases,
+# It says "a quarter of an hour" for two hours. No smoothing cures that: the server counts phases,
 # not time, and the last ten points of `progress` are all of index building.
 #
 # ## An estimate with an interval
@@ -81,9 +81,9 @@ columns = ["observed_at", "phase", "p10_min", "p50_min", "p90_min", "true_min"]
 every_ten_minutes(predicted)[columns].round(dict.fromkeys(columns[2:], 0))
 
 # %% [markdown]
-# When index building begins, nobody can know that it will take twelve times as long as the import
-# did: few jobs do, so the first estimates are too early even at 90 %. As soon as the first segments
-# have their index, the interval moves to where the truth is, and narrows from then on.
+# When index building begins, nobody can know that it will take five times as long as all that came
+# before: few jobs do, so the first estimates are too early even at 90 %. As soon as the first
+# segments have their index, the interval moves to where the truth is, and narrows from then on.
 #
 # ## Where it says nothing
 #
