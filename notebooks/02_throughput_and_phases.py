@@ -65,9 +65,9 @@ pd.DataFrame({"points_pct": points, "time_pct": 100 * spent / spent.sum()}).roun
 # ## Rows per second
 #
 # The server counts the rows of a file only when the whole file is done. So a rate between two
-# snapshots (`rows_per_s`) depends on which files end just then. `rows_per_s_spread` spreads the rows
-# of each file over the time in which it was written, and `rows_per_s_window`, the line below, is its
-# average over a trailing window:
+# snapshots (`rows_per_s`) depends on which files end just then. `rows_per_s_spread` spreads the
+# rows of each file over the time in which it was written, and `rows_per_s_window`, the line below,
+# is its average over a trailing window:
 
 # %%
 rates = importstats.throughput(jobs, window="300s")

@@ -50,8 +50,8 @@ running.loc[running["is_straggler"] | (running["file_size_bytes"] > 40e9), colum
 # The server counts the rows of a file only when the whole file is done, so a file at work is judged
 # by its age. `times_usual` compares that with what files of its size take in this job. One has
 # taken 3.5 times as long: whether it is slow or stuck, nothing shows yet, so it is `unknown`. Two
-# `go back`: they returned to the queue and began again. The last two are over five times as large as
-# any other file, and far from late.
+# `go back`: they returned to the queue and began again. The last two are over five times as large
+# as any other file, and far from late.
 #
 # Size is what makes the difference. Spark's rule for speculative execution compares ages alone. A
 # quarter of an hour later it takes all that is still at work for stragglers, the two large files

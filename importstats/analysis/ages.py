@@ -200,7 +200,7 @@ def _remaining(
     return np.where(spans.done, 0.0, np.where(spans.running, left, np.nan))
 
 
-def end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
+def _end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
     """In how many seconds the slots have done all that is left beside each task; 0 if none waits.
 
     The largest that waits comes at the end (list scheduling; Graham, SIAM J. Applied Mathematics
@@ -216,7 +216,7 @@ def end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
     return np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
 
 
-def largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
+def _largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
     """For each value the largest other one of its job; minus infinity if there is none."""
     order = np.lexsort((-values, job))
     first = starts(job[order])
@@ -236,8 +236,8 @@ def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tup
     """
     job = spans.job
     running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
-    others = np.maximum(largest_of_others(job, spans.jobs, running), 0.0)
-    others = np.maximum(others, end_of_waiting_s(spans, usual, remaining))
+    others = np.maximum(_largest_of_others(job, spans.jobs, running), 0.0)
+    others = np.maximum(others, _end_of_waiting_s(spans, usual, remaining))
     lead = np.where(spans.running, remaining - others, np.nan)
     with np.errstate(invalid="ignore"):
         share = lead / np.maximum(spans.now[job] - since[job] + remaining, _LEAST_S)

@@ -70,8 +70,7 @@ def diagnose_files(
     # A store that is read in parts must give the same findings as the whole.
     ages = Ages.from_details(details, at, pooled=False)
     spans = ages.spans
-    # A warning needs more than a good chance of a delay.
-    files = straggler_table(ages, Limits(likely=1.0))
+    files = straggler_table(ages, Limits())
     of_file = dict(iter(files.groupby(JOB_KEY, observed=True)))
     numbers = {
         (str(key[0]), str(key[1])): number

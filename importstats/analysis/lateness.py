@@ -20,7 +20,6 @@ import pandas as pd
 
 from importstats.analysis.ages import Ages
 from importstats.analysis.beside import times_of_beside
-from importstats.analysis.delaying import delay_chances
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Bools,
@@ -86,9 +85,6 @@ class Limits:
     lead_share: float = 0.1
     big_factor: float = 3.0
     stuck_factor: float = 5.0
-    #: A task that delays the end with this probability is worth a look (ours: 0.25 finds more on
-    #: the six tuning seeds that chose it, and cost a tenth of precision on two others).
-    likely: float = 0.4
 
 
 def stragglers(
@@ -117,7 +113,7 @@ def stragglers(
     ``slow``                    takes `late_factor` times as long as others of its size, and moves;
                                 or did so and has ended
     ``unknown``                 takes so long and shows no progress: nobody can see whether it is
-                                slow or stuck; or may well be the last by far
+                                slow or stuck; or is likely to be the last by far
     ``goes back``               went back to the queue, and takes `back_factor` times the usual
                                 time; or waits though tasks of far larger files were handed over,
                                 so it went back before a poll showed it at work
@@ -223,8 +219,7 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
     spans = ages.spans
     times, whole = ages.times_usual, ages.whole_s
     late = _is_late(ages, limits.late_factor)
-    may_wait = _may_wait(ages, late)
-    behind = late & spans.running & may_wait
+    behind = late & spans.running & _may_wait(ages, late)
     late &= ~behind
     total_s = _elapsed_s(ages) - np.where(spans.retries > 0, 0.0, spans.wait_most_s)
     with np.errstate(invalid="ignore"):
@@ -232,7 +227,6 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
         back |= _overtaken(spans)
         leads = spans.running & (ages.lead_share > limits.lead_share)
         leads &= ages.worked_s > _GROWN * ages.usual_s
-        leads |= (delay_chances(ages, limits.lead_share) > limits.likely) & ~may_wait
         # The only task of a job cannot end after others.
         leads &= np.bincount(spans.job, minlength=spans.jobs)[spans.job] > 1
         held_up = _held_up(ages, limits.lead_share)

@@ -40,19 +40,34 @@ def test_large_files_that_end_together_are_no_task():
     assert tasks(details) == list(range(8))
 
 
-def tasks_of_eight(first):
-    """Four tasks of eight files of 10 and a first one of so many, each of which ends at once."""
-    counts = [first, 8, 8, 8, 8]
+def tasks_of(sizes):
+    """Of how many tasks files of such sizes are, beside four tasks of eight files of 1000."""
+    counts = [len(sizes), 8, 8, 8, 8]
     ended = dict(enumerate(np.repeat([20, 33, 41, 52, 63], counts)))
-    files = sum(counts)
-    found = tasks(recording({0: [0] * files, 100: ["done"] * files}, [10] * files, ended=ended))
-    return len(set(found[:first]))
+    count = sum(counts)
+    every = [*sizes, *[1000] * 32]
+    found = tasks(recording({0: [0] * count, 100: ["done"] * count}, every, ended=ended))
+    return len(set(found[: len(sizes)]))
 
 
 @pytest.mark.parametrize(("files", "parts"), [(8, 1), (10, 1), (11, 1), (13, 2), (16, 2), (24, 3)])
 def test_a_task_of_small_files_is_cut_only_if_it_is_nearer_to_two(files, parts):
     # Sizes in memory are unlike those on disk, so one of ten or eleven files may well be one task.
-    assert tasks_of_eight(files) == parts
+    assert tasks_of([1000] * files) == parts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [
+        ([1980] * 6, 1),
+        ([2300] * 5, 1),
+        ([2600] * 4 + [1400], 2),
+        ([3000] * 3 + [2900], 2),
+    ],
+)
+def test_a_task_of_files_over_a_quarter_of_it_is_cut_if_it_does_not_fit(sizes, parts):
+    # All together have some 11,800, so nearer to one task of 8,000 than to two.
+    assert tasks_of(sizes) == parts
 
 
 def test_nobody_knows_of_files_that_wait():
