@@ -69,5 +69,5 @@ def test_a_token_that_goes_in_clear_is_warned_of_by_the_command(tmp_path):
     options = ("-u", "http://milvus.invalid", "--timeout", "1", "--token-file", token)
     done = run("jobs", *options)
     assert done.returncode == 3
-    assert done.stderr.startswith("importstats: WARNING: the token goes to http://milvus.invalid ")
+    assert done.stderr.startswith("importstats: WARNING: the token is sent to http://milvus.invalid ")
     assert "S3cret" not in done.stderr
