@@ -53,19 +53,37 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
             outcome.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="importstats-collector")
-    with Live(console=console, auto_refresh=False) as live:
-        thread.start()
-        pause = _REFRESH_S
-        while thread.is_alive():
-            thread.join(pause)
-            started = time.monotonic()
-            live.update(_view(collector, job_id), refresh=True)
-            # Drawing takes at most a third of the time, even for a large job.
-            pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
-        live.update(_view(collector, job_id), refresh=True)
+    thread.start()
+    is_over = False
+    while not is_over:
+        with Live(console=console, auto_refresh=False) as live:
+            is_over = _drawn_to_the_end(live, thread, lambda: _view(collector, job_id))
+        if not is_over:
+            console.clear()
     if outcome:
         raise outcome[0]
     return collector.jobs
+
+
+def _drawn_to_the_end(
+    live: Live, thread: threading.Thread, view: Callable[[], RenderableType]
+) -> bool:
+    """Draw a view until a thread ends (true), or until the terminal has another size (false).
+
+    A terminal that becomes narrower breaks the lines that it shows, so they are more than were
+    drawn, and cannot be drawn over.
+    """
+    size, pause = live.console.size, _REFRESH_S
+    while thread.is_alive():
+        thread.join(pause)
+        if live.console.size != size:
+            return False
+        started = time.monotonic()
+        live.update(view(), refresh=True)
+        # Drawing takes at most a third of the time, even for a large job.
+        pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
+    live.update(view(), refresh=True)
+    return True
 
 
 def headline_printer(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from servers import server_of
 
@@ -138,6 +139,38 @@ def test_the_live_view_of_a_job_that_is_not_known_says_so_and_not_that_there_is_
     collector = Collector(Scripted(gone=[FORGOTTEN]), store, jobs=["gone"], policy=QUICK)
     with pytest.raises(JobNotFoundError):
         watch(collector, "gone", Console(file=io.StringIO(), width=100))
+
+
+def test_a_terminal_of_another_size_is_cleared_before_all_is_drawn_anew(store):
+    """What stands there is broken into more lines than were drawn, and would stay."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=100, height=30, force_terminal=True)
+
+    class Narrowing(Scripted):
+        def snapshot(self, job_id):
+            before, cleared, after = shown.getvalue().partition(CLEAR)
+            if "last heard" in before and not cleared:
+                console.size = (60, 30)
+            if "last heard" in after:
+                self.scripts[job_id] = ["Completed"]
+            return super().snapshot(job_id)
+
+    collector = Collector(Narrowing(job=["Importing"]), store, jobs=["job"], policy=QUICK)
+    with deadline(collector):
+        assert watch(collector, "job", console)["job"].ended
+    before, *after = shown.getvalue().split(CLEAR)
+    assert len(after) == 1
+    assert widest(before) == 100
+    assert widest(after[0]) == 60
+    assert "Completed at" in after[0]
+
+
+CLEAR = "\x1b[2J"
+
+
+def widest(drawn):
+    """The cells of the longest line, without what moves the cursor or colours."""
+    return max(map(cell_len, re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", drawn).splitlines()))
 
 
 class Looking(SnapshotStore):
