@@ -66,23 +66,23 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
 
 
 def _drawn_to_the_end(
-    live: Live, thread: threading.Thread, view: Callable[[], RenderableType]
+    screen: Live, thread: threading.Thread, view: Callable[[], RenderableType]
 ) -> bool:
     """Draw a view until a thread ends (true), or until the terminal has another size (false).
 
     A terminal that becomes narrower breaks the lines that it shows, so they are more than were
     drawn, and cannot be drawn over.
     """
-    size, pause = live.console.size, _REFRESH_S
+    size, pause = screen.console.size, _REFRESH_S
     while thread.is_alive():
         thread.join(pause)
-        if live.console.size != size:
+        if screen.console.size != size:
             return False
         started = time.monotonic()
-        live.update(view(), refresh=True)
+        screen.update(view(), refresh=True)
         # Drawing takes at most a third of the time, even for a large job.
         pause = max(_REFRESH_S, 2 * (time.monotonic() - started))
-    live.update(view(), refresh=True)
+    screen.update(view(), refresh=True)
     return True
 
 
