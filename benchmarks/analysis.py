@@ -156,7 +156,7 @@ SELECT *, gained / expected / median(gained / expected) OVER (PARTITION BY job_i
 FROM file ORDER BY source_uri, job_id, file_index
 """
 PHASES = """
-WITH told AS (
+WITH phased AS (
     SELECT *, CASE
         WHEN state != 'Importing' THEN state
         WHEN progress_pct < 40 OR progress_pct = 40 AND detail_count = 0 THEN 'PreImporting'
@@ -167,7 +167,7 @@ WITH told AS (
     FROM t
 ), border AS (
     SELECT *, phase IS DISTINCT FROM lag(phase) OVER w AS begins, lag(observed_at) OVER w AS before
-    FROM told WINDOW w AS (PARTITION BY source_uri, job_id ORDER BY observed_at)
+    FROM phased WINDOW w AS (PARTITION BY source_uri, job_id ORDER BY observed_at)
 ), numbered AS (
     SELECT *, sum(begins::INT) OVER (PARTITION BY source_uri, job_id ORDER BY observed_at) AS run
     FROM border

@@ -109,7 +109,7 @@ SELECT file.* EXCLUDE (started_at, stopped_at, gained, at_work_s, retries, signa
 FROM file JOIN paced USING (source_uri, job_id, file_index)
 """
 RUNS = """
-told AS (
+phased AS (
     SELECT *, CASE
         WHEN state != 'Importing' THEN state
         WHEN (progress_pct < 40 OR progress_pct = 40 AND detail_count = 0) AND imported_rows = 0
@@ -121,7 +121,7 @@ told AS (
     FROM jobs
 ), border AS (
     SELECT *, phase IS DISTINCT FROM lag(phase) OVER w AS begins, lag(observed_at) OVER w AS before
-    FROM told WINDOW w AS (PARTITION BY source_uri, job_id ORDER BY observed_at)
+    FROM phased WINDOW w AS (PARTITION BY source_uri, job_id ORDER BY observed_at)
 ), numbered AS (
     SELECT *, sum(begins::INT) OVER (PARTITION BY source_uri, job_id ORDER BY observed_at) AS run
     FROM border

@@ -51,7 +51,7 @@ def before(name: str) -> pl.Expr:
 
 def throughput(store: str) -> Iterator:
     share = pl.col("imported_rows") / pl.col("total_rows")
-    told = pl.col("progress_pct") / 100
+    shown = pl.col("progress_pct") / 100
     seconds = pl.col("interval_s")
     failed = (pl.col("imported_rows") == 0) & (pl.col("state") == "Failed")
     yield from streamed(
@@ -59,7 +59,7 @@ def throughput(store: str) -> Iterator:
         .filter(~failed)
         .with_columns(
             size=pl.col("file_size_bytes")
-            * pl.when((share - told).abs() <= 0.015).then(share).otherwise(told)
+            * pl.when((share - shown).abs() <= 0.015).then(share).otherwise(shown)
         )
         .with_columns(
             interval_s=(pl.col("at") - before("at")).dt.total_microseconds() / 1e6,
@@ -188,10 +188,10 @@ def phase_runs(store: str) -> pl.LazyFrame:
         .then(pl.lit("Committing"))
         .otherwise(pl.lit("IndexBuilding"))
     )
-    told = lazy(store, "jobs").sort(*KEY, "observed_at").with_columns(phase=phase)
+    phased = lazy(store, "jobs").sort(*KEY, "observed_at").with_columns(phase=phase)
     earliest, latest = pl.col("start_earliest"), pl.col("start_latest")
     return (
-        told.with_columns(
+        phased.with_columns(
             before=pl.col("observed_at").shift().over(KEY),
             run=pl.col("phase").rle_id().over(KEY),
         )

@@ -217,11 +217,11 @@ def _end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
 
 
 def _largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
-    """For each value the largest other one of its job; minus infinity if there is none."""
+    """For each value the largest other one of its job, which are at least 0; 0 if there is none."""
     order = np.lexsort((-values, job))
     first = starts(job[order])
     several = np.diff(np.append(first, len(order))) > 1
-    top, second = np.full(jobs, -np.inf), np.full(jobs, -np.inf)
+    top, second = np.zeros(jobs), np.zeros(jobs)
     top[job[order[first]]] = values[order[first]]
     second[job[order[first[several]]]] = values[order[first[several] + 1]]
     others = top[job]
@@ -236,7 +236,7 @@ def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tup
     """
     job = spans.job
     running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
-    others = np.maximum(_largest_of_others(job, spans.jobs, running), 0.0)
+    others = _largest_of_others(job, spans.jobs, running)
     others = np.maximum(others, _end_of_waiting_s(spans, usual, remaining))
     lead = np.where(spans.running, remaining - others, np.nan)
     with np.errstate(invalid="ignore"):

@@ -10,7 +10,7 @@ import pandas as pd
 
 from importstats.analysis.phase import phases
 from importstats.analysis.totals import summary
-from importstats.arrays import floats
+from importstats.arrays import Bools, floats
 from importstats.names import END_PHASES, PHASES
 from importstats.text import (
     UNKNOWN,
@@ -79,41 +79,73 @@ Importing'
     table = _compared_phases(phases(a), phases(b), a, b)
     facts = [_compared_values(a, a_details), _compared_values(b, b_details)]
     rows = [(what, facts[0][what], facts[1][what]) for what in facts[0]]
-    ids = [printable(str(frame["job_id"].iloc[0]), 40) for frame in (a, b)]
-    if ids[0] == ids[1]:
-        servers = (printable(str(frame["source_uri"].iloc[0]), 80) for frame in (a, b))
-        ids = [f"{name} on {server}" for name, server in zip(ids, servers, strict=True)]
+    ids = job_names(a, b, id_limit=40, uri_limit=80)
     return SideBySide(
         _comparison_text(table, ids), table, pd.DataFrame(rows, columns=["what", "a", "b"])
     )
+
+
+def job_names(
+    a: pd.DataFrame, b: pd.DataFrame, *, id_limit: int = 200, uri_limit: int = 200
+) -> tuple[str, str]:
+    """The ids of two jobs, with their servers if the ids are the same.
+
+    Parameters
+    ----------
+    a, b : DataFrame
+        Jobs frames of one job each.
+    id_limit, uri_limit : int
+        The most characters of an id, and of a server's address.
+
+    Examples
+    --------
+    >>> jobs = pd.DataFrame({"source_uri": ["http://a"], "job_id": ["7"]})
+    >>> job_names(jobs, jobs.assign(job_id="8"))
+    ('7', '8')
+    >>> job_names(jobs, jobs.assign(source_uri="http://b"))
+    ('7 on http://a', '7 on http://b')
+    """
+    first, second = (printable(str(jobs["job_id"].iloc[0]), id_limit) for jobs in (a, b))
+    if first != second:
+        return first, second
+    one, other = (printable(str(jobs["source_uri"].iloc[0]), uri_limit) for jobs in (a, b))
+    return f"{first} on {one}", f"{second} on {other}"
 
 
 def _compared_phases(
     a_runs: pd.DataFrame, b_runs: pd.DataFrame, a: pd.DataFrame, b: pd.DataFrame
 ) -> pd.DataFrame:
     """The time of both jobs in each phase, and whether it was seen from its begin to its end."""
-    seen = [_phase_times(runs) for runs in (a_runs, b_runs)]
-    names = [name for name in PHASES if any(name in times.index for times in seen)]
-    place = pd.Series(range(len(PHASES)), index=list(PHASES))
-    firsts = [int(place[str(runs["phase"].iloc[0])]) for runs in (a_runs, b_runs)]
-    table = pd.DataFrame({"phase": pd.Series(names, dtype="str")})
-    for name, times, runs, jobs, first, other in (
-        ("a", seen[0], a_runs, a, firsts[0], firsts[1]),
-        ("b", seen[1], b_runs, b, firsts[1], firsts[0]),
-    ):
-        # Without its creation a job is known to have been joined late by what the other shows.
-        late = _joined_late(jobs)
-        begun = first if (first > other if late is None else late) else -1
-        over = str(runs["phase"].iloc[-1]) == "Completed"
-        last = len(PHASES) if over else int(place[_last_phase(runs)])
-        at = place.reindex(names)
-        whole = (at > begun) & (at < last)
-        took = times.reindex(names).fillna(0.0)
-        table[f"{name}_s"] = took.where(whole | took.gt(0)).to_numpy()
-        table[f"{name}_whole"] = whole.to_numpy()
-    both = table["a_whole"] & table["b_whole"]
-    table["difference_s"] = (table["b_s"] - table["a_s"]).where(both)
-    return table
+    a_times, b_times = _phase_times(a_runs), _phase_times(b_runs)
+    names = [name for name in PHASES if name in a_times.index or name in b_times.index]
+    # Without its creation a job is known to have been joined late by what the other shows.
+    a_first, b_first = (PHASES.index(str(runs["phase"].iloc[0])) for runs in (a_runs, b_runs))
+    a_whole = _seen_whole(names, a, a_runs, begins_later=a_first > b_first)
+    b_whole = _seen_whole(names, b, b_runs, begins_later=b_first > a_first)
+    a_s, b_s = (times.reindex(names, fill_value=0.0).to_numpy() for times in (a_times, b_times))
+    return pd.DataFrame(
+        {
+            "phase": pd.Series(names, dtype="str"),
+            "a_s": np.where(a_whole | (a_s > 0), a_s, np.nan),
+            "a_whole": a_whole,
+            "b_s": np.where(b_whole | (b_s > 0), b_s, np.nan),
+            "b_whole": b_whole,
+            "difference_s": np.where(a_whole & b_whole, b_s - a_s, np.nan),
+        }
+    )
+
+
+def _seen_whole(
+    names: list[str], jobs: pd.DataFrame, runs: pd.DataFrame, *, begins_later: bool
+) -> Bools:
+    """Whether each phase lies after the first that was seen of a late job, and before its last."""
+    late = _joined_late(jobs)
+    begun = PHASES.index(str(runs["phase"].iloc[0]))
+    begun = begun if (begins_later if late is None else late) else -1
+    is_over = str(runs["phase"].iloc[-1]) == "Completed"
+    last = len(PHASES) if is_over else PHASES.index(_last_phase(runs))
+    place = np.array([PHASES.index(name) for name in names], np.int64)
+    return (place > begun) & (place < last)
 
 
 def _phase_times(runs: pd.DataFrame) -> pd.Series[Any]:
@@ -138,7 +170,7 @@ def _joined_late(jobs: pd.DataFrame) -> bool | None:
     return bool(missed_s > max(_LATE_S, _LATE_SHARE * span_s))
 
 
-def _comparison_text(table: pd.DataFrame, ids: list[str]) -> str:
+def _comparison_text(table: pd.DataFrame, ids: tuple[str, str]) -> str:
     whole = table["a_s"].sum(), table["b_s"].sum()
     if not (whole[0] > 0 and whole[1] > 0):
         return "nothing to compare: one of the jobs has no phase of known duration"

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from importstats.analysis.row_counts import check_rows
-from importstats.analysis.side_by_side import compare_two_jobs
+from importstats.analysis.side_by_side import compare_two_jobs, job_names
 from importstats.cli.expecting import NOTHING, Expectation, is_as_expected
 from importstats.cli.options import (
     DEFAULT_STORE,
@@ -136,13 +136,8 @@ def compare_jobs(
         strict=True,
     )
     found = compare_two_jobs(*jobs, *details)
-    names = [f"job {printable(name)}" for name in (first, second)]
-    if first == second:
-        names = [
-            f"{name} on {printable(str(own['source_uri'].iloc[0]))}"
-            for name, own in zip(names, jobs, strict=True)
-        ]
-    print(versus_markdown(found, (names[0], names[1])), end="")
+    one, other = job_names(*jobs)
+    print(versus_markdown(found, (f"job {one}", f"job {other}")), end="")
 
 
 _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {

@@ -18,7 +18,7 @@ Server = Annotated[
     str | None,
     Parameter(
         name="--source",
-        help="Only jobs of the server at this address. Needed if several servers have a job with  "
+        help="Only jobs of the server at this address. Needed if several servers have a job with "
         "this id.",
     ),
 ]

@@ -83,8 +83,7 @@ def plot_files(
     details = details if at is None else rewind(details, at)
     samples = FileSamples.from_details(details)
     files, spans = state_spans(samples)
-    if gaps is None and "last_observed_at" not in details:
-        gaps = find_gaps(timestamps(samples.moment_time))
+    gaps = shown_gaps(samples, details) if gaps is None else gaps
     if files.empty:
         return say_nothing(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
@@ -130,6 +129,13 @@ def plot_files(
     taken = _state_legend(ax, spans, rows=not len(rest))
     set_title(ax, files_finding(files, verdicts), taken_in=taken)
     return ax
+
+
+def shown_gaps(samples: FileSamples, details: pd.DataFrame) -> pd.DataFrame | None:
+    """The gaps that a details frame shows; None if its rows are runs, which do not show them."""
+    if "last_observed_at" in details:
+        return None
+    return find_gaps(timestamps(samples.moment_time))
 
 
 def files_height(
@@ -185,12 +191,8 @@ def state_spans(samples: FileSamples) -> tuple[pd.DataFrame, pd.DataFrame]:
     done_next[:-1] = goes_on[:-1] & spans["state"].eq("completed").to_numpy()[1:]
     jumps = np.flatnonzero(waits & done_next)
     if len(jumps):
-        stopped = time[following[jumps] - 1]
-        unseen = spans.iloc[jumps].assign(
-            state="unseen", start=timestamps(stopped).to_numpy(), end=spans["end"].iloc[jumps]
-        )
-        unseen["start"] = pd.Series(stopped.astype("datetime64[us]"), index=unseen.index)
-        unseen["start"] = unseen["start"].dt.tz_localize("UTC")
+        stopped = timestamps(time[following[jumps] - 1]).array
+        unseen = spans.iloc[jumps].assign(state="unseen", start=stopped)
         spans.loc[jumps, "end"] = unseen["start"]
         spans = pd.concat([spans, unseen]).sort_values(["key", "start"], kind="stable")
         spans = spans.reset_index(drop=True)

@@ -18,11 +18,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from importstats.analysis.cut import rewind
-from importstats.analysis.gaps import find_gaps
 from importstats.analysis.samples import FileSamples
-from importstats.arrays import Floats, Ints, timestamps
+from importstats.arrays import Floats, Ints
 from importstats.plots.file_states import STATE_WORDS, state_color
-from importstats.plots.files import ROW_ORDER, files_finding, state_spans
+from importstats.plots.files import ROW_ORDER, files_finding, shown_gaps, state_spans
 from importstats.plots.hatching import PALE, paper
 from importstats.plots.style import (
     FILE_STATE_COLORS,
@@ -73,8 +72,7 @@ def plot_file_heatmap(
     ax = axes_or_new(ax, (9, 4.5))
     details = details if at is None else rewind(details, at)
     samples = FileSamples.from_details(details)
-    if gaps is None and "last_observed_at" not in details:
-        gaps = find_gaps(timestamps(samples.moment_time))
+    gaps = shown_gaps(samples, details) if gaps is None else gaps
     if not len(samples.key):
         return say_nothing(ax, "No files yet: the server lists them when it imports")
     files, _ = state_spans(samples)

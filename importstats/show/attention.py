@@ -88,6 +88,8 @@ def _named_file(evidence: str, files: pd.DataFrame) -> int | None:
     """The file that a finding is about or blames, if it names one of the job's files."""
     said = json.loads(evidence)
     path = said.get("culprit", said.get("file"))
+    if path is None:
+        return None
     names = files["file"].astype("str")
     name = file_called(str(path), names_in_reasons(names)) or str(path)
     own = files.loc[names.eq(name), "file_index"]

@@ -104,8 +104,8 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
     # the jobs file is there, they are missing, and if both are gone they have been merged.
     while (
         details.num_rows
-        and files.exists(segment.path("jobs"))
         and not files.exists(segment.path("details"))
+        and files.exists(segment.path("jobs"))
     ):
         files.put(segment.path("details"), encode(details, is_fresh=is_fresh))
 

@@ -43,7 +43,7 @@ def test_a_column_is_where_it_is_expected_or_looked_for_by_its_name(name, expect
     assert _place(found.row_group(0), found.num_columns, name, expected) == place
 
 
-def told(table, **options):
+def read_off_footer(table, **options):
     columns = ("reason", "job_id", "message", "error", "db_name")
     found = _told_by_footer(metadata(table, **options), "jobs", columns)
     return {name: column.to_pylist() for name, column in found.items()}
@@ -52,18 +52,18 @@ def told(table, **options):
 @pytest.mark.parametrize("row_group_size", [1, 2])
 def test_a_footer_tells_what_is_null_or_the_same_in_all_rows(row_group_size):
     expected = {"reason": [None, None], "job_id": ["7", "7"]}
-    assert told(TABLE, row_group_size=row_group_size) == expected
-    assert told(TABLE, row_group_size=row_group_size, write_statistics=False) == {}
-    assert told(TABLE.slice(0, 0)) == {}
+    assert read_off_footer(TABLE, row_group_size=row_group_size) == expected
+    assert read_off_footer(TABLE, row_group_size=row_group_size, write_statistics=False) == {}
+    assert read_off_footer(TABLE.slice(0, 0)) == {}
     # A key that is null is damage, which only the rows show.
     without = TABLE.set_column(2, "job_id", pa.array([None, None], pa.string()))
-    assert told(without, row_group_size=row_group_size) == {"reason": [None, None]}
+    assert read_off_footer(without, row_group_size=row_group_size) == {"reason": [None, None]}
 
 
-@pytest.mark.parametrize(("groups", "is_told"), [(8, True), (9, False)])
-def test_a_footer_of_more_than_eight_groups_is_not_looked_at(groups, is_told):
+@pytest.mark.parametrize(("groups", "is_known"), [(8, True), (9, False)])
+def test_a_footer_of_more_than_eight_groups_is_not_looked_at(groups, is_known):
     table = pa.concat_tables([TABLE] * groups).select(["job_id"])
-    assert bool(told(table, row_group_size=2)) == is_told
+    assert bool(read_off_footer(table, row_group_size=2)) == is_known
 
 
 @pytest.mark.parametrize("rows", [0, 2, 2**16, 2**16 + 1])

@@ -150,18 +150,21 @@ def test_a_process_without_memory_harms_nothing(store: SnapshotStore) -> None:
     assert {path: path.read_bytes() for path in parquet_files(store)} == before
 
 
-def test_a_writer_that_slept_between_its_two_files(
-    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+def append_asleep(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch, table: str, *, aged_s: float
 ) -> None:
-    """A compaction took it for dead and deleted the details; when it returns they are there."""
+    """Append twice, and compact when the second append has written its file of a table.
+
+    The compaction deletes that file. In the end both snapshots are there.
+    """
     put = Files.put
     slept = []
 
     def sleepy(self: Files, path: str, content: Any) -> None:
         put(self, path, content)
-        if path.startswith("details/") and not slept:
+        if path.startswith(f"{table}/") and not slept:
             slept.append(path)
-            old = time.time() - 7 * 3600
+            old = time.time() - aged_s
             os.utime(Path(store.uri, path), (old, old))
             store.compact(final=True)
             assert not Path(store.uri, path).exists()
@@ -174,26 +177,18 @@ def test_a_writer_that_slept_between_its_two_files(
     assert_holds(store, snapshots)
 
 
+def test_a_writer_that_slept_between_its_two_files(
+    store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compaction took it for dead and deleted the details; when it returns they are there."""
+    append_asleep(store, monkeypatch, "details", aged_s=7 * 3600)
+
+
 def test_a_writer_that_slept_after_its_two_files(
     store: SnapshotStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compaction has merged both by then: the details do not come back, to be read twice."""
-    put = Files.put
-    slept = []
-
-    def sleepy(self: Files, path: str, content: Any) -> None:
-        put(self, path, content)
-        if path.startswith("jobs/") and not slept:
-            slept.append(path)
-            store.compact(final=True)
-            assert not Path(store.uri, path).exists()
-
-    snapshots = [snapshot(0, [1]), snapshot(1, [2])]
-    store.append(snapshots[0])
-    monkeypatch.setattr(Files, "put", sleepy)
-    store.append(snapshots[1])
-    assert slept
-    assert_holds(store, snapshots)
+    append_asleep(store, monkeypatch, "jobs", aged_s=0)
     assert len(list(Path(store.uri, "details").rglob("*.parquet"))) == 1
 
 
