@@ -1,7 +1,8 @@
 """Fleets of the product's own simulator in the form of :mod:`worlds`, as a second opinion.
 
 A cluster and a job are drawn for each shape and seed; the campaign is that job again and again,
-with other files drawn from its own, a week apart, each at its own pace of the day.
+with other files drawn from its own, a week apart, each at its own pace of the day. Each campaign of
+a fleet has another shape: the errors at jobs of a single shape say little about the others.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def fleet(
     recordings = []
     shapes = [shape for shape in SHAPES if shape not in LEFT_OUT]
     for family in families or list(FAMILIES):
+        place = list(FAMILIES).index(family)
         for number in range(max(1, round(jobs / CAMPAIGN))):
-            shape = shapes[(seed + number) % len(shapes)]
+            shape = shapes[(seed + place + len(FAMILIES) * number) % len(shapes)]
             recordings += campaign(family, shape, seed * 1000 + number, SIGNALS[signal])
     parts = [recording.tables(runs=True) for _, recording in recordings]
     truth = pd.DataFrame([truth_of(about, recording) for about, recording in recordings])
