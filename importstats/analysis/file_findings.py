@@ -13,7 +13,7 @@ from importstats.analysis.job_history import FILE_PHASES, MINUTE, Finding, JobHi
 from importstats.analysis.lateness import Limits, straggler_table
 from importstats.analysis.own_pace import slowdown
 from importstats.analysis.ranking import rank_files
-from importstats.analysis.silence import collapse_since, unusual_silence
+from importstats.analysis.silence import slump_of
 from importstats.analysis.spans import Spans
 from importstats.arrays import Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
@@ -83,10 +83,9 @@ def diagnose_files(
             continue
         found += [
             _no_free_slot(job, spans, number),
-            _stands_still(job, ages, number),
             _one_file_holds_up(job, ages, mine, number),
             _slow_node(job, mine),
-            _throughput_collapsed(job, ages, number, collapse_factor),
+            _no_rows_come(job, ages, number) or _slowed_down(job, ages, number, collapse_factor),
             *_going_back(job, spans, number),
             _totals_disagree(job, mine),
         ]
@@ -122,36 +121,10 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
     )
 
 
-def _stands_still(job: JobHistory, ages: Ages, number: int) -> Finding | None:
-    """No task has ended, or no row has arrived, for longer than any task took."""
-    if job.phase not in FILE_PHASES:
-        return None
-    if ages.spans.smooth[number]:
-        still = _no_rows_come(job, ages, number)
-        if still is not None:
-            return still
-    quiet = unusual_silence(ages, number)
-    if quiet is None:
-        return None
-    return Finding(
-        job,
-        "stalled",
-        "warning",
-        _utc_time(quiet.since),
-        f"No file has ended for {format_duration(quiet.lasts_s)} while {quiet.running:,} tasks "
-        f"are at work; the longest of such a size took {format_duration(quiet.longest_s)}",
-        _WAIT_FOR_NODES,
-        {
-            "idle_s": quiet.lasts_s,
-            "tasks_at_work": quiet.running,
-            "longest_task_s": quiet.longest_s,
-            "phase": job.phase,
-        },
-    )
-
-
 def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
     """Rows grow inside files, but have not grown for far longer than ever before."""
+    if job.phase not in FILE_PHASES or not ages.spans.smooth[number]:
+        return None
     idle_s, longest_s, moves = job.standstill
     running = int(np.count_nonzero((ages.spans.job == number) & ages.spans.running))
     limit_s = max(_NO_ROWS_S, _NO_ROWS_TIMES * max(np.nan_to_num(longest_s), job.poll_s))
@@ -281,37 +254,41 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     )
 
 
-def _throughput_collapsed(
-    job: JobHistory, ages: Ages, number: int, factor: float
-) -> Finding | None:
-    """Lately far fewer tasks end than should, or all are far slower than before."""
+def _slowed_down(job: JobHistory, ages: Ages, number: int, factor: float) -> Finding | None:
+    """All tasks are far slower than before, or none shows anything any more."""
     if job.phase not in FILE_PHASES:
         return None
-    slow = slowdown(ages, number, factor)
-    if slow is not None:
+    slump = slump_of(ages, number, factor)
+    if slump is not None and slump.silent:
         return Finding(
             job,
-            "throughput_collapsed",
+            "stalled",
             "warning",
-            _utc_time(slow.since),
-            f"{slow.tasks:,} tasks have worked at {format_percent(100 * slow.ratio)} of their "
-            f"earlier pace for {format_duration(slow.lasts_s)}",
-            "All tasks at work have slowed down: look at what they share, the object store, the "
-            "network, and the load of the data nodes since then.",
-            {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
+            _utc_time(slump.since),
+            f"No file has ended for {format_duration(slump.lasts_s)} while {slump.running:,} tasks "
+            f"are at work; before, tasks of their size took {format_duration(slump.usual_s)}",
+            _WAIT_FOR_NODES,
+            {
+                "idle_s": slump.lasts_s,
+                "tasks_at_work": slump.running,
+                "usual_task_s": slump.usual_s,
+                "odds": slump.odds,
+                "phase": job.phase,
+            },
         )
-    slump = collapse_since(ages, number, factor)
-    if slump is None:
+    slow = slowdown(ages, number, factor) or slump
+    if slow is None:
         return None
     return Finding(
         job,
         "throughput_collapsed",
         "warning",
-        _utc_time(slump.since),
-        f"Tasks have ended at {format_percent(100 * slump.ratio)} of the usual rate for "
-        f"{format_duration(slump.lasts_s)}",
-        None,
-        {"ratio": slump.ratio, "lasts_s": slump.lasts_s, "chance": slump.chance},
+        _utc_time(slow.since),
+        f"{slow.tasks:,} tasks have worked at {format_percent(100 * slow.ratio)} of their "
+        f"earlier pace for {format_duration(slow.lasts_s)}",
+        "All tasks at work have slowed down: look at what they share, the object store, the "
+        "network, and the load of the data nodes since then.",
+        {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
     )
 
 

@@ -107,18 +107,20 @@ FINDING_KINDS: Final = (
     FindingKind(
         "stalled",
         ("warning", "critical"),
-        "no file has ended for longer than any task of the job took, for its size; or, where rows "
-        "grow inside files, none has come for 5 minutes and 4 times longer than ever before; or, "
-        "before rows come and if files are not known, nothing has moved for far longer than in "
-        "earlier jobs of the collection, else `stall_factor` times longer than before in this "
-        "phase, at least 10 minutes and 10 polls, else 6 hours; never while all rows are in",
+        "no file has ended for 5 minutes and so long that a pause is 200 times as likely as the "
+        "pace before; or, where rows grow inside files, none has come for 5 minutes and 4 times "
+        "longer than ever before; or, before rows come and if files are not known, nothing has "
+        "moved for far longer than in earlier jobs of the collection, else `stall_factor` times "
+        "longer than before in this phase, at least 10 minutes and 10 polls, else 6 hours; never "
+        "while all rows are in",
         (
             "idle_s",
             "longest_before_s",
             "limit_s",
             "usual_s",
             "tasks_at_work",
-            "longest_task_s",
+            "usual_task_s",
+            "odds",
             "phase",
         ),
         "Look for the job's id in the data coordinator's and data nodes' logs, and at the metric "
@@ -288,10 +290,10 @@ FINDING_KINDS: Final = (
     FindingKind(
         "throughput_collapsed",
         ("warning",),
-        "for some time, tasks have ended at less than `collapse_factor` of the expected rate "
-        "or, if progress shows it, have gone on at less than that share of their own "
-        "earlier pace",
-        ("ratio", "lasts_s", "chance", "tasks"),
+        "for 5 minutes or more, tasks have taken so long that it is 200 times as likely at less "
+        "than `collapse_factor` of their earlier pace or, if progress shows it, have gone on at "
+        "less than that share of it",
+        ("ratio", "lasts_s", "tasks"),
         "Look for load on the data nodes and the object store since then.",
     ),
     FindingKind(

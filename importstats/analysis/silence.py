@@ -1,12 +1,12 @@
-"""Whether too few of a job's tasks end: none for too long, or far fewer than expected.
+"""Whether a job's tasks end far more slowly than before, or none at all.
 
-A silence is too long if it lasts longer than any task of the job took, for its size: every task
-that was at work before the silence should have ended in it.
-
-The ends that are due from a task over a time are the growth of its cumulative hazard; the
-difference to the ends seen is a martingale residual (Barlow and Prentice, Biometrika 1988). Load on
-the cluster can slow all tasks of a job together. So the ends due are computed for all plausible
-paces, and the verdict is an average over these.
+Either the job's tasks go on as before, apart from the load on its cluster, or since some time all
+take several times as long. Under each of the two, what has been seen since has a probability: which
+tasks ended and when, and for how long the others have been at work. The odds of a change are the
+ratio of the two. While a job goes on as before, they exceed 200 with a probability of at most 1 in
+200, however often they are looked at (Ville's inequality), as far as the model of its durations
+holds. Odds for several times of the change are averaged (Shiryaev, Theory of Probability and Its
+Applications 1963; Robbins, Annals of Mathematical Statistics 1970).
 """
 
 from __future__ import annotations
@@ -17,141 +17,107 @@ from typing import Final
 import numpy as np
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.durations import median_of_censored
+from importstats.analysis.durations import Durations, fit_durations
 from importstats.analysis.interval_chances import SLOW_SCATTER, SLOW_SHARE, SLOW_SHIFT
 from importstats.arrays import Bools, Floats
 
-#: How much the pace of all tasks may change with a cluster's load (standard deviation of the
-#: logarithm; ours), and the paces, slow ones first, and weights that follow from it.
-PACE_SD: Final = 0.35
-_STEPS: Final = np.linspace(-3.0, 1.0, 9)
-_PACES: Final = np.exp(PACE_SD * _STEPS)
+#: The odds from which on a change is believed.
+LEAST_ODDS: Final = 200.0
+# How much the pace of all tasks may change with a cluster's load (standard deviation of the
+# logarithm; ours), and how many of these deviations are tried, with their weights.
+_PACE_SD: Final = 0.5
+_STEPS: Final = np.linspace(-3.0, 2.0, 11)
 _WEIGHTS: Final = np.exp(-0.5 * _STEPS**2) / np.exp(-0.5 * _STEPS**2).sum()
-
-# A silence is too long if it lasts this many times the longest task (ours: in 153 healthy jobs of
-# ``benchmarks/worlds`` the longest was 1.07 times as long).
-_TIMES_LONGEST: Final = 1.25
-# How unlikely a slump must be by chance: a job is checked many times.
-_CHANGE_CHANCE: Final = 3e-4
+# A changed pace is this many times below the highest that counts as one; the last is a standstill.
+_BELOW: Final = np.array([1.0, 2.0, 4.0, 12.0, 1e6])
+# How many times are tried for a change of pace, and how long ago it must be.
+_CHANGES: Final = 10
 _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
-_LEAST_TOOK_S: Final = 1.0
-# How many tasks must have ended before the usual time is known, and its best accuracy.
-_LEAST_ENDED: Final = 4
+# The least scatter of durations that is believed: tasks of one batch end together.
 _LEAST_SCATTER: Final = 0.15
-# How many times are tried for a change of pace, and how many ends must have been due since.
-_CHANGES: Final = 24
-_LEAST_DUE: Final = 7.0
-# A task that is long overdue adds to the ends due again and again but ends only once. So at most
-# this share of the tasks that should have ended may have done so.
-_MOST_ENDED: Final = 0.5
-
-
-@dataclass(frozen=True)
-class Silence:
-    """A time in which no task of a job ended.
-
-    Attributes
-    ----------
-    since, lasts_s : float
-        When it began, in seconds since 1970, and how long it lasts.
-    running : int
-        Tasks at work.
-    longest_s : float
-        How long the longest task of the job took, for the size of those at work.
-    """
-
-    since: float
-    lasts_s: float
-    running: int
-    longest_s: float
+# Tasks that were handed over together share a node's batch, and so are late together: they count as
+# the root of their number.
+_TOGETHER: Final = 0.5
+_LEAST_TOOK_S: Final = 0.5
+_LEAST_APART: Final = 0.05
+# How many tasks are looked at; more do not make it surer.
+_MOST_TASKS: Final = 500
 
 
 @dataclass(frozen=True)
 class Slump:
-    """A time since which far fewer tasks end than expected.
+    """A time since which tasks go on at only a share of their pace before, or not at all.
 
     Attributes
     ----------
     since, lasts_s : float
         When it began, in seconds since 1970, and how long it lasts.
+    silent : bool
+        Whether no task has shown anything since, and that alone has high odds.
+    tasks, running : int
+        Tasks that ended since then or are at work, and those at work.
     ratio : float
-        The number of tasks that ended, divided by the number due.
-    chance : float
-        The probability of so few ends, over all plausible paces.
+        The mean pace since then, divided by the pace before.
+    usual_s : float
+        How long the median of those at work takes at the pace before.
+    odds : float
+        How many times more probable what was seen is with a change of pace than without.
     """
 
     since: float
     lasts_s: float
+    silent: bool
+    tasks: int
+    running: int
     ratio: float
-    chance: float
+    usual_s: float
+    odds: float
 
 
-def unusual_silence(ages: Ages, job: int) -> Silence | None:
-    """A job's silence if it lasts longer than any of its tasks took; else ``None``."""
+def slump_of(ages: Ages, job: int, factor: float) -> Slump | None:
+    """The change to less than `factor` of the pace before, if the odds are high; else ``None``."""
     tasks = _Tasks.from_ages(ages, job)
-    lasts_s = tasks.now - tasks.last_sign
-    running = int(np.count_nonzero(tasks.running))
-    known = tasks.ended & tasks.timed
-    if not lasts_s >= _LEAST_S or running < _LEAST_RUNNING or not known.any():
+    times = np.unique(np.append(tasks.late[tasks.ended], tasks.last_sign))
+    times = times[times <= tasks.now - _LEAST_S]
+    running = ~tasks.ended
+    if not len(times) or running.all() or np.count_nonzero(running) < _LEAST_RUNNING:
         return None
-    took = (tasks.stop - tasks.begin)[known] / tasks.size[known]
-    longest_s = float(took.max() * np.median(tasks.size[tasks.running]))
-    if not lasts_s > _TIMES_LONGEST * longest_s:
+    times = times[np.unique(np.linspace(0, len(times) - 1, _CHANGES).round().astype(np.int64))]
+    known = tasks.known_at(times)
+    below = factor / _BELOW
+    odds = np.array([tasks.odds(known, place, at, below) for place, at in enumerate(times)])
+    if odds.mean() < LEAST_ODDS:
         return None
-    return Silence(tasks.last_sign, lasts_s, running, longest_s)
-
-
-def collapse_since(ages: Ages, job: int, factor: float) -> Slump | None:
-    """The time since which tasks end at less than `factor` of their usual rate, or ``None``.
-
-    If several times match, it is the one whose ends are the least likely (a change point by maximum
-    likelihood; Hinkley, Biometrika 1970). Since at least one of these times, no more than half of
-    the tasks that should have ended have done so.
-    """
-    tasks = _Tasks.from_ages(ages, job)
-    if not tasks.running.any():
-        return None
-    ended = np.sort(tasks.stop[tasks.ended])
-    ended = ended[ended < tasks.now - _LEAST_S][_LEAST_ENDED - 1 :]
-    if len(ended) > _CHANGES:
-        ended = ended[np.linspace(0, len(ended) - 1, _CHANGES).astype(np.int64)]
-    best: Slump | None = None
-    sure = False
-    for since in ended.tolist():
-        found = tasks.due_since(since)
-        if found is None:
-            continue
-        due, count = found
-        seen = int(np.count_nonzero(tasks.ended & (tasks.stop > since)))
-        usual = float(np.interp(1.0, _PACES, due))
-        if usual < _LEAST_DUE or seen > factor * usual:
-            continue
-        chance = float(_WEIGHTS @ _at_most(seen, due))
-        if chance >= _CHANGE_CHANCE:
-            continue
-        sure |= seen <= _MOST_ENDED * count
-        if best is None or chance < best.chance:
-            best = Slump(since, tasks.now - since, seen / usual, chance)
-    return best if sure else None
+    silent = bool(tasks.last_sign <= times[-1] and odds[-1].mean() >= LEAST_ODDS)
+    best = -1 if silent else int(odds.mean(axis=1).argmax())
+    since = float(times[best])
+    size = np.median(tasks.size[running]) + known.fixed_bytes[best]
+    return Slump(
+        since,
+        tasks.now - since,
+        silent,
+        int(np.count_nonzero(tasks.late > since)),
+        int(np.count_nonzero(running)),
+        float(below @ odds[best] / odds[best].sum()),
+        float(np.exp(known.pace[best]) * size),
+        float(odds.mean()),
+    )
 
 
 @dataclass(frozen=True)
 class _Tasks:
-    """One job's begun tasks: sizes, and when they were handed over and ended (or now).
+    """One job's begun tasks whose start was seen: sizes, when they began, and ended or not yet.
 
-    The wait for a node is part of their time, as it is for the tasks that define the usual time.
-    `later` are tasks that came after the first were handed out and wait for them; `timed` are those
-    whose start was seen.
+    An end lies between `early` and `late`, both of which are now for a task at work.
     """
 
     size: Floats
-    later: Bools
-    timed: Bools
     begin: Floats
-    stop: Floats
+    early: Floats
+    late: Floats
     ended: Bools
-    running: Bools
+    weight: Floats
     now: float
     last_sign: float
 
@@ -160,74 +126,64 @@ class _Tasks:
         spans = ages.spans
         mine = (spans.job == job) & spans.begun & ~spans.failed
         now = float(spans.now[job])
-        ended = spans.done[mine]
-        stop = np.where(ended, spans.ended_by[mine], now)
+        late = np.where(spans.done, spans.ended_by, now)
         # A task that goes back and is handed over again shows that the coordinator is at work.
-        signs = [spans.moved_at[mine], stop[ended], spans.first_handed_by[mine]]
-        times = np.concatenate(signs)
-        times = times[np.isfinite(times)]
-        # Tasks shorter than the time between two polls begin and end between the same two.
-        after = np.where(np.isnan(spans.handed_after), spans.handed_by, spans.handed_after)
-        begin = ((after + spans.handed_by) / 2)[mine]
+        signs = np.concatenate(
+            [spans.moved_at[mine], late[mine & spans.done], spans.first_handed_by[mine]]
+        )
+        signs = signs[np.isfinite(signs)]
+        used = np.flatnonzero(mine & ~np.isnan(spans.handed_after))
+        used = used[:: -(-len(used) // _MOST_TASKS) or 1]
+        late, ended = late[used], spans.done[used]
+        early = np.minimum(spans.end_least()[used], late)
+        handed = (spans.handed_after[used] + spans.handed_by[used]) / 2
+        took = np.where(ended, (early + late) / 2, now) - handed
+        _, place, count = np.unique(handed, return_inverse=True, return_counts=True)
         return cls(
-            spans.size_bytes[mine] + ages.durations.fixed_bytes[job],
-            begin > begin.min(initial=np.inf),
-            ~np.isnan(spans.handed_after[mine]),
-            begin,
-            stop,
+            spans.size_bytes[used],
+            np.minimum(handed + np.maximum(took - ages.worked_s[used], 0.0), early),
+            early,
+            late,
             ended,
-            spans.running[mine],
+            np.asarray(count[place] ** -_TOGETHER, np.float64),
             now,
-            float(times.max()) if len(times) else now,
+            float(signs.max()) if len(signs) else now,
         )
 
-    def due_since(self, since: float) -> tuple[Floats, float] | None:
-        """How many ends were due since a time at each pace, and how many tasks at the usual pace.
+    def known_at(self, times: Floats) -> Durations:
+        """How long tasks take, as was known at each of these times."""
+        job, task = np.nonzero(self.begin < times[:, None])
+        at = times[job]
+        ended = self.ended[task] & (self.late[task] <= at)
+        least = np.where(ended, self.early[task], at) - self.begin[task]
+        most = np.where(ended, self.late[task] - self.begin[task], np.inf)
+        return fit_durations(job, len(times), self.size[task], least, most)
 
-        ``None`` if the usual time is not known.
-
-        The usual time is the median over ended and running tasks at that time; its scatter is that
-        of the ended ones.
-        """
-        begun = self.timed & (self.begin < since)
-        ended = (self.ended & (self.stop <= since))[begun]
-        if np.count_nonzero(ended) < _LEAST_ENDED:
-            return None
-        took = np.minimum(self.stop[begun], since) - self.begin[begun]
-        logs = np.log(np.maximum(took, _LEAST_TOOK_S) / self.size[begun])
-        later = self.later[begun]
-        usual = median_of_censored(logs[~later], ended[~later])
-        waited = usual
-        if np.count_nonzero(ended & later) >= _LEAST_ENDED:
-            waited = median_of_censored(logs[later], ended[later])
-        elif (self.later & (self.stop > since)).any():
-            return None
-        if not np.isfinite(usual):
-            usual = waited
-        spread = float(np.median(np.abs(logs - np.where(later, waited, usual))[ended]))
-        # 1.4826 MAD is a standard deviation, which is 1.81 times a logistic error's scale.
-        scatter = max(0.82 * spread, _LEAST_SCATTER)
-        after = self.timed & (self.stop > since)
-        normal_s = np.exp(np.where(self.later[after], waited, usual)) * self.size[after]
-        old = np.maximum(since - self.begin[after], 0.0) / normal_s
-        new = np.maximum(self.stop[after] - self.begin[after], 0.0) / normal_s
-        grown = [_hazard(new * pace, scatter) - _hazard(old * pace, scatter) for pace in _PACES]
-        by_now = _hazard((self.now - self.begin[after]) / normal_s, scatter)
-        ending = -np.expm1(_hazard(old, scatter) - by_now)
-        return np.array(grown).sum(axis=1), float(ending.sum())
+    def odds(self, known: Durations, place: int, since: float, below: Floats) -> Floats:
+        """How probable is what was seen since a time at each changed pace, divided by unchanged."""
+        seen = self.late > since
+        begin = self.begin[seen]
+        usual = known.pace[place] + np.log(self.size[seen] + known.fixed_bytes[place])
+        scatter = max(float(known.scatter[place]), _LEAST_SCATTER)
+        spread = float(np.hypot(_PACE_SD, known.pace_sd[place]))
+        paces = np.append(np.exp(spread * _STEPS), below)[:, None]
+        before = np.maximum(since - begin, 0.0)
+        start = np.maximum(begin, since)
+        after = [np.maximum(end[seen] - start, 0.0) * paces for end in (self.early, self.late)]
+        least, most = (np.log(np.maximum(before + work, _LEAST_TOOK_S)) - usual for work in after)
+        shown = _hazard(np.log(np.maximum(before, 1e-3)) - usual, scatter)
+        low = _hazard(least, scatter)
+        high = _hazard(np.maximum(most, least + _LEAST_APART), scatter)
+        ending = np.log(-np.expm1(np.minimum(low - high, -1e-12)))
+        log = shown - low + np.where(self.ended[seen], ending, 0.0)
+        total = (log * self.weight[seen]).sum(axis=1)
+        chance = np.exp(np.maximum(total - total.max(), -600.0))
+        return np.asarray(chance[len(_STEPS) :] / (_WEIGHTS @ chance[: len(_STEPS)]), np.float64)
 
 
-def _hazard(times_usual: Floats, scatter: float) -> Floats:
-    """The cumulative hazard of a task after some multiple of the usual time."""
-    log = np.log(np.maximum(times_usual, 1e-9))
-    usual = 0.5 - 0.5 * np.tanh(0.5 * log / scatter)
-    slow = 0.5 - 0.5 * np.tanh(0.5 * (log - SLOW_SHIFT) / SLOW_SCATTER)
-    return np.asarray(-np.log((1 - SLOW_SHARE) * usual + SLOW_SHARE * slow), np.float64)
-
-
-def _at_most(count: int, mean: Floats) -> Floats:
-    """The Chernoff bound of the probability of at most `seen` Poisson events."""
-    mean = np.maximum(mean, 1e-9)
-    few = max(count, 1e-9)
-    bound = np.exp(few - mean + few * np.log(mean / few))
-    return np.asarray(np.where(mean > count, np.minimum(bound, 1.0), 1.0), np.float64)
+def _hazard(log_times: Floats, scatter: float) -> Floats:
+    """The cumulative hazard of a task after some multiple of the usual time, by its logarithm."""
+    usual = 0.5 - 0.5 * np.tanh(0.5 * log_times / scatter)
+    slow = 0.5 - 0.5 * np.tanh(0.5 * (log_times - SLOW_SHIFT) / SLOW_SCATTER)
+    share = (1 - SLOW_SHARE) * usual + SLOW_SHARE * slow
+    return np.asarray(-np.log(np.maximum(share, 1e-300)), np.float64)

@@ -6,7 +6,7 @@ from frames import HEALTHY, START, scheduled
 from importstats.analysis.ages import Ages
 from importstats.analysis.forecast.silence import Silence
 from importstats.analysis.forecast.spells import ENDED, WAITS, WORKS, Spells
-from importstats.analysis.silence import collapse_since, unusual_silence
+from importstats.analysis.silence import LEAST_ODDS, slump_of
 
 
 def waves(count, slots=8, usual=120, *, pause=None, slower=None):
@@ -33,83 +33,85 @@ def at(spans, second, every=30):
     )
 
 
-def test_a_healthy_job_is_never_silent_nor_slow():
-    spans = waves(5)
+def test_a_healthy_job_never_slows_down():
     for second in range(60, 601, 60):
-        ages = at(spans, second)
-        assert unusual_silence(ages, 0) is None, second
-        assert collapse_since(ages, 0, 0.35) is None, second
+        assert slump_of(at(waves(5), second), 0, 0.35) is None, second
 
 
-def test_a_pause_is_a_silence_longer_than_any_task_took():
+def test_a_pause_is_a_silence_that_is_unlikely_at_the_pace_before():
     spans = waves(6, pause=(300, 3000))
-    quiet = unusual_silence(at(spans, 1200), 0)
-    assert quiet.since == pytest.approx(START.timestamp() + 300, abs=61)
-    assert quiet.lasts_s == pytest.approx(900, abs=61)
-    assert quiet.running == 8
-    assert 120 < quiet.longest_s < 240
     # Less than five minutes are never one.
-    assert unusual_silence(at(spans, 540), 0) is None
-    assert unusual_silence(at(spans, 660), 0) is not None
+    assert slump_of(at(spans, 570), 0, 0.35) is None
+    quiet = slump_of(at(spans, 630), 0, 0.35)
+    assert quiet.silent
+    assert quiet.since == pytest.approx(START.timestamp() + 300, abs=31)
+    assert quiet.lasts_s == pytest.approx(330, abs=31)
+    assert (quiet.tasks, quiet.running) == (8, 8)
+    assert quiet.ratio < 0.1
+    assert quiet.usual_s == pytest.approx(100, abs=20)
+    # The longer it lasts, the surer.
+    assert slump_of(at(spans, 1200), 0, 0.35).odds > 1000 * quiet.odds
 
 
-# The longest of them takes ten minutes; the others tell them from one task.
+# Tasks of ten minutes; that only four have ended makes every conclusion less sure.
 FOUR = [(1, 571), (1, 581), (1, 591), (1, 601)]
 
 
-@pytest.mark.parametrize(("times", "silent"), [(1.15, False), (1.4, True)])
-def test_a_silence_is_measured_by_the_longest_task(times, silent):
+@pytest.mark.parametrize(("times", "silent"), [(3.0, False), (4.0, True)])
+def test_a_silence_is_measured_by_the_tasks_before(times, silent):
     spans = [*FOUR, *[(602, 9000)] * 4]
-    assert (unusual_silence(at(spans, 601 + int(600 * times), every=10), 0) is not None) == silent
+    found = slump_of(at(spans, 601 + int(600 * times), every=10), 0, 0.35)
+    assert (found is not None) == silent
 
 
 def test_a_silence_of_larger_tasks_may_last_longer():
     spans = [*FOUR, *[(602, 9000)] * 4]
-    sizes = [200_000_000 + place for place in range(4)] + [900_000_000] * 4
-    details = scheduled(spans, 1800, every=10, sizes=sizes)
-    assert unusual_silence(Ages.from_details(details, START + pd.Timedelta("1800s")), 0) is None
+    sizes = [200_000_000 + place for place in range(4)] + [400_000_000] * 4
+    details = scheduled(spans, 3000, every=10, sizes=sizes)
+    assert slump_of(Ages.from_details(details, START + pd.Timedelta("3000s")), 0, 0.35) is None
+    assert slump_of(at(spans, 3000, every=10), 0, 0.35) is not None
 
 
-def test_a_task_that_goes_back_is_no_end():
-    spans = [*waves(6, pause=(300, 3000))]
+def test_a_task_that_goes_back_is_a_sign_and_no_end():
+    spans = waves(6, pause=(300, 3000))
     last = max(place for place, span in enumerate(spans) if span[0] < 300 < span[1])
     details = scheduled(spans, 1200, every=30, back={last: [(600, 630)]})
-    assert unusual_silence(Ages.from_details(details, START + pd.Timedelta("1200s")), 0) is not None
+    found = slump_of(Ages.from_details(details, START + pd.Timedelta("1200s")), 0, 0.35)
+    assert found.odds > LEAST_ODDS
 
 
-def test_tasks_that_end_far_too_slowly_are_a_slump():
-    spans = waves(12, slower=(400, 12.0))
-    slump = collapse_since(at(spans, 2400), 0, 0.35)
-    assert slump.ratio < 0.35
-    assert START.timestamp() + 100 < slump.since < START.timestamp() + 700
+@pytest.mark.parametrize(("slower", "found"), [(4.0, False), (8.0, True)])
+def test_tasks_that_take_far_longer_than_before_are_a_slump(slower, found):
+    slump = slump_of(at(waves(12, slower=(400, slower)), 2400), 0, 0.35)
+    assert (slump is not None) == found
+    if slump is not None:
+        assert not slump.silent
+        assert slump.ratio == pytest.approx(1 / slower, abs=0.06)
+        assert START.timestamp() + 300 < slump.since < START.timestamp() + 900
+
+
+def test_only_a_change_to_less_than_the_factor_counts():
+    ages = at(waves(12, slower=(400, 8.0)), 1500)
+    assert slump_of(ages, 0, 0.35).ratio < 0.35
+    assert slump_of(ages, 0, 0.02).ratio < 0.02
+    assert slump_of(at(waves(12, slower=(400, 3.0)), 2400), 0, 0.02) is None
 
 
 def test_before_anything_has_ended_nobody_knows():
-    spans = [(1, 9000)] * 8
-    ages = at(spans, 6000, every=300)
-    assert unusual_silence(ages, 0) is None
-    assert collapse_since(ages, 0, 0.35) is None
+    assert slump_of(at([(1, 9000)] * 8, 6000, every=300), 0, 0.35) is None
 
 
 def test_one_task_is_no_silence_of_the_job():
-    spans = [*HEALTHY, (1, 9000)]
-    assert unusual_silence(at(spans, 3000, every=60), 0) is None
+    assert slump_of(at([*HEALTHY, (364, 9000)], 6000, every=60), 0, 0.35) is None
+    assert slump_of(at([*HEALTHY, (364, 9000), (425, 9000)], 6000, every=60), 0, 0.35) is not None
 
 
-@pytest.mark.parametrize(("slower", "found"), [(5.0, False), (6.0, True)])
-def test_a_slump_must_be_too_unlikely_for_chance(slower, found):
-    # The first has a chance of one in 2,200, the second of one in 4,300.
-    slump = collapse_since(at(waves(12, slower=(400, slower)), 950), 0, 0.35)
-    assert (slump is not None) == found
-
-
-@pytest.mark.parametrize(("late", "found"), [(8, False), (9, True)])
-def test_a_task_that_is_long_overdue_is_due_once(late, found):
-    # Eight end in time and eight much later. With eight more that run on that is half of those due.
-    quick = [(1, 100 + 5 * n) for n in range(8)]
-    ends = [(1, 700 + 10 * n) for n in range(8)]
-    ages = at([*quick, *ends, *[(1, 9000)] * late], 1000, every=10)
-    assert (collapse_since(ages, 0, 0.35) is not None) == found
+def test_tasks_that_were_handed_over_together_count_as_fewer():
+    """A node takes them as one batch, whose ends are written one after the other."""
+    apart = [*FOUR, *[(602 + 30 * place, 9000) for place in range(9)]]
+    together = [*FOUR, *[(602, 9000)] * 9]
+    odds = [slump_of(at(spans, 4000, every=10), 0, 0.35).odds for spans in (apart, together)]
+    assert odds[0] > 10 * odds[1]
 
 
 # --- Of the forecast: where a silence supports no estimate ----------------------------------------
