@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mutating import Mutant, draw
-from noticing import BUILD, FORK, Judge, files_with_tests, set_up
+from noticing import BUILD, COSTS, FORK, Judge, files_with_tests, set_up
 
 JUSTIFIED = Path("tests/mutants.toml")
 
@@ -40,6 +40,7 @@ def main() -> None:
         if file.name != "__init__.py"
     ]
     BUILD.mkdir(parents=True, exist_ok=True)
+    COSTS.touch()
     # All test runs are forks of this process, so that a library is imported once.
     for library in settings["libraries"]:
         importlib.import_module(library)

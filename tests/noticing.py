@@ -1,8 +1,8 @@
 """Whether a test notices a mutant.
 
 All tests of a layer are collected once, by a process that then waits. For each mutant a copy of it
-changes the function in memory and runs tests, those that are nearest to it first: to load Python,
-pandas, the package and the tests again would take longer than most of them.
+changes the function in memory and runs tests, those that are near to it and quick first: to load
+Python, pandas, the package and the tests again would take longer than most of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
+from itertools import islice
 from multiprocessing.connection import Connection
+from operator import itemgetter
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -34,9 +36,15 @@ PRELOADED = "Module already imported so cannot be rewritten"
 QUIET = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", f"ignore:{PRELOADED}")
 OPTIONS = (*QUIET, "--tb=no", "--hypothesis-seed=0")
 #: Seconds of CPU after which a test is broken off, and counts as one that noticed nothing.
-LONGEST_S = 2.0
+LONGEST_S = 6.0
 #: The files of tests that are collected anew for what runs at import.
-NEAREST = 8
+NEAREST = 12
+#: What each test has cost in seconds of CPU when it first ran.
+COSTS = (BUILD / "costs.tsv").resolve()
+#: What a test that has never run is taken to cost.
+USUAL_S = 0.02
+#: How much quicker a test has to be to stand before one that is nearer by a step.
+PER_STEP = 3.0
 
 
 # --- Which tests are near -------------------------------------------------------------------------
@@ -59,22 +67,23 @@ def has_tests(file: Path) -> bool:
     )
 
 
-def nearest_first(one: Mutant, files: Sequence[str]) -> list[str]:
-    """The files of tests in the order in which they are likely to notice a mutant.
+def steps_off(one: Mutant, files: Sequence[str]) -> dict[str, int]:
+    """How far files of tests are from a mutant, the nearest first.
 
-    First those that are named as its module or have its function's name in them; then by the
-    number of imports from one to the other; then those that import less.
+    0 if they are named as its module, 1 if they have its function's name in them, else one more
+    than the number of imports from one to the other, and at most 5.
     """
     stem, function = Path(one.module).stem, one.function.rpartition(".")[2]
-    steps = steps_to(one.module)
+    imports = steps_to(one.module)
 
-    def place(file: str) -> tuple[bool, bool, int, int, str]:
-        own = file == one.module or Path(file).name == f"test_{stem}.py"
-        named = bool(function) and function in text_of(file)
-        far = 1 + min((steps.get(each, 99) for each in imported(file)), default=99)
-        return (not own, not named, far, len(imported(file)), file)
+    def steps(file: str) -> int:
+        if file == one.module or Path(file).stem in (f"test_{stem}", f"test_{stem}_edges"):
+            return 0
+        if function and function in text_of(file):
+            return 1
+        return min((imports.get(each, 5) + 2 for each in imported(file)), default=5)
 
-    return sorted(files, key=place)
+    return dict(sorted(((file, min(steps(file), 5)) for file in files), key=itemgetter(1)))
 
 
 @cache
@@ -161,11 +170,12 @@ class Judge:
         file.write_text(one.text)
         # Another time than the original's, so that no compiled file is taken for it.
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 10**12))
-        near = nearest_first(one, self._files)
+        near = steps_off(one, self._files)
         self._asked.send((one, original, near))
         answer: tuple[int, float] | None = self._received()
         if answer is None:
-            anew = partial(run_tests, near[:NEAREST], self._patience_s)
+            nearest = dict(islice(near.items(), NEAREST))
+            anew = partial(run_tests, nearest, self._patience_s)
             answer = wait(started(anew, self._workshop), 40 * self._patience_s)
         file.write_text(original)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -187,13 +197,24 @@ class TooLong(BaseException):
 class Patience:
     """Lets tests run for so many seconds of CPU, and none of them for longer than `LONGEST_S`."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, patience_s: float, steps: dict[str, int]) -> None:
         self.ends_s = time.process_time() + patience_s
+        self._steps = steps
+        self._costs = dict(line.split("\t") for line in COSTS.read_text().splitlines())
 
         def stop(*_: Any) -> None:
             raise TooLong
 
         signal.signal(signal.SIGPROF, stop)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Put the tests first that are likely to notice it soon."""
+
+        def place(item: pytest.Item) -> float:
+            cost_s = float(self._costs.get(item.nodeid, USUAL_S))
+            return max(cost_s, 0.01) * PER_STEP ** self._steps[item.nodeid.partition("::")[0]]
+
+        items.sort(key=place)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
@@ -206,11 +227,18 @@ class Patience:
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """End as if all had passed once the time is over and none has failed."""
-        if report.when == "teardown" and report.passed and time.process_time() > self.ends_s:
-            os._exit(0)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Note what a test costs; end as if all had passed once the time is over."""
+        began_s = time.process_time()
+        done = yield
+        if not item.session.testsfailed:
+            if item.nodeid not in self._costs:
+                with COSTS.open("a") as costs:
+                    costs.write(f"{item.nodeid}\t{time.process_time() - began_s:.3f}\n")
+            if time.process_time() > self.ends_s:
+                os._exit(0)
+        return done
 
 
 def collect_and_wait(
@@ -232,9 +260,6 @@ def collect_and_wait(
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session: pytest.Session) -> None:
             sys.setprofile(None)
-            items: dict[str, list[pytest.Item]] = {file: [] for file in files}
-            for item in session.items:
-                items[item.nodeid.partition("::")[0]].append(item)
             asked.send(None)
             while True:
                 while not asked.poll(1):
@@ -252,8 +277,9 @@ def collect_and_wait(
                     limit(patience_s)
                     for function, code in pairs:
                         function.__code__ = code
-                    session.config.pluginmanager.register(Patience(patience_s))
-                    session.items[:] = [item for file in near for item in items[file]]
+                    patience = Patience(patience_s, near)
+                    session.config.pluginmanager.register(patience)
+                    patience.pytest_collection_modifyitems(session.items)
                     return  # and pytest goes on with these
                 asked.send(wait(child, 40 * patience_s))
 
@@ -328,7 +354,7 @@ def limit(patience_s: float) -> None:
     shutil.rmtree(".hypothesis/examples", ignore_errors=True)
 
 
-def run_tests(files: list[str], patience_s: float) -> None:
+def run_tests(steps: dict[str, int], patience_s: float) -> None:
     """Run tests until one fails; the exit code is pytest's."""
     limit(patience_s)
-    os._exit(pytest.main([*OPTIONS, *files], plugins=[Patience(patience_s + 3)]))
+    os._exit(pytest.main([*OPTIONS, *steps], plugins=[Patience(patience_s + 3, steps)]))

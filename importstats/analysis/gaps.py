@@ -37,9 +37,9 @@ def find_gaps(times: pd.Series[Any], polls: float = GAP_POLLS) -> pd.DataFrame:
     >>> find_gaps(pd.Series(times))["end"].dt.minute.tolist()
     [30]
     """
-    seen = times.dropna().drop_duplicates().sort_values(ignore_index=True)
+    seen = times.dropna().drop_duplicates().sort_values()
     pause = seen.diff().dt.total_seconds().to_numpy()[1:]
-    if len(pause) < 2:
+    if not len(pause):
         return pd.DataFrame({"start": seen.iloc[:0], "end": seen.iloc[:0]})
     long = np.flatnonzero(pause > max(polls * float(np.quantile(pause, 0.9)), _LEAST_S))
     return pd.DataFrame(

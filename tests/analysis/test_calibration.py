@@ -47,3 +47,18 @@ def test_an_interval_reaches_by_the_root_of_what_the_model_says():
     twice = np.log(stretched(quantiles, no, no, np.array([2.0, 1.0])))
     np.testing.assert_allclose(twice[0] - 4, 2 * (wide - 4))
     np.testing.assert_allclose(twice[1], narrow)
+
+
+def test_how_far_an_interval_reaches_below_and_above_without_and_with_history_and_a_pace():
+    quantiles = np.exp([[3.0, 4.0, 5.0]] * 4)
+    by_pace, history = np.array([False, False, True, True]), np.array([False, True, False, True])
+    found = np.log(stretched(quantiles, by_pace, history, np.ones(4)))
+    below, above = 4 - found[:, 0], found[:, 2] - 4
+    assert below == pytest.approx([1.1, 0.8, 1.3, 0.6])
+    assert above == pytest.approx([0.8, 0.65, 0.65, 0.4])
+
+
+def test_no_time_left_is_as_little_as_can_be_told():
+    no = np.zeros(1, np.bool_)
+    (found,) = stretched(np.array([[0.0, 1e-7, 1.0]]), no, no, np.ones(1))
+    assert found[:2] == pytest.approx([1e-6, 1e-6])

@@ -1,12 +1,7 @@
 import numpy as np
 import pytest
 
-from importstats.analysis.interval_chances import (
-    SLOW_SCATTER,
-    SLOW_SHARE,
-    SLOW_SHIFT,
-    log_likelihoods,
-)
+from importstats.analysis.interval_chances import log_likelihoods
 
 SCATTERS = np.array([0.04, 0.15, 0.48])
 
@@ -23,9 +18,9 @@ def by_definition(job, low, high, offsets, paces, scatters):
             for s, scatter in enumerate(scatters):
                 least, most = low[row] - offset, high[row] - offset
                 usual = below((paces[own] - least) / scatter) - below((paces[own] - most) / scatter)
-                late = paces[own] + SLOW_SHIFT
-                slow = below((late - least) / SLOW_SCATTER) - below((late - most) / SLOW_SCATTER)
-                chance = (1 - SLOW_SHARE) * usual + SLOW_SHARE * slow
+                late = paces[own] + 1.1
+                slow = below((late - least) / 0.5) - below((late - most) / 0.5)
+                chance = 0.95 * usual + 0.05 * slow
                 found[own, place, s] += np.log(np.maximum(chance, 1e-12))
     return found
 

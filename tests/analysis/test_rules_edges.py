@@ -216,6 +216,16 @@ def test_a_standstill_before_the_rows_may_last_longer(earlier_s, idle_s, found):
     assert severity(stalled(job, 5.0, files_tell=False)) == found
 
 
+def test_a_job_that_waits_or_only_deletes_is_not_stalled():
+    for state, progress in (("Pending", 5), ("Uncommitted", 99), ("Completed", 100)):
+        job = history((0, state, progress, 0), (7 * HOUR, state, progress, 0))
+        assert stalled(job, 5.0, files_tell=False) is None
+    job = history(*moving([0, 100, 200, 300], 7 * HOUR), poll_s=60)
+    assert stalled(job, 5.0, files_tell=False)
+    deletes = replace(job, files=replace(job.files, only_deletes=True))
+    assert stalled(deletes, 5.0, files_tell=False) is None
+
+
 def test_a_stall_says_how_many_times_longer_it_is_unless_files_say_more():
     job = history(*moving([0, 100, 200, 300], 700), poll_s=60)
     found = stalled(job, 5.0, files_tell=False)
@@ -288,13 +298,14 @@ def test_a_job_may_be_forgotten_from_half_the_retention_on(unseen_s, found, left
         ([*range(0, 220, 20), 301], 5.0, [301]),
         ([*range(0, 220, 20), 300], 5.0, []),
         ([0, 500], 5.0, []),
+        ([0], 5.0, []),
         ([0, 1, 500], 0.5, [500]),
     ],
 )
 def test_a_pause_is_a_gap_beyond_so_many_usual_ones_and_a_minute(seconds, polls, gaps):
     times = pd.Series(START + pd.to_timedelta(seconds, unit="s"))
-    found = find_gaps(times, polls)
-    assert ((found["end"] - START).dt.total_seconds()).tolist() == gaps
+    for found in (find_gaps(times, polls), *([find_gaps(times)] if polls == 5.0 else [])):
+        assert ((found["end"] - START).dt.total_seconds()).tolist() == gaps
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 from importstats.analysis.forecast.backlog import Backlog
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.schedule import (
-    SHARE_VARIANCE,
     last_end,
     log_least_noise,
     running_times,
@@ -46,12 +45,12 @@ def ends(state, slots, seconds):
     ("share", "age_s", "step_age_s", "whole_s", "variance"),
     [
         # Half was done 80 s after it began, so that all takes 160 s.
-        (0.5, 100, 20, 160, SHARE_VARIANCE),
-        (0.25, 100, 0, 400, 3 * SHARE_VARIANCE),
-        (0.75, 100, 25, 100, SHARE_VARIANCE / 3),
+        (0.5, 100, 20, 160, 0.15),
+        (0.25, 100, 0, 400, 0.45),
+        (0.75, 100, 25, 100, 0.05),
         (1.0, 100, 40, 60, 0),
         # A step of no time is one of half a second.
-        (0.5, 100, 100, 1, SHARE_VARIANCE),
+        (0.5, 100, 100, 1, 0.15),
         (0.0, 100, 20, None, np.inf),
     ],
 )

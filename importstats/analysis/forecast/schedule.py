@@ -15,9 +15,8 @@ from importstats.analysis.forecast.backlog import Backlog
 from importstats.analysis.forecast.chance import DRAWS, normal_cdf, normal_quantile
 from importstats.arrays import Floats
 
-#: Variance of the log of a unit's time by the share it has done, when half of it is done.
-SHARE_VARIANCE: Final = 0.15
-
+# Variance of the log of a unit's time by the share it has done, when half of it is done.
+_SHARE_VARIANCE: Final = 0.15
 _SHARE_FLOOR: Final = 0.01
 _MOST_UNITS: Final = 64
 _MOST_WAVES: Final = 3
@@ -42,7 +41,7 @@ def share_evidence(backlog: Backlog) -> tuple[Floats, Floats]:
     moved = backlog.share > 0
     share = np.where(moved, backlog.share, 0.5)
     to_step = np.maximum(backlog.age_s - backlog.step_age_s, 0.5)
-    variance = SHARE_VARIANCE * (1 - share) / share + _SHARE_FLOOR
+    variance = _SHARE_VARIANCE * (1 - share) / share + _SHARE_FLOOR
     return np.log(to_step / share), np.where(moved, variance, np.inf)
 
 
