@@ -38,7 +38,7 @@ OPTIONS = (*QUIET, "--tb=no", "--hypothesis-seed=0")
 #: Seconds of CPU after which a test is broken off, and counts as one that noticed nothing.
 LONGEST_S = 6.0
 #: The files of tests that are collected anew for what runs at import.
-NEAREST = 12
+NEAREST = 24
 #: What each test has cost in seconds of CPU when it first ran.
 COSTS = (BUILD / "costs.tsv").resolve()
 #: What a test that has never run is taken to cost.

@@ -114,3 +114,14 @@ def test_a_moving_average_begins_with_the_first_snapshot_and_forgets_three_tenth
     assert len(_tqdm_remaining(np.zeros(0), np.zeros(0))) == 0
     standing = _tqdm_remaining(np.array([0.0, 10, 20]), np.array([5.0, 5, 5]))
     assert np.isnan(standing).all()
+
+
+def test_the_least_step_is_that_of_the_last_ten_seconds_or_of_all_that_were_shorter():
+    progress = np.array([0.0, 50, 70, 70.4])
+    # From ten seconds on, 20 in 10 s are a step of 0.2, and 0.4 is more than that.
+    found = _tqdm_remaining(np.array([0.0, 5, 15, 20]), progress)
+    dn, dt = 0.3 * 0.4 + 0.7 * (6 + 10.5), 0.3 * 5 + 0.7 * (3 + 1.05)
+    np.testing.assert_allclose(found, [np.nan, 5, 30 * 4.05 / 16.5, 29.6 * dt / dn])
+    # Before, the mean with the 50 in 5 s is a step of 0.53, for which 0.4 has to wait.
+    found = _tqdm_remaining(np.array([0.0, 5, 14.9, 19.9]), progress)
+    np.testing.assert_allclose(found[2:], np.array([30, 29.6]) * 4.02 / 16.5)
