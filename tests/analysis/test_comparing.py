@@ -5,6 +5,7 @@ from datetime import UTC
 import numpy as np
 import pandas as pd
 import pytest
+from frames import jobs_of
 
 from importstats.analysis.beside import times_of_beside
 from importstats.analysis.cluster_cut import cluster_between
@@ -184,6 +185,11 @@ def test_rows_that_were_there_when_recording_began_count_for_no_rate():
     facts = compare_two_jobs(job(), late).facts.set_index("what")["b"]
     # 600 rows in the 90 seconds from the first snapshot to the middle before the end.
     assert facts["rate in Importing"].startswith("6.67 rows/s")
+    # Nor if the job goes back later: 700 rows in 90 and 60 seconds.
+    rows = [(45, 300), (60, 700), (70, 1000), (60, 700), (70, 1000)]
+    back = jobs_of([("Importing", *row, 1000) for row in rows], detail_count=3)
+    facts = compare_two_jobs(job(), back).facts.set_index("what")["b"]
+    assert facts["rate in Importing"].startswith("4.67 rows/s")
 
 
 # --- Phases ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from frames import START, job_of, scheduled
 
 from importstats import diagnose
-from importstats.analysis.file_findings import _unlikely
+from importstats.analysis.file_findings import _no_rows_come, _unlikely
 
 
 def found(details, second, **columns):
@@ -137,3 +137,34 @@ def test_files_with_half_as_many_rows_again_as_the_job_have_wrong_totals(total, 
             "job_total_rows": total,
         }
         assert findings.loc["wrong_totals", "since"] == START
+
+
+@pytest.mark.parametrize(
+    ("idle_s", "longest_s", "poll_s", "moves", "running", "told"),
+    [
+        (300, 10, 5, 5, 2, True),
+        (299, 10, 5, 5, 2, False),
+        (300, np.nan, 5, 5, 2, True),
+        # Four times the longest pause or the usual time between two snapshots.
+        (400, 100, 5, 5, 2, True),
+        (399, 100, 5, 5, 2, False),
+        (400, 10, 100, 5, 2, True),
+        (399, 10, 100, 5, 2, False),
+        (999, 10, 5, 4, 2, False),
+        (999, 10, 5, 5, 0, False),
+        (np.nan, 10, 5, 5, 2, False),
+    ],
+)
+def test_rows_stand_still_after_five_minutes_and_four_of_their_pauses(
+    idle_s, longest_s, poll_s, moves, running, told
+):
+    job = SimpleNamespace(
+        standstill=(idle_s, longest_s, moves), poll_s=poll_s, last_seen=START, phase="Importing"
+    )
+    at_work = np.arange(6) < running
+    spans = SimpleNamespace(job=np.array([0, 0, 0, 0, 1, 1]), running=at_work | (np.arange(6) > 3))
+    finding = _no_rows_come(job, SimpleNamespace(spans=spans), 0)
+    assert (finding is not None) == told
+    if told:
+        assert finding.evidence["tasks_at_work"] == running
+        assert finding.since == START - pd.Timedelta(idle_s, "s")
