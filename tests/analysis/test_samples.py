@@ -46,6 +46,11 @@ def test_the_curves_of_files_and_of_their_sum():
     apart = curve.summed(np.array([1, 0]), 2, samples.moment_time)
     assert apart.rows.tolist() == [0, 0, 0, 40, 0, 50, 100, 100]
     assert apart.open.tolist() == [True] * 4 + [False] * 4
+    # A group without files has no points, wherever it stands.
+    for group, count in (([2, 1], 4), ([1, 0], 9)):
+        wide = curve.summed(np.array(group), count, samples.moment_time)
+        assert wide.rows.tolist() == apart.rows.tolist()
+        assert wide.key.tolist() == [min(group)] * 4 + [max(group)] * 4
 
 
 def test_rows_that_vanish_are_a_loss_and_bytes_that_vanish_no_gain():
