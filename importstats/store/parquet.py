@@ -109,11 +109,9 @@ def decode(
         with _open_file(source, filesystem, _text_columns(table, names)) as file:
             metadata = file.metadata
             known = {} if every_byte else _told_by_footer(metadata, table, names)
-            # One row group is read faster by one thread than by waking more.
-            several = metadata.num_row_groups > 1
             wanted = _in_stored_order(table, names, frozenset(known))
-            found = file.read(list(wanted), use_threads=several)
             rows = metadata.num_rows
+            found = file.read(list(wanted), use_threads=rows >= _MANY_ROWS)
     else:
         import pyarrow.dataset as ds  # Takes a while, and few reads have a filter.
 
@@ -251,6 +249,8 @@ _OFTEN_THE_SAME: Final = frozenset(
         *("error", "create_time", "complete_time", "server_version"),
     }
 )
+# From so many rows on more than one thread is worth waking.
+_MANY_ROWS: Final = 2**14
 # It is not worth it if there are many row groups to look at.
 _FEW_GROUPS: Final = 8
 

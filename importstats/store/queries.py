@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, islice
 from typing import Final, NamedTuple, TypeVar
 
 import pyarrow as pa
@@ -81,29 +80,31 @@ class Queries:
         needed = _value_columns(wanted)
         schema = result_schema("details", wanted)
 
-        def read(lot: Sequence[_Known]) -> list[tuple[Timeline, Runs]]:
-            return [self._timed_runs(job, needed, filter_, choice) for job in lot]
+        def read(job: _Known) -> tuple[Timeline, Runs]:
+            return self._timed_runs(job, needed, filter_, choice)
 
-        def read_runs(lot: Sequence[_Known]) -> list[pa.Table]:
-            return [run_rows(extend(found), timeline, schema) for timeline, found in read(lot)]
+        def read_runs(job: _Known) -> pa.Table:
+            timeline, found = read(job)
+            return run_rows(extend(found), timeline, schema)
 
         def pieces(
-            lots: Iterable[list[tuple[Timeline, Runs]]],
+            jobs: Iterable[tuple[Timeline, Runs]],
         ) -> Iterator[tuple[Timeline, Runs, int, int]]:
-            for timeline, found in chain.from_iterable(lots):
+            for timeline, found in jobs:
                 for piece in windows(found, len(timeline.ids), max_rows):
                     yield timeline, found, *piece
 
-        def expanded(piece: tuple[Timeline, Runs, int, int]) -> list[pa.Table]:
+        def expanded(piece: tuple[Timeline, Runs, int, int]) -> pa.Table:
             timeline, found, begin, end = piece
-            return [run_rows(expand(found, begin, end), timeline, schema)]
+            return run_rows(expand(found, begin, end), timeline, schema)
 
-        lots = list(_lots(self._known_jobs(choice), self._most_rows()))
+        known = self._known_jobs(choice)
         if runs:
-            tables = self._ahead(read_runs, lots)
+            tables = self._ahead(read_runs, known)
         else:
-            tables = self._ahead(expanded, pieces(self._ahead(read, lots)))
-        for table in chain.from_iterable(tables):
+            # Unlike a file's rows, all its snapshots' are enough for a thread to be worth waking.
+            tables = map_ahead(expanded, pieces(self._ahead(read, known)), pa.cpu_count())
+        for table in tables:
             if table.num_rows:
                 yield table
 
@@ -128,10 +129,6 @@ class Queries:
         parts, _ = self._reader.read_runs(state, needed, filter_)
         return state.timeline, concat(parts, result_schema("details", needed))
 
-    def _most_rows(self) -> int:
-        """Of a lot. Whole jobs of a bucket are waited for side by side, not one after another."""
-        return _ROWS_OF_A_LOT if self._files.is_local else 0
-
     def jobs_with_details(
         self, choice: Choice, wanted: Sequence[str], details_wanted: Sequence[str]
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -146,19 +143,13 @@ class Queries:
             state = read(segments)
             return state, self._runs_of(state, needed, None)
 
-        def read_lot(lot: Sequence[_Known]) -> list[tuple[pa.Table, pa.Table]]:
-            found = []
-            for job in lot:
-                try:
-                    state, (timeline, runs) = job.state, self._runs_of(job.state, needed, None)
-                except FileNotFoundError:
-                    segments = self._listing.of_job(job.folder)
-                    state, (timeline, runs) = self._listing.retrying(
-                        job.folder, segments, read_both
-                    )
-                details = run_rows(extend(runs), timeline, schema)
-                found.append((state.rows.select(wanted), details))
-            return found
+        def read_details(job: _Known) -> tuple[pa.Table, pa.Table]:
+            try:
+                state, (timeline, runs) = job.state, self._runs_of(job.state, needed, None)
+            except FileNotFoundError:
+                segments = self._listing.of_job(job.folder)
+                state, (timeline, runs) = self._listing.retrying(job.folder, segments, read_both)
+            return state.rows.select(wanted), run_rows(extend(runs), timeline, schema)
 
         known = (
             _Known(_key(state.rows), folder, state)
@@ -168,8 +159,8 @@ class Queries:
         if not details_wanted:
             yield from ((job.state.rows.select(wanted), schema.empty_table()) for job in known)
             return
-        for lot in self._ahead(read_lot, _lots(known, self._most_rows())):
-            yield from ((jobs, details) for jobs, details in lot if jobs.num_rows)
+        found = self._ahead(read_details, known)
+        yield from ((jobs, details) for jobs, details in found if jobs.num_rows)
 
     def keys(self, choice: Choice) -> pa.Table:
         """See :meth:`importstats.store.SnapshotStore.job_keys`."""
@@ -238,46 +229,25 @@ class Queries:
         self, choice: Choice, read: Callable[[Sequence[Segment]], _T]
     ) -> Iterator[tuple[JobFolder, _T]]:
         """What is read of the segments of each job chosen."""
-        jobs = iter(self._listing.of_jobs(*choice).items())
-        at_once = _JOBS_AT_ONCE if self._files.is_local else 1
-        some = iter(lambda: list(islice(jobs, at_once)), [])
 
-        def read_some(
-            jobs: list[tuple[JobFolder, list[Segment]]],
-        ) -> list[tuple[JobFolder, _T]]:
-            return [(job, self._listing.retrying(job, segments, read)) for job, segments in jobs]
+        def read_job(
+            job: tuple[JobFolder, list[Segment]],
+        ) -> tuple[JobFolder, _T]:
+            return job[0], self._listing.retrying(*job, read)
 
-        return chain.from_iterable(self._ahead(read_some, some))
+        return self._ahead(read_job, list(self._listing.of_jobs(*choice).items()))
 
     def _ahead(self, work: Callable[[_S], _T], items: Iterable[_S]) -> Iterator[_T]:
-        """The work on each item in their order, on as many threads as serve.
+        """The work on each item in their order; on a bucket a few are made ahead, side by side.
 
-        Only a few results are made ahead of the one that is asked for.
+        Most files of a disk are read so soon that threads would only wait for one another, which
+        takes half as much again.
         """
-        threads = pa.cpu_count() if self._files.is_local else _REMOTE_JOBS_AT_ONCE
-        return map_ahead(work, items, threads)
+        return map(work, items) if self._files.is_local else map_ahead(work, items, _JOBS_AT_ONCE)
 
 
-def _lots(jobs: Iterable[_Known], most_rows: int) -> Iterator[list[_Known]]:
-    """The jobs in lots of about so many rows of details."""
-    lot: list[_Known] = []
-    rows = 0
-    for job in jobs:
-        lot.append(job)
-        for part in job.state.parts:
-            rows += len(part.ids) if part.detail_rows is None else part.detail_rows
-        if rows >= most_rows:
-            yield lot
-            lot, rows = [], 0
-    if lot:
-        yield lot
-
-
-# Enough for a thread to be worth waking, and few enough for each to get some.
-_ROWS_OF_A_LOT: Final = 2**12
-_REMOTE_JOBS_AT_ONCE: Final = 8
-# Of a disk: to hand each job to a thread by itself takes as long as to read it.
-_JOBS_AT_ONCE: Final = 4
+# Of a bucket, where most of the time is waiting.
+_JOBS_AT_ONCE: Final = 8
 
 
 _KEYS_SCHEMA: Final = pa.schema(

@@ -143,7 +143,7 @@ class StoredTables:
 
         A piece holds rows of one job and, unless ``runs``, whole snapshots: as many as fit in
         ``max_rows`` rows, but at least one. With ``runs`` a piece is a job. So memory holds one
-        piece, the runs of a few jobs (read ahead by other threads) and the times of all snapshots.
+        piece for each core, the runs of a few jobs and the times of all snapshots.
         """
         wanted = check_columns("details", columns)
         choice = self._choice(source_uri, job_id, since, until)

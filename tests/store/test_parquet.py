@@ -13,6 +13,7 @@ from importstats.store.parquet import (
     _often_the_same,
     _place,
     _told_by_footer,
+    decode,
     result_schema,
 )
 
@@ -88,3 +89,20 @@ def test_columns_are_read_in_the_order_of_the_store_without_what_is_known():
     assert names == ["job_id", "reason"]
     assert "imported_rows" in VALUE_COLUMNS
     assert "snapshot_id" not in VALUE_COLUMNS
+
+
+@pytest.mark.parametrize(("rows", "threads"), [(2**14 - 1, False), (2**14, True)])
+def test_columns_of_many_rows_are_read_by_several_threads(rows, threads, monkeypatch):
+    table = pa.table({"file_index": pa.array(range(rows), pa.int64())})
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    asked, read = [], pq.ParquetFile.read
+
+    def noted(file, columns, *, use_threads):
+        asked.append(use_threads)
+        return read(file, columns, use_threads=use_threads)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", noted)
+    found = decode(pa.BufferReader(sink.getvalue()), None, "details", ["file_index"])
+    assert found["file_index"].equals(table["file_index"])
+    assert asked == [threads]

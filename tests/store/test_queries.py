@@ -96,8 +96,8 @@ def test_a_job_is_known_by_any_of_its_files_that_can_be_read(found):
     assert len(warned) == 2
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (3, 3)])
-def test_a_disk_is_read_by_a_thread_for_each_core(cores, threads, found, monkeypatch):
+@pytest.mark.parametrize(("is_local", "threads"), [(True, []), (False, [8, 8])])
+def test_only_a_bucket_is_read_by_several_threads(is_local, threads, found, monkeypatch):
     asked = []
 
     def note(work, items, count):
@@ -105,10 +105,25 @@ def test_a_disk_is_read_by_a_thread_for_each_core(cores, threads, found, monkeyp
         return map(work, items)
 
     monkeypatch.setattr(queries, "map_ahead", note)
-    monkeypatch.setattr(pa, "cpu_count", lambda: cores)
+    monkeypatch.setattr(found._files, "is_local", is_local)
     found.keys(Choice())
     found.jobs(Choice(), ["job_id"])
-    assert asked == [threads, threads]
+    assert asked == threads
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_rows_are_made_of_runs_by_a_thread_for_each_core(runs, found, monkeypatch):
+    asked = []
+
+    def note(work, items, count):
+        asked.append(count)
+        return map(work, items)
+
+    monkeypatch.setattr(queries, "map_ahead", note)
+    monkeypatch.setattr(pa, "cpu_count", lambda: 3)
+    tables = found.details(Choice(), ["job_id"], None, runs=runs, max_rows=None)
+    assert len(list(tables)) == 2
+    assert asked == ([] if runs else [3])
 
 
 def test_what_snapshots_tell_is_not_read_from_files():

@@ -20,7 +20,7 @@ from importstats.store.delta import DataFile, DeltaLog
 from importstats.store.files import Files
 from importstats.store.marker import Marker
 from importstats.store.parquet import STORED_SCHEMAS
-from importstats.store.queries import Choice, _lots
+from importstats.store.queries import Choice
 from importstats.store.segments import JobFolder, Period, Segment, slug
 
 JOB = JobFolder("u", "7")
@@ -390,25 +390,6 @@ def test_a_file_that_was_being_written_is_known_by_its_name(name, temporary):
 
 
 # --- Queries --------------------------------------------------------------------------------------
-
-
-class _Part:
-    def __init__(self, ids: int, detail_rows: int | None) -> None:
-        self.ids, self.detail_rows = range(ids), detail_rows
-
-
-class _Job:
-    def __init__(self, *parts: _Part) -> None:
-        self.state = type("State", (), {"parts": parts})
-
-
-@pytest.mark.parametrize(
-    ("most", "sizes"), [(0, [1, 1, 1]), (7, [1, 2]), (8, [2, 1]), (10, [2, 1]), (11, [3])]
-)
-def test_jobs_are_read_in_lots_of_rows_or_snapshots_if_rows_are_not_known(most, sizes):
-    jobs = [_Job(_Part(1, 7)), _Job(_Part(3, None)), _Job(_Part(9, 0), _Part(9, 1))]
-    found = [len(lot) for lot in _lots(jobs, most)]
-    assert found == sizes
 
 
 def test_keys_have_the_first_and_the_last_time_and_count_segments(tmp_path):
