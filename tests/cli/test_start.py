@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 
+from importstats.cli import entry
 from importstats.simulator import simulate_job
 from importstats.store import SnapshotStore
 
@@ -42,3 +45,23 @@ def test_a_summary_imports_only_what_reads_and_prints_a_table(store):
     found = imported("summary", store)
     assert {"pandas", "pyarrow.parquet"} <= found
     assert found & HEAVY == set()
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+@pytest.mark.parametrize(
+    ("call", "frozen", "steps"),
+    [
+        (["completion", "bash"], 0, ["disable", "freeze", "enable", "enable"]),
+        (["completion", "bash"], 7, ["disable", "enable", "enable"]),
+        (["--help"], 0, ["disable", "enable"]),
+        (["no-command"], 0, ["disable", "freeze", "enable", "enable"]),
+    ],
+)
+def test_no_garbage_is_looked_for_until_a_command_is_imported(call, frozen, steps, monkeypatch):
+    done = []
+    noted = {name: partial(done.append, name) for name in ("disable", "freeze", "enable")}
+    monkeypatch.setattr(entry, "gc", SimpleNamespace(get_freeze_count=lambda: frozen, **noted))
+    monkeypatch.setattr(sys, "argv", ["importstats", *call])
+    with pytest.raises(SystemExit):
+        entry.main()
+    assert done == steps
