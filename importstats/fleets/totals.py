@@ -103,8 +103,10 @@ def _some_at_once(
 
 def _frames(pieces: Sequence[tuple[pa.Table, pa.Table]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     jobs, details = (pa.concat_tables(tables) for tables in zip(*pieces, strict=True))
+    if jobs["error"].null_count < jobs.num_rows:
+        jobs = jobs.filter(pc.is_null(jobs["error"]))
     # Not details_frame: it would look for the files' display names, which a summary does not show.
-    return jobs_frame(jobs.filter(pc.is_null(jobs["error"]))), jobs_frame(details)
+    return jobs_frame(jobs), jobs_frame(details)
 
 
 def _read_ahead(items: Iterable[_T]) -> Iterator[_T]:
