@@ -36,8 +36,8 @@ _LEAST_S: Final = 5 * 60.0
 _LEAST_RUNNING: Final = 2
 # The least scatter of durations that is believed: tasks of one batch end together.
 _LEAST_SCATTER: Final = 0.15
-# Tasks that were handed over together share a node's batch, and so are late together: they count as
-# the root of their number.
+# Tasks that were handed over together share a node's batch, and so are late together: those that
+# had not ended before the change count as the root of their number.
 _TOGETHER: Final = 0.5
 _LEAST_TOOK_S: Final = 0.5
 _LEAST_APART: Final = 0.05
@@ -117,7 +117,7 @@ class _Tasks:
     early: Floats
     late: Floats
     ended: Bools
-    weight: Floats
+    handed: Floats
     now: float
     last_sign: float
 
@@ -138,14 +138,13 @@ class _Tasks:
         early = np.minimum(spans.end_least()[used], late)
         handed = (spans.handed_after[used] + spans.handed_by[used]) / 2
         took = np.where(ended, (early + late) / 2, now) - handed
-        _, place, count = np.unique(handed, return_inverse=True, return_counts=True)
         return cls(
             spans.size_bytes[used],
             np.minimum(handed + np.maximum(took - ages.worked_s[used], 0.0), early),
             early,
             late,
             ended,
-            np.asarray(count[place] ** -_TOGETHER, np.float64),
+            handed,
             now,
             float(signs.max()) if len(signs) else now,
         )
@@ -176,7 +175,8 @@ class _Tasks:
         high = _hazard(np.maximum(most, least + _LEAST_APART), scatter)
         ending = np.log(-np.expm1(np.minimum(low - high, -1e-12)))
         log = shown - low + np.where(self.ended[seen], ending, 0.0)
-        total = (log * self.weight[seen]).sum(axis=1)
+        _, group, count = np.unique(self.handed[seen], return_inverse=True, return_counts=True)
+        total = log @ count[group] ** -_TOGETHER
         chance = np.exp(np.maximum(total - total.max(), -600.0))
         return np.asarray(chance[len(_STEPS) :] / (_WEIGHTS @ chance[: len(_STEPS)]), np.float64)
 

@@ -112,6 +112,9 @@ def test_tasks_that_were_handed_over_together_count_as_fewer():
     together = [*FOUR, *[(602, 9000)] * 9]
     odds = [slump_of(at(spans, 4000, every=10), 0, 0.35).odds for spans in (apart, together)]
     assert odds[0] > 10 * odds[1]
+    # Those that had ended before the change take nothing from those that have not.
+    early = [(1, 300 + 20 * place) for place in range(16)]
+    assert slump_of(at([*early, *[(1, 9000)] * 10], 1500, every=10), 0, 0.35) is not None
 
 
 # --- Of the forecast: where a silence supports no estimate ----------------------------------------
