@@ -48,16 +48,13 @@ _ALONE_LATE: Final = 4.0
 # The only task that the job still waits for must take this many times as long: of 110 healthy jobs
 # of ``benchmarks/worlds``, two waited for one that took up to 1.8 times as long.
 _AWAITED_LATE: Final = 2.0
-# Several tasks that each take this many times as long are hardly ever healthy.
-_SURELY_LATE: Final = 2.5
+# Tasks of a slow node take this many times as long, and tasks of others less than that.
+_SURELY_LATE: Final = 2.0
 _MAYBE_LATE: Final = 1.5
 # Waiting for only one late task is a warning from this share of the job's time on.
 _LONG_SHARE: Final = 0.15
-# This many late tasks, this share of all, and this median multiple of the usual time are more than
-# chance.
+# This many late tasks are more than chance, if no more lie in between.
 _SLOW_TASKS: Final = 3
-_SLOW_SHARE: Final = 0.015
-_SLOW_TIMES: Final = 2.75
 
 
 def diagnose_files(
@@ -230,27 +227,27 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     if job.phase not in FILE_PHASES:
         return None
     tasks = files.drop_duplicates("task")
-    late = tasks[tasks["is_straggler"] & (tasks["times_usual"] >= _SURELY_LATE)]
+    times = tasks["times_usual"]
+    late = tasks[tasks["is_straggler"] & (times >= _SURELY_LATE)]
     # Its rows only predict its time: files of a task wait for each other.
     late = late[late["elapsed_s"] >= _MAYBE_LATE * late["expected_duration_s"]]
     late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
-    fine = tasks["verdict"].eq("done") & (tasks["times_usual"] < _MAYBE_LATE)
+    ended = tasks["verdict"].eq("done") | tasks["when"].eq("was")
+    fine = int((ended & (times < _MAYBE_LATE)).sum())
+    between = int((ended & (times >= _MAYBE_LATE) & ~tasks.index.isin(late.index)).sum())
     at_work = int(late["when"].eq("now").sum())
-    begun = int(tasks["verdict"].ne("waiting").sum())
-    if len(late) < max(_SLOW_TASKS, _SLOW_SHARE * begun) or at_work < 2:
+    if not max(_SLOW_TASKS, between) <= len(late) <= fine or at_work < 2:
         return None
-    times = float(late["times_usual"].median())
-    if times < _SLOW_TIMES or int(fine.sum()) < len(late):
-        return None
+    usual = float(late["times_usual"].median())
     return Finding(
         job,
         "slow_node",
         "warning",
         late["started_at"].min(),
-        f"{len(late):,} tasks take some {times:.1f} times as long as others of their size, "
+        f"{len(late):,} tasks take some {usual:.1f} times as long as others of their size, "
         f"{at_work:,} of them at work now; a data node is probably slow",
         None,
-        {"tasks": len(late), "tasks_at_work": at_work, "times_usual": times},
+        {"tasks": len(late), "tasks_at_work": at_work, "times_usual": usual},
     )
 
 

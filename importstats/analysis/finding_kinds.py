@@ -281,8 +281,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "slow_node",
         ("warning",),
-        "three tasks or more (of many: 1.5 %), two of them at work, take 2.5 times as long as "
-        "others of their size, half of them 2.75 times, and as many have ended in the usual time",
+        "three tasks or more, two of them at work, take twice as long as others of their size; as "
+        "many have ended in the usual time, and no more in between",
         ("tasks", "tasks_at_work", "times_usual"),
         "Compare the load of the data nodes and their disks; tasks stay where they are until they "
         "end or their node restarts.",
