@@ -30,7 +30,7 @@ from importstats.sources.management_lists import (
 from importstats.sources.management_metrics import samples_of
 from importstats.sources.snapshot import Snapshot
 from importstats.store.cluster_frames import ClusterFrames, cluster_frame
-from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.cluster_runs import OpenRuns, join_runs
 from importstats.store.cluster_schema import CLUSTER_TABLES, ClusterTable
 
 _URI: Final = "http://localhost:19530"
@@ -93,7 +93,8 @@ class SimulatedWatch:
     def tables(self) -> dict[ClusterTable, pa.Table]:
         """All that was seen so far, as rows of a store."""
         return {
-            table: joined(table, runs.take(everything=True)) for table, runs in self._runs.items()
+            table: join_runs(table, runs.take(everything=True))
+            for table, runs in self._runs.items()
         }
 
     def frames(self) -> ClusterFrames:

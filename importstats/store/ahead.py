@@ -1,4 +1,4 @@
-"""Working ahead: what is done to each of some items, on several threads, in the items' order."""
+"""Working ahead on several threads, with results in the items' order, and items in lots."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _T = TypeVar("_T")
 
 
 def map_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> Iterator[_T]:
-    """The work on each item in their order, on so many threads.
+    """The result of the work for each item, in the items' order, made on so many threads.
 
-    Only a few results are made ahead of the one that is asked for, and the items are iterated by
-    the thread that asks. A single item is worked on by that thread, without another.
+    Only a few results are made ahead of the one that is asked for. The thread that asks iterates
+    the items, and works on a single item itself.
 
     Examples
     --------
@@ -36,3 +36,23 @@ def map_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> It
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
+
+
+def in_lots(items: Iterable[_S], count_rows: Callable[[_S], int], most: int) -> Iterator[list[_S]]:
+    """The items in lists; a list ends with the item that brings its rows to ``most``.
+
+    Examples
+    --------
+    >>> list(in_lots(["a", "bc", "d"], len, 3))
+    [['a', 'bc'], ['d']]
+    """
+    lot: list[_S] = []
+    rows = 0
+    for item in items:
+        lot.append(item)
+        rows += count_rows(item)
+        if rows >= most:
+            yield lot
+            lot, rows = [], 0
+    if lot:
+        yield lot

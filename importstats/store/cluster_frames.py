@@ -1,4 +1,4 @@
-"""What a cluster does as pandas frames: tasks, index builds, compactions, segments, nodes, gauges.
+"""What a cluster does, as pandas frames: tasks, builds, compactions, segments, nodes, gauges.
 
 Each row is a run of equal values, by the columns of :mod:`importstats.store.cluster_schema`: times
 ``datetime64[us, UTC]``, those in the coordinator's zone ``datetime64[us]``, counts ``Int64``,
@@ -19,12 +19,12 @@ from importstats.store.cluster_tables import ClusterTables
 from importstats.store.store import SnapshotStore
 
 _CATEGORIES: Final = ("source_uri", "kind", "state")
-#: What a cluster did so long before a job was first seen is of interest too.
+#: What a cluster did this long before a job was first seen is read with the job.
 _BEFORE: Final = timedelta(hours=1)
 
 
 class ClusterFrames(NamedTuple):
-    """All that is known of clusters besides the progress of jobs; a frame may be empty."""
+    """All that a store knows about clusters besides the progress of jobs; a frame may be empty."""
 
     tasks: pd.DataFrame
     builds: pd.DataFrame
@@ -51,9 +51,9 @@ def load_tasks(
         The store, its folder or its URI. One that was collected without ``--management-uri`` has
         none, and the frame is empty.
     job_id, source_uri : str, optional
-        Only those of this job, or of this server.
+        Only this job's tasks, or this server's.
     since, until : datetime, optional
-        Only runs that reach into this time.
+        Only runs that reach into this time, which has a time zone.
 
     Returns
     -------
@@ -107,26 +107,18 @@ def load_cluster(
     *,
     source_uri: str | None = None,
     since: datetime | None = None,
-    until: datetime | None = None,
 ) -> ClusterFrames:
     """All tables of what clusters do; see :func:`load_tasks`."""
     return ClusterFrames(
         *(
-            load_cluster_table(table, store, source_uri=source_uri, since=since, until=until)
+            load_cluster_table(table, store, source_uri=source_uri, since=since)
             for table in CLUSTER_TABLES
         )
     )
 
 
 def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> ClusterFrames:
-    """What the clusters of some jobs were doing from an hour before they were first seen.
-
-    Parameters
-    ----------
-    store : SnapshotStore, str or Path
-    jobs : DataFrame
-        Their jobs frame.
-    """
+    """What the clusters of a jobs frame did from an hour before the first job was first seen."""
     servers = jobs["source_uri"].astype("str").unique()
     since = _earliest_interest(jobs)
     if since is None:
@@ -135,22 +127,16 @@ def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> Cl
 
 
 def _earliest_interest(jobs: pd.DataFrame) -> datetime | None:
-    """From when on a cluster is of interest to some jobs; None if they were never seen."""
+    """The time from which on a cluster matters to some jobs; None if they were never seen."""
     seen = jobs["observed_at"].dropna()
     return seen.min().to_pydatetime() - _BEFORE if len(seen) else None
 
 
 class ClusterOfJobs:
-    """What one cluster was doing, for several of its jobs: read from the store once for all.
+    """What one cluster did, for several jobs of the server `source_uri`, read from the store once.
 
     It is read again only if a job was first seen before all those asked for so far; ask for the
     oldest first.
-
-    Parameters
-    ----------
-    store : SnapshotStore, str or Path
-    source_uri : str
-        The server that the jobs are of.
     """
 
     def __init__(self, store: SnapshotStore | str | Path, source_uri: str) -> None:
@@ -160,14 +146,10 @@ class ClusterOfJobs:
         self._frames = no_cluster()
 
     def frames_for(self, jobs: pd.DataFrame) -> ClusterFrames:
-        """As :func:`load_cluster_of` of these jobs, which are of that server.
+        """The frames that :func:`load_cluster_of` returns for these jobs of the server.
 
-        A run may begin earlier, as far as more was read for others.
-
-        Raises
-        ------
-        StoreError
-            The store cannot be read.
+        A run may begin earlier if more was read for other jobs. Raises StoreError if the store
+        cannot be read.
         """
         since = _earliest_interest(jobs)
         if since is None:
@@ -191,14 +173,14 @@ def load_cluster_table(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> pd.DataFrame:
-    """One of the tables of what clusters do; see :func:`load_tasks`."""
+    """The runs of one table; see :func:`load_tasks`."""
     opened = store if isinstance(store, SnapshotStore) else SnapshotStore(store)
     rows = ClusterTables(opened).read(table, source_uri=source_uri, since=since, until=until)
     return cluster_frame(rows)
 
 
 def cluster_frame(rows: pa.Table) -> pd.DataFrame:
-    """A table of what clusters do as a frame with the dtypes above."""
+    """A table's rows as a frame with the dtypes above."""
     frame: pd.DataFrame = rows.to_pandas(
         types_mapper={
             pa.int64(): pd.Int64Dtype(),
@@ -210,7 +192,7 @@ def cluster_frame(rows: pa.Table) -> pd.DataFrame:
 
 
 def no_cluster() -> ClusterFrames:
-    """Frames without a row, of a store that knows nothing of its clusters."""
+    """The frames of a store that knows nothing about its clusters: they have no rows."""
     return ClusterFrames(
         *(cluster_frame(CLUSTER_SCHEMAS[table].empty_table()) for table in CLUSTER_TABLES)
     )

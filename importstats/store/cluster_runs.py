@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 
 class OpenRuns:
-    """What was listed last in one table, and the runs that are not yet written.
+    """The entries that one table listed last, and the runs that are not yet written.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class OpenRuns:
         self._still_listed: set[tuple[Any, ...]] = set()
 
     def add(self, rows: Sequence[Row], at: datetime) -> None:
-        """What is listed at a time."""
+        """Take the entries that are listed at a time."""
         for row in rows:
             stored = {name: _stored(name, row.get(name)) for name in self._names}
             values = tuple(stored.values())
@@ -54,18 +54,18 @@ class OpenRuns:
                 run[1] = at
                 self._still_listed.add(key)
                 continue
-            # One that was written and went on is written again, with when it was last seen.
+            # A run that was written and went on is written again, with the time of its last look.
             if run is not None and (key in self._changed or run[1] > run[0]):
                 self._ended.append(run)
             self._open[key] = [at, at, values]
             self._changed.add(key)
 
     def last(self) -> list[dict[str, Any]]:
-        """Each entry as it was listed last."""
+        """Each entry's last values, by column."""
         return [dict(zip(self._names, run[2], strict=True)) for run in self._open.values()]
 
     def take(self, *, everything: bool, still_listed: bool = False) -> pa.Table:
-        """The runs that are new since the last call, or those that went on as well, or all."""
+        """The runs that are new since :meth:`written`, also those that went on, or all."""
         keys = self._changed | self._still_listed if still_listed else self._changed
         runs = [*self._ended]
         runs += self._open.values() if everything else (self._open[key] for key in keys)
@@ -82,13 +82,13 @@ class OpenRuns:
         )
 
     def written(self) -> None:
-        """What was taken is in the store."""
+        """Note that the store has what was taken."""
         self._ended.clear()
         self._changed.clear()
         self._still_listed.clear()
 
     def forget(self, before: datetime) -> None:
-        """Forget what was last listed before a time: a server lists no entry for ever."""
+        """Forget entries that were last listed before a time: a server lists none for ever."""
         for key in [key for key, run in self._open.items() if run[1] < before]:
             if key not in self._changed:
                 del self._open[key]
@@ -104,14 +104,8 @@ def _stored(name: str, value: Any) -> Any:
     return value
 
 
-def joined(table: ClusterTable, rows: pa.Table) -> pa.Table:
-    """Rows of any number of files: runs of equal values, which may overlap, become one.
-
-    Returns
-    -------
-    pyarrow.Table
-        By (source_uri, key, observed_at).
-    """
+def join_runs(table: ClusterTable, rows: pa.Table) -> pa.Table:
+    """The rows with runs of equal values, which may overlap, as one, by (source_uri, key, time)."""
     if rows.num_rows < 2:
         return rows
     key = ["source_uri", *KEYS[table]]

@@ -1,8 +1,8 @@
 """The tables of a store that say what the cluster does: their columns, types and units.
 
-They come from the management port and the metrics of self-hosted Milvus; a store without them is
-whole. A row is a run: what was listed had these values from ``observed_at`` to
-``last_observed_at``. That it is not listed any more means nothing, because the server forgets.
+They come from the management port and the metrics of self-hosted Milvus; a store can lack them. A
+row is a run: an entry had these values from ``observed_at`` to ``last_observed_at``. If it is
+listed no longer, that means nothing, because the server forgets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal, get_args
 import pyarrow as pa
 
 from importstats.sources.management_lists import KIND_OF_SEGMENT
-from importstats.store.schema import SCHEMA_VERSION, TIMESTAMP
+from importstats.store.schema import TIMESTAMP, table_schema
 
 ClusterTable = Literal["tasks", "builds", "compactions", "segments", "nodes", "gauges", "settings"]
 CLUSTER_TABLES: Final[tuple[ClusterTable, ...]] = get_args(ClusterTable)
@@ -117,7 +117,7 @@ _COLUMNS: Final[dict[ClusterTable, tuple[_Column, ...]]] = {
     ),
 }
 
-#: What a run is a run of.
+#: The columns that name the entry whose run a row is.
 KEYS: Final[dict[ClusterTable, tuple[str, ...]]] = {
     "tasks": ("task_id",),
     "builds": ("build_id",),
@@ -128,17 +128,6 @@ KEYS: Final[dict[ClusterTable, tuple[str, ...]]] = {
     "settings": ("name",),
 }
 
-
-def _schema(table: ClusterTable) -> pa.Schema:
-    return pa.schema(
-        [
-            pa.field(name, type_, metadata={"description": description})
-            for name, type_, description in (*_FIRST, *_COLUMNS[table])
-        ],
-        metadata={"importstats.table": table, "importstats.schema_version": str(SCHEMA_VERSION)},
-    )
-
-
 CLUSTER_SCHEMAS: Final[dict[ClusterTable, pa.Schema]] = {
-    table: _schema(table) for table in CLUSTER_TABLES
+    table: table_schema(table, (*_FIRST, *_COLUMNS[table])) for table in CLUSTER_TABLES
 }

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from importstats.errors import StoreError
-from importstats.store.cluster_runs import joined
+from importstats.store.cluster_runs import join_runs
 from importstats.store.cluster_schema import CLUSTER_SCHEMAS, CLUSTER_TABLES, ClusterTable
 from importstats.store.segments import SUFFIX, slug
 from importstats.store.store import SnapshotStore
@@ -29,20 +29,14 @@ _MANY_FILES: Final = 16
 
 
 class ClusterTables:
-    """What a store knows of its clusters besides the progress of jobs."""
+    """Appends, reads and merges the tables about a store's clusters."""
 
     def __init__(self, store: SnapshotStore) -> None:
         self._store = store
         self._files = store.sidecar_files
 
     def append(self, table: ClusterTable, source_uri: str, rows: pa.Table) -> None:
-        """Store rows of one cluster durably; none is no file.
-
-        Raises
-        ------
-        StoreError
-            They cannot be written.
-        """
+        """Store one cluster's rows durably, or raise StoreError. No rows write no file."""
         if rows.num_rows:
             self._files.put(_path(self._folder(table, source_uri), rows), _parquet_bytes(rows))
 
@@ -56,7 +50,7 @@ class ClusterTables:
     ) -> pa.Table:
         """The runs of a table, joined over files, by (source_uri, key, observed_at).
 
-        Empty if there are none. `since` and `until` leave out runs that lie outside of them.
+        `since` and `until` leave out runs that lie outside of them.
 
         Raises
         ------
@@ -64,7 +58,7 @@ class ClusterTables:
             A file cannot be read.
         """
         paths = partial(self._paths, self._folder(table, source_uri), since, until)
-        found = joined(table, self._read(table, paths))
+        found = join_runs(table, self._read(table, paths))
         if source_uri is not None:
             found = found.filter(pc.field("source_uri") == source_uri)
         if since is not None:
@@ -74,15 +68,10 @@ class ClusterTables:
         return found
 
     def compact(self, table: ClusterTable, source_uri: str, *, final: bool = False) -> None:
-        """Merge the files of a table and cluster if there are many, or at the end.
+        """Merge the files of a table and cluster if there are many, or if this is the `final` time.
 
-        Whoever reads meanwhile, or after a crash in the midst of it, sees some rows twice, and
-        counts them once.
-
-        Raises
-        ------
-        StoreError
-            The store cannot be read or written. Nothing is lost.
+        A reader that comes meanwhile, or after a crash halfway, sees some rows twice and counts
+        them once. Raises StoreError if the store cannot be read or written; nothing is lost.
         """
         folder = self._folder(table, source_uri)
         paths = self._paths(folder)
@@ -90,13 +79,7 @@ class ClusterTables:
             self._merge(table, folder, paths)
 
     def compact_all(self) -> tuple[int, int]:
-        """Merge the files of each table and cluster; how many there were, and are.
-
-        Raises
-        ------
-        StoreError
-            As :meth:`compact`.
-        """
+        """Merge the files of each table and cluster; returns how many there were, and are."""
         before = after = 0
         for table in CLUSTER_TABLES:
             folders: dict[str, list[str]] = {}
@@ -109,8 +92,8 @@ class ClusterTables:
         return before, after
 
     def _merge(self, table: ClusterTable, folder: str, paths: Sequence[str]) -> None:
-        tables = [self._decoded(table, path) for path in paths]
-        merged = joined(table, pa.concat_tables(tables))
+        tables = [self._read_file(table, path) for path in paths]
+        merged = join_runs(table, pa.concat_tables(tables))
         self._files.put(_path(folder, merged), _parquet_bytes(merged))
         for path in paths:
             self._files.delete(path)
@@ -122,7 +105,7 @@ class ClusterTables:
     def _paths(
         self, folder: str, since: datetime | None = None, until: datetime | None = None
     ) -> list[str]:
-        """The files of a folder that can hold rows of a time, by their names."""
+        """The files of a folder whose names say that they can hold rows of a time, sorted."""
         paths = [
             self._files.relative(entry)
             for entry in self._files.entries(folder, recursive=True)
@@ -133,15 +116,15 @@ class ClusterTables:
     def _read(self, table: ClusterTable, paths: Callable[[], list[str]]) -> pa.Table:
         for _ in range(_TRIES):
             try:
-                tables = [self._decoded(table, path) for path in paths()]
+                tables = [self._read_file(table, path) for path in paths()]
                 return pa.concat_tables([CLUSTER_SCHEMAS[table].empty_table(), *tables])
             except FileNotFoundError:
-                continue  # A merge took it away, and has written what was in it.
+                continue  # A merge deleted it, and has written its rows to another file.
         raise StoreError(
             f"cannot read {self._store.uri}/{table}: its files change all the time; try again"
         )
 
-    def _decoded(self, table: ClusterTable, path: str) -> pa.Table:
+    def _read_file(self, table: ClusterTable, path: str) -> pa.Table:
         content = self._files.read(path)
         try:
             return _to_schema(pq.read_table(pa.BufferReader(content)), CLUSTER_SCHEMAS[table])
@@ -166,7 +149,7 @@ def _may_hold(path: str, since: datetime | None, until: datetime | None) -> bool
 
 
 def _sortable_time(time: datetime) -> str:
-    """A time that sorts as text and can stand in a file name."""
+    """The time as a text that sorts by time and can stand in a file name."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
@@ -177,7 +160,7 @@ def _parquet_bytes(rows: pa.Table) -> pa.Buffer:
 
 
 def _to_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """By the schema; a column that came later is null."""
+    """The rows by the schema; a column that the file lacks is null."""
     columns: Sequence[pa.ChunkedArray] = [
         rows[field.name].cast(field.type)
         if field.name in rows.column_names

@@ -1,10 +1,10 @@
-"""Columns: the details of an answer straight from its JSON, without an object for each of them.
+"""Columns: an answer's details straight from its JSON, without an object for each of them.
 
 A server prints each detail by one pattern: the same names in the same order, and nothing between.
 So the text between two values is the same in all details, and a value is a slice of the answer
 whose place follows from those of the quotes. Every byte is either compared with the pattern or
-part of a value that is checked. What is not of that form, or would take a judgment, is left to
-:func:`~importstats.sources.answers.parse_response`, which gives the same columns, later.
+part of a value that is checked. An answer that is not of that form, or that needs a judgment, is
+left to :func:`~importstats.sources.answers.parse_response`: the same columns, but more slowly.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _without_details(
 
 
 def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | None:
-    """The columns of objects that have the same names and, by name, one type of values."""
+    """The columns of objects that all have the same names, each with one type of value."""
     names = details[0].keys()
     if not names or names & _JUDGED or sum(map(len, details)) != len(names) * len(details):
         return None
@@ -128,14 +128,13 @@ def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | 
                 return None
         elif types != {type(None)}:
             return None
-    # Equal names of other types are printed in another way.
+    # A name that is no text would be printed in another way.
     if unknown and set(map(type, chain.from_iterable(details))) != {str}:
         return None
     return _decoded_columns(texts, numbers, unknown, len(details))
 
 
 def _json_texts(values: list[Any], types: set[type]) -> pa.Array:
-    """Numbers or texts as JSON."""
     if types == {int}:
         return pa.array(values, pa.int64()).cast(pa.string())
     return pa.array(msgspec.json.Encoder().encode_lines(values).decode().split("\n")[:-1])
@@ -145,9 +144,10 @@ def _json_texts(values: list[Any], types: set[type]) -> pa.Array:
 
 
 class _Field(NamedTuple):
-    """A field of the pattern: its name, the text from the value before, and where its value is.
+    """A field of the pattern; ``before`` is the text between the value before and its own.
 
-    ``quote`` counts within a detail: a text begins after that quote, a number two letters after.
+    ``quote`` is a quote's number within a detail: a text begins right after it, a number two
+    letters after it.
     """
 
     name: str
@@ -157,7 +157,7 @@ class _Field(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """What all details have in common; ``after`` is the text from the last value on."""
+    """What all details have in common; ``after`` is the text that follows the last value."""
 
     fields: list[_Field]
     after: bytes
@@ -202,11 +202,11 @@ def _first_pattern(body: bytes, begin: int) -> _Pattern | None:
 
 
 def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int] | None:
-    """The columns of the list of details that begins there, and the place after its end."""
+    """The columns of the list of details that begins at a place, and the place after its end."""
     letters = np.frombuffer(body, np.uint8)
     if b"\\" in body or len(body) > _LONGEST or letters.min(initial=_BLANK) < _BLANK:
         return None
-    body.decode()  # Fails if it is no text.
+    body.decode()  # Raises if the body is not UTF-8.
     pattern = _first_pattern(body, begin + 1) if body.startswith(b"[{", begin) else None
     if pattern is None:
         return None
@@ -229,7 +229,7 @@ def _columns_and_end(body: bytes, begin: int) -> tuple[dict[str, pa.Array], int]
     return None if columns is None else (columns, int(ends[-1]) + 1)
 
 
-#: What a place of 32 bits can reach.
+#: The longest body in which 32 bits can hold each place.
 _LONGEST: Final = 2**31 - 16
 _BLANK: Final = 0x20
 
@@ -237,7 +237,7 @@ _BLANK: Final = 0x20
 def _quote_places(
     body: bytes, letters: npt.NDArray[np.uint8], begin: int, pattern: _Pattern
 ) -> tuple[npt.NDArray[np.int64], Ints]:
-    """The quotes of each detail, a row each, and the place after its closing bracket."""
+    """The places of each detail's quotes, one row each, and of the end of its closing bracket."""
     every = np.flatnonzero(letters[begin:] == ord('"')) + begin
     rows = len(every) // pattern.quotes
     quotes = every[: rows * pattern.quotes].reshape(rows, pattern.quotes)
@@ -252,7 +252,7 @@ def _quote_places(
 
 
 def _slices(quotes: Ints, ends: Ints, pattern: _Pattern) -> list[tuple[Ints, Ints]]:
-    """Where the values of each field begin and end, if all details have the pattern."""
+    """The first and the end place of each field's values, if all details have the pattern."""
     slices = []
     for field in pattern.fields:
         first = quotes[:, field.quote] + (1 if field.is_text else 2)
@@ -284,18 +284,18 @@ def _fits_pattern(
 
 
 def _are_numbers(letters: npt.NDArray[np.uint8], first: Ints, end: Ints) -> bool:
-    """Whether they may be numbers from 0 on; whether all their letters are digits, a cast says."""
+    """Whether the texts can be numbers from 0 on; a cast later finds letters that are no digits."""
     head, digits = letters[first], end - first
     begins_well = (head > ord("0")) & (head <= ord("9")) | (head == ord("0")) & (digits == 1)
-    # So many digits fit 64 bits, whatever they are.
+    # 18 digits fit 64 bits, whatever they are.
     return bool(np.all(begins_well & (digits > 0) & (digits <= 18)))
 
 
 def _cut(body: bytes, first: Ints, end: Ints) -> pa.Array:
-    """The texts between these places."""
+    """The texts from each first place to its end."""
     places = np.empty(2 * len(first), np.int32)
     places[0::2], places[1::2] = first, end
-    # Each other one of these is what lies between two values.
+    # Every second one lies between two values.
     texts = pa.StringArray.from_buffers(
         2 * len(first) - 1, pa.py_buffer(places), pa.py_buffer(body)
     )
@@ -308,7 +308,7 @@ def _decoded_columns(
     unknown: dict[str, list[Any]],
     count: int,
 ) -> dict[str, pa.Array] | None:
-    """The columns by name, or ``None`` if a value has to be set apart.
+    """The columns by name, or ``None`` if a value needs a judgment.
 
     ``unknown`` has the values of unknown fields as JSON, in parts to be joined.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from importstats.store.disk import TEMPORARY, is_temporary
 from importstats.store.files import Files
 from importstats.store.listing import Listing
 from importstats.store.parquet import JOBS_KEY, VALUE_COLUMNS, result_schema
-from importstats.store.reading import Reader
+from importstats.store.reading import JobsPart, Reader
 from importstats.store.runs import concat, extend, run_rows
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
 from importstats.store.segments import ALWAYS, SUFFIX, JobFolder, Segment, TableName
@@ -27,7 +27,7 @@ from importstats.store.writing import write_segment
 # A merge holds its inputs in memory: 32 MiB of Parquet are some millions of runs.
 _MAX_MERGE_BYTES: Final = 32 * 2**20
 _STALE_AFTER_S: Final = 6 * 3600
-# How long a query may last that reads a table by its Delta log.
+# The longest time that a query by the Delta log may take.
 _GRACE_S: Final = 3600
 
 
@@ -53,11 +53,8 @@ class Compactor:
     """Merges the segments of jobs, and deletes what crashed writers and compactors left."""
 
     def __init__(self, files: Files) -> None:
-        self._files, self._listing, self._reader = (
-            files,
-            Listing(files),
-            Reader(files, sets_aside=True),
-        )
+        self._files, self._listing = files, Listing(files)
+        self._reader = Reader(files, sets_aside=True)
         self._logs: dict[TableName, DeltaLog] = {
             "jobs": DeltaLog(files, "jobs"),
             "details": DeltaLog(files, "details"),
@@ -73,11 +70,13 @@ class Compactor:
             self._compact_job(each, 2 if final else min_segments, by_level=not final)
             after = self._listing.sizes(each)
             total += [len(before), len(after), sum(before.values()), sum(after.values())]
-        self._delete_stale_files(TEMPORARY)
+        for info in self._files.entries(TEMPORARY):
+            if _is_stale(info):
+                self._files.delete(self._files.relative(info))
         return CompactionResult(*total.tolist())
 
     def publish(self, find_jobs: Callable[[], Iterable[JobFolder]]) -> None:
-        """Write into each table's Delta log which files count, of all jobs found."""
+        """Write into each table's Delta log which files of the jobs found count."""
 
         def find(table: TableName) -> dict[str, DataFile]:
             found: dict[str, DataFile] = {}
@@ -88,25 +87,19 @@ class Compactor:
         for table, log in self._logs.items():
             log.publish(partial(find, table))
 
-    def _publish_job(self, job: JobFolder) -> None:
-        for table, log in self._logs.items():
-            log.publish(partial(self._counting, job, table), f"{job.folder}/")
-
     def _has_log(self) -> bool:
         return any(log.exists() for log in self._logs.values())
 
     def _counting(self, job: JobFolder, table: TableName) -> dict[str, DataFile]:
-        """The files of a job that count, of which no two have a snapshot in common."""
+        """The job's files that count, of which no two have a snapshot in common."""
 
         def find(segments: Sequence[Segment]) -> list[Segment]:
             remaining = list(segments)
-            for group in _overlapping(segments):
-                parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
-                covered = [part.segment for part in parts if not part.kept.any()]
-                remaining = [segment for segment in remaining if segment not in covered]
-                batch = [part.segment for part in parts if part.kept.any()]
-                if any(not part.kept.all() for part in parts if part.kept.any()):
-                    merged, _ = self._merge(batch)
+            for parts in self._overlapping_parts(segments):
+                counting = [part for part in parts if part.kept.any()]
+                remaining = _without_covered(remaining, parts)
+                if not all(part.kept.all() for part in counting):
+                    merged, _ = self._merge([part.segment for part in counting])
                     if merged:
                         return find(self._listing.of_job(job))
             return remaining
@@ -122,7 +115,7 @@ class Compactor:
     def _compact_job(self, job: JobFolder, min_segments: int, *, by_level: bool) -> None:
         unusable: set[Segment] = set()
         made: set[Segment] = set()
-        # An input that vanishes is the work of another compactor, which will see to the rest.
+        # If an input vanishes, another compactor has merged it, and will do the rest.
         with suppress(FileNotFoundError):
             while True:
                 segments = self._drop_covered(self._listing.of_job(job))
@@ -136,20 +129,21 @@ class Compactor:
             if not by_level:
                 self._verify([segment for segment in usable if segment not in made])
         if self._has_log():
-            self._publish_job(job)
+            for table, log in self._logs.items():
+                log.publish(partial(self._counting, job, table), f"{job.folder}/")
             with suppress(FileNotFoundError):
                 self._delete_unread(job)
         if made or unusable or not by_level:
             self._delete_leftovers(job)
 
     def _verify(self, segments: Sequence[Segment]) -> None:
-        """Read segments that were not merged, so that damaged ones are found and set aside."""
+        """Read segments that were not merged: the reader sets damaged files aside."""
         for segment in segments:
             state = self._reader.read_jobs([segment], JOBS_SCHEMA.names, ALWAYS)
             self._reader.read_runs(state, VALUE_COLUMNS, None)
 
     def _merge(self, batch: Sequence[Segment]) -> tuple[set[Segment], set[Segment]]:
-        """Replace segments by one: that one, or those that make it impossible."""
+        """Replace segments by one; returns that one, and the damaged ones that prevent it."""
         state = self._reader.read_jobs(batch, JOBS_SCHEMA.names, ALWAYS)
         parts, damaged = self._reader.read_runs(state, VALUE_COLUMNS, None)
         damaged |= set(batch) - {part.segment for part in state.parts}
@@ -176,37 +170,37 @@ class Compactor:
         Such a reader goes by the log as it was when its query began. Only after a commit without
         them, which no commit begun earlier can follow, is it certain that no log will name them.
         """
-        for group in _overlapping(self._listing.of_job(job)):
-            parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
-            covered = [part.segment for part in parts if not part.kept.any()]
-            self._delete([segment for segment in covered if self._is_unread(segment)])
-
-    def _is_unread(self, segment: Segment) -> bool:
-        path = f"{segment.job.folder}/{segment.name}{SUFFIX}"
-        return all(log.is_unread(path, _GRACE_S) for log in self._logs.values())
+        for parts in self._overlapping_parts(self._listing.of_job(job)):
+            for segment in _covered(parts):
+                path = f"{job.folder}/{segment.name}{SUFFIX}"
+                if all(log.is_unread(path, _GRACE_S) for log in self._logs.values()):
+                    self._delete([segment])
 
     def _drop_covered(self, segments: Sequence[Segment]) -> list[Segment]:
-        """Delete segments whose snapshots are all in preferred ones; the others.
+        """Delete segments whose snapshots are all in preferred ones; returns the others.
 
-        A killed compactor leaves them. Only segments that overlap in time can be such. Where there
-        is a Delta log they are deleted later, see `_delete_unread`.
+        A killed compactor leaves such segments. If there is a Delta log, `_delete_unread` deletes
+        them later.
         """
         remaining = list(segments)
-        for group in _overlapping(segments):
-            parts = self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
-            covered = [part.segment for part in parts if not part.kept.any()]
+        for parts in self._overlapping_parts(segments):
             if not self._has_log():
-                self._delete(covered)
-            remaining = [segment for segment in remaining if segment not in covered]
+                self._delete(_covered(parts))
+            remaining = _without_covered(remaining, parts)
         return remaining
 
+    def _overlapping_parts(self, segments: Sequence[Segment]) -> Iterator[list[JobsPart]]:
+        """The snapshots of each group of segments whose times overlap: only these can share any."""
+        for group in _overlapping(segments):
+            yield self._reader.read_jobs(group, JOBS_KEY, ALWAYS).parts
+
     def _delete_leftovers(self, job: JobFolder) -> None:
-        """Delete old files of writers that died: details without a jobs file, and begun ones."""
+        """Delete a dead writer's old files: details without a jobs file, and unfinished files."""
         details = self._files.entries(f"details/{job.folder}")
         committed = {segment.name for segment in self._listing.of_job(job)}
         for info in details:
             name = info.base_name.removesuffix(SUFFIX)
-            # Its writer may have slept, and commits it at this moment.
+            # A writer that slept may commit it at this moment, so look again.
             if (
                 name not in committed
                 and _is_stale(info)
@@ -218,14 +212,19 @@ class Compactor:
             if is_begun and _is_stale(info):
                 self._files.delete(self._files.relative(info))
 
-    def _delete_stale_files(self, folder: str) -> None:
-        for info in self._files.entries(folder):
-            if _is_stale(info):
-                self._files.delete(self._files.relative(info))
-
 
 def _is_stale(info: pafs.FileInfo) -> bool:
     return info.mtime_ns is not None and info.mtime_ns / 1e9 < time.time() - _STALE_AFTER_S
+
+
+def _covered(parts: Iterable[JobsPart]) -> list[Segment]:
+    """The segments whose snapshots are all in preferred ones."""
+    return [part.segment for part in parts if not part.kept.any()]
+
+
+def _without_covered(segments: Iterable[Segment], parts: Iterable[JobsPart]) -> list[Segment]:
+    covered = _covered(parts)
+    return [segment for segment in segments if segment not in covered]
 
 
 def _overlapping(segments: Iterable[Segment]) -> list[list[Segment]]:
@@ -243,7 +242,7 @@ def _overlapping(segments: Iterable[Segment]) -> list[list[Segment]]:
 def _plan(
     segments: Sequence[Segment], sizes: dict[str, int], min_segments: int, *, by_level: bool
 ) -> list[Segment]:
-    """The segments to merge next, neighbours in time; empty if nothing is worth while."""
+    """The neighbours in time to merge next; empty if no merge is worth while."""
     by_time = sorted(segments, key=lambda each: (each.level if by_level else 0, each.first))
     for _, group in groupby(by_time, key=lambda each: each.level if by_level else 0):
         batch: list[Segment] = []

@@ -1,6 +1,6 @@
-"""Recordings to try things on: nine small stores, of simulated jobs and of a real server.
+"""Recordings to try things on: nine small stores, with simulated jobs and a real server's.
 
-They lie in the folder ``data`` of the source, whose ``README.md`` says what each shows and how it
+They lie in the source's folder ``data``, whose ``README.md`` says what each shows and how it
 was made.
 """
 
@@ -18,7 +18,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 class Recording(NamedTuple):
-    """The frames of a recording, to be taken apart: ``jobs, details = datasets.load(...)``.
+    """A recording's frames: ``jobs, details = datasets.load(...)``.
 
     Attributes
     ----------
@@ -47,12 +47,12 @@ def names() -> list[str]:
 
 
 def path(name: str) -> Path:
-    """The store of a recording, for :class:`~importstats.store.SnapshotStore` and other tools.
+    """The folder of a recording's store, for :class:`~importstats.store.SnapshotStore` and others.
 
     Raises
     ------
     ValueError
-        There is no recording of this name.
+        No recording has this name.
     StoreError
         This installation has no recordings.
 
@@ -67,7 +67,7 @@ def path(name: str) -> Path:
 
 
 def load(name: str) -> Recording:
-    """The frames of a recording. Raises as :func:`path`.
+    """A recording's frames. Raises the errors that :func:`path` raises.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def load(name: str) -> Recording:
 
 
 def _folder() -> Path:
-    """Where the recordings are: in an installed package, or beside it in a source checkout."""
+    """The recordings' folder: in an installed package, or beside it in a source checkout."""
     for folder in (_PACKAGE / "data", _PACKAGE.parent / "data"):
         if (folder / "README.md").exists():
             return folder

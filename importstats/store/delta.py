@@ -1,13 +1,13 @@
-"""A Delta Lake log over the store's own files: which count, for tools that know no rule of ours.
+"""A Delta Lake log over the store's own files, for tools that do not know the store's rules.
 
 The log of a table is its folder ``_delta_log``, by the `Delta transaction log protocol
 <https://github.com/delta-io/delta/blob/master/PROTOCOL.md>`_ (reader version 1, writer version 2).
-It is metadata only: it names files and copies none. A store has none until it is asked for
-(:meth:`SnapshotStore.publish`); from then on each compaction adds to it.
+It is metadata only: it names files and copies none. :meth:`SnapshotStore.publish` begins it; from
+then on each compaction adds to it.
 
-A commit is made as a whole (a file that must not exist yet), from the log as it was read; a commit
-of somebody else in between makes it start over. In a bucket, where a file can be replaced, the
-later of two commits made at once stands, and the next one brings what it lacks.
+A commit is one file that must not exist yet, made from the log as it was read; if somebody else
+commits in between, it starts over. In a bucket, where a file can be replaced, the later of two
+commits made at once stands, and the next one adds what it lacks.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from importstats.store.parquet import STORED_SCHEMAS
 from importstats.store.segments import TableName
 
 _LOG: Final = "_delta_log"
-#: So many commits are read one by one before a checkpoint says it all.
+#: A checkpoint after this many commits spares readers the commits before it.
 _CHECKPOINT_EVERY: Final = 20
 _TYPES: Final = {pa.int64(): "long", pa.float64(): "double", pa.string(): "string"}
 _ATTEMPTS: Final = 50
-#: How long commits and checkpoints stay that a newer checkpoint makes needless.
+#: How long commits and checkpoints stay after a newer checkpoint makes them needless.
 _LOG_KEPT_S: Final = 86_400
 
 _CHECKPOINT_SCHEMA: Final = pa.schema(
@@ -66,7 +66,7 @@ _CHECKPOINT_SCHEMA: Final = pa.schema(
 
 
 class DataFile(NamedTuple):
-    """A file of a table as its log has it; times in milliseconds since 1970."""
+    """A table's file as its log describes it; times in milliseconds since 1970."""
 
     size: int
     modified_ms: int
@@ -75,9 +75,8 @@ class DataFile(NamedTuple):
 class DeltaLog:
     """The log of one table of a store.
 
-    ``active`` are the files that count by the log, ``removed`` those that no longer do, with the
-    time of their removal in milliseconds since 1970; both by their path below the table's folder.
-    They are as of the last :meth:`refresh`.
+    ``active`` has the files that count, ``removed`` the times in milliseconds since 1970 at which
+    others ceased to; both by path below the table's folder, and as of the last :meth:`refresh`.
     """
 
     def __init__(self, files: Files, table: TableName) -> None:
@@ -92,7 +91,7 @@ class DeltaLog:
         return self._version >= 0 or self._files.exists(self._commit_path(0)) or self.refresh()
 
     def refresh(self) -> bool:
-        """Read what was committed since the last time; whether there is a log."""
+        """Read what was committed since the last time; returns whether there is a log."""
         names = {info.base_name for info in self._files.entries(f"{self._table}/{_LOG}")}
         checkpoints = [
             int(name.split(".")[0]) for name in names if name.endswith(".checkpoint.parquet")
@@ -106,7 +105,7 @@ class DeltaLog:
         return self._version >= 0
 
     def is_unread(self, path: str, grace_s: float) -> bool:
-        """Whether a file has been out of the log for so long that no query can still need it."""
+        """Whether a file left the log more than `grace_s` ago, so that no query can need it."""
         self.refresh()
         if path in self.active:
             return False
@@ -114,16 +113,16 @@ class DeltaLog:
         if since_ms is None:
             if self._files.is_local:
                 return True
-            # In a bucket a commit that has it may be under way at this moment, or be replaced.
+            # In a bucket a commit that names it may be under way, or be replaced.
             since_ms = self._files.modified_ms(f"{self._table}/{path}")
         return since_ms / 1e3 < time.time() - grace_s
 
     def publish(self, find: Callable[[], Mapping[str, DataFile]], within: str = "") -> None:
-        """Commit that of the files whose path begins with `within` just those found count.
+        """Commit that, among files whose path begins with `within`, just those found count.
 
-        They are found after the log was read: what a commit that was read has replaced, and may be
-        deleted at any time, is not among them. A log begins without files: from then on compactions
-        delete nothing at once, and one that had begun before is noticed by a second look.
+        `find` runs after the log was read, so it finds no file that a commit read has replaced. A
+        log begins without files: from then on compactions delete nothing at once, and a second
+        look notices one that had begun before.
         """
         is_first = not self.refresh()
         for _ in range(_ATTEMPTS):
@@ -146,7 +145,7 @@ class DeltaLog:
         )
 
     def _changes(self, wanted: Mapping[str, DataFile], within: str) -> list[dict[str, Any]]:
-        """The actions that make just the wanted files count; none if they do."""
+        """The actions after which just the wanted files count; none if they do already."""
         now_ms = int(time.time() * 1000)
         actions: list[dict[str, Any]] = []
         if self._version < 0:

@@ -17,16 +17,16 @@ _T = TypeVar("_T")
 
 TEMPORARY: Final = "_tmp"
 
-#: So many folders are remembered, at some hundred bytes each.
+#: The most folders to remember, at some hundred bytes each.
 _MOST_FOLDERS: Final = 100_000
 
 
 class Disk:
     """Writes files below a folder, from any number of threads.
 
-    A file is safe when it, its entry in its folder, and the entries of all folders above it are.
-    The last is seen to once for each folder, also for those that others made: they may not have
-    come to it yet.
+    A file is safe if its bytes, its entry in its folder, and the entries of all folders above are
+    synced. Each folder's entry is synced once, also if another process made it: that process may
+    not have done so yet.
     """
 
     def __init__(self, root: str) -> None:
@@ -38,22 +38,27 @@ class Disk:
         return Disk, (self._root,)
 
     def put(self, path: str, content: pa.Buffer | bytes) -> None:
-        """Make a file appear, or replace one."""
+        """Make a whole file appear, or replace one."""
         target = f"{self._root}/{path}"
         folder, name = os.path.split(target)
         unique = f"{name}.{secrets.token_hex(6)}"
         temporary = f"{self._root}/{TEMPORARY}"
         try:
             # Not beside the target: some tools read every file of a folder, whatever its name.
-            self._write(temporary, f"{temporary}/{unique}", folder, target, content)
+            self._in_folders(
+                (temporary, folder),
+                lambda: _write_and_rename(f"{temporary}/{unique}", folder, target, content),
+            )
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             # The folder is a link to another file system, to which nothing can be renamed.
-            self._write(folder, f"{folder}/.{unique}", folder, target, content)
+            self._in_folders(
+                (folder,), lambda: _write_and_rename(f"{folder}/.{unique}", folder, target, content)
+            )
 
     def put_new(self, path: str, content: bytes) -> bool:
-        """Make a file appear unless there is one of its name; whether it did."""
+        """Make a whole file appear unless one has its name; returns whether it did."""
         target = f"{self._root}/{path}"
         folder, name = os.path.split(target)
         temporary = f"{folder}/.{name}.{secrets.token_hex(6)}"
@@ -61,33 +66,20 @@ class Disk:
             (folder,), lambda: _write_and_link(temporary, folder, target, content)
         )
 
-    def _write(
-        self,
-        begun_in: str,
-        temporary: str,
-        folder: str,
-        target: str,
-        content: pa.Buffer | bytes,
-    ) -> None:
-        self._in_folders(
-            (begun_in, folder), lambda: _write_and_rename(temporary, folder, target, content)
-        )
-
     def _in_folders(self, folders: tuple[str, ...], work: Callable[[], _T]) -> _T:
-        """What some work in folders returns, which are made for it, and again if one was gone."""
+        """Make folders and do some work in them; once more if somebody deleted a folder."""
         for folder in folders:
             self._keep(folder)
         try:
             return work()
         except FileNotFoundError:
-            # Somebody deleted a folder that was there before.
             self._safe.clear()
             for folder in folders:
                 self._keep(folder)
             return work()
 
     def _keep(self, folder: str) -> None:
-        """Create a folder and its parents, where need be, and see that they survive a crash."""
+        """Create a folder and its parents if they are missing, and sync their entries."""
         if folder in self._safe:
             return
         with self._locks.setdefault(folder, threading.Lock()):
@@ -106,7 +98,7 @@ class Disk:
         except FileExistsError:
             if not os.path.isdir(folder):
                 raise
-            # Above the root it can be that not even the owner of the store may look.
+            # Above the root even the owner of the store may lack the permission to look.
             with suppress(PermissionError):
                 beside = os.listdir(parent) if len(folder) > len(self._root) else []
                 _sync_folder(parent)
@@ -117,7 +109,7 @@ class Disk:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file beside the store's own is one that was being written."""
+    """Whether a file beside the store's own is an unfinished one."""
     return _BESIDE.fullmatch(name) is not None
 
 
@@ -128,7 +120,7 @@ def _write_and_rename(temporary: str, folder: str, target: str, content: pa.Buff
     made = [temporary]
     try:
         _write_synced(temporary, content)
-        # What was there before stays, whatever happens.
+        # A file that was there before stays, whatever happens.
         if not os.path.lexists(target):
             made.append(target)
         os.rename(temporary, target)

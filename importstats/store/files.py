@@ -36,14 +36,14 @@ class Files:
         self._disk = Disk(self.root)
 
     def full(self, path: str) -> str:
-        """The path as the file system has it."""
+        """The path with the root, as the file system takes it."""
         return f"{self.root}/{path}" if path else self.root
 
     @contextmanager
     def explained(
         self, action: str, path: str, *, but: tuple[type[OSError], ...] = ()
     ) -> Iterator[None]:
-        """Turn a failure of the file system into a :class:`StoreError` of one line."""
+        """Turn a failure of the file system into a :class:`StoreError` with a one-line message."""
         where = f"{self.uri.rstrip('/')}/{path}".rstrip("/")
         try:
             yield
@@ -64,9 +64,9 @@ class Files:
                     stream.write(content)
 
     def put_new(self, path: str, content: bytes) -> bool:
-        """Make a file appear whole and durable unless there is one of its name; whether it did.
+        """Make a file appear whole and durable unless one has its name; returns whether it did.
 
-        In a bucket somebody else may make one of its name at the same time; the later one stands.
+        In a bucket somebody else may make one at the same time; the later one stands.
         """
         with self.explained("write", path):
             if self.is_local:
@@ -77,26 +77,26 @@ class Files:
         return True
 
     def entries(self, folder: str, *, recursive: bool = False) -> list[pafs.FileInfo]:
-        """What is in a folder; nothing if there is no such folder."""
+        """The entries of a folder; none if there is no such folder."""
         selector = pafs.FileSelector(self.full(folder), allow_not_found=True, recursive=recursive)
         with self.explained("list", folder):
             infos: list[pafs.FileInfo] = self.filesystem.get_file_info(selector)
         return infos
 
     def relative(self, info: pafs.FileInfo) -> str:
-        """The path of an entry below the root."""
+        """An entry's path below the root."""
         path: str = info.path
         return path[len(self.root) :].lstrip("/")
 
     def is_not_yet_whole(self, info: pafs.FileInfo) -> bool:
-        """Whether a file is shown before its first byte, as Azure does until it is closed.
+        """Whether the listing shows a file before its first byte, as Azure does until it is closed.
 
         On a disk a file appears whole, so an empty one is damaged.
         """
         return not self.is_local and info.type == pafs.FileType.File and info.size == 0
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file or folder."""
+        """Whether a file or folder exists."""
         with self.explained("read", path):
             info = self.filesystem.get_file_info(self.full(path))
         return bool(info.type != pafs.FileType.NotFound)
@@ -108,7 +108,7 @@ class Files:
         return (info.mtime_ns or 0) // 10**6
 
     def read(self, path: str) -> pa.Buffer:
-        """The bytes of a file. A missing one raises FileNotFoundError."""
+        """The bytes of a file. Raises FileNotFoundError if it is missing."""
         with (
             self.explained("read", path, but=(FileNotFoundError,)),
             self.filesystem.open_input_stream(self.full(path)) as stream,
@@ -116,10 +116,10 @@ class Files:
             return stream.read_buffer()
 
     def source(self, path: str) -> tuple[str | pa.BufferReader, pafs.FileSystem | None]:
-        """What Parquet reads a file from, and the file system it is in.
+        """A file's path and file system for Parquet, or the bytes of a small file on a disk.
 
-        Of a small file on a disk these are its bytes: to ask for them column by column takes
-        longer than the rest. A missing file raises FileNotFoundError, now or when it is read.
+        To read these column by column would take longer than all else. A missing file raises
+        FileNotFoundError, now or when it is read.
         """
         full = self.full(path)
         if self.is_local:
@@ -133,12 +133,12 @@ class Files:
         return full, self.filesystem
 
     def delete(self, path: str) -> None:
-        """Delete a file, if it is there."""
+        """Delete a file if it exists."""
         with self.explained("delete", path), suppress(FileNotFoundError):
             self.filesystem.delete_file(self.full(path))
 
     def move(self, path: str, target: str) -> None:
-        """Move a file, into a folder that need not exist."""
+        """Move a file to a path whose folder need not exist."""
         with self.explained("move", path):
             if not self.is_local:
                 self.filesystem.move(self.full(path), self.full(target))
@@ -169,7 +169,7 @@ _REASONS: Final = {
 
 
 def _tuned(uri: str) -> str:
-    # Without it pyarrow sends three requests (a multipart upload) for the smallest object.
+    # Without this option pyarrow sends three requests (a multipart upload) for a tiny object.
     if uri.startswith("s3://") and "allow_delayed_open" not in uri:
         return f"{uri}{'&' if '?' in uri else '?'}allow_delayed_open=true"
     return uri

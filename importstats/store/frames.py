@@ -9,7 +9,7 @@ one row per snapshot and file (or per run of equal values of one file, see
 ====================  ==========================================================================
 times                 ``datetime64[us, UTC]``
 ids and indices       ``int64`` (never missing)
-counts, bytes         ``Int64`` (``NA`` where the server sent none)
+counts, bytes         ``Int64`` (``NA`` if the server sent none)
 ``progress_pct``,     ``float64``
 ``request_latency_s``
 names, states         ``category``
@@ -62,7 +62,7 @@ _NEVER_MISSING: Final = ("snapshot_id", "last_snapshot_id", "file_index")
 
 @runtime_checkable
 class HttpAnswer(Protocol):
-    """An answer of an HTTP library, such as ``requests.Response``: its body is ``content``."""
+    """An HTTP library's answer, such as ``requests.Response``: its body is ``content``."""
 
     @property
     def content(self) -> bytes:
@@ -72,7 +72,7 @@ class HttpAnswer(Protocol):
 Response = GetImportProgressResponse | Mapping[str, Any] | bytes | str | HttpAnswer
 _ONE: Final = (GetImportProgressResponse, Mapping, bytes, str, HttpAnswer, Snapshot)
 
-#: Stands for "no time known" between a bare response and its frame.
+#: Marks an answer without a time until its frame is made.
 _UNTIMED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,11 +95,11 @@ def load_jobs(
     store : SnapshotStore, str or Path
         The store, its folder or its URI (``s3://...``).
     job_id, source_uri : str, optional
-        Only this job, or this server's.
+        Only this job's snapshots, or this server's.
     since, until : datetime, optional
         Only snapshots observed in this time (both ends included).
     gaps : bool
-        Also the rows that record why there is no snapshot (``error`` is set in these).
+        Also the rows that record why there is no snapshot (they have an ``error``).
     columns : sequence of str, optional
         Only these columns, in this order; the others are not read.
 
@@ -119,8 +119,8 @@ def load_jobs(
     table = _open_store(store).jobs(
         job_id=job_id, source_uri=source_uri, since=since, until=until, columns=wanted
     )
-    if not gaps and table["error"].null_count < table.num_rows:
-        table = table.filter(pc.is_null(table["error"]))
+    if not gaps:
+        return answers_frame(table, columns)
     return jobs_frame(table if columns is None else table.select(list(columns)))
 
 
@@ -144,8 +144,8 @@ def load_details(
         One row per run of equal values (as stored, much smaller) instead of one per snapshot.
         Every analysis takes either.
     columns : sequence of str, optional
-        Only these columns, in this order; the others are not read. Runs are then those of these
-        columns. ``file`` is made of ``file_name``.
+        Only these columns, in this order; the others are not read, and a run ends only if one of
+        these changes. ``file`` is made from ``file_name``.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def load_details(
 
 
 def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> pd.DataFrame:
-    """The ``details`` of one or many responses as a frame, one row per response and file.
+    """The ``details`` from one or many responses as a frame, one row per response and file.
 
     Takes what :meth:`ImportClient.describe` returns, snapshots, or bare JSON such as
     ``pymilvus.bulk_writer.get_import_progress(...)``, with or without ``.json()``. A bare response
@@ -179,7 +179,7 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
     Raises
     ------
     ImportStatsError
-        A bare response is none, see :func:`~importstats.sources.answers.parse_response`.
+        See :func:`~importstats.sources.answers.parse_response`.
 
     Examples
     --------
@@ -199,8 +199,8 @@ def flatten_details(responses: Response | Snapshot | Iterable[Response | Snapsho
 def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot]) -> pd.DataFrame:
     """One or many responses as a jobs frame, one row each.
 
-    Takes what :func:`flatten_details` takes. To reach an ETA the times are needed as well: keep
-    the answers with :class:`~importstats.Recorder`.
+    Takes what :func:`flatten_details` takes. An ETA needs the times as well: keep the answers with
+    :class:`~importstats.Recorder`.
 
     Returns
     -------
@@ -210,7 +210,7 @@ def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot])
     Raises
     ------
     ImportStatsError
-        A bare response is none, see :func:`~importstats.sources.answers.parse_response`.
+        See :func:`~importstats.sources.answers.parse_response`.
 
     Examples
     --------
@@ -221,6 +221,13 @@ def flatten_jobs(responses: Response | Snapshot | Iterable[Response | Snapshot])
     """
     table = jobs_table(map(_snapshot_with_count, _as_responses(responses)))
     return jobs_frame(_untimed_as_missing(table))
+
+
+def answers_frame(table: pa.Table, columns: Sequence[str] | None) -> pd.DataFrame:
+    """The rows of a ``jobs`` table that are no gaps, as a frame with these columns, or all."""
+    if table["error"].null_count < table.num_rows:
+        table = table.filter(pc.is_null(table["error"]))
+    return jobs_frame(table if columns is None else table.select(list(columns)))
 
 
 def jobs_frame(table: pa.Table) -> pd.DataFrame:
@@ -246,7 +253,7 @@ def details_frame(table: pa.Table) -> pd.DataFrame:
 def display_names(printed: pa.Array) -> pa.Array:
     """The display name of each printed file name, see :func:`~importstats.parse_file_name`.
 
-    Nearly all are plain paths, bare or in brackets; these are taken apart by Arrow.
+    Nearly all are plain paths, bare or in brackets; Arrow takes these apart.
 
     Examples
     --------
@@ -274,7 +281,7 @@ def display_names(printed: pa.Array) -> pa.Array:
 
 
 def _display_of_several(printed: pa.Array) -> pa.Array:
-    """The display name of what is no plain path: most often a list of some."""
+    """The display names of printed names that are no plain paths: most are lists of several."""
     paths = pc.split_pattern(printed, " ")
     first = pc.utf8_slice_codeunits(pc.list_element(paths, 0), 1)
     display = _first_and_how_many_more(first, paths)
@@ -296,7 +303,7 @@ def _first_and_how_many_more(first: pa.Array, paths: pa.ListArray) -> pa.Array:
 
 
 def _has_plain_letters(texts: pa.Array) -> bool:
-    """Whether all of them are printable ASCII without quotes; blanks may be there."""
+    """Whether all texts are printable ASCII, blanks included, without quotes."""
     _, offsets, letters = texts.buffers()
     if letters is None:
         return False
@@ -307,7 +314,7 @@ def _has_plain_letters(texts: pa.Array) -> bool:
 
 
 def _are_files(paths: pa.Array) -> bool:
-    """Whether each of them ends with an extension, in small letters, at which a path ends."""
+    """Whether each path ends with a known extension in small letters."""
     for extension in _EXTENSIONS:
         is_file = pc.and_(
             pc.ends_with(paths, extension),
@@ -323,9 +330,9 @@ _EXTENSIONS: Final = (
     *(".parquet", ".npy", ".json", ".csv"),
     *(".jsonl", ".ndjson", ".tsv", ".gz", ".zst"),
 )
-# Printable ASCII without blanks and quotes, which is one path however it is printed.
+# Printable ASCII without blanks and quotes is one path, however it is printed.
 _WORD: Final = r"^[!#-~]+$"
-# Several of these, each with an extension at which a path ends, one blank between.
+# Several paths with known extensions, one blank between.
 _FILE: Final = r"[!#-~]+\.(?:parquet|npy|jsonl?|ndjson|csv|tsv|gz|zst)"
 _FILES: Final = rf"(?i)^\[{_FILE}(?: {_FILE})+\]$"
 
@@ -335,10 +342,7 @@ def _frame(columns: dict[str, Any], rows: int) -> pd.DataFrame:
 
 
 def _columns(table: pa.Table) -> dict[str, Any]:
-    """The columns for a frame, each made by itself: ``to_pandas`` takes several times as long.
-
-    A categorical has one dictionary, but each chunk of a column can bring its own.
-    """
+    """The columns for a frame by name; ``to_pandas`` would take several times as long."""
     columns: dict[str, Any] = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         encoded = pa.types.is_dictionary(column.type)
@@ -374,7 +378,7 @@ def _codes_and_names(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int32], pa
 
 
 def _is_ascending(texts: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether each is greater than the one before: then all differ, and none need be hashed."""
+    """Whether each text is greater than the one before: then all differ, and none need a hash."""
     if texts.null_count or len(texts) < 2:
         return False
     # Most columns that do not ascend show it at once.
@@ -386,13 +390,13 @@ def _is_ascending(texts: pa.Array | pa.ChunkedArray) -> bool:
 
 
 def _categorical(codes: npt.NDArray[np.int32], names: pa.Array) -> pd.Categorical:
-    # As pandas has it where there is nothing to tell the type by.
+    # The dtype that pandas gives to categories without values.
     index = pd.Index(_text_array(names)) if len(names) else pd.Index([], dtype="object")
     return pd.Categorical.from_codes(codes, index, validate=False)
 
 
 def _dictionaries(column: pa.ChunkedArray) -> int:
-    """How many dictionaries it has. To unify compares them whole, also where there is but one."""
+    """How many dictionaries the chunks have. Unifying them compares even a single one whole."""
     return len(
         {
             tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)
@@ -414,12 +418,12 @@ def _text_array(texts: pa.Array | pa.ChunkedArray) -> pd.api.extensions.Extensio
 
 def _utc_array(column: pa.ChunkedArray) -> pd.arrays.DatetimeArray:
     values = _writeable(column.to_numpy())
-    # With a zone given, the index looks at each value.
+    # If it is given a zone, the index checks each value.
     return pd.DatetimeIndex(values, copy=False).tz_localize("UTC").array
 
 
 def _writeable(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    # What is Arrow's own memory cannot be written to.
+    # Arrow's own memory cannot be written to.
     return values if values.flags.writeable else values.copy()
 
 
@@ -450,7 +454,7 @@ def _batch(response: Response | Snapshot) -> pa.RecordBatch:
 
 
 def _snapshot_with_count(response: Response | Snapshot) -> Snapshot:
-    """The snapshot of an answer whose files need only be counted."""
+    """An answer as a snapshot in which the files are only counted."""
     content = response.content if isinstance(response, HttpAnswer) else response
     if not isinstance(content, bytes | str | Mapping):
         return as_snapshot(content)
@@ -464,7 +468,7 @@ def _snapshot_with_count(response: Response | Snapshot) -> Snapshot:
 def as_snapshot(
     response: Response | Snapshot, observed_at: datetime = _UNTIMED, source_uri: str = ""
 ) -> Snapshot:
-    """An answer with its time. A snapshot is returned as it is."""
+    """An answer as a snapshot with its time; a snapshot is returned as it is."""
     if isinstance(response, Snapshot):
         return response
     if isinstance(response, HttpAnswer):

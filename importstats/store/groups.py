@@ -1,4 +1,4 @@
-"""Group manifests: which jobs a load or a restore consists of, as `submit` writes them down."""
+"""Group manifests: the jobs of one load or restore, as `submit` writes them down."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LOAD_FORMAT: Final = "importstats.load/1"
 
 
 class GroupFile(msgspec.Struct, kw_only=True):
-    """A source file of a job, and its rows if they are known."""
+    """A job's source file, and its rows if they are known."""
 
     file: str
     rows: int | None = None
 
 
 class GroupJob(msgspec.Struct, kw_only=True):
-    """A job of a group.
+    """A group's job.
 
     Attributes
     ----------
@@ -41,19 +41,19 @@ class GroupJob(msgspec.Struct, kw_only=True):
 
 
 class GroupManifest(msgspec.Struct, kw_only=True):
-    """The jobs of a group, in the order in which they were submitted."""
+    """A group's jobs, in the order in which they were submitted."""
 
     format: Literal["importstats.load/1"]
     jobs: list[GroupJob]
 
 
 def read_group(path: str | Path) -> GroupManifest:
-    """The jobs of a group as a file has them: of `submit --save`, or a text with a job id a line.
+    """A group from a file that `submit --save` wrote, or from a text with one job id per line.
 
     Raises
     ------
     UsageError
-        It cannot be read, or is neither.
+        The file cannot be read, is neither of these, or has no jobs.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def read_group(path: str | Path) -> GroupManifest:
 
 
 def write_group(path: Path, jobs: list[GroupJob]) -> None:
-    """Write the manifest of a group, whole and durable.
+    """Write a group's manifest, whole and durable.
 
     Raises
     ------

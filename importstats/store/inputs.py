@@ -1,8 +1,8 @@
-"""Inputs: what a caller gives becomes the frame that an analysis expects, or one clear error.
+"""Inputs: a caller's frame becomes the frame that an analysis expects, or one clear error.
 
 Every public function that takes a jobs or a details frame has this door (:func:`at_the_door`). It
-takes pandas, polars and Arrow frames, frames that were written to CSV and read again, and gives the
-answer back in the caller's kind. Inside, an analysis need not doubt a dtype.
+takes pandas, polars and Arrow frames, also such as were written to CSV and read again, and returns
+the answer in the caller's kind. Inside, an analysis need not doubt a dtype.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAKERS: Final = {
     "details": "importstats.load_details or importstats.flatten_details",
     "either": "importstats.load_jobs or importstats.load_details",
 }
-#: The parameters of public functions that are frames, and of which kind.
+#: The parameters of public functions that are frames, with their kinds.
 PARAMETERS: Final[Mapping[str, Kind]] = {
     "jobs": "jobs",
     "details": "details",
@@ -49,7 +49,7 @@ def at_the_door(function: Callable[P, R]) -> Callable[P, R]:
     Raises
     ------
     TypeError
-        An argument that must be a frame is none.
+        An argument is no frame, but must be one.
     ValueError
         A frame lacks a column, is of the other kind, or has a column that cannot be read; the
         message names argument, column and remedy.
@@ -78,23 +78,23 @@ def at_the_door(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def normalised(given: Any, kind: Kind, name: str) -> tuple[pd.DataFrame, Back]:
-    """A frame as an analysis expects it, and how an answer becomes what the caller is used to.
+    """A frame as an analysis expects it, and a function that makes an answer the caller's kind.
 
     Parameters
     ----------
     given : DataFrame
         Of pandas, polars (eager or lazy) or Arrow.
     kind : {"jobs", "details", "either"}
-        What it has to be.
+        The kind that it has to be.
     name : str
-        What the caller calls it, for errors.
+        The argument's name, for errors.
 
     Returns
     -------
     frame : pandas.DataFrame
         `given` itself if nothing had to be changed.
     back : callable
-        Makes of a pandas answer a frame of the caller's kind.
+        Turns a pandas answer into a frame of the caller's kind.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def normalised(given: Any, kind: Kind, name: str) -> tuple[pd.DataFrame, Back]:
 
 
 def _each_snapshot_once(frame: pd.DataFrame) -> pd.DataFrame:
-    """A jobs frame without the rows that two overlapping reads of a store brought twice."""
+    """The frame; a jobs frame without the rows that two overlapping reads of a store repeat."""
     if _has_files(frame) or "snapshot_id" not in frame:
         return frame
     again = frame.duplicated([*JOB_KEY, "snapshot_id", "observed_at"])
@@ -141,14 +141,14 @@ def _as_pandas(given: Any, kind: Kind, name: str) -> tuple[pd.DataFrame, Back]:
     to_kind = _to_arrow if isinstance(given, pa.Table | pa.RecordBatch) else _to_polars
     has_files = "file_name" in table.column_names
     if has_files and "file" in table.column_names:
-        table = table.drop_columns("file")  # Is made anew, of file_name.
+        table = table.drop_columns("file")  # It is made anew from file_name.
     table = _with_plain_text(table, DETAILS_SCHEMA if has_files else JOBS_SCHEMA)
     frame = details_frame(table) if has_files else jobs_frame(table)
     return frame, functools.partial(to_kind, keys)
 
 
 def _as_arrow(given: Any) -> pa.Table | None:
-    # Imported here: who brings pandas frames need not wait for it.
+    # Imported here, so that callers with pandas frames need not wait for it.
     import narwhals as nw
 
     try:
@@ -161,7 +161,7 @@ def _as_arrow(given: Any) -> pa.Table | None:
 
 
 def _with_plain_text(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with one type of text, and with columns of nothing but nulls in their own type."""
+    """The table with one type of text, and with all-null columns in the schema's types."""
     for place, field in enumerate(table.schema):
         if field.name not in schema.names:
             continue
@@ -222,7 +222,7 @@ def _check_kind(frame: pd.DataFrame, kind: Kind, name: str) -> None:
 
 
 def _column(values: pd.Series[Any], type_: pa.DataType, name: str) -> pd.Series[Any] | None:
-    """The column with its proper dtype, or ``None`` if it has that already."""
+    """The column with the dtype that an analysis expects, or ``None`` if it has it already."""
     if pa.types.is_timestamp(type_):
         return _as_utc(values, name)
     if pa.types.is_integer(type_):
@@ -256,7 +256,7 @@ def _as_utc(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
     unread = text[times.isna()[text.index]]
     if len(unread):
         raise ValueError(
-            f"{where} holds no times that can be read, such as {unread.iloc[0]!r}; "
+            f"{where} has values that are no times, such as {unread.iloc[0]!r}; "
             f"write them as 2026-05-18T08:00:00Z"
         )
     return times
@@ -266,7 +266,7 @@ def _as_integers(values: pd.Series[Any], name: str) -> pd.Series[Any] | None:
     if pd.api.types.is_integer_dtype(values.dtype):
         return None
     try:
-        # Text is read as whole numbers where it can be: an id has more digits than a float.
+        # Text is read as whole numbers if it can be: an id has more digits than a float.
         numbers = pd.to_numeric(values, dtype_backend="numpy_nullable").where(values.notna())
         whole = numbers.astype("Int64")
         if (whole != numbers).any():

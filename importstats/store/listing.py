@@ -1,4 +1,4 @@
-"""Listing: which segments there are, while others write, compact and delete them."""
+"""Listing: a store's segments, found while others write, compact and delete them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ATTEMPTS: Final = 50
 
 
 class Listing:
-    """The segments of a store, as its folders have them at the time of each call."""
+    """Lists a store's segments anew at each call."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
@@ -27,7 +27,7 @@ class Listing:
     def of_jobs(
         self, source_uri: str | None, job_id: str | None, period: Period = ALWAYS
     ) -> dict[JobFolder, list[Segment]]:
-        """The segments of the jobs asked for that may hold snapshots of the period."""
+        """The chosen jobs' segments that may hold snapshots of the period, by job."""
         clusters = [f"cluster={slug(source_uri)}"] if source_uri is not None else None
         if job_id is None:
             folders = [f"jobs/{cluster}" for cluster in clusters or [""]]
@@ -45,10 +45,10 @@ class Listing:
         return {job: segments for job, segments in within.items() if segments}
 
     def of_job(self, job: JobFolder) -> list[Segment]:
-        """The segments of one job, listed until nothing vanishes between two listings.
+        """One job's segments, listed until nothing vanishes between two listings.
 
-        Else a segment could be missed whose inputs were deleted before the listing came to them,
-        while it was created behind the listing's back.
+        A single listing can miss a merged segment that was created behind its back, and its inputs,
+        which were deleted before it came to them.
         """
         folders = [f"jobs/{job.folder}"]
         earlier = _segments_of(self._paths(folders)).get(job, [])
@@ -60,7 +60,7 @@ class Listing:
         raise self._too_busy(job)
 
     def _paths(self, folders: Iterable[str]) -> list[str]:
-        """The files in these folders, below the root of the store."""
+        """The paths of the files in these folders, below the store's root."""
         return [
             self._files.relative(info)
             for folder in folders
@@ -69,7 +69,7 @@ class Listing:
         ]
 
     def sizes(self, job: JobFolder) -> dict[str, int]:
-        """Bytes of each segment, jobs and details files together, by name."""
+        """The bytes of each segment's two files together, by the segment's name."""
         details = {
             info.base_name: info.size for info in self._files.entries(f"details/{job.folder}")
         }
@@ -82,7 +82,7 @@ class Listing:
     def retrying(
         self, job: JobFolder, segments: Sequence[Segment], read: Callable[[Sequence[Segment]], _T]
     ) -> _T:
-        """Read segments; if one vanishes, which a compaction does, list again and start over."""
+        """The result of reading segments; if one is deleted meanwhile, list and read again."""
         for attempt in range(_ATTEMPTS):
             try:
                 return read(segments)
@@ -99,7 +99,7 @@ class Listing:
 
 
 def _segments_of(paths: Iterable[str]) -> dict[JobFolder, list[Segment]]:
-    """The segments by their jobs files."""
+    """The segments by job, from the paths of their jobs files."""
     found: dict[JobFolder, list[Segment]] = {}
     for path in paths:
         match = _SEGMENT_PATH.fullmatch(path)

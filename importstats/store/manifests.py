@@ -1,4 +1,4 @@
-"""Manifests: which source files a load consists of, and how many rows are in each."""
+"""Manifests: a load's source files, and how many rows are in each."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def read_manifest(path: str | Path, *, sources: str | None = None) -> pd.Series[
         rows (``rows``, ``row_count``, ...); or JSON: an object of rows by file, or a list of
         objects with these fields, or of paths.
     sources : str, optional
-        Folder or URI (``s3://bucket``) below which the files lie. Then the rows of a Parquet file
-        for which the manifest has none are read from its footer.
+        Folder or URI (``s3://bucket``) of the files. If it is given, the rows of a Parquet file
+        that the manifest does not say are read from its footer.
 
     Returns
     -------
     Series of Int64
-        By file; missing where the rows are not known.
+        By file; missing if the rows are not known.
 
     Raises
     ------
     UsageError
-        It cannot be read, or is none of these; the message says what is wrong with it.
+        It cannot be read, or has none of these forms; the message says what is wrong with it.
 
     Examples
     --------
@@ -69,12 +69,12 @@ def read_manifest(path: str | Path, *, sources: str | None = None) -> pd.Series[
 
 
 def count_rows(path: str) -> int:
-    """The rows of a Parquet file on disk or in a bucket, as its footer says.
+    """The rows of a Parquet file on disk or in a bucket, from its footer.
 
     Raises
     ------
     StoreError
-        It cannot be reached, or is no Parquet file.
+        The file cannot be reached, or is no Parquet file.
     """
     folder, _, name = path.rpartition("/")
     files = Files(folder or ".", None)

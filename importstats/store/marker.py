@@ -1,4 +1,4 @@
-"""The marker: a small file that says that a folder is a store, and of which format."""
+"""The marker: a small file that says that a folder is a store, and which format it has."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _MARKER: Final = "_importstats.json"
 
 
 class Marker:
-    """The marker of one store. It is read once; a store does not change its format in use."""
+    """A store's marker. It is read once: a store does not change its format while it is in use."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
         self._is_checked = False
 
     def exists(self) -> bool:
-        """Whether there is a marker. Raises StoreError if the folder cannot be read."""
+        """Whether the store has a marker. Raises StoreError if the folder cannot be read."""
         return self._files.exists(_MARKER)
 
     def check(self, *, create: bool = False) -> None:
-        """Raise StoreError unless this is a store that can be read, or ``create`` one."""
+        """Raise StoreError unless this is a readable store; if there is none, ``create`` it."""
         if self._is_checked:
             return
         try:

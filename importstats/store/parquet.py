@@ -1,4 +1,4 @@
-"""The two tables as Parquet files: how they are encoded, and how read back and checked."""
+"""The two tables as Parquet files: encodes them, reads them back and checks them."""
 
 from __future__ import annotations
 
@@ -57,20 +57,20 @@ _NEVER_NULL: Final = frozenset({*JOBS_KEY, *RUN_COLUMNS})
 # although pyarrow 26, pandas 3.1, DuckDB 2.0 and Polars 2.1 read it. zstd 9 takes off 5 percent.
 _DELTA_COLUMNS: Final = ("file_index", "file_size_bytes", "imported_rows", "total_rows")
 _PLAIN_COLUMNS: Final = ("file_name",)
-# What zstd makes much smaller. On all other columns it saves less than a tenth of a file, and to
-# read a file of a few thousand rows takes 1.6 times as long: each page sets up a decoder of zstd.
+# zstd makes these much smaller. On all other columns it saves less than a tenth of a file, and a
+# file of a few thousand rows takes 1.6 times as long to read: each page sets up a zstd decoder.
 _DENSE_COLUMNS: Final = frozenset(
     {*("file_name", "file_size_bytes", "total_rows"), *("reason", "message", "error", "extra")}
 )
 
-# To begin with zstd or a dictionary takes longer, for each column, than so few rows are worth: a
+# For so few rows, setting up zstd and dictionaries for each column takes longer than they save: a
 # file of one row takes a third of the time, read or written, and is smaller, too.
 _QUICK: Final[dict[str, Any]] = {"compression": "snappy", "use_dictionary": False}
 _QUICK_ROWS: Final = 512
 
 
 def encode(table: pa.Table, *, is_fresh: bool) -> pa.Buffer:
-    """A table as a Parquet file; in a fresh segment, which is soon merged, with little work."""
+    """A table as a Parquet file; if it is fresh, and so soon merged, with little work."""
     options = _QUICK if is_fresh and table.num_rows <= _QUICK_ROWS else _dense(table.column_names)
     sink = pa.BufferOutputStream()
     # Arrow's copy of the schema would double a small file, and Parquet's own says it all.
@@ -99,16 +99,16 @@ def decode(
     filter_: pc.Expression | None = None,
     every_byte: bool = False,
 ) -> pa.Table:
-    """The columns of a Parquet file as reads return them, or ArrowInvalid for another schema.
+    """A Parquet file's columns as reads return them. Raises ArrowInvalid for another schema.
 
-    A text that is the same in all rows stands in the file's footer, as does that a column is all
-    null. Such a column is not read, unless ``every_byte`` is to be looked at.
+    The footer shows if a column has one text in all rows, or only nulls. Such a column is not
+    read, unless ``every_byte`` must be checked.
     """
     names = tuple(columns)
     if filter_ is None:
         with _open_file(source, filesystem, _text_columns(table, names)) as file:
             metadata = file.metadata
-            known = {} if every_byte else _told_by_footer(metadata, table, names)
+            known = {} if every_byte else _footer_columns(metadata, table, names)
             wanted = _in_stored_order(table, names, frozenset(known))
             rows = metadata.num_rows
             found = file.read(list(wanted), use_threads=rows >= _MANY_ROWS)
@@ -134,7 +134,7 @@ def decode(
 def _in_stored_order(
     table: TableName, columns: tuple[str, ...], known: frozenset[str]
 ) -> tuple[str, ...]:
-    """The columns that are to be read: in this order they have the schema that is expected."""
+    """The columns to read that are not known, in the order of the stored schema."""
     asked = set(columns) - known
     return tuple(name for name in _STORED_NAMES[table] if name in asked)
 
@@ -142,9 +142,9 @@ def _in_stored_order(
 def _checked(
     found: pa.Table, table: TableName, wanted: tuple[str, ...]
 ) -> dict[str, pa.ChunkedArray]:
-    """The columns that were read, by name, or ArrowInvalid if one is not as the store's."""
+    """The columns that were read, by name. Raises ArrowInvalid if one is not the store's."""
     names: Sequence[str] = wanted
-    # To compare one schema with another takes a hundredth of looking at each column.
+    # To compare two schemas takes a hundredth of the time that a look at each column takes.
     if not found.schema.equals(result_schema(table, wanted)):
         names = found.schema.names
         if any(found.schema.field(name).type != _type(table, name) for name in names):
@@ -156,10 +156,10 @@ def _checked(
     return made
 
 
-def _told_by_footer(
+def _footer_columns(
     metadata: pq.FileMetaData, table: TableName, columns: tuple[str, ...]
 ) -> dict[str, pa.Array]:
-    """The columns that are null, or one and the same text, in all rows, as its statistics say."""
+    """The columns that are null, or have one text, in all rows, by the footer's statistics."""
     known: dict[str, pa.Array] = {}
     rows = metadata.num_rows
     if not 0 < metadata.num_row_groups <= _FEW_GROUPS:
@@ -176,8 +176,7 @@ def _told_by_footer(
         if nulls == rows and name not in _NEVER_NULL:
             known[name] = _nulls(rows, table, name)
         elif not nulls and all(each.has_min_max for each in found):
-            # A bound that was cut short is rounded away from the values, so two equal ones are
-            # exact.
+            # A bound that was cut short is rounded away from the values: two equal ones are exact.
             bounds = {bound for each in found for bound in (each.min, each.max)}
             if len(bounds) == 1 and isinstance(text := bounds.pop(), str):
                 known[name] = _constant(text, rows)
@@ -185,7 +184,7 @@ def _told_by_footer(
 
 
 def _place(group: pq.RowGroupMetaData, columns: int, name: str, expected: int) -> int | None:
-    """Where the column is: a store of an older version has fewer columns."""
+    """The column's place in a file, which has fewer columns if it is older; None if it lacks it."""
     if expected < columns and group.column(expected).path_in_schema == name:
         return expected
     names = [group.column(place).path_in_schema for place in range(columns)]
@@ -205,7 +204,7 @@ def _nulls(rows: int, table: TableName, name: str) -> pa.Array:
 
 @lru_cache(maxsize=64)
 def _nulls_of_a_row_group(table: TableName, name: str) -> pa.Array:
-    # Slices of it take no memory, and a tenth of the time.
+    # Its slices take no memory, and a tenth of the time.
     return _made_nulls(_ROW_GROUP_ROWS, _type(table, name))
 
 
@@ -235,7 +234,7 @@ def _type(table: TableName, name: str) -> pa.DataType:
 
 @lru_cache(maxsize=64)
 def _often_the_same(table: TableName, columns: tuple[str, ...]) -> list[tuple[str, int]]:
-    """The columns that are worth a look at the footer, and where they stand in most files."""
+    """The columns that are worth a look at the footer, with their places in most files."""
     return [
         (name, place)
         for place, name in enumerate(_STORED_NAMES[table])
@@ -249,24 +248,24 @@ _OFTEN_THE_SAME: Final = frozenset(
         *("error", "create_time", "complete_time", "server_version"),
     }
 )
-# From so many rows on more than one thread is worth waking.
+# From this many rows on, more than one thread is worth waking.
 _MANY_ROWS: Final = 2**14
-# It is not worth it if there are many row groups to look at.
+# With more row groups than this, the look at the footer takes longer than it saves.
 _FEW_GROUPS: Final = 8
 
 
 def _open_file(
     source: str | pa.BufferReader, filesystem: pafs.FileSystem | None, text: Sequence[str]
 ) -> pq.ParquetFile:
-    """The file, its text columns to be read as dictionaries."""
+    """The open file, which reads its text columns as dictionaries."""
     try:
-        # What is in memory, or takes one read of a disk, need not be waited for by other threads.
+        # Other threads should wait neither for memory nor for one read of a disk.
         is_far = filesystem is not None and not isinstance(filesystem, pafs.LocalFileSystem)
         return pq.ParquetFile(
             source, filesystem=filesystem, read_dictionary=list(text), pre_buffer=is_far
         )
     except KeyError as error:
-        # The file may be older than a column.
+        # The file may be older than a column: open it without those that were added.
         older = [name for name in text if name not in ADDED_COLUMNS]
         if len(older) == len(text):
             name = error.args[0]
@@ -276,7 +275,7 @@ def _open_file(
 
 
 def result_schema(table: TableName, columns: Sequence[str]) -> pa.Schema:
-    """The schema of these columns as reads return them."""
+    """The schema that reads of these columns return."""
     return _result_schema(table, tuple(columns))
 
 

@@ -1,24 +1,24 @@
-"""Pieces: the snapshots of a store of any size as frames of some jobs at a time."""
+"""Pieces: a store of any size as frames that hold some jobs each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Final, TypeVar
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from importstats.store import SnapshotStore
-from importstats.store.ahead import map_ahead
-from importstats.store.frames import details_frame, jobs_frame
+from importstats.store.ahead import in_lots, map_ahead
+from importstats.store.frames import answers_frame, details_frame
 from importstats.store.parquet import JOBS_RESULT_SCHEMA, result_schema
 
 _T = TypeVar("_T")
 
-# Enough for an analysis to work on many jobs in one go.
+# Enough for an analysis to work on many jobs at once.
 _SNAPSHOTS_AT_ONCE: Final = 50_000
-# So many that their columns stay in the fast memory of a core, and all cores have a part early.
+# Few enough for a core's cache to hold the columns, and for all cores to get a piece early.
 _RUNS_AT_ONCE: Final = 20_000
 
 
@@ -29,12 +29,12 @@ def over_details(
     source_uri: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> Iterator[_T]:
-    """What an analysis makes of the files of some jobs at a time, for stores of any size.
+    """An analysis's results for some jobs' files at a time, for stores of any size.
 
     The frames are those of :func:`~importstats.load_details` with ``runs``, in pieces of whole
-    jobs; there is none of an empty store. The analysis runs on a thread for each core while the
-    next piece is read: it must be a pure function, as all in :mod:`importstats.analysis` are.
-    Memory holds a few pieces of some ten thousand runs, or of the longest job.
+    jobs; an empty store has none. The analysis runs on a thread for each core while the next piece
+    is read, so it must be a pure function, as all in :mod:`importstats.analysis` are. Memory holds
+    a few pieces of some ten thousand runs each, or the longest job.
 
     Parameters
     ----------
@@ -49,21 +49,8 @@ def over_details(
         return analysis(details_frame(pa.concat_tables(tables)))
 
     tables = store.iter_details(source_uri=source_uri, columns=columns, runs=True)
-    return map_ahead(analysed, _several_jobs(tables, _RUNS_AT_ONCE), pa.cpu_count())
-
-
-def _several_jobs(tables: Iterator[pa.Table], most_rows: int) -> Iterator[list[pa.Table]]:
-    """The tables in lots of about so many rows."""
-    lot: list[pa.Table] = []
-    rows = 0
-    for table in tables:
-        lot.append(table)
-        rows += table.num_rows
-        if rows >= most_rows:
-            yield lot
-            lot, rows = [], 0
-    if lot:
-        yield lot
+    lots = in_lots(tables, lambda table: table.num_rows, _RUNS_AT_ONCE)
+    return map_ahead(analysed, lots, pa.cpu_count())
 
 
 def jobs_frames(
@@ -72,30 +59,14 @@ def jobs_frames(
     """The frames of :func:`~importstats.load_jobs` in pieces of whole jobs, for stores of any size.
 
     There is at least one, and the jobs come in no certain order. Memory holds some ten thousand
-    snapshots, and those of the longest job.
+    snapshots and those of the longest job.
     """
     wanted = columns if columns is None else list(dict.fromkeys([*columns, "error"]))
-    gathered: list[pa.Table] = []
-    rows = pieces = 0
-    for table, _ in store.iter_jobs(source_uri=source_uri, columns=wanted, details_columns=()):
-        gathered.append(table)
-        rows += table.num_rows - _count_gaps(table)
-        if rows >= _SNAPSHOTS_AT_ONCE:
-            yield _answered_frame(gathered, columns)
-            gathered, rows = [], 0
-            pieces += 1
-    if gathered or not pieces:
-        nothing = result_schema("jobs", wanted or JOBS_RESULT_SCHEMA.names).empty_table()
-        yield _answered_frame([nothing, *gathered], columns)
-
-
-def _count_gaps(table: pa.Table) -> int:
-    """How many rows record why there is no snapshot."""
-    return int(table.num_rows - table["error"].null_count)
-
-
-def _answered_frame(tables: Sequence[pa.Table], columns: Sequence[str] | None) -> pd.DataFrame:
-    table = pa.concat_tables(tables)
-    if _count_gaps(table):
-        table = table.filter(pc.is_null(table["error"]))
-    return jobs_frame(table if columns is None else table.select(list(columns)))
+    read = store.iter_jobs(source_uri=source_uri, columns=wanted, details_columns=())
+    # A row without an error is an answer, and no gap.
+    lots = in_lots(
+        (table for table, _ in read), lambda table: table["error"].null_count, _SNAPSHOTS_AT_ONCE
+    )
+    nothing = result_schema("jobs", wanted or JOBS_RESULT_SCHEMA.names).empty_table()
+    for lot in chain([next(lots, [nothing])], lots):
+        yield answers_frame(pa.concat_tables(lot), columns)

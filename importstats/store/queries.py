@@ -1,4 +1,4 @@
-"""Queries: the tables that the jobs, times and columns asked for make."""
+"""Queries: the tables for the jobs, times and columns that a caller asks for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class Choice(NamedTuple):
-    """Which snapshots are asked for: of which jobs (``None`` is any), and of when."""
+    """A choice of snapshots by job (``None`` is any) and period."""
 
     source_uri: str | None = None
     job_id: str | None = None
@@ -49,7 +49,7 @@ class _Known(NamedTuple):
 
 
 class Queries:
-    """Answers queries from the segments that there are when each is made."""
+    """Answers queries from the segments that exist when each is asked."""
 
     def __init__(self, files: Files) -> None:
         self._files, self._listing, self._reader = files, Listing(files), Reader(files)
@@ -81,7 +81,8 @@ class Queries:
         schema = result_schema("details", wanted)
 
         def read(job: _Known) -> tuple[Timeline, Runs]:
-            return self._timed_runs(job, needed, filter_, choice)
+            state, found = self._read_details(job, JOBS_KEY, needed, filter_, choice)
+            return state.timeline, found
 
         def read_runs(job: _Known) -> pa.Table:
             timeline, found = read(job)
@@ -98,7 +99,7 @@ class Queries:
             timeline, found, begin, end = piece
             return run_rows(expand(found, begin, end), timeline, schema)
 
-        known = self._known_jobs(choice)
+        known = sorted(self._known_jobs(choice, JOBS_KEY), key=lambda job: (job.key, job.folder))
         if runs:
             tables = self._ahead(read_runs, known)
         else:
@@ -108,26 +109,28 @@ class Queries:
             if table.num_rows:
                 yield table
 
-    def _timed_runs(
-        self, job: _Known, needed: Sequence[str], filter_: pc.Expression | None, choice: Choice
-    ) -> tuple[Timeline, Runs]:
-        """The runs of a job whose jobs files were read. Only if files vanished since, once more."""
+    def _read_details(
+        self,
+        job: _Known,
+        columns: Sequence[str],
+        needed: Sequence[str],
+        filter_: pc.Expression | None,
+        choice: Choice,
+    ) -> tuple[JobState, Runs]:
+        """A known job's snapshots and runs; both are read anew if files have vanished since."""
 
-        def read(segments: Sequence[Segment]) -> tuple[Timeline, Runs]:
-            state = self._reader.read_jobs(segments, JOBS_KEY, choice.period)
-            return self._runs_of(state, needed, filter_)
+        def add_runs(state: JobState) -> tuple[JobState, Runs]:
+            parts, _ = self._reader.read_runs(state, needed, filter_)
+            return state, concat(parts, result_schema("details", needed))
+
+        def read(segments: Sequence[Segment]) -> tuple[JobState, Runs]:
+            return add_runs(self._reader.read_jobs(segments, columns, choice.period))
 
         try:
-            return self._runs_of(job.state, needed, filter_)
+            return add_runs(job.state)
         except FileNotFoundError:
             segments = self._listing.of_job(job.folder)
             return self._listing.retrying(job.folder, segments, read)
-
-    def _runs_of(
-        self, state: JobState, needed: Sequence[str], filter_: pc.Expression | None
-    ) -> tuple[Timeline, Runs]:
-        parts, _ = self._reader.read_runs(state, needed, filter_)
-        return state.timeline, concat(parts, result_schema("details", needed))
 
     def jobs_with_details(
         self, choice: Choice, wanted: Sequence[str], details_wanted: Sequence[str]
@@ -136,30 +139,15 @@ class Queries:
         needed, columns = _value_columns(details_wanted), union(JOBS_KEY, wanted)
         schema = result_schema("details", details_wanted)
 
-        def read(segments: Sequence[Segment]) -> JobState:
-            return self._reader.read_jobs(segments, columns, choice.period)
+        def read(job: _Known) -> tuple[pa.Table, pa.Table]:
+            state, runs = self._read_details(job, columns, needed, None, choice)
+            return state.rows.select(wanted), run_rows(extend(runs), state.timeline, schema)
 
-        def read_both(segments: Sequence[Segment]) -> tuple[JobState, tuple[Timeline, Runs]]:
-            state = read(segments)
-            return state, self._runs_of(state, needed, None)
-
-        def read_details(job: _Known) -> tuple[pa.Table, pa.Table]:
-            try:
-                state, (timeline, runs) = job.state, self._runs_of(job.state, needed, None)
-            except FileNotFoundError:
-                segments = self._listing.of_job(job.folder)
-                state, (timeline, runs) = self._listing.retrying(job.folder, segments, read_both)
-            return state.rows.select(wanted), run_rows(extend(runs), timeline, schema)
-
-        known = (
-            _Known(_key(state.rows), folder, state)
-            for folder, state in self._each_job(choice, read)
-            if state.rows.num_rows
-        )
+        known = self._known_jobs(choice, columns)
         if not details_wanted:
             yield from ((job.state.rows.select(wanted), schema.empty_table()) for job in known)
             return
-        found = self._ahead(read_details, known)
+        found = self._ahead(read, known)
         yield from ((jobs, details) for jobs, details in found if jobs.num_rows)
 
     def keys(self, choice: Choice) -> pa.Table:
@@ -189,21 +177,18 @@ class Queries:
             if part.kept.any() and (table == "jobs" or part.detail_rows != 0)
         )
 
-    def _known_jobs(self, choice: Choice) -> list[_Known]:
-        """The jobs chosen with their snapshots, by (source_uri, job_id)."""
+    def _known_jobs(self, choice: Choice, columns: Sequence[str]) -> Iterator[_Known]:
+        """The chosen jobs with their snapshots, in no particular order."""
 
         def read(segments: Sequence[Segment]) -> JobState:
-            return self._reader.read_jobs(segments, JOBS_KEY, choice.period)
+            return self._reader.read_jobs(segments, columns, choice.period)
 
-        found = (
-            _Known(_key(state.rows), job, state)
-            for job, state in self._each_job(choice, read)
-            if state.rows.num_rows
-        )
-        return sorted(found, key=lambda job: (job.key, job.folder))
+        for folder, state in self._each_job(choice, read):
+            if state.rows.num_rows:
+                yield _Known(_key(state.rows), folder, state)
 
     def _with_keys(self, choice: Choice) -> list[tuple[tuple[str, str], list[Segment]]]:
-        """The segments of the jobs chosen with (source_uri, job_id), in that order."""
+        """The chosen jobs' (source_uri, job_id) and segments, sorted."""
         listing = self._listing.of_jobs(*choice)
 
         def read(segments: Sequence[Segment]) -> tuple[str, str] | None:
@@ -228,25 +213,23 @@ class Queries:
     def _each_job(
         self, choice: Choice, read: Callable[[Sequence[Segment]], _T]
     ) -> Iterator[tuple[JobFolder, _T]]:
-        """What is read of the segments of each job chosen."""
+        """The folder of each chosen job, and what `read` returns for its segments."""
 
-        def read_job(
-            job: tuple[JobFolder, list[Segment]],
-        ) -> tuple[JobFolder, _T]:
+        def read_job(job: tuple[JobFolder, list[Segment]]) -> tuple[JobFolder, _T]:
             return job[0], self._listing.retrying(*job, read)
 
         return self._ahead(read_job, list(self._listing.of_jobs(*choice).items()))
 
     def _ahead(self, work: Callable[[_S], _T], items: Iterable[_S]) -> Iterator[_T]:
-        """The work on each item in their order; on a bucket a few are made ahead, side by side.
+        """The results for the items in their order; in a bucket some are made ahead, side by side.
 
-        Most files of a disk are read so soon that threads would only wait for one another, which
-        takes half as much again.
+        Most files on a disk are read so soon that threads would only wait for one another, which
+        takes half as much time again.
         """
         return map(work, items) if self._files.is_local else map_ahead(work, items, _JOBS_AT_ONCE)
 
 
-# Of a bucket, where most of the time is waiting.
+# In a bucket, where most of the time is waiting.
 _JOBS_AT_ONCE: Final = 8
 
 
@@ -262,7 +245,7 @@ _KEYS_SCHEMA: Final = pa.schema(
 
 
 def _value_columns(columns: Sequence[str]) -> list[str]:
-    """What to read of a details file for these columns: all but what its snapshots tell."""
+    """The columns to read from a details file: those that the snapshots do not give."""
     return union(["file_index"], [name for name in columns if name not in RUN_COLUMNS])
 
 
@@ -275,7 +258,7 @@ def _parse_time(text: str) -> datetime:
 
 
 def check_columns(table: TableName, columns: Sequence[str] | None) -> list[str]:
-    """The columns asked for, by default all. Raises ValueError if one is not in the table."""
+    """The columns asked for, by default all. Raises ValueError if the table lacks one."""
     known = STORED_SCHEMAS[table].names
     if columns is None:
         return list(known)

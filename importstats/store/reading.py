@@ -1,4 +1,4 @@
-"""Reading: the snapshots and runs of the segments of one job, each snapshot exactly once."""
+"""Reading: one job's snapshots and runs from its segments, each snapshot exactly once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _REMOTE_READS_AT_ONCE: Final = 16
 
 
 class CorruptSegmentWarning(UserWarning):
-    """A file of the store cannot be read; the rest was."""
+    """Warns that one file of the store cannot be read; the rest was read."""
 
 
 class CorruptFile(Exception):  # noqa: N818 - an outcome that the caller handles, not an error
-    """A file is there and can be read, but is not what it should be."""
+    """A file can be read, but is not what it should be."""
 
 
 class JobsPart(NamedTuple):
-    """The snapshots of one segment, and which of them count (not those another one has, too).
+    """One segment's snapshots, and which of them count: those that no preferred segment has.
 
     ``detail_rows`` is how many rows its details file has, if the jobs file says so.
     """
@@ -46,7 +46,7 @@ class JobsPart(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """All that the jobs files of one job say: its snapshots, each once, by id."""
+    """All that one job's jobs files say: its snapshots, each once, by id."""
 
     parts: list[JobsPart]
     timeline: Timeline
@@ -61,8 +61,8 @@ def union(first: Sequence[str], second: Sequence[str]) -> list[str]:
 class Reader:
     """Reads the files of segments.
 
-    A corrupt file is left out with a warning. Only who writes moves it out of the way
-    (``sets_aside``): a reader may be short of something itself, and has no business to.
+    A corrupt file is left out with a warning. Only a writer moves it out of the way
+    (``sets_aside``): a mere reader may itself be the one that lacks something.
     """
 
     def __init__(self, files: Files, *, sets_aside: bool = False) -> None:
@@ -71,7 +71,7 @@ class Reader:
     def read_jobs(
         self, segments: Sequence[Segment], columns: Sequence[str], period: Period
     ) -> JobState:
-        """The snapshots of segments of one job, each from the preferred segment that has it."""
+        """One job's snapshots, each from the preferred segment that has it."""
         chosen = sorted((each for each in segments if period.may_hold(each)), reverse=True)
         tables = {}
         for segment, rows in zip(chosen, self.read_all(chosen, "jobs", columns), strict=True):
@@ -88,7 +88,7 @@ class Reader:
             [schema.empty_table(), *(rows.cast(schema) for rows in tables.values())]
         ).unify_dictionaries()
         all_ids, all_times = ints(together["snapshot_id"]), ints(together["observed_at"])
-        # The first occurrence is that in the preferred segment.
+        # The first occurrence is in the preferred segment.
         _, index = np.unique(all_ids, return_index=True)
         index = index[period.mask(all_times[index])]
         kept = np.zeros(len(all_ids), bool)
@@ -104,7 +104,7 @@ class Reader:
     def read_runs(
         self, state: JobState, columns: Sequence[str], filter_: pc.Expression | None
     ) -> tuple[list[Runs], set[Segment]]:
-        """The details of the snapshots that count, and the segments whose details are damaged."""
+        """The runs of the snapshots that count, and the segments whose details are damaged."""
         parts = [part for part in state.parts if part.detail_rows != 0 and part.kept.any()]
         needed = union(["snapshot_id", "last_snapshot_id"], columns)
         segments = [part.segment for part in parts]
@@ -128,7 +128,7 @@ class Reader:
         columns: Sequence[str],
         filter_: pc.Expression | None = None,
     ) -> list[pa.Table | CorruptFile]:
-        """The columns of each segment's file, or what is wrong with it."""
+        """Each segment's columns, or what is wrong with its file."""
 
         def read(segment: Segment) -> pa.Table | CorruptFile:
             try:
@@ -148,22 +148,22 @@ class Reader:
         columns: Sequence[str],
         filter_: pc.Expression | None = None,
     ) -> pa.Table:
-        """The columns of a file. Raises FileNotFoundError if a compaction took it away."""
+        """A file's columns. Raises FileNotFoundError if a compaction deleted the file."""
         path = segment.path(table)
         where = f"{self._files.uri}/{path}"
-        # Who sets aside what is damaged looks at every byte.
+        # A writer, which sets damaged files aside, checks every byte.
         wanted = (table, columns, filter_, self._sets_aside)
         try:
             source, filesystem = self._files.source(path)
             return decode(source, filesystem, *wanted)
         except FileNotFoundError:
-            # Compaction deletes the jobs file first. If that stands, the details are lost.
+            # Compaction deletes the jobs file first. If it is still there, the details are lost.
             if table == "details" and self._files.exists(segment.path("jobs")):
                 raise CorruptFile("missing") from None
             raise
         except _ANY_FAILURE as error:
             _raise_if_short_of_memory(error, where)
-            # A failure to read, or content that is wrong? All bytes at hand, only the latter.
+            # Did the read fail, or is the content wrong? With all bytes at hand it is the latter.
             content = self._files.read(path)
         if not content.size and not self._files.is_local:
             # Some object stores show a file before its first byte is written.
@@ -178,14 +178,14 @@ class Reader:
             raise StoreError(f"cannot read {where}: {excerpt(str(error))}") from error
 
     def leave_out(self, segment: Segment, table: TableName, reason: Exception) -> None:
-        """Warn of a bad file; a writer moves it out of readers' way as well.
+        """Warn about a bad file; a writer also moves it out of the readers' way.
 
-        With a bad jobs file go its details, which nobody could read without it.
+        The details of a bad jobs file go with it, because nobody could read them alone.
         """
         tables: tuple[TableName, ...] = ("jobs", "details") if table == "jobs" else ("details",)
         if self._sets_aside:
             for each in tables:
-                # Not ours to write, or not there: then it is only skipped.
+                # If it is gone, or we may not move it, it is only left out.
                 with suppress(StoreError):
                     self._files.move(segment.path(each), f"{_CORRUPT}/{segment.path(each)}")
             hint = f"if it could be moved it is below {_CORRUPT}"
@@ -199,8 +199,8 @@ class Reader:
         )
 
 
-# Bytes that are no Parquet file of ours raise ArrowInvalid or, out of the Parquet library, OSError.
-# All else (a type that this Arrow cannot read, memory) is the reader's own trouble.
+# Bytes that are no Parquet file of ours raise ArrowInvalid or, in the Parquet library, OSError. All
+# else (a type that this Arrow cannot read, memory) is the reader's own trouble.
 _ANY_FAILURE: Final = (OSError, pa.ArrowException, MemoryError)
 
 
@@ -213,7 +213,7 @@ def _raise_if_short_of_memory(error: BaseException, where: str) -> None:
 
 
 def _read_alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
-    """The snapshots of a segment beside which there is no other, each once unless it is damaged."""
+    """A job's snapshots from its only segment, each once even if the file repeats one."""
     ids = ints(rows["snapshot_id"])
     ascends = bool((ids[1:] > ids[:-1]).all())
     if not ascends:
@@ -230,7 +230,7 @@ def _read_alone(segment: Segment, rows: pa.Table, period: Period) -> JobState:
 
 
 def _places_in_job(part: JobsPart, timeline: Timeline) -> Ints:
-    """Where each snapshot of a segment stands among those of the job."""
+    """The place of each of a segment's snapshots among the job's, or :data:`NOWHERE`."""
     if part.ids is timeline.ids:
         return np.arange(len(part.ids))
     positions = np.full(len(part.ids), NOWHERE)
@@ -244,6 +244,6 @@ def _detail_rows(rows: pa.Table) -> int | None:
 
 
 def _sort_by_snapshot(rows: pa.Table) -> pa.Table:
-    """By snapshot; as writers leave them, unless somebody else wrote the file."""
+    """The rows by snapshot, as they are unless another tool wrote the file."""
     ids = ints(rows["snapshot_id"])
     return rows if (ids[1:] > ids[:-1]).all() else rows.sort_by("snapshot_id")

@@ -1,4 +1,4 @@
-"""A recorder: answers that a program fetched itself, kept with their times."""
+"""A recorder: keeps answers that a program fetched itself, with their times."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from importstats.store.frames import Response, as_snapshot, flatten_details, fla
 
 
 class Recorder:
-    """Answers with the times at which they came, and the frames that the analyses take.
+    """Keeps answers with their times, and returns the frames that the analyses take.
 
-    For a program that polls on its own, say with pymilvus: an ETA, a rate or a straggler needs the
-    history of a job, and an answer holds none.
+    It is for a program that polls on its own, say with pymilvus: an ETA, a rate or a straggler
+    needs the job's past, which one answer does not have.
 
     Parameters
     ----------
     store : SnapshotStore, str or Path, optional
-        Where each answer is stored before :meth:`add` returns. Without it they are kept in memory.
+        Each answer is stored there before :meth:`add` returns. By default in memory alone.
     source_uri : str
         The server's address, without credentials: it keeps jobs of two servers apart.
 
@@ -52,14 +52,14 @@ class Recorder:
         response : mapping, bytes, str, HTTP response or GetImportProgressResponse
             As :func:`~importstats.flatten_details` takes it.
         observed_at : datetime, optional
-            When it came, with a time zone. By default now.
+            When the answer came, with a time zone. By default now.
 
         Raises
         ------
         ImportStatsError
-            It is no answer about a job, or is an error of the server.
+            The response is no answer about a job, or reports an error.
         StoreError
-            It could not be stored.
+            The answer could not be stored.
         ValueError
             `observed_at` has no time zone, or the answer does not say which job it is about.
         """
@@ -78,10 +78,10 @@ class Recorder:
 
     @property
     def jobs(self) -> pd.DataFrame:
-        """The jobs frame of what was added to this recorder."""
+        """The jobs frame of the answers that were added."""
         return flatten_jobs(self._snapshots)
 
     @property
     def details(self) -> pd.DataFrame:
-        """The details frame of what was added to this recorder."""
+        """The details frame of the answers that were added."""
         return flatten_details(self._snapshots)

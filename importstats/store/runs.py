@@ -1,6 +1,6 @@
-"""Runs: rows that each stand for a file's values in several snapshots, as arrays.
+"""Runs as arrays: each row stands for a file's values in several snapshots.
 
-A position is the place of a snapshot among those of its job, in the order of their ids.
+A position is a snapshot's place among its job's snapshots in the order of their ids.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from importstats.store.schema import RUN_COLUMNS
 
 
 class Timeline(NamedTuple):
-    """The snapshots of one job in the order of their ids. A position is an index into it."""
+    """A job's snapshots in the order of their ids, with times in microseconds since 1970."""
 
     ids: Ints
     times: Ints
 
 
 class Runs(NamedTuple):
-    """Values of files, and the positions each row stands for, from ``first`` to ``last``."""
+    """Files' values, and the positions from ``first`` to ``last`` that each row stands for."""
 
     values: pa.Table
     first: Ints
     last: Ints
 
 
-# No neighbour of itself or of any position.
+# It is no neighbour of itself or of any position.
 NOWHERE: Final = -2
 
 
 def locate(runs: pa.Table, ids: Ints) -> tuple[Ints, Ints]:
-    """Positions of the first and last snapshot of each run among sorted ids.
+    """The positions of each run's first and last snapshot among sorted ids.
 
     Raises
     ------
@@ -58,10 +58,10 @@ def locate(runs: pa.Table, ids: Ints) -> tuple[Ints, Ints]:
 
 
 def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
-    """The runs of one segment in terms of another timeline.
+    """One segment's runs with the positions of another timeline.
 
-    ``positions`` says where each snapshot of the segment stands there, or :data:`NOWHERE`. Runs
-    are cut where their snapshots are not neighbours there, for what lies between may differ.
+    ``positions`` has the position there of each of the segment's snapshots, or :data:`NOWHERE`. A
+    run is cut between snapshots that are not neighbours there: what lies between may differ.
     """
     first, last = locate(runs, ids)
     values = runs.drop_columns([name for name in RUN_COLUMNS if name in runs.column_names])
@@ -81,13 +81,13 @@ def transfer(runs: pa.Table, ids: Ints, positions: Ints) -> Runs:
 
 
 def repeat(counts: Ints) -> tuple[Ints, Ints]:
-    """Each index as often as its count says, and the number of the repetition, from 0."""
+    """Each index as often as its count, and the repetition's number, from 0."""
     index = np.repeat(np.arange(len(counts)), counts)
     return index, np.arange(len(index)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
-    """Runs of several segments in terms of one timeline, one after the other."""
+    """Several segments' runs, which share one timeline, one after the other."""
     if len(parts) == 1 and parts[0].values.num_rows:
         values = with_schema(parts[0].values, schema)
         if all(column.num_chunks == 1 for column in values.columns):
@@ -102,7 +102,7 @@ def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The columns of a schema, cast if there is need."""
+    """The table with a schema's columns, cast if need be."""
     if table.schema.equals(schema):
         return table.replace_schema_metadata(schema.metadata)
     columns = [table[name] for name in schema.names]
@@ -112,16 +112,16 @@ def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def extend(runs: Runs) -> Runs:
-    """Runs by (file_index, position), joined where neighbours in time have the same values."""
+    """Runs by (file_index, position), joined if neighbours in time have the same values."""
     if runs.values.num_rows == 0:
         return runs
     file_index = _file_index(runs.values)
-    # As compaction leaves them; to sort them again would take most of the time.
+    # Compaction leaves them in order; to sort them again would take most of the time.
     if not _is_in_order(file_index, runs.first):
         order = np.lexsort((runs.first, file_index))
         runs = Runs(_take(runs.values, order), runs.first[order], runs.last[order])
     first, last = runs.first, runs.last
-    # Rows that go on the one before: fewer with each column, none in most files as they are stored.
+    # Rows that continue the row before: fewer with each column, none in most stored files.
     joined = np.flatnonzero(first[1:] == last[:-1] + 1) + 1
     for name in sorted(runs.values.column_names, key=_seldom_changes):
         for codes in _codes(runs.values[name]) if len(joined) else ():
@@ -159,16 +159,16 @@ def expand(runs: Runs, begin: int, end: int) -> Runs:
         return Runs(_take(runs.values, np.ascontiguousarray(grid.T).ravel()), positions, positions)
     rows, offset = repeat(last - first + 1)
     positions = first[rows] + offset
-    # The files stand in their order, so to sort by position alone will do.
+    # The files are in order already, so sorting by position alone is enough.
     order = order_of(positions - begin)
     positions = positions[order]
     return Runs(_take(runs.values, inside[rows[order]]), positions, positions)
 
 
 def _fill_a_grid(first: Ints, last: Ints) -> bool:
-    """Whether runs by file cover the same positions for each file, every one of them once.
+    """Whether each file's runs cover the same positions, each of them once.
 
-    As where each answer lists all files. To sort their rows would take most of the time.
+    They do if each answer lists all files. To sort their rows would take most of the time.
     """
     if not len(first):
         return False
@@ -178,7 +178,7 @@ def _fill_a_grid(first: Ints, last: Ints) -> bool:
 
 
 def _take(values: pa.Table, rows: npt.NDArray[Any]) -> pa.Table:
-    """Rows of a table; what is the same in all of them is not looked up for each."""
+    """Rows of a table; a column with one value is not looked up row by row."""
     indices = pa.array(rows)
     zeros = pa.array(np.zeros(len(rows), np.int32))
     return pa.Table.from_arrays(
@@ -229,7 +229,7 @@ def ints(column: pa.ChunkedArray) -> Ints:
 
 
 def _codes(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
-    """Arrays in which two rows agree if, and only if, their values do; null equals null only."""
+    """Arrays in which two rows agree if and only if their values do; null equals only null."""
     array = column.combine_chunks()
     if pa.types.is_dictionary(array.type):
         yield (array.indices.fill_null(-1) if array.null_count else array.indices).to_numpy()
@@ -242,7 +242,7 @@ def _codes(column: pa.ChunkedArray) -> Iterator[npt.NDArray[Any]]:
 
 
 def run_rows(runs: Runs, timeline: Timeline, schema: pa.Schema) -> pa.Table:
-    """Runs as rows of the details table, with the columns of the schema."""
+    """Runs as rows of the details table, with the schema's columns."""
     made = {
         "snapshot_id": (timeline.ids, runs.first),
         "last_snapshot_id": (timeline.ids, runs.last),

@@ -24,7 +24,8 @@ SCHEMA_VERSION: Final = 1
 TIMESTAMP: Final = pa.timestamp("us", tz="UTC")
 
 
-def _table_schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+def table_schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    """The schema of a table from its columns' names, types and descriptions."""
     return pa.schema(
         [
             pa.field(name, type_, metadata={"description": description})
@@ -34,7 +35,7 @@ def _table_schema(table: str, columns: Sequence[tuple[str, pa.DataType, str]]) -
     )
 
 
-JOBS_SCHEMA: Final = _table_schema(
+JOBS_SCHEMA: Final = table_schema(
     "jobs",
     [
         ("snapshot_id", pa.int64(), "unique within the job, sorts by time"),
@@ -61,7 +62,7 @@ JOBS_SCHEMA: Final = _table_schema(
     ],
 )
 
-DETAILS_SCHEMA: Final = _table_schema(
+DETAILS_SCHEMA: Final = table_schema(
     "details",
     [
         ("snapshot_id", pa.int64(), "first snapshot with these values"),
@@ -84,14 +85,14 @@ DETAILS_SCHEMA: Final = _table_schema(
     ],
 )
 
-#: Columns that came later: a file that lacks them was written before and has them null.
+#: Columns that came later: they are null in a file that was written before.
 ADDED_COLUMNS: Final = frozenset({"create_time", "server_version"})
 
 #: Columns of ``details`` that say which snapshots a row stands for; all others are its values.
 RUN_COLUMNS: Final = ("snapshot_id", "last_snapshot_id", "observed_at", "last_observed_at")
 
 
-#: Columns of ``details`` that are of the file itself, as the server reported it.
+#: Columns of ``details`` that the server reports about the file itself.
 DETAIL_VALUES: Final = DETAILS_SCHEMA.names[DETAILS_SCHEMA.names.index("file_name") :]
 
 
@@ -115,7 +116,7 @@ def details_batch(snapshot: Snapshot) -> pa.RecordBatch:
 
 
 def encoded_batch(snapshot: Snapshot, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """The details of one snapshot, given their values, by :data:`ENCODED_DETAILS_SCHEMA`.
+    """A snapshot's details from their values, by :data:`ENCODED_DETAILS_SCHEMA`.
 
     Rows are ordered by file name, whatever the order of the answer: servers list tasks in the
     random order of a Go map (``importMeta.GetTaskBy``), anew for each answer, so the order carries
@@ -145,7 +146,7 @@ def encoded_batch(snapshot: Snapshot, columns: Mapping[str, pa.Array]) -> pa.Rec
     return pa.RecordBatch.from_arrays(arrays, schema=ENCODED_DETAILS_SCHEMA)
 
 
-#: :data:`DETAILS_SCHEMA` with dictionaries, as frames have them, of what a snapshot's rows share.
+#: :data:`DETAILS_SCHEMA` with dictionaries for the texts that all rows of a snapshot share.
 ENCODED_DETAILS_SCHEMA: Final = pa.schema(
     [
         field.with_type(pa.dictionary(pa.int32(), pa.string()))
@@ -166,7 +167,7 @@ def _repeated(text: str | None, count: int) -> pa.DictionaryArray:
 
 
 def detail_columns(details: Sequence[ImportProgressDetail]) -> dict[str, pa.Array]:
-    """The values of the details, :data:`DETAIL_VALUES`, in their order."""
+    """The details' values by column (:data:`DETAIL_VALUES`), in the answer's order."""
     printed = pa.array([detail.complete_time for detail in details], pa.string())
     times = parse_timestamps(printed)
     return {

@@ -1,4 +1,4 @@
-"""Segments: the units a store is made of, each named so that a name says what it holds."""
+"""Store segments: the units of a store, whose names say what they hold."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.arrays import Bools, Ints
-from importstats.store.schema import (
-    TIMESTAMP,
-)
+from importstats.store.schema import TIMESTAMP
 
 TableName = Literal["jobs", "details"]
 SUFFIX: Final = ".parquet"
@@ -25,10 +23,10 @@ def slug(identifier: str) -> str:
     """A folder name for a text that a server or user chose: safe, bounded, one to one.
 
     A short plain identifier of lower-case letters, digits, ``-`` and ``_`` stands as it is.
-    Anything else becomes a readable remnant, ``~`` and 80 bits of its BLAKE2b hash; ``~`` occurs
-    in no plain one, so the two kinds cannot meet. Upper case counts as not plain, because some
-    file systems do not tell it from lower case; so do numbers beyond int64 or with a leading zero,
-    because tools that guess types from folder names would not keep them apart.
+    Anything else becomes a readable remnant, ``~`` and 80 bits of its BLAKE2b hash; a plain one has
+    no ``~``, so the two kinds cannot collide. Upper case is not plain, because some file systems
+    ignore case; nor are numbers beyond int64 or with a leading zero, because tools that guess types
+    from folder names would confuse them.
 
     Examples
     --------
@@ -48,19 +46,19 @@ _PLAIN: Final = re.compile(r"0|[1-9][0-9]{0,17}|(?=.*[a-z])[a-z0-9](?:[a-z0-9_-]
 
 
 class JobFolder(NamedTuple):
-    """The folder of one job, below either table's folder."""
+    """One job's folder, below either table's folder."""
 
     cluster: str
     job: str
 
     @property
     def folder(self) -> str:
-        """The job's folder, below that of a table."""
+        """The folder's path below a table's folder."""
         return f"cluster={self.cluster}/job={self.job}"
 
 
 class Segment(NamedTuple):
-    """A segment by its file name; ``level`` before ``name``, so the order is that of preference."""
+    """A segment from its file name. Segments sort by preference, which is by level, then name."""
 
     level: int
     name: str
@@ -69,12 +67,12 @@ class Segment(NamedTuple):
     job: JobFolder
 
     def path(self, table: TableName) -> str:
-        """The path of its file in a table."""
+        """The path of its file in a table, below the store's root."""
         return f"{table}/{self.job.folder}/{self.name}{SUFFIX}"
 
     @classmethod
     def create(cls, job: JobFolder, level: int, observed_at: pa.ChunkedArray) -> Segment:
-        """A new segment with a name of its own."""
+        """A new segment with a unique name. Raises ValueError for times beyond the year 9999."""
         span = pc.min_max(observed_at.cast(pa.int64())).as_py()
         first, last = _time_text(span["min"]), _time_text(span["max"])
         name = f"{first}-{last}-L{level}-{secrets.token_hex(6)}"
@@ -84,7 +82,7 @@ class Segment(NamedTuple):
 
     @classmethod
     def parse(cls, job: JobFolder, file_name: str) -> Segment | None:
-        """The segment of a file, or ``None`` if it is not one of ours."""
+        """The segment from a file's name, or ``None`` if the name is not a segment's."""
         name = file_name.removesuffix(SUFFIX)
         match = _SEGMENT_NAME.fullmatch(name)
         if match is None or name == file_name:
@@ -99,29 +97,29 @@ _SEGMENT_NAME: Final = re.compile(
 
 
 def _time_text(microseconds: int) -> str:
-    """Microseconds since 1970 as a text that sorts by time and can stand in a file name."""
+    """Microseconds since 1970 as a text for file names that sorts by time."""
     return str(np.datetime64(microseconds, "us")).replace("-", "").replace(":", "") + "Z"
 
 
 class Period(NamedTuple):
-    """A period with both its ends, in microseconds since 1970; ``None`` is open."""
+    """A period that includes both ends, in microseconds since 1970; ``None`` is open."""
 
     since: int | None
     until: int | None
 
     @classmethod
     def from_times(cls, since: datetime | None, until: datetime | None) -> Period:
-        """A period from datetimes, which must have a time zone."""
+        """The period between datetimes. Raises ValueError if one has no time zone."""
         return cls(_microseconds(since, "since"), _microseconds(until, "until"))
 
     def may_hold(self, segment: Segment) -> bool:
-        """Whether a segment can hold snapshots of this time, by its name."""
+        """Whether a segment's name says that it can hold snapshots of the period."""
         return (self.since is None or segment.last >= _time_text(self.since)) and (
             self.until is None or segment.first <= _time_text(self.until)
         )
 
     def mask(self, times: Ints) -> Bools:
-        """Which of these times lie in it."""
+        """Which of these times lie in the period."""
         inside = np.ones(len(times), bool)
         if self.since is not None:
             inside &= times >= self.since

@@ -27,7 +27,7 @@ class SnapshotStore(StoredTables):
         ``gs://``, ``abfs://``). Credentials and the S3 endpoint come from the environment
         (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``).
     filesystem : pyarrow.fs.FileSystem, optional
-        Where ``path_or_uri`` is a path; for what a URI cannot say.
+        The file system of the path ``path_or_uri``, if a URI cannot describe it.
 
     Raises
     ------
@@ -52,7 +52,7 @@ class SnapshotStore(StoredTables):
     """
 
     def append(self, snapshots: Snapshot | Iterable[Snapshot]) -> None:
-        """Store snapshots durably. When it returns, they survive a crash.
+        """Store snapshots durably: when it returns, they survive a crash.
 
         Each job's snapshots become one segment, visible as a whole. Appending a snapshot again
         changes nothing.
@@ -60,8 +60,8 @@ class SnapshotStore(StoredTables):
         Raises
         ------
         StoreError
-            No space, no permission, no bucket, or a store of a newer format. No part of the
-            snapshots of the job at which it failed is visible.
+            There is no space, permission or bucket, or the store has a newer format. No snapshot
+            of the job at which it failed is visible.
         ValueError
             Two of the snapshots have the same job and ``snapshot_id``.
         """
@@ -86,9 +86,9 @@ class SnapshotStore(StoredTables):
         Raises
         ------
         StoreError
-            As :meth:`append`.
+            As for :meth:`append`.
         ValueError
-            Another schema, a null or repeated key, or a details row without its jobs row.
+            A table has another schema or a null or repeated key, or a details row has no jobs row.
         """
         for key, *tables in jobs_apart(jobs, details):
             self._append(key, *tables)
@@ -99,11 +99,12 @@ class SnapshotStore(StoredTables):
         write_segment(self._files, segment, *tables)
 
     def publish(self) -> None:
-        """Write a Delta Lake log, by which other tools read the tables without one wrong row.
+        """Write a Delta Lake log, with which other tools read the tables without one wrong row.
 
         ``jobs`` and ``details`` below :attr:`uri` become Delta tables: metadata only, over the
-        store's own files. From then on each compaction adds to the log, so that it is as new as
-        the last compaction or call, and keeps what it replaced for an hour, for queries that run.
+        store's own files. From then on each compaction adds to the log, so it is as new as the
+        last compaction or call. A compaction keeps what it replaces for an hour, for queries that
+        still run.
 
         Raises
         ------
@@ -120,22 +121,22 @@ class SnapshotStore(StoredTables):
         min_segments: int = 16,
         final: bool = False,
     ) -> CompactionResult:
-        """Merge small segments into larger ones, in which unchanged rows vanish. Drops nothing.
+        """Merge small segments into larger ones, without repeated rows; drops no snapshot.
 
         Segments of one level are merged into one of the next when there are ``min_segments`` of
-        them, so a snapshot is rewritten a logarithmic number of times. May run at any time beside
-        writers, readers and other compactors, and may be killed at any time. It also deletes what
-        crashed writers and compactors left behind.
+        them, so a snapshot is rewritten a logarithmic number of times. Compaction may run at any
+        time beside writers, readers and other compactors, and may be killed at any time. It also
+        deletes what crashed writers and compactors left behind.
 
         Parameters
         ----------
         job : str or (source_uri, job_id), optional
-            Only jobs with this id; only this job.
+            Only the jobs with this id, or only this job.
         min_segments : int
-            From 2. When it is worth while.
+            How many segments, at least 2, are worth a merge.
         final : bool
             Merge all segments of each job whatever their number, as when the job has ended.
-            Segments stay apart beyond 32 MiB, which bounds the memory a merge takes.
+            A merge stops at 32 MiB, which bounds the memory that it takes.
 
         Returns
         -------

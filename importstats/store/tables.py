@@ -1,4 +1,4 @@
-"""The tables of a store as they are read: by job, time and column."""
+"""Reading a store's tables by job, time and column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from importstats.store.segments import Period, TableName
 
 
 class StoredTables:
-    """What a store holds, for those who only read; see :class:`~importstats.SnapshotStore`."""
+    """The reading half of a store; see :class:`~importstats.SnapshotStore`."""
 
     def __init__(
         self,
@@ -32,12 +32,12 @@ class StoredTables:
 
     @property
     def uri(self) -> str:
-        """Where the store is: an absolute path or a URI, without secrets."""
+        """The store's absolute path or URI, without secrets."""
         return self._files.uri
 
     @property
     def sidecar_files(self) -> Files:
-        """The file system below :attr:`uri`, for what is kept beside the tables, as durably."""
+        """The files below :attr:`uri`, for other data that must be as durable as the tables."""
         return self._files
 
     def __repr__(self) -> str:
@@ -61,7 +61,7 @@ class StoredTables:
         Parameters
         ----------
         job_id, source_uri : str, optional
-            Only this job; only jobs of this server.
+            Only this job; only this server's jobs.
         since, until : datetime, optional
             Only snapshots with ``since <= observed_at <= until``; timezone-aware.
         columns : sequence of str, optional
@@ -70,15 +70,15 @@ class StoredTables:
         Returns
         -------
         pyarrow.Table
-            By :data:`JOBS_RESULT_SCHEMA`. Empty if nothing fits.
+            With :data:`JOBS_RESULT_SCHEMA`. Empty if nothing fits.
 
         Raises
         ------
         StoreError
-            There is no store, or it cannot be read. A file that is corrupt does not raise: it is
-            set aside with a :class:`CorruptSegmentWarning`, and the rest is returned.
+            There is no store, or it cannot be read. A corrupt file does not raise: it is left out
+            with a :class:`CorruptSegmentWarning`.
         ValueError
-            An unknown column, or a time without a time zone.
+            A column is unknown, or a time has no time zone.
         """
         wanted = check_columns("jobs", columns)
         return self._queries.jobs(self._choice(source_uri, job_id, since, until), wanted)
@@ -104,8 +104,8 @@ class StoredTables:
             False: exactly what was sent, ``last_*`` equal to the first, by (source_uri, job_id,
             snapshot_id, file_index). True: one row per run, by (source_uri, job_id, file_index,
             snapshot_id). Runs are those of the snapshots in the period and of the columns asked
-            for, each as long as can be; how the store is cut into segments does not show. No run
-            spans a snapshot without the file.
+            for, each as long as possible, however the store is cut into segments. No run spans a
+            snapshot without the file.
         filter : pyarrow.compute.Expression, optional
             Only rows for which this holds, pushed down to Parquet. It may use the value columns;
             for times there are ``since`` and ``until``.
@@ -113,12 +113,12 @@ class StoredTables:
         Returns
         -------
         pyarrow.Table
-            By :data:`DETAILS_RESULT_SCHEMA`. Empty if nothing fits.
+            With :data:`DETAILS_RESULT_SCHEMA`. Empty if nothing fits.
 
         Raises
         ------
         StoreError, ValueError
-            As :meth:`jobs`; ``ValueError`` also for a filter on other columns.
+            As for :meth:`jobs`; ``ValueError`` also if a filter uses other columns.
         """
         wanted = check_columns("details", columns)
         schema = result_schema("details", wanted)
@@ -162,16 +162,16 @@ class StoredTables:
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
         """The rows of :meth:`jobs` with those of :meth:`details`, as runs, a job at a time.
 
-        Both are read together, once: every details row has its jobs rows, also while a collector
-        writes. The jobs come in no certain order. If no column of details is asked for, no file of
-        details is read.
+        Both are read together, once: every details row has its jobs rows, even while a collector
+        writes. The jobs come in no certain order. If `details_columns` is empty, no details file
+        is read.
         """
         wanted = check_columns("jobs", columns), check_columns("details", details_columns)
         choice = self._choice(source_uri, job_id, since, until)
         yield from self._queries.jobs_with_details(choice, *wanted)
 
     def job_keys(self, *, job_id: str | None = None, source_uri: str | None = None) -> pa.Table:
-        """The jobs in the store, at the cost of one listing and one small file each.
+        """The store's jobs, at the cost of one listing and one small file each.
 
         Returns
         -------
@@ -179,11 +179,6 @@ class StoredTables:
             One row per job, by (source_uri, job_id): ``source_uri`` and ``job_id`` (string),
             ``first_observed_at`` and ``last_observed_at`` (timestamp[us, UTC]) of its snapshots,
             ``segments`` (int64), which says how much there is to compact.
-
-        Raises
-        ------
-        StoreError
-            As :meth:`jobs`.
         """
         return self._queries.keys(self._choice(source_uri, job_id))
 
@@ -201,7 +196,7 @@ class StoredTables:
         Returns
         -------
         list of str
-            Paths as :attr:`uri` has them: local paths, or URIs.
+            Local paths or URIs, as :attr:`uri` is one.
         """
         if table not in STORED_SCHEMAS:
             raise ValueError(f"no table {table!r}; there are 'jobs' and 'details'")

@@ -1,4 +1,4 @@
-"""Writing: what is to be stored becomes segments, whose jobs file is the commit."""
+"""Writing: snapshots become segments, which count once their jobs file is there."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from importstats.store.runs import Timeline, concat, extend, ints, run_rows, tra
 from importstats.store.schema import ADDED_COLUMNS, DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS
 from importstats.store.segments import JobFolder, Segment, slug
 
-#: Key of a jobs file's metadata: how many rows its details file has. 0: there is no such file.
+#: Key in a jobs file's metadata for the rows of its details file; 0 means that it has none.
 DETAIL_ROWS: Final = b"importstats.detail_rows"
 
 
 def jobs_apart(
     jobs: pa.Table, details: pa.Table
 ) -> Iterator[tuple[tuple[str, str], pa.Table, pa.Table]]:
-    """Tables of any number of jobs, job by job with its (source_uri, job_id).
+    """The (source_uri, job_id) and tables of each job in the given tables.
 
     Raises
     ------
     ValueError
-        Another schema, a null key, or a details row without its jobs row.
+        A table has another schema or a null key, or a details row has no jobs row.
     """
     jobs, details = _conform(jobs, JOBS_SCHEMA), _conform(details, DETAILS_SCHEMA)
     keys = jobs.select(["source_uri", "job_id"]).group_by(["source_uri", "job_id"])
@@ -49,12 +49,12 @@ def jobs_apart(
 def new_segment(
     key: tuple[str, str], jobs: pa.Table, details: pa.Table
 ) -> tuple[Segment, pa.Table, pa.Table]:
-    """Snapshots of one job as a segment of the lowest level, with the rows of its two files.
+    """A segment of the lowest level for one job's snapshots, and the rows of its two files.
 
     Raises
     ------
     ValueError
-        A null or repeated key, or a details row without its jobs row.
+        A key is null or repeated, or a details row has no jobs row.
     """
     if jobs.num_rows > 1:
         jobs = jobs.sort_by("snapshot_id")
@@ -74,7 +74,7 @@ def new_segment(
 
 
 def _is_of_one(details: pa.Table, timeline: Timeline) -> bool:
-    """Whether all rows are of the one snapshot, as they are to be stored already."""
+    """Whether the rows belong to the one snapshot and can be stored as they are."""
     if not details.num_rows or not details.schema.equals(DETAILS_SCHEMA):
         return False
     moments = np.array([ints(details[name]) for name in RUN_COLUMNS])
@@ -83,7 +83,7 @@ def _is_of_one(details: pa.Table, timeline: Timeline) -> bool:
 
 
 def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Table) -> None:
-    """Write a segment; the jobs file last, since it makes both count."""
+    """Write a segment's files: the jobs file last, because it makes both count."""
     note = {**JOBS_SCHEMA.metadata, DETAIL_ROWS: str(details.num_rows).encode()}
     if not jobs.schema.equals(JOBS_SCHEMA):
         jobs = jobs.cast(JOBS_SCHEMA)
@@ -111,7 +111,7 @@ def write_segment(files: Files, segment: Segment, jobs: pa.Table, details: pa.Ta
 
 
 def _conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table by the schema, columns in any order, texts encoded or not."""
+    """The table by the schema, whose columns may be in another order or dictionary-encoded."""
     for name in ADDED_COLUMNS & {*schema.names} - {*table.column_names}:
         field = schema.field(name)
         table = table.append_column(field, pa.nulls(table.num_rows, field.type))

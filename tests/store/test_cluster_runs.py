@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.cluster_runs import OpenRuns, join_runs
 
 BEGIN = datetime(2026, 5, 18, tzinfo=UTC)
 STATES = ["Unissued"] * 3 + ["InProgress"] * 4 + ["Finished"]
@@ -24,7 +24,7 @@ def test_a_run_that_was_written_while_it_went_on_keeps_when_it_was_last_seen(wri
             parts.append(runs.take(everything=False))
             runs.written()
     parts.append(runs.take(everything=True))
-    stored = joined("builds", pa.concat_tables(parts))
+    stored = join_runs("builds", pa.concat_tables(parts))
     assert stored["state"].to_pylist() == ["Unissued", "InProgress", "Finished"]
     seen = zip(
         stored["observed_at"].to_pylist(), stored["last_observed_at"].to_pylist(), strict=True

@@ -15,7 +15,7 @@ from importstats.store.cluster_frames import (
     load_cluster_table,
     load_tasks,
 )
-from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.cluster_runs import OpenRuns, join_runs
 from importstats.store.cluster_schema import CLUSTER_SCHEMAS
 from importstats.store.cluster_tables import ClusterTables
 from importstats.store.files import Files
@@ -215,14 +215,14 @@ def test_only_what_is_written_and_not_listed_since_is_forgotten():
     ],
 )
 def test_runs_of_equal_values_that_follow_each_other_become_one(parts, expected):
-    found = joined("settings", pa.concat_tables([rows_of(*part) for part in parts]))
+    found = join_runs("settings", pa.concat_tables([rows_of(*part) for part in parts]))
     assert [
         (row["observed_at"], row["last_observed_at"], row["value"]) for row in found.to_pylist()
     ] == [(at(first), at(last), value) for first, last, value in expected]
 
 
 def test_runs_of_two_servers_stay_apart():
-    found = joined("settings", pa.concat_tables([rows_of(0, 1, "a", s) for s in (THERE, HERE)]))
+    found = join_runs("settings", pa.concat_tables([rows_of(0, 1, "a", s) for s in (THERE, HERE)]))
     assert found["source_uri"].to_pylist() == [HERE, THERE]
 
 

@@ -117,7 +117,7 @@ def test_ids_of_digits_are_texts_again(values, texts):
         ),
         (
             ["2026-05-18T08:00:00Z", "soon+01:00"],
-            r"holds no times that can be read, such as 'soon\+01:00'; write",
+            r"has values that are no times, such as 'soon\+01:00'; write",
         ),
         ([1, 2], "has no time zone; say which it is in"),
         (pd.to_datetime(["2026-05-18", "2026-05-19"]), "has no time zone; say which it is in"),
@@ -272,7 +272,7 @@ WRONG = {
     "no times": (
         lambda: importstats.phases(JOBS.assign(observed_at="lunch Z")),
         ValueError,
-        "jobs['observed_at'] holds no times that can be read, such as 'lunch Z'; "
+        "jobs['observed_at'] has values that are no times, such as 'lunch Z'; "
         "write them as 2026-05-18T08:00:00Z",
     ),
     "rows of text": (

@@ -7,12 +7,12 @@ import pytest
 from importstats.store.parquet import (
     VALUE_COLUMNS,
     _constant,
+    _footer_columns,
     _in_stored_order,
     _made_nulls,
     _nulls,
     _often_the_same,
     _place,
-    _told_by_footer,
     decode,
     result_schema,
 )
@@ -46,7 +46,7 @@ def test_a_column_is_where_it_is_expected_or_looked_for_by_its_name(name, expect
 
 def read_off_footer(table, **options):
     columns = ("reason", "job_id", "message", "error", "db_name")
-    found = _told_by_footer(metadata(table, **options), "jobs", columns)
+    found = _footer_columns(metadata(table, **options), "jobs", columns)
     return {name: column.to_pylist() for name, column in found.items()}
 
 

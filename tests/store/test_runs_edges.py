@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from importstats.store.cluster_runs import OpenRuns, joined
+from importstats.store.cluster_runs import OpenRuns, join_runs
 from importstats.store.runs import NOWHERE, Runs, expand, extend, locate, transfer, windows
 
 START = datetime(2026, 5, 18, tzinfo=UTC)
@@ -208,7 +208,7 @@ def test_runs_of_two_files_are_joined_by_their_values():
         for minute, value in enumerate(values, start=10 * len(parts)):
             found.add([setting(value)], at(minute))
         parts.append(found.take(everything=True))
-    both = joined("settings", pa.concat_tables(parts[::-1]))
+    both = join_runs("settings", pa.concat_tables(parts[::-1]))
     assert runs_of(both) == [("1", 0, 1), ("2", 2, 11), ("1", 12, 13)]
     one = parts[0].slice(0, 1)
-    assert joined("settings", one) is one
+    assert join_runs("settings", one) is one
