@@ -1,7 +1,7 @@
 """Actions: requests that change something on a server, each sent only once.
 
-A request that was lost may have been carried out, so it is not sent again: a second one would
-import the rows twice.
+The server may have carried out a request whose answer was lost. A second one would import the rows
+twice, so none is sent.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from importstats.errors import (
     UnreachableError,
     UsageError,
 )
-from importstats.sources.answers import decode_object, status_and_message
-from importstats.sources.envelope import check_message, check_status
+from importstats.sources.answers import checked_envelope
+from importstats.sources.envelope import check_message
 from importstats.sources.messages import ImportProgressData
 from importstats.sources.source import Client
 from importstats.sources.transport import CertificateError
@@ -28,8 +28,8 @@ from importstats.text import excerpt, printable
 Files = Iterable[str | Sequence[str]]
 _Parsed = TypeVar("_Parsed")
 
-_JOBS: Final = "/v2/vectordb/jobs/import"
-_V1_CREATE: Final = "/v1/vector/collections/import"
+JOBS_PATH: Final = "/v2/vectordb/jobs/import"
+V1_JOBS_PATH: Final = "/v1/vector/collections/import"
 
 #: Servers refuse a request with more files.
 MOST_FILES: Final = 1024
@@ -49,7 +49,7 @@ class RestActions(Client):
     @property
     @abstractmethod
     def api(self) -> str:
-        """The API that is spoken: v2 or cloud-v1."""
+        """The API that the client uses: ``v2`` or ``cloud-v1``."""
 
     @abstractmethod
     def _send_once(
@@ -60,7 +60,7 @@ class RestActions(Client):
         database: str | None,
         secrets: Iterable[str] = (),
     ) -> _Parsed:
-        """Send a request once. Its `secrets` are masked in the answer."""
+        """Send a request once, and mask its `secrets` in the answer."""
 
     def submit(
         self,
@@ -84,7 +84,7 @@ class RestActions(Client):
             Options of the server, such as ``{"auto_commit": "false", "timeout": "2h"}``.
         storage : mapping of str to str, optional
             How Zilliz Cloud reads the files: ``accessKey``, ``secretKey``, ``token``; or
-            ``volumeName``, in which case the files are paths in the volume. Never shown or stored.
+            ``volumeName``, if the files are paths in a volume. Never shown or stored.
 
         Raises
         ------
@@ -105,7 +105,7 @@ class RestActions(Client):
             storage=storage or {},
             is_cloud=self.is_cloud,
         )
-        path = _V1_CREATE if self.api == "cloud-v1" else f"{_JOBS}/create"
+        path = V1_JOBS_PATH if self.api == "cloud-v1" else f"{JOBS_PATH}/create"
         try:
             return self._send_once(
                 _created_job_id,
@@ -130,7 +130,7 @@ class RestActions(Client):
         ------
         UnreachableError, UnauthorizedError, PrivilegeError, BadResponseError, JobNotFoundError
         ServerError
-            The server refuses: the job is in another state, or commits by itself.
+            The server refuses, because the job is in another state or commits by itself.
         """
         self._change("commit", job_id)
 
@@ -151,7 +151,7 @@ class RestActions(Client):
             All its rows are written, and `discard` is not set.
         UnreachableError, UnauthorizedError, PrivilegeError, BadResponseError, JobNotFoundError
         ServerError
-            The server refuses: the job commits by itself, or is committing.
+            The server refuses, because the job commits by itself or is committing.
         """
         check_abort(job_id, self.describe(job_id).data, discard=discard)
         self._change("abort", job_id)
@@ -160,7 +160,10 @@ class RestActions(Client):
         database = self._databases_to_ask(job_id)[0]
         try:
             self._send_once(
-                _raise_if_error, f"{_JOBS}/{what}", {"jobId": job_id, "dbName": database}, database
+                _data_of_success,
+                f"{JOBS_PATH}/{what}",
+                {"jobId": job_id, "dbName": database},
+                database,
             )
         except UnreachableError as error:
             raise UnreachableError(
@@ -172,7 +175,7 @@ class RestActions(Client):
             if error.code != 404:
                 raise
             raise ServerError(
-                f"{self.uri} has no {what} of imports: two-phase imports are of Milvus 3.0",
+                f"{self.uri} cannot {what} an import: two-phase imports need Milvus 3.0",
                 code=404,
             ) from None
 
@@ -181,7 +184,7 @@ _DONE: Final = {"commit": "committed", "abort": "aborted"}
 
 
 def _created_job_id(body: bytes) -> str:
-    """The id of the created job, from the answer."""
+    """The created job's id, from the answer."""
     data = _data_of_success(body)
     job_id = data.get("jobId", data.get("jobID")) if isinstance(data, dict) else None
     if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
@@ -191,15 +194,9 @@ def _created_job_id(body: bytes) -> str:
     return str(job_id)
 
 
-def _raise_if_error(body: bytes) -> None:
-    """Nothing; raises the error if the answer is one."""
-    _data_of_success(body)
-
-
 def _data_of_success(body: bytes) -> Any:
-    envelope = decode_object(body)
-    status, message = status_and_message(envelope)
-    check_status(status, message)
+    """An answer's data. Raises the error that the answer reports, if any."""
+    envelope, status, message = checked_envelope(body)
     if status is None:
         raise BadResponseError(
             f"the answer does not say whether it succeeded: {excerpt(json.dumps(envelope))!r}"
@@ -211,7 +208,7 @@ def _data_of_success(body: bytes) -> Any:
 
 
 def import_files(files: Files) -> list[list[str]]:
-    """A job's files in the form of a request: a list of paths for each.
+    """A job's files as a request has them: a list of paths for each file.
 
     Parameters
     ----------
@@ -260,7 +257,7 @@ def create_body(
     """
     wrong = [name for name, value in options.items() if not isinstance(value, str)]
     if wrong:
-        raise UsageError(f"the option {wrong[0]!r} is not text, and servers take nothing else")
+        raise UsageError(f"the option {wrong[0]!r} is not text; servers take only text: quote it")
     body: dict[str, Any] = {"collectionName": collection, "partitionName": partition}
     if not is_cloud:
         return {**body, "options": dict(options), "files": files}
@@ -284,7 +281,7 @@ def check_abort(job_id: str, data: ImportProgressData, *, discard: bool) -> None
     >>> check_abort("7", ImportProgressData(state="Uncommitted", total_rows=900), discard=False)
     Traceback (most recent call last):
     importstats.errors.FinishedWorkError: all 900 rows of job 7 are written (state Uncommitted): \
-to abort it discards them; commit it, or confirm that you want to lose them (--discard)
+an abort discards them; commit it, or confirm that you want to lose them (--discard)
     """
     shown = printable(job_id)
     if data.state in ("Completed", "Failed"):
@@ -295,7 +292,7 @@ to abort it discards them; commit it, or confirm that you want to lose them (--d
     state = excerpt(data.state or "unknown")
     advice = "commit it" if data.state == "Uncommitted" else "let it end"
     raise FinishedWorkError(
-        f"{rows} of job {shown} are written (state {state}): to abort it discards them; "
+        f"{rows} of job {shown} are written (state {state}): an abort discards them; "
         f"{advice}, or confirm that you want to lose them (--discard)"
     )
 

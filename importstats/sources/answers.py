@@ -1,14 +1,13 @@
 """The one parser for every dialect of the import API's answers.
 
-The dialects (Milvus 2.4 to 3.0, Zilliz Cloud v1 and v2)
-differ in names, types and in what they leave out; :func:`parse_response` accepts all of them under
-three rules:
+The dialects (Milvus 2.4 to 3.0, Zilliz Cloud v1 and v2) differ in names, in types and in what they
+leave out; :func:`parse_response` accepts all of them under three rules:
 
 * a value that is absent or null is ``None``;
 * a number sent as text is a number;
 * a value that cannot be a value of its field (a negative count, ``progress`` of 250, text where a
-  number belongs) is ``None``, and what was sent is kept in ``extra`` under its wire name, as is
-  every field this module does not know.
+  number belongs) is ``None``, and ``extra`` keeps it under its wire name, as it keeps every field
+  that this module does not know.
 
 So nothing that a server sends is lost, and no later code has to check a number again.
 """
@@ -79,16 +78,13 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     {'importedRows': -1, 'shard': 2}
     """
     plain = parse_plain_response(body)
-    return _parse_tolerantly(decode_object(body)) if plain is None else plain
+    return _parse_tolerantly(body) if plain is None else plain
 
 
 def parse_plain_response(
     body: bytes | str | Mapping[str, Any],
 ) -> GetImportProgressResponse | None:
-    """The result of :func:`parse_response` for a plain answer, else ``None``.
-
-    It returns ``None`` at the first unknown field.
-    """
+    """The result of :func:`parse_response` for a plain answer; ``None`` at an unknown field."""
     plain = _plain_envelope(body)
     if plain is None or plain.data == _NO_DATA:
         return None
@@ -104,7 +100,7 @@ def _plain_envelope(body: bytes | str | Mapping[str, Any]) -> _PlainEnvelope | N
         if not isinstance(body, Mapping):
             return _PLAIN.decode(body)
         plain = msgspec.convert(body, _PlainEnvelope)
-        _ENCODER.encode_into(plain, bytearray())  # Fails if there is a lone surrogate in it.
+        _ENCODER.encode_into(plain, bytearray())  # Raises at a lone surrogate.
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
     progress = plain.data.progress
@@ -131,7 +127,7 @@ class JobPage:
     sent : int
         How many records the page had, including those without an id.
     count : int or None
-        How many there are on all pages, if the server reports it.
+        How many records all pages have, if the server reports it.
     page_size : int or None
         How many the server puts on a page, if it reports it; it may be fewer than requested.
     """
@@ -154,9 +150,7 @@ def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
     >>> page.records, page.count, page.page_size
     ([], 25, 10)
     """
-    envelope = decode_object(body)
-    status, message = status_and_message(envelope)
-    check_status(status, message)
+    envelope, status, message = checked_envelope(body)
     data = envelope.get("data")
     if not data:
         check_message(status, message)
@@ -183,9 +177,7 @@ def parse_names(body: bytes | str | Mapping[str, Any]) -> list[str]:
     >>> parse_names('{"code": 0, "data": ["default", "sales"]}')
     ['default', 'sales']
     """
-    envelope = decode_object(body)
-    status, message = status_and_message(envelope)
-    check_status(status, message)
+    envelope, status, message = checked_envelope(body)
     names = envelope.get("data")
     if not isinstance(names, list):
         check_message(status, message)
@@ -236,7 +228,7 @@ def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_too_deep(decoded: dict[str, Any]) -> dict[str, Any]:
-    """The object; raises if it is nested too deep, as it could be read but not written again."""
+    """The object. Raises if it is nested so deep that it could not be written as JSON again."""
     level: list[Any] = [decoded]
     for _ in range(_DEEPEST):
         level = [
@@ -272,21 +264,24 @@ def _finite_or_text(printed: str) -> float | str:
     return number if math.isfinite(number) else printed
 
 
-def status_and_message(envelope: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    """The number and the message of an envelope."""
+def checked_envelope(
+    body: bytes | str | Mapping[str, Any],
+) -> tuple[dict[str, Any], int | None, str | None]:
+    """An answer's envelope, its number and its message. Raises the error that these report."""
+    envelope = decode_object(body)
     status = None
     for name in ("code", "status"):
         number = _count_or_negative(envelope.get(name))
         # Both may be present; the one with an error wins.
         if number is not None and (status is None or status in SUCCESS_CODES):
             status = number
-    message = envelope.get("message")
-    return status, None if message is None else _text(message)
-
-
-def _parse_tolerantly(envelope: dict[str, Any]) -> GetImportProgressResponse:
-    status, message = status_and_message(envelope)
+    message = None if envelope.get("message") is None else _text(envelope["message"])
     check_status(status, message)
+    return envelope, status, message
+
+
+def _parse_tolerantly(body: bytes | str | Mapping[str, Any]) -> GetImportProgressResponse:
+    envelope, status, message = checked_envelope(body)
     data = envelope.get("data")
     if data is None and status is None and envelope.keys() & {"state", "jobId", "jobID"}:
         data, envelope = envelope, {}
@@ -326,7 +321,7 @@ def _parse_detail(detail: Any) -> ImportProgressDetail:
     known = {name: value for name, value in detail.items() if name in _DETAIL_FIELDS}
     try:
         parsed = msgspec.convert(known, ImportProgressDetail)
-        msgspec.json.encode(parsed)  # Fails if there is a lone surrogate in it.
+        msgspec.json.encode(parsed)  # Raises at a lone surrogate.
     except (msgspec.ValidationError, UnicodeEncodeError):
         known = {}
     if len(known) == len(detail):
@@ -342,7 +337,7 @@ def _parse_detail(detail: Any) -> ImportProgressDetail:
 
 
 def _v1_state(fields: Mapping[str, Any], otherwise: str) -> str:
-    """The state of a job or file of Zilliz Cloud v1, which sends none."""
+    """The state of a job or file on Zilliz Cloud v1, which sends none."""
     if fields.get("reason"):
         return "Failed"
     is_all = fields.get("progress") == 100 and fields.get("complete_time")
@@ -439,7 +434,7 @@ def _convert(
     known: Mapping[str, tuple[str, _Converter]],
     aliases: Mapping[str, tuple[str, _Converter]],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Known fields by their Python names, and everything else by its wire name."""
+    """The known fields by Python name, and all others by wire name."""
     fields: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     for wire_name, value in wire.items():

@@ -1,4 +1,4 @@
-"""Bulk insert: the tasks of Milvus up to 2.3 as the jobs and details of later releases.
+"""Bulk insert: tasks of Milvus up to 2.3 as jobs and details of later releases.
 
 How a task becomes a detail
     ================== ============ ============================= =============== =============
@@ -61,7 +61,7 @@ from importstats.sources.messages import (
 def progress_response(
     job_id: str, tasks: Sequence[milvus_pb2.GetImportStateResponse]
 ) -> GetImportProgressResponse:
-    """The answer of ``describe`` for a job of these tasks, mapped as the module says.
+    """The answer of ``describe`` for a job with these tasks, mapped as the module says.
 
     Examples
     --------
@@ -168,7 +168,6 @@ def _progress_pct(sent: str | None, state: str) -> float | None:
 
 
 def _imported_and_total_rows(row_count: int, state: str) -> tuple[int | None, int | None]:
-    """Imported and total rows."""
     if row_count < 0:
         return None, None
     if state in _ALL_ROWS_WRITTEN:
@@ -191,7 +190,7 @@ def _job_reason(details: Sequence[ImportProgressDetail]) -> str | None:
 
 
 def _collection_name(tasks: Sequence[Any]) -> str | None:
-    """The collection of all tasks, if it is one."""
+    """The tasks' collection, if it is the same for all."""
     names = {info.value for task in tasks for info in task.infos if info.key == "collection"}
     return names.pop() or None if len(names) == 1 else None
 

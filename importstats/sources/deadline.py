@@ -1,8 +1,8 @@
 """Connections with a deadline: a request ends in time, however slowly a server sends.
 
 A socket's timeout limits each read, so a server that sends a byte now and then could hold a request
-for ever. Here the time of urllib3's ``Timeout(total=...)`` bounds the name look-up, all addresses
-together, the handshake, and all reads of the head and body together.
+for ever. Here urllib3's ``Timeout(total=...)`` bounds the name look-up, all addresses together, the
+handshake, and all reads of the head and body together.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class _Bounded:
         raise NewConnectionError(self, f"{problem}") from problem  # type: ignore[arg-type]
 
     def _addresses(self, deadline: float | None) -> list[str]:
-        """The addresses of a host. A look-up has no timeout, so it is abandoned if it is late."""
+        """The host's addresses. A look-up has no timeout, so it is abandoned if it is late."""
         answers: queue.SimpleQueue[list[str] | OSError] = queue.SimpleQueue()
         host = self.host.strip("[]")
 

@@ -1,4 +1,4 @@
-"""Where a server is: its parsed URI, and the environment variables about it."""
+"""A server's address: its parsed URI, and the environment variables about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from importstats.errors import UsageError
 from importstats.text import excerpt, without_secrets
 
-#: Environment variables, first match wins. Milvus' names, then Zilliz Cloud's.
+#: Environment variables in order of preference: Milvus' names, then Zilliz Cloud's.
 ENVIRONMENT: Final[Mapping[str, tuple[str, ...]]] = {
     "uri": ("MILVUS_URI", "ZILLIZ_CLOUD_URI", "ZILLIZ_URI"),
     "token": ("MILVUS_TOKEN", "ZILLIZ_CLOUD_API_KEY", "ZILLIZ_API_KEY", "ZILLIZ_CLOUD_TOKEN"),
@@ -48,7 +48,7 @@ class Endpoint(NamedTuple):
 
 
 def parse_endpoint(uri: str | None) -> Endpoint:
-    """Parse a server's URI; ``None`` stands for the one in the environment.
+    """A server's parsed URI; by default the one in the environment.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from importstats.text import excerpt
 
 SUCCESS_CODES: Final = frozenset({0, 200})
 
-#: The most that is shown of a message whose end matters, such as a database's name.
+#: The longest excerpt of a message: its end may matter, such as a database's name.
 _MESSAGE_LIMIT: Final = 300
 
 _UNAUTHORIZED_CODES: Final = frozenset({401, 1400, 1800, 80001, 90001, 90002})
@@ -44,7 +44,7 @@ _SAYS_NO_JOB: Final = re.compile(
     r"(not found|cannot find|can't find|unknown|no such)\b.*\bjob\b",
     re.IGNORECASE | re.DOTALL,
 )
-# Of a reason to have failed, which may speak of jobs and of what else was not found.
+# For the reason of a failure, which may mention jobs and other things that were not found.
 _IS_FORGOTTEN: Final = re.compile(r"\bjob\b[^:;]{0,40}(does not|doesn't|not) exist", re.IGNORECASE)
 _SAYS_SUCCESS: Final = re.compile(r"\W*(success(ful|fully)?|ok|succeeded)?\W*", re.IGNORECASE)
 
@@ -78,7 +78,7 @@ def check_message(status: int | None, message: str | None) -> None:
 
 
 def says_forgotten(reason: str | None) -> bool:
-    """Whether a Failed job's reason is that the server does not know it (any more).
+    """Whether a Failed job's reason is that the server does not know the job (any longer).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A detail's ``fileName``: parses the paths that a server printed."""
+"""Parses the paths that a server prints as a detail's ``fileName``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class FileName(NamedTuple):
     Attributes
     ----------
     paths : tuple of str
-        The paths of the import file: one, or several for a set of numpy files.
+        The import file's paths: one, or several for a set of numpy files.
     display : str
         A short name: the path, or the first path and how many follow.
     """
@@ -24,9 +24,9 @@ class FileName(NamedTuple):
 def parse_file_name(printed: str | None) -> FileName:
     """Parse a printed ``fileName``, in any server's format.
 
-    Servers print a Go list (``[x.npy y.npy]``, no quotes, so a space may separate paths or
-    belong to one: a path is taken to end where a known file extension does), a protobuf message
-    (``id:7 paths:"a.parquet"``) or a bare path.
+    Servers print a Go list (``[x.npy y.npy]``), a protobuf message (``id:7 paths:"a.parquet"``) or
+    a bare path. A list has no quotes, so a space may separate paths or belong to one: a path ends
+    with a known file extension.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def _unquoted_paths(printed: str) -> list[str]:
 
 
 def _unquote(quoted: str) -> str:
-    """The text of a double-quoted literal, with the escapes that Go, protobuf and JSON share."""
+    """The text of a double-quoted literal, whose escapes Go, protobuf and JSON share."""
     raw = re.sub(
         rb"\\([0-7]{3})|\\x([0-9a-fA-F]{2})|\\u([0-9a-fA-F]{4})|\\(.)",
         _unescape,

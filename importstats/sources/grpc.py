@@ -1,8 +1,8 @@
 """The gRPC client: import jobs of Milvus servers up to 2.3, which have no REST import API.
 
 Those servers call a bulk import *bulk insert* and report it by task, through the gRPC methods
-``GetImportState`` and ``ListImportTasks``. A task covers one import file, or one set of numpy
-files: inserting several numpy files gives one task, every row-based file a task of its own.
+``GetImportState`` and ``ListImportTasks``. A task imports one row-based file, or all numpy files of
+one call.
 
 What a job is
     One task id (``"470689105287315672"``), or several joined by commas, for data that was inserted
@@ -74,11 +74,11 @@ class GrpcImportClient(Client):
     token : str, optional
         ``user:password`` or an API key. Default: the environment. Never shown or stored.
     db_name : str, optional
-        Database that :meth:`list_jobs` looks for a collection in.
+        The database in which :meth:`list_jobs` looks for a collection.
     timeout : float
         Seconds to wait for an answer, tries included.
     ca_file : path, optional
-        CA bundle to verify the server's TLS certificate with. Default: gRPC's own.
+        A CA bundle that verifies the server's TLS certificate. Default: gRPC's own.
     retries : int
         How often an unavailable server is tried again, 4 at most, with exponential backoff and
         jitter, as far as ``timeout`` allows.
@@ -88,7 +88,7 @@ class GrpcImportClient(Client):
     Raises
     ------
     ImportStatsError
-        No URI is given or set, or it is none, or ``ca_file`` cannot be read.
+        No URI is given or set, or it is not a URI, or ``ca_file`` cannot be read.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class GrpcImportClient(Client):
 
     @property
     def server_version(self) -> str | None:
-        """The server's release as it says it, asked for once; ``None`` if it does not."""
+        """The release that the server reports, asked for once; ``None`` if it reports none."""
         if not self._has_asked_version:
             self._has_asked_version = True
             with contextlib.suppress(ImportStatsError):
@@ -146,7 +146,7 @@ class GrpcImportClient(Client):
         return self._version
 
     def describe(self, job_id: str) -> GetImportProgressResponse:
-        """The progress of one job, now; its tasks are asked for all at once.
+        """One job's progress now, from all its tasks, asked at once.
 
         Parameters
         ----------
@@ -157,7 +157,7 @@ class GrpcImportClient(Client):
         ------
         UnreachableError, UnauthorizedError, BadResponseError, ServerError
         JobNotFoundError
-            The id is none, or the server does not know one of the tasks.
+            It is not an id, or the server does not know one of the tasks.
         """
         requests = [milvus_pb2.GetImportStateRequest(task=task) for task in self._task_ids(job_id)]
         tasks = self._call(self._get_state, requests)
@@ -166,7 +166,7 @@ class GrpcImportClient(Client):
         return self._secrets.masked_struct(progress_response(job_id, tasks))
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
-        """The tasks the server knows, of one collection or of all, oldest first.
+        """The tasks that the server knows, in one collection or in all, oldest first.
 
         Raises
         ------
@@ -195,8 +195,8 @@ class GrpcImportClient(Client):
     ) -> str:
         """Start a bulk insert, and return its job id: one task id, or several joined by commas.
 
-        Every import file is a request of its own, sent once and in order. These servers can
-        neither commit nor abort.
+        Each import file is one request, sent once and in order. These servers can neither commit
+        nor abort.
 
         Parameters
         ----------
@@ -206,7 +206,7 @@ class GrpcImportClient(Client):
         Raises
         ------
         UsageError, UnreachableError, UnauthorizedError, BadResponseError, ServerError
-            If some of the files were taken before, the message names their tasks.
+            If the server took some files before, the message names their tasks.
         """
         tasks: list[str] = []
         for paths in import_files(files):
@@ -240,7 +240,7 @@ class GrpcImportClient(Client):
         )
 
     def _call(self, method: Any, requests: Sequence[Any]) -> list[Any]:
-        """The answers, in the order of the requests, which are all sent at once."""
+        """The answers in the requests' order; all requests are sent at once."""
         calls = [
             method.future(request, timeout=self.timeout, metadata=self._metadata)
             for request in requests
@@ -248,14 +248,14 @@ class GrpcImportClient(Client):
         try:
             return [call.result() for call in calls]
         except grpc.RpcError as error:
-            # The traceback of gRPC's own error would repeat what the server said, unmasked.
+            # The traceback of gRPC's own error would show the server's words unmasked.
             raise self._typed_error(error) from None
         finally:
             for call in calls:
                 call.cancel()
 
     def _excerpt(self, said: str) -> str:
-        """What the server said, on one line, even if it repeats the token."""
+        """The server's words on one line, without the token if they repeat it."""
         return excerpt(self._secrets.masked(said or "no message"))
 
     def _typed_error(self, error: Any) -> ImportStatsError:
@@ -309,7 +309,7 @@ _SAYS_NO_TASK: Final = re.compile(r"key not found.*importtask|import task id doe
 def _channel_options(retries: int, max_response_bytes: int) -> list[tuple[str, Any]]:
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", max_response_bytes),
-        # A server that comes back shall be noticed within a few polls, not after two minutes.
+        # A few polls should notice a server that comes back, not two minutes later.
         ("grpc.max_reconnect_backoff_ms", 5_000),
     ]
     if retries > 0:
@@ -320,7 +320,7 @@ def _channel_options(retries: int, max_response_bytes: int) -> list[tuple[str, A
             "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-        # An import that was lost may have begun all the same: a second would import twice.
+        # An import whose answer was lost may have begun: a second request would import twice.
         once = {"name": [{"service": _SERVICE.strip("/"), "method": "Import"}]}
         config = {"methodConfig": [once, {"name": [{}], "retryPolicy": retry}]}
         options.append(("grpc.service_config", json.dumps(config)))

@@ -1,4 +1,4 @@
-"""Hints: what answers give away of the release of a server that does not say it."""
+"""Hints: a server's release as its answers show it, if the server does not report it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from importstats.releases import CLOUD, Release, bounded_release, release_bounds
 from importstats.sources.messages import GetImportProgressResponse
 
-#: From here on a server has ``describe``; before, it answers 404 to it.
+#: The first release that has ``describe``; earlier ones answer 404 to it.
 HAS_DESCRIBE: Final[Release] = (2, 4, 14)
 
-#: Before, the server crashes when it is asked for an import job that it does not know
-#: (milvus issue 33671).
+#: Earlier servers crash if they are asked for an import job that they do not know (milvus issue
+#: 33671).
 SURVIVES_UNKNOWN_IDS: Final[Release] = (2, 4, 5)
 
 _SAYS_ZERO: Final[Release] = (2, 4, 3)  # Before, success is 200.
@@ -21,14 +21,14 @@ _HAS_TWO_PHASES: Final[Release] = (3, 0, 0)
 
 
 class VersionHints:
-    """The release of one server, as far as its answers show it.
+    """One server's release, as far as its answers show it.
 
     Parameters
     ----------
     version : str, optional
-        The release if it is known, as ``GetVersion`` prints it: then answers change nothing.
+        The release as ``GetVersion`` prints it. If it is given, answers change nothing.
     is_cloud : bool
-        A managed cluster, which has no release of its own.
+        Whether it is a managed cluster, which has no release of its own.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class VersionHints:
         if self._known is not None:
             return self._known
         if self._end is not None and self._least >= self._end:
-            return None  # The answers contradict each other: some other server, or a proxy.
+            return None  # The answers contradict each other: another server, or a proxy.
         return bounded_release(self._least, self._end)
 
     @property
@@ -58,7 +58,7 @@ class VersionHints:
 
     @property
     def survives_unknown_ids(self) -> bool:
-        """Whether the server is known to be safe to ask for a job that it may not know."""
+        """Whether the server surely survives a request for a job that it does not know."""
         return self._known == CLOUD or self._least >= SURVIVES_UNKNOWN_IDS
 
     def note_describe(self, *, answers: bool) -> None:
@@ -69,7 +69,7 @@ class VersionHints:
             self._is_before(HAS_DESCRIBE)
 
     def note_answer(self, answer: GetImportProgressResponse) -> None:
-        """Note what the fields of a successful answer give away."""
+        """Note what a successful answer's fields show about the release."""
         if self._known is not None:
             return
         data = answer.data

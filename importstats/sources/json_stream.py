@@ -1,4 +1,4 @@
-"""A JSON list read entry by entry as its bytes come, so that a long one takes no memory."""
+"""Reads a JSON list entry by entry as its bytes come, so that a long list takes no memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _OF_NUMBERS: Final = _BLANKS + "+-.eE0123456789"
 
 
 class ListReader:
-    """Takes the bytes of a JSON list piece by piece, and passes on each entry once it is whole.
+    """Takes a JSON list's bytes piece by piece, and passes on each entry once it is whole.
 
-    ``null`` and an empty body are an empty list, as Go prints one that was never made.
+    ``null``, which Go prints for a list that was never made, and an empty body are empty lists.
 
     Parameters
     ----------
     take : callable
-        Is given each entry. A ``ValueError`` of it ends the reading.
+        Gets each entry. If it raises a ``ValueError``, the reading ends.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class ListReader:
         self._problem: Exception | None = None
 
     def feed(self, piece: bytes) -> bool:
-        """Read on; whether more is wanted."""
+        """Read a piece; returns whether more is wanted."""
         if self._problem is None:
             self._text += self._bytes.decode(piece)
             try:
@@ -58,12 +58,12 @@ class ListReader:
         return self._problem is None
 
     def finish(self) -> None:
-        """There is no more.
+        """Note that there are no more pieces.
 
         Raises
         ------
         ValueError, TypeError, RecursionError
-            It was no list of JSON, or an entry was not taken.
+            The pieces were no JSON list, or `take` refused an entry.
         """
         if self._problem is not None:
             raise self._problem
@@ -90,7 +90,6 @@ class ListReader:
         return True
 
     def _read_more(self) -> bool:
-        """Read what is after an entry."""
         self._text = self._text.lstrip(_BLANKS)
         if not self._text:
             return False
@@ -103,7 +102,7 @@ class ListReader:
         return True
 
     def _read_entries(self) -> bool:
-        """Read as many entries as there are whole in the text."""
+        """Read all entries that the text has whole."""
         place, text = 0, self._text
         while True:
             while place < len(text) and text[place] in _BLANKS:

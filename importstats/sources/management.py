@@ -1,8 +1,7 @@
-"""A client of the management port (9091) of self-hosted Milvus, which can do nothing but read.
+"""A read-only client of the management port (9091) of self-hosted Milvus.
 
-The port is an internal interface of the server, without a promise. So whatever it does is an
-*outcome* (not offered, needs credentials, hidden, ...) and never an error: no collection of
-progress may suffer from it.
+The port is internal to the server and promises nothing. So each answer is an *outcome* (not
+offered, needs credentials, hidden, ...) and never an error, lest the collection of progress suffer.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from importstats.text import excerpt
 
 Row = dict[str, Any]
 
-#: Every path that a client can ask for, all with GET. Other paths of the port change the server.
+#: Every path that a client can ask for, with GET. Other paths of the port change the server.
 PATHS: Final[Mapping[str, str]] = {
     "tasks": "/api/v1/_dc/tasks/import",
     "builds": "/api/v1/_dc/tasks/build_index",
@@ -45,13 +44,13 @@ PATHS: Final[Mapping[str, str]] = {
 }
 
 _MAX_BYTES: Final = 16 * 2**20
-#: Values and lists in an answer of JSON, which take far more memory than their bytes.
+#: The most values and lists in a JSON answer: they take far more memory than their bytes.
 _MOST_VALUES: Final = 1_000_000
 _MAX_ERROR_LENGTH: Final = 200
 
 
 class Outcome(StrEnum):
-    """What came of a question to the management port."""
+    """The outcome of a request to the management port."""
 
     ANSWERED = "answered"
     NOT_OFFERED = "not offered"
@@ -65,18 +64,18 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """An answer of the management port, or why there is none.
+    """The management port's answer, or why there is none.
 
     Attributes
     ----------
     outcome : Outcome
     rows : list of dict
-        What was listed, one entry each, by the columns of
-        :mod:`importstats.sources.management_lists`; empty without an answer.
+        One for each entry, by the columns of :mod:`importstats.sources.management_lists`; empty
+        without an answer.
     reason : str
-        Why there is no answer, in a sentence; empty with one.
+        Why there is no answer, in a sentence; empty if there is one.
     unknown : tuple of str
-        Names of fields that are not known to this version, for a report.
+        The names of fields that this version does not know.
     """
 
     outcome: Outcome
@@ -91,27 +90,27 @@ class Reading:
 
 
 class ManagementClient(Closing):
-    """Reads the management port of one process of Milvus. Thread-safe.
+    """Reads the management port of one Milvus process. Thread-safe.
 
     Parameters
     ----------
     uri : str
-        As in ``http://proxy:9091``. The proxy shows the whole cluster; other processes have
-        metrics of their own only.
+        As in ``http://proxy:9091``. The proxy shows the whole cluster; other processes have only
+        their own metrics.
     token : str, optional
-        ``user:password`` or an API key. By default that of the environment, as for
-        :class:`~importstats.ImportClient`; empty for none.
+        ``user:password`` or an API key; empty for none. Default: the environment, as for
+        :class:`~importstats.ImportClient`.
     timeout : float
-        Seconds that one question may take, all of its answer included.
+        Seconds for a request and its whole answer.
     verify : bool or str
-        Verify a TLS certificate, or the path of a CA bundle to verify it with.
+        Whether to verify a TLS certificate, or the path of a CA bundle for it.
     max_response_bytes : int
-        A longer answer is not read to its end.
+        A longer answer is refused.
 
     Raises
     ------
     UsageError
-        The URI is none.
+        It is not a URI.
 
     Examples
     --------
@@ -142,7 +141,7 @@ class ManagementClient(Closing):
             token,
             verify=verify,
             max_response_bytes=max_response_bytes,
-            # Old releases take either; those that ask for the administrator take only this.
+            # Old releases take either form; those that require an administrator take only Basic.
             basic=":" in token,
         )
 
@@ -154,7 +153,7 @@ class ManagementClient(Closing):
         self._transport.close()
 
     def tasks(self) -> Reading:
-        """The import tasks of all jobs, newest 512 of the last 30 minutes."""
+        """All jobs' import tasks: the newest 512 of the last 30 minutes."""
         return self._list("tasks", tasks_of)
 
     def builds(self) -> Reading:
@@ -162,18 +161,17 @@ class ManagementClient(Closing):
         return self._list("builds", builds_of)
 
     def compactions(self) -> Reading:
-        """The compactions of the last 15 minutes, sorting of imported segments among them."""
+        """The compactions of the last 15 minutes, such as those that sort imported segments."""
         return self._list("compactions", compactions_of)
 
     def segments(self, collection_id: str) -> Reading:
-        """The segments of a collection that belong to imports or wait for an index.
+        """A collection's segments that belong to imports or wait for an index.
 
-        The list has all segments that there are, and may be far longer than other answers: it is
-        read entry by entry.
+        The server lists all its segments, which may be very many: they are read one by one.
         """
         found = Segments(self._transport.secrets.masked_json)
         reader = ListReader(found.take)
-        # Without `in` the router asks the data nodes, which know only what is inserted.
+        # Without `in` the router asks the data nodes, which know only inserted rows.
         query = {"in": "dc", "collection_id": collection_id}
         answer = self._ask("segments", query, reader.feed)
         if isinstance(answer, Reading):
@@ -186,15 +184,15 @@ class ManagementClient(Closing):
         return Reading(Outcome.ANSWERED, rows, unknown=unknown)
 
     def nodes(self) -> Reading:
-        """The processes of the cluster with their load."""
+        """The cluster's processes with their load."""
         return self._list("nodes", nodes_of)
 
     def settings(self) -> Reading:
-        """The settings that bear on the pace of imports, and no other one."""
+        """The settings that affect the pace of imports, and no others."""
         return self._list("settings", settings_of)
 
     def gauges(self) -> Reading:
-        """The metrics that say something of imports, of the roles of this process."""
+        """The metrics about imports that this process has."""
         answer = self._ask("gauges", {})
         if isinstance(answer, Reading):
             return answer
@@ -214,7 +212,7 @@ class ManagementClient(Closing):
         if isinstance(answer, Reading):
             return answer
         try:
-            # Go prints a list that was never made as null; a body may be empty altogether.
+            # Go prints null for a list that was never made; a body may also be empty.
             if sum(map(answer.content.count, (b",", b"{", b"["))) > _MOST_VALUES:
                 raise ValueError(f"more than {_MOST_VALUES:,} values; refused")
             decoded = msgspec.json.decode(answer.content) if answer.content.strip() else None
@@ -241,7 +239,7 @@ class ManagementClient(Closing):
             return Reading(Outcome.NOT_REACHED, reason=str(error))
         if answer.status == 200:
             return answer
-        # What is said of settings could be one of them, and they hold passwords.
+        # An error about settings may quote one, and settings hold passwords.
         said = "" if name == "settings" else _message_of_error(answer.content)
         outcome, reason = _REFUSALS.get(
             answer.status, (Outcome.FAILING, f"answers HTTP {answer.status}{said}")
@@ -249,7 +247,7 @@ class ManagementClient(Closing):
         return Reading(outcome, reason=f"{where} {reason}")
 
 
-#: Releases with an administrator's login ask for it of whatever is no browser.
+#: Releases with an administrator's login require the first header from all but browsers.
 _HEADERS: Final = {"X-Milvus-Admin-Request": "true", "Accept": "*/*"}
 
 _REFUSALS: Final = {
@@ -263,7 +261,7 @@ _REFUSALS: Final = {
 
 
 def _message_of_error(content: bytes) -> str:
-    """What an error says, cut to a few words; nothing if it is not in the usual form."""
+    """An error's message, cut to a few words; empty if it does not have the usual form."""
     try:
         message = json.loads(content)["message"]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -1,8 +1,7 @@
-"""The lists of the management port as rows: tasks, index builds, compactions, segments, nodes.
+"""The management port's lists as rows: tasks, index builds, compactions, segments, nodes.
 
-The server leaves a zero or empty field out and sends whole numbers as texts; so a count that is
-not there is 0, while an id, a name or a time that is not there is missing. Fields that are not
-known are kept in ``extra``.
+The server omits zero and empty fields and sends whole numbers as texts; so an omitted count is 0,
+while an omitted id, name or time is missing. ``extra`` keeps unknown fields.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from typing import Any, Final
 Row = dict[str, Any]
 Rows = tuple[list[Row], tuple[str, ...]]
 
-#: Rows of one list that are read; a longer one is no list of such a server.
+#: The most rows of one list; a longer list is refused.
 MOST_ROWS: Final = 100_000
-#: Segments of a collection that are kept one by one; of more only how many are like each other.
+#: The most segments of a collection that are kept one by one; more are counted by kind.
 MOST_SEGMENTS: Final = 2_000
-#: Entries of the list of segments, which are not kept and may be many.
+#: The most entries of the list of segments, most of which are not kept.
 MOST_LISTED: Final = 1_000_000
 _LONGEST_TEXT: Final = 1_000
 
@@ -58,13 +57,13 @@ def segments_of(answer: Any) -> Rows:
 class Segments:
     """The segments of ``/_dc/segments`` that an import wrote or that wait for an index.
 
-    Segments that are deleted, or are done with and of no running import, are left out. Of more
-    than :data:`MOST_SEGMENTS` only the kinds are kept, with how many there are of each.
+    Segments that are deleted, or are indexed and belong to no running import, are left out. More
+    than :data:`MOST_SEGMENTS` are counted by kind.
 
     Parameters
     ----------
     masked : callable, optional
-        Takes the secrets out of what is kept.
+        Returns its argument without secrets.
     """
 
     def __init__(self, masked: Callable[[Any], Any] = lambda value: value) -> None:
@@ -75,12 +74,12 @@ class Segments:
         self._unknown: set[str] = set()
 
     def take(self, entry: Any) -> None:
-        """An entry of the list; anything else than an object is left out.
+        """Take an entry of the list; anything but an object is left out.
 
         Raises
         ------
         ValueError
-            So many segments, or kinds of them, no such server has.
+            There are more segments, or kinds of them, than a server has.
         """
         self._listed += 1
         if self._listed > MOST_LISTED:
@@ -122,7 +121,7 @@ class Segments:
         alike["segments"] += 1
 
     def rows(self) -> Rows:
-        """The rows, and the names of fields that are not known."""
+        """The rows, and the names of unknown fields."""
         found = list(self._kinds.values()) or [
             {**row, "segments": 1} for row in self._rows.values()
         ]
@@ -147,7 +146,7 @@ def nodes_of(answer: Any) -> Rows:
 
 
 def settings_of(answer: Any) -> Rows:
-    """The settings of ``/_cluster/configs`` that bear on the pace of imports; nothing else of it.
+    """The settings of ``/_cluster/configs`` that affect the pace of imports, and no others.
 
     Examples
     --------
@@ -167,12 +166,12 @@ def settings_of(answer: Any) -> Rows:
     return [found[name] for name in sorted(found)], ()
 
 
-#: A value of these settings is a switch or a quantity. Anything else is not passed on.
+#: Each value is a switch or a quantity. Anything else is left out.
 _SETTING: Final = re.compile(
     r"(?P<value>true|false|-?[0-9]+(?:\.[0-9]+)?(?:[a-zA-Z]{0,5}))\[(?P<origin>[A-Za-z]{1,40})\]"
 )
 
-#: Settings that bear on the pace of imports, as the documentation spells them.
+#: Settings that affect the pace of imports, as the documentation spells them.
 SETTINGS: Final = (
     "dataCoord.import.waitForIndex",
     "dataCoord.import.filesPerPreImportTask",
@@ -218,19 +217,19 @@ _SETTINGS: Final = {name.replace(".", "").lower(): name for name in SETTINGS}
 
 
 def _reason_text(value: Any) -> str | None:
-    """A text that is not empty, cut to a length that a reason may have."""
+    """A text that is not empty, cut to the length of a reason."""
     is_text = isinstance(value, str | int) and not isinstance(value, bool)
     return str(value)[:_LONGEST_TEXT] if is_text and str(value) else None
 
 
 def _identifier(value: Any) -> str | None:
-    """An id as text; none for -1 and 0, which stand for nobody."""
+    """An id as text; None for -1 and 0, which stand for nobody."""
     text = _reason_text(value)
     return None if text in (None, "-1", "0") else text
 
 
 def _count_or_zero(value: Any) -> int:
-    """A whole number that does not fall below 0; what is left out is 0."""
+    """A whole number from 0 on; 0 if it is omitted or unusable."""
     try:
         number = int(value or 0)
     except (TypeError, ValueError, OverflowError):
@@ -256,7 +255,7 @@ def _instant(value: Any) -> datetime | None:
 
 
 def _local(value: Any) -> datetime | None:
-    """A time in the coordinator's zone, which is not said."""
+    """A time in the coordinator's zone, which the server does not say."""
     try:
         return datetime.strptime(value, "%Y-%m-%d %H:%M:%S")
     except (TypeError, ValueError):
@@ -319,7 +318,7 @@ _SEGMENT: Final[_Fields] = {
     "is_sorted": ("is_sorted", _switch),
     "is_indexed": ("is_indexed", _switch),
 }
-#: Fields of a segment that are known, and of no use.
+#: A segment's fields that are known but not used.
 _SEGMENT_OTHER: Final = frozenset({"node_id", "level", "compacted", "index_fields"}) | {
     f"{name}_num_of_rows" for name in ("delta", "loaded")
 }
@@ -364,7 +363,7 @@ def _read_entry(entry: Mapping[str, Any], fields: _Fields) -> Row:
 
 
 def _rows_by_key(answer: Any, fields: _Fields, *, key: str) -> Rows:
-    """Each entry with a key by its fields; of two with one key the last."""
+    """A row for each entry that has a key; of two entries with one key, the last."""
     known = {sent for sent, _ in fields.values()}
     rows: dict[str, Row] = {}
     unknown: set[str] = set()
@@ -378,7 +377,7 @@ def _rows_by_key(answer: Any, fields: _Fields, *, key: str) -> Rows:
     return list(rows.values()), tuple(sorted(unknown))
 
 
-#: What segments that are counted together have in common.
+#: The columns in which segments agree that are counted together.
 KIND_OF_SEGMENT: Final = (
     "collection_id",
     "shard",

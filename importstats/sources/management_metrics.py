@@ -1,8 +1,7 @@
-"""The metrics of Milvus that say something of imports, out of the text of ``/metrics``.
+"""Milvus' metrics about imports, from the text of ``/metrics``.
 
-A process sends thousands of lines. Those of other names are dropped before they are parsed, and of
-histograms only the sum and the count are kept: their differences give the mean of what ended
-between.
+A process sends thousands of lines. Lines with other names are dropped before they are parsed, and a
+histogram keeps only its sum and count: from their differences follows the mean in between.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from importstats.errors import MissingExtraError
 
 Row = dict[str, Any]
 
-#: Lines that are parsed at most. A cluster of a hundred nodes and collections has some thousands.
+#: The most lines to parse. A cluster of a hundred nodes and collections has some thousands.
 MOST_LINES: Final = 20_000
 
-#: Names of the metrics that are kept, without ``milvus_`` before them.
+#: The names of the metrics that are kept, without the prefix ``milvus_``.
 METRICS: Final = (
     "datacoord_import_jobs",
     "datacoord_import_tasks",
@@ -67,20 +66,20 @@ class MissingParserError(MissingExtraError):
 
 
 def samples_of(content: bytes) -> list[Row]:
-    r"""The samples of the metrics that say something of imports.
+    r"""The samples of the metrics about imports.
 
     Returns
     -------
     list of dict
-        ``name`` (str, without ``milvus_``; of a histogram with ``_sum`` or ``_count``), ``labels``
-        (dict of str), ``value`` (float).
+        ``name`` (str, without ``milvus_``; a histogram's ends in ``_sum`` or ``_count``),
+        ``labels`` (dict of str), ``value`` (float).
 
     Raises
     ------
     MissingParserError
         The extra ``prometheus`` is not installed.
     ValueError
-        The text is none of metrics.
+        The text does not consist of metrics.
 
     Examples
     --------
@@ -94,7 +93,7 @@ def samples_of(content: bytes) -> list[Row]:
     except ImportError as error:
         raise MissingParserError("--management-uri", error.name, "prometheus") from None
     text = "\n".join(_wanted_lines(content)) + "\n"
-    # Without their # TYPE lines all samples are of an unknown type, and keep their names.
+    # Without their # TYPE lines all samples have an unknown type, and keep their names.
     return [
         {
             "name": sample.name.removeprefix(_PREFIX),
@@ -113,7 +112,7 @@ def _wanted_lines(content: bytes) -> Iterator[str]:
         match = _NAME.match(line)
         if match is None or not _is_wanted(match[1], match[2] or ""):
             continue
-        # 2.3 has a line for each segment, of which there may be a hundred thousand.
+        # Milvus 2.3 has a line for each segment: there may be a hundred thousand.
         if "segment_id=" in line:
             continue
         kept += 1

@@ -1,4 +1,4 @@
-"""The messages of the import API as types; field names are the wire's, in snake case."""
+"""The import API's messages as types; field names are the wire's, in snake case."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _wire_name(name: str) -> str:
 class ImportProgressDetail(
     msgspec.Struct, rename=_wire_name, forbid_unknown_fields=True, kw_only=True, gc=False
 ):
-    """One source file of a job, as the server reported it.
+    """One of a job's source files, as the server reports it.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class GetImportProgressResponse(
     data : ImportProgressData
         The job.
     extra : dict
-        Unknown fields of the envelope.
+        The envelope's unknown fields.
     """
 
     status: int = 0
@@ -109,8 +109,8 @@ class GetImportProgressResponse(
 class ImportJobRecord(msgspec.Struct, kw_only=True):
     """One job as ``list`` reports it.
 
-    ``progress`` is in percent. ``db_name`` is the database if it is known: the servers do not say
-    it, but a list of one collection is of the database that was asked.
+    ``progress`` is in percent. ``db_name`` is the database if it is known: servers do not report
+    it, but a list of one collection comes from the database that was asked.
     """
 
     job_id: str

@@ -1,4 +1,4 @@
-"""Pages of a job list, asked for until the list is whole, with a bound on what it may hold."""
+"""Reads a job list page by page until it is whole, up to a bound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importstats.errors import BadResponseError
 from importstats.sources.answers import JobPage
 from importstats.sources.messages import ImportJobRecord
 
-#: How many jobs are asked for at once.
+#: How many jobs to ask for at once.
 PAGE_SIZE: Final = 100
 
 #: A server keeps 1024 jobs that have not ended, and those that ended in the last hours.
@@ -22,15 +22,15 @@ def all_records(
     """The records of all pages, each job once.
 
     A server may put fewer jobs on a page than it was asked for, and need not say so; Milvus ignores
-    the number of the page and sends every job each time. So pages are asked for until the count
-    that the server names is reached, or one brings nothing new.
+    the page number and sends every job each time. So pages are asked for until the server's own
+    count is reached, or until a page has no new job.
 
     Parameters
     ----------
     ask : callable
-        From the number of a page, from 1 on, to the page.
+        Returns the page with a number, from 1 on.
     ignores_pages : bool
-        The server is known to send every job each time, unless it counts.
+        The server is known to send every job each time, unless it names a count.
 
     Raises
     ------
@@ -64,9 +64,9 @@ def all_records(
 
 def _is_last(page: JobPage, seen: int, ignores_pages: bool) -> bool:
     if page.sent > PAGE_SIZE:
-        return True  # More than was asked for: all of them.
+        return True  # The server sent more than was asked for, so all jobs.
     if page.count is not None:
-        # A count that is that of a full page may be the page's own.
+        # A count that equals a full page may be the page's own.
         is_own = page.count == page.sent and page.sent >= (page.page_size or PAGE_SIZE)
         return seen >= page.count and not is_own
     if page.page_size is not None:

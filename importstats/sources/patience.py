@@ -1,4 +1,4 @@
-"""Patience: a request that is tried again if that may help, and what an HTTP status means."""
+"""Patience: tries a request again if that may help, and raises what an HTTP status means."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ class NoSuchPathError(ServerError):
 
 
 class Patience:
-    """Asks until there is an answer, as far as the timeout allows.
+    """Asks until an answer comes or the time is over.
 
     Parameters
     ----------
     transport : Transport
     timeout_s : float
-        For all tries and the pauses between them.
+        Seconds for all tries and the pauses between them.
     retries : int
-        How often a try that may succeed the next time is repeated.
+        How often to try again, if another try may succeed.
 
     Attributes
     ----------
     clock_ahead_s : float or None
-        How far the server's clock is before ours, as it last said.
+        How far the server's clock is ahead of ours, by its last answer.
     """
 
     def __init__(self, transport: Transport, timeout_s: float, retries: int) -> None:
@@ -60,7 +60,7 @@ class Patience:
         headers: Mapping[str, bytes],
         retries: int | None = None,
     ) -> _Parsed:
-        """What `parse` makes of the answer. `retries` counts instead of the usual ones."""
+        """The parsed answer. `retries` replaces the usual number of retries."""
         retries = self._retries if retries is None else retries
         deadline = time.monotonic() + self._timeout_s
         attempt = 0
@@ -87,7 +87,7 @@ def _check_http_status(uri: str, answer: Answer, path: str) -> None:
         return
     envelope = _envelope(answer.content)
     number, message = envelope.get("code", envelope.get("status")), envelope.get("message")
-    # Of an envelope only the message is shown: the rest is a frame.
+    # Only the message of an envelope is worth showing.
     said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
     if status == 401:
         raise UnauthorizedError(
@@ -115,7 +115,7 @@ def _check_http_status(uri: str, answer: Answer, path: str) -> None:
 
 
 def _envelope(content: bytes) -> dict[str, Any]:
-    """The envelope of an answer; an empty one if the content is none."""
+    """An answer's envelope; an empty one if the content is no envelope."""
     try:
         return decode_object(content)
     except BadResponseError:

@@ -1,4 +1,4 @@
-"""The client: asks a Milvus or Zilliz Cloud server how its import jobs are doing.
+"""The client: asks a Milvus or Zilliz Cloud server about its import jobs.
 
 >>> from importstats.simulator import SimulatorServer, make_shape
 >>> cluster, job = make_shape("small_and_quick")
@@ -26,13 +26,8 @@ from importstats.errors import (
     ServerError,
     UsageError,
 )
-from importstats.sources.actions import RestActions
-from importstats.sources.answers import (
-    JobPage,
-    parse_job_page,
-    parse_names,
-    parse_response,
-)
+from importstats.sources.actions import JOBS_PATH, V1_JOBS_PATH, RestActions
+from importstats.sources.answers import JobPage, parse_job_page, parse_names, parse_response
 from importstats.sources.endpoint import (
     Endpoint,
     from_environment,
@@ -53,17 +48,15 @@ logger = logging.getLogger(__name__)
 
 Api = Literal["v2", "cloud-v1"]
 
-_JOBS: Final = "/v2/vectordb/jobs/import"
-_V1_JOBS: Final = "/v1/vector/collections/import"
-#: The names `describe` has had, newest first; a server that lacks one answers 404.
+#: The paths that `describe` has had, newest first; a server that lacks one answers 404.
 _DESCRIBE_PATHS: Final = {
-    "v2": (f"{_JOBS}/describe", f"{_JOBS}/get_progress", f"{_JOBS}/getProgress"),
-    "cloud-v1": (f"{_V1_JOBS}/get",),
+    "v2": tuple(f"{JOBS_PATH}/{name}" for name in ("describe", "get_progress", "getProgress")),
+    "cloud-v1": (f"{V1_JOBS_PATH}/get",),
 }
 _DATABASES_PATH: Final = "/v2/vectordb/databases/list"
-_LIST_PATH: Final = {"v2": f"{_JOBS}/list", "cloud-v1": f"{_V1_JOBS}/list"}
+_LIST_PATH: Final = {"v2": f"{JOBS_PATH}/list", "cloud-v1": f"{V1_JOBS_PATH}/list"}
 
-#: For how long a list says which jobs may be asked for; a server forgets a job hours after its end.
+#: How long a list of the jobs may be used; a server forgets a job hours after its end.
 _LIST_IS_FRESH_S: Final = 5.0
 
 _Parsed = TypeVar("_Parsed")
@@ -72,8 +65,8 @@ _Parsed = TypeVar("_Parsed")
 class ImportClient(RestActions):
     """Reads import jobs from one server, over one pooled HTTP session; submits, commits and aborts.
 
-    Thread-safe, so one client serves a collector that polls many jobs at once. It cannot be
-    pickled, since it holds a token and connections: make one in each process.
+    It is thread-safe, so one client serves a collector that polls many jobs at once. It cannot be
+    pickled, because it holds a token and connections: make one in each process.
 
     Parameters
     ----------
@@ -84,27 +77,27 @@ class ImportClient(RestActions):
     token : str, optional
         A Zilliz API key or ``user:password``. Default: the environment. Never shown or stored.
     db_name : str or sequence of str, optional
-        Database, or several: jobs are listed in each, and asked for in that in which they are.
+        One or several databases: jobs are listed in each, and each is asked for in its own.
     cluster_id, project_id, region_id : str, optional
-        Which cluster, or project and region, on Zilliz Cloud.
+        The cluster, or the project and region, on Zilliz Cloud.
     timeout : float
-        Seconds for a request, tries and pauses between them included.
+        Seconds for a request, including all tries and the pauses between them.
     verify : bool or str
-        Verify the server's TLS certificate, or the path of a CA bundle to verify it with.
+        Whether to verify the server's TLS certificate, or the path of a CA bundle for it.
     retries : int
-        How often a refused or lost connection, a 408, 429 or 5xx is tried again, with exponential
-        backoff, jitter and the server's ``Retry-After``, as far as `timeout` allows.
+        How often to try again after a refused or lost connection, a 408, 429 or 5xx, with
+        exponential backoff, jitter and the server's ``Retry-After``, within `timeout`.
     max_response_bytes : int
         A longer answer is refused; a job of 10,000 files answers about 2 MB.
     server_version : str, optional
-        The server's release if you know it (``2.4.15``). Else what its answers give away is noted.
+        The server's release, such as ``2.4.15``. Default: as far as its answers show it.
     api : {"v2", "cloud-v1"}, optional
-        The API to speak. Default: ``cloud-v1`` for ``https://controller.api.REGION...``, else v2.
+        The API to use. Default: ``cloud-v1`` for ``https://controller.api.REGION...``, else v2.
 
     Raises
     ------
     ImportStatsError
-        No URI is given or set, or it is none; or the token or database cannot stand in an HTTP
+        No URI is given or set, or it is not a URI; or the token or database does not fit an HTTP
         header.
     ValueError
         The timeout is not a positive number.
@@ -158,7 +151,7 @@ class ImportClient(RestActions):
 
     @property
     def server_version(self) -> str | None:
-        """The server's release, exact or as bounds, as far as it is known by now."""
+        """The server's release as far as it is known by now, exact or as bounds."""
         return self._hints.version
 
     @property
@@ -178,7 +171,7 @@ class ImportClient(RestActions):
 
     @property
     def clock_ahead_s(self) -> float | None:
-        """How far the server's clock is before ours, as it last said."""
+        """How many seconds the server's clock is ahead of ours, by its last answer."""
         return self._patience.clock_ahead_s
 
     def close(self) -> None:
@@ -186,11 +179,11 @@ class ImportClient(RestActions):
         self._transport.close()
 
     def describe(self, job_id: str) -> GetImportProgressResponse:
-        """The progress of one job, now.
+        """One job's progress now.
 
         The path is found once (``describe``, else ``get_progress`` of Milvus 2.4, else
-        ``getProgress`` of the older cloud) and remembered. A server old enough to crash of an id
-        that it does not know is asked only for jobs that it lists.
+        ``getProgress`` of the older cloud) and remembered. A server so old that an unknown id
+        makes it crash is asked only for jobs that it lists.
 
         Raises
         ------
@@ -198,7 +191,7 @@ class ImportClient(RestActions):
         ServerError
         """
         if not job_id.strip() or not _is_text(job_id):
-            # Text that is none was a byte of the command line that was no UTF-8.
+            # A byte on the command line that was not UTF-8 makes an invalid text.
             raise JobNotFoundError(
                 f"job id {excerpt(ascii(job_id))} is not valid text; check the id"
             )
@@ -212,11 +205,10 @@ class ImportClient(RestActions):
         raise problem
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
-        """The jobs the server knows, of one collection or of all.
+        """The jobs that the server knows, in one collection or in all.
 
-        Asks for page after page until the list is whole: Zilliz Cloud pages, Milvus ignores the
-        page number and sends every job each time, those of all databases unless a collection is
-        named.
+        Pages are asked for until the list is whole: Zilliz Cloud pages; Milvus ignores the page
+        number and sends every job each time, in all databases unless a collection is named.
 
         Raises
         ------
@@ -247,7 +239,7 @@ class ImportClient(RestActions):
         self._database_of = found
 
     def list_databases(self) -> list[str]:
-        """The databases that the user may see (Milvus from 2.4.4 on; no cloud).
+        """The databases that the user may see (Milvus from 2.4.4 on, not Zilliz Cloud).
 
         Raises
         ------
@@ -311,7 +303,7 @@ class ImportClient(RestActions):
             self._hints.note_describe(answers=True)
 
     def _check_listed(self, job_id: str) -> None:
-        """Raise unless the server lists the job, or survives being asked for one it lacks."""
+        """Raise unless the server lists the job, or survives a request for an unknown one."""
         if self._api != "v2" or self._hints.survives_unknown_ids:
             return
         with self._listing:
@@ -336,7 +328,7 @@ class ImportClient(RestActions):
         method: str | None = None,
         retries: int | None = None,
     ) -> _Parsed:
-        """Ask until there is an answer, at most for the timeout."""
+        """The parsed answer to a request, tried until the timeout."""
         payload = {name: value for name, value in {**body, **self._cloud_ids}.items() if value}
         headers = {"DB-Name": database.encode()} if database else {}
         method = method or ("GET" if self._api == "cloud-v1" else "POST")
@@ -355,14 +347,14 @@ class ImportClient(RestActions):
 
 
 class _NotListedError(JobNotFoundError):
-    """The job was not asked for, so that an old server does not crash of it."""
+    """The job was not asked for, because the request might crash an old server."""
 
 
 def _warnings(transport: Transport, endpoint: Endpoint, token: str) -> Iterator[str]:
     if transport.secrets.is_too_short:
         yield (
             "the token, or the password in it, is so short that it may be a word of the data; "
-            "it is not masked where the server repeats it: use a longer one"
+            "it is not masked if the server repeats it: use a longer one"
         )
     if token and endpoint.scheme == "http" and not is_private(endpoint.hostname):
         yield f"the token is sent to {endpoint.uri} unencrypted; use https"
@@ -400,9 +392,9 @@ def _databases(db_name: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _header(what: str, value: str) -> str:
-    """The value as it can stand in an HTTP header: files and variables often end in a newline.
+    """The value for an HTTP header, stripped: files and variables often end in a newline.
 
-    Anything that cannot is refused here, since the HTTP library's own message repeats the value.
+    Raises UsageError for control characters; the HTTP library's own message would repeat the value.
     """
     value = value.strip()
     if not value.isprintable():

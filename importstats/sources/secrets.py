@@ -1,7 +1,7 @@
-"""Secrets: a token, and how it is kept out of whatever a server says.
+"""Secrets: keeps a token out of the texts that a server sends.
 
-A server may repeat the token in a field, a header or an error, as it is or encoded. So text of a
-server is masked once, where it comes in, before anything is cut to length, shown or stored.
+A server may repeat the token in a field, a header or an error, as it is or encoded. So each text is
+masked once, as it comes in, before it is cut to length, shown or stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 import msgspec
 
-#: What stands in the place of a secret.
+#: The text that replaces a secret.
 MASK: Final = "***"
 
 #: A shorter secret may be a word of the data ("The token is illegal"), so it is not masked.
@@ -28,7 +28,7 @@ _DEFAULT_PASSWORD: Final = "Milvus"  # noqa: S105 -- Milvus' documentation names
 _UNESCAPED_AT_MOST: Final = 3
 _ESCAPES: Final = re.compile(
     r"(?:\\+u[0-9a-fA-F]{4})+|(?:\\+x[0-9a-fA-F]{2})+|\\+([^\w\s])|(?:%[0-9a-fA-F]{2})+|&#?\w{1,10};|"
-    # UTF-8 taken for Latin-1.
+    # UTF-8 that was read as Latin-1.
     r"(?:[\xc2-\xf4][\x80-\xbf]{1,3})+"
 )
 _BASE64: Final = "[A-Za-z0-9+/_-]*{}[A-Za-z0-9+/_=-]*"
@@ -37,7 +37,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Secrets:
-    r"""What must not be shown of a token: the whole, and the password in it, in any encoding.
+    r"""The secrets of a token: the whole token and the password in it, in any encoding.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Secrets:
         _ACTIVE.add(self)
 
     def add(self, *secrets: str) -> None:
-        """Mask these as well, each as a whole."""
+        """Mask these texts as well, each as a whole."""
         new = [secret for secret in secrets if len(secret) >= SHORTEST_MASKED]
         self._secrets = list(dict.fromkeys([*self._secrets, *new]))
         self._needles = sorted(
@@ -83,11 +83,11 @@ class Secrets:
         if not self.are_in(text):
             return text
         masked = self._pattern.sub(MASK, text)
-        # A mixture of encodings that no pattern foresaw: then nothing of the text is shown.
+        # If encodings are mixed in a way that no pattern foresees, no part of the text is shown.
         return MASK if self.are_in(masked) else masked
 
     def masked_body(self, content: bytes) -> bytes:
-        """The body of an answer, masked in its decoded strings if it is JSON, else as text."""
+        """An answer's body, masked in its decoded strings if it is JSON, else as text."""
         if not self._needles:
             return content
         text = content.decode("utf-8", "replace")
@@ -99,7 +99,7 @@ class Secrets:
             return self.masked(text).encode()
 
     def masked_json(self, value: Any) -> Any:
-        """Decoded JSON with all strings masked, keys too."""
+        """Decoded JSON with all strings and keys masked."""
         if isinstance(value, str):
             return self.masked(value)
         if isinstance(value, list):
@@ -122,7 +122,7 @@ class Secrets:
         return msgspec.convert(masked, type(message))
 
     def are_in(self, text: str) -> bool:
-        """Whether a secret is in the text in any form."""
+        """Whether the text has a secret in any form."""
         if not self._needles:
             return False
         for _ in range(_UNESCAPED_AT_MOST + 1):
@@ -139,7 +139,7 @@ class Secrets:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        """Any needle, any of its characters escaped in any way; the longest goes first."""
+        """A pattern of all needles, the longest first, with any characters escaped in any way."""
         forms = []
         for secret in self._secrets:
             forms += [_escapable(needle) for needle in _plain_needles(secret)]
@@ -154,7 +154,7 @@ def _needles(secret: str) -> list[str]:
 
 
 def _plain_needles(secret: str) -> list[str]:
-    """The secret as text, in a URL, as UTF-8 taken for Latin-1, and as hexadecimal digits."""
+    """The secret as text, in a URL, as UTF-8 read as Latin-1, and as hexadecimal digits."""
     encoded = secret.encode()
     return list(
         dict.fromkeys(
@@ -171,7 +171,7 @@ def _plain_needles(secret: str) -> list[str]:
 
 
 def _base64_needles(secret: bytes) -> list[str]:
-    """What is the same of the secret's base64 wherever it begins in the encoded text."""
+    """The part of the secret's base64 that is fixed, for each place where it can begin."""
     found: dict[str, None] = {}
     for offset in range(3):
         padded = b"\0" * offset + secret
@@ -209,10 +209,10 @@ def _escapable(needle: str) -> str:
 
 
 def _any_form(char: str) -> str:
-    """A pattern of a character as it is, and as JSON, Python, URLs and HTML escape it."""
+    """A pattern for a character as it is, and as JSON, Python, URLs and HTML escape it."""
     units = char.encode("utf-16-be").hex()
     as_json = "".join(rf"\\+u{units[start : start + 4]}" for start in range(0, len(units), 4))
-    # A percent sign may be quoted in its turn, as %25.
+    # A percent sign may itself be quoted, as %25.
     as_url = "".join(f"%(?:25)*{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
     code = ord(char)
     as_bytes = "".join(rf"\\+x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
@@ -230,10 +230,10 @@ _ACTIVE: Final[WeakSet[Secrets]] = WeakSet()
 
 
 class _MaskingFilter(logging.Filter):
-    """Masks the secrets of all clients in the records of a logger."""
+    """Masks all clients' secrets in a logger's records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, masked."""
+        """Mask the record, and let it pass."""
         secrets = list(_ACTIVE)
         message = record.getMessage()
         trace = record.exc_text
@@ -247,7 +247,7 @@ class _MaskingFilter(logging.Filter):
         return True
 
 
-#: Loggers of the HTTP library, which print what a server sends as it is.
+#: The HTTP library's loggers, which print a server's texts as they are.
 _TALKATIVE: Final = (
     "urllib3.connection",
     "urllib3.connectionpool",

@@ -1,7 +1,4 @@
-"""A snapshot: one answer of the server, and when and whence it came.
-
-Snapshots are what the client and the simulator produce and the store keeps.
-"""
+"""A snapshot: a server's answer with its time and origin."""
 
 from __future__ import annotations
 
@@ -19,9 +16,9 @@ _ENTROPY_BITS: Final = 10
 def new_snapshot_id(observed_at: datetime, entropy: int | None = None) -> int:
     """An int64 that sorts by time and is unique among the snapshots of one job.
 
-    The microseconds since 1970 shifted by 10 bits, and 10 random bits, so that two collectors
-    that hear of a job in the same microsecond do not collide (ours: as in Twitter's Snowflake ids,
-    with the time at the finest unit the store keeps).
+    It is the microseconds since 1970 and 10 random bits, so that two collectors that poll a job in
+    the same microsecond do not collide (ours: like Twitter's Snowflake ids, with the store's
+    finest unit of time).
 
     Examples
     --------
@@ -45,17 +42,17 @@ class Snapshot:
     job_id : str
         The id that was asked for.
     source_uri : str
-        Scheme, host, port and path of the server. Never a user, password or query.
+        The server's scheme, host, port and path, without user, password or query.
     response : GetImportProgressResponse or None
         The answer; ``None`` for a recorded gap.
     request_latency_s : float or None
         Seconds from sending the request to the end of the answer.
     db_name : str or None
-        The database of the job, if it is known.
+        The job's database, if it is known.
     server_version : str or None
         The server's release, exact or bounded, see :func:`~importstats.releases.release_bounds`.
     error : str or None
-        Why there is no answer. Recorded once a gap, so that a hole in a history has a cause.
+        Why there is no answer. It is recorded once for each gap, so that each gap has a cause.
     snapshot_id : int
         See :func:`new_snapshot_id`.
     """

@@ -1,4 +1,4 @@
-"""A source of import jobs: what the collector asks of a server, whatever it speaks."""
+"""A source of import jobs: the interface between the collector and all clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from importstats.sources.snapshot import Snapshot
 
 
 class ProgressSource(Protocol):
-    """What a collector needs of a client."""
+    """The part of a client that a collector uses."""
 
     @property
     def uri(self) -> str:
@@ -25,14 +25,14 @@ class ProgressSource(Protocol):
         """One poll of one job."""
 
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
-        """The jobs the server knows."""
+        """The jobs that the server knows."""
 
     def close(self) -> None:
         """Close the connections."""
 
 
 class Client(Closing):
-    """What the clients of all protocols share.
+    """The base of the clients for all protocols.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Client(Closing):
     timeout : float
         Seconds for a request.
     databases : tuple of str
-        The databases that were named; none stands for the server's default.
+        The databases to ask; empty for the server's default.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class Client(Closing):
         self.uri = uri
         self.timeout = timeout
         self.databases = databases
-        # Of the latest list: what the server forgot is forgotten here, so memory stays bounded.
+        # From the latest list alone: jobs that the server forgot leave it, which bounds memory.
         self._database_of: dict[str, tuple[str, bool]] = {}
 
     def __repr__(self) -> str:
@@ -70,18 +70,14 @@ class Client(Closing):
 
     @abstractmethod
     def describe(self, job_id: str) -> GetImportProgressResponse:
-        """The progress of one job, now."""
+        """One job's progress now."""
 
     @abstractmethod
     def list_jobs(self, collection: str | None = None) -> Iterator[ImportJobRecord]:
-        """The jobs the server knows, of one collection or of all."""
+        """The jobs that the server knows, in one collection or in all."""
 
     def snapshot(self, job_id: str) -> Snapshot:
-        """The same as :meth:`describe`, with the time of its arrival and how long it took.
-
-        ``db_name`` is set if it is known: the servers do not say the database of a job, but a list
-        of one collection holds jobs of the database that was asked.
-        """
+        """The answer of :meth:`describe` with the time at which it came and how long it took."""
         started = time.monotonic()
         answer = self.describe(job_id)
         latency = time.monotonic() - started
@@ -97,7 +93,7 @@ class Client(Closing):
         )
 
     def _databases_to_ask(self, job_id: str) -> tuple[str | None, ...]:
-        """The database in which the job was listed; else all that were named."""
+        """The database in which the job was listed; if it was not, all that the client has."""
         listed_in, _ = self._database_of.get(job_id, (None, False))
         return (listed_in,) if listed_in is not None else self.databases or (None,)
 
@@ -109,9 +105,9 @@ def note_database(
     *,
     is_certain: bool,
 ) -> None:
-    """Note in which database a job was listed, in `found` and, if that is certain, in the record.
+    """Note in which database a job was listed, in `found` and, if it is certain, in the record.
 
-    A list of all collections may hold jobs of other databases; one of a collection may not.
+    A list of all collections may have other databases' jobs; a list of one collection has none.
     """
     if database is not None and record.job_id not in found:
         found[record.job_id] = (database, is_certain)

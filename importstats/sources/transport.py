@@ -28,12 +28,12 @@ from importstats.text import excerpt, without_secrets
 
 _CHUNK_BYTES: Final = 1 << 16
 _CONNECTIONS: Final = 128
-#: What is not kept may be longer than what is.
+#: The longest body that is passed to a sink, which may be longer than one that is kept.
 _MOST_STREAMED_BYTES: Final = 256 * 2**20
 _LONGEST_RETRY_AFTER_S: Final = 3600.0
 
 
-#: Takes a piece of a body, and says whether it wants more.
+#: Takes a piece of a body, and returns whether it wants more.
 Sink = Callable[[bytes], bool]
 
 
@@ -43,7 +43,7 @@ class CertificateError(UnreachableError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server answered, without the secrets that it may have repeated.
+    """A server's answer, without the secrets that it may repeat.
 
     Attributes
     ----------
@@ -52,12 +52,12 @@ class Answer:
     content : bytes
         The body, unpacked.
     location : str
-        Where a redirect leads, without user, password and query.
+        A redirect's target, without user, password and query.
     retry_after_s : float
-        How long the server asked to be left alone; 0 if it did not.
+        How many seconds the server asks us to wait; 0 if it does not.
     clock_ahead_s : float or None
-        How far the server's clock is before ours, by its ``Date`` of whole seconds; ``None`` if it
-        sends none.
+        How far the server's clock is ahead of ours, by its ``Date`` in whole seconds; ``None`` if
+        it sends none.
     """
 
     status: int
@@ -77,7 +77,7 @@ class Transport:
     token : str
         Sent as a Bearer token; empty for none.
     verify : bool or str
-        Verify the server's TLS certificate, or the path of a CA bundle to verify it with.
+        Whether to verify the server's TLS certificate, or the path of a CA bundle for it.
     max_response_bytes : int
         A longer answer is refused.
     basic : bool
@@ -99,10 +99,10 @@ class Transport:
         self._verify = verify
         self._max_bytes = max_response_bytes
         self._session = requests.Session()
-        # Looked up once: that takes a quarter of the work of a request.
+        # They are looked up once, because that is a quarter of a request's work.
         self._proxies = get_environ_proxies(uri)
         if verify is True:
-            # What requests takes from the environment.
+            # The variables that requests reads.
             bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
             self._verify = next(filter(None, bundles), True)
         adapter = DeadlineAdapter(_CONNECTIONS)
@@ -124,10 +124,10 @@ class Transport:
         timeout_s: float,
         sink: Sink | None = None,
     ) -> Answer:
-        """Send one request, once. The payload is the body as JSON, of a GET the query.
+        """Send one request once; the payload is its JSON body, or a GET's query.
 
-        A `sink` is given the body of a good answer piece by piece instead, as long as it says that
-        it wants more, and has to mask it. Such an answer may be long.
+        A `sink` gets the body of a good answer piece by piece instead, until it wants no more, and
+        has to mask it. Such an answer may be long.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Transport:
         """
         outcome = self._attempt(method, path, payload, headers, timeout_s, sink)
         if isinstance(outcome, ImportStatsError):
-            # Not raised where it was caught: what caused it may repeat the token.
+            # It is not raised inside the handler, because its cause may repeat the token.
             raise outcome
         return outcome
 
@@ -154,9 +154,9 @@ class Transport:
         deadline = time.monotonic() + timeout_s
         options: dict[str, Any] = {"params" if method == "GET" else "json": dict(payload)}
         try:
-            # Not by the session: it would keep cookies, of which a server could have us carry
-            # megabytes about, and follow redirects, which turn a POST into a GET and could carry
-            # the token elsewhere.
+            # Not by the session: it would keep cookies, with which a server could burden each
+            # request, and follow redirects, which turn a POST into a GET and could carry the token
+            # elsewhere.
             request = requests.Request(
                 method,
                 self.uri + path,
@@ -187,7 +187,7 @@ class Transport:
                 f"{self.uri}: the TLS certificate cannot be verified ({self._cause(error)}); "
                 "give your own CA with verify=PATH or --ca-file"
             )
-        # ValueError: how the libraries take a status or a Location that makes no sense.
+        # The libraries raise ValueError for a status or Location that makes no sense.
         except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
             return UnreachableError(
                 f"{self.uri} does not answer ({self._cause(error)}); check the URI and the network"
@@ -222,10 +222,10 @@ class Transport:
         )
 
     def _cause(self, error: BaseException) -> str:
-        """The innermost reason of a nested connection error, in a few words.
+        """A nested connection error's innermost reason, in a few words.
 
-        What the libraries say of HTTP that makes no sense is left out: they repeat pieces of it,
-        and a piece of the token would not be known for one.
+        The libraries' messages about invalid HTTP are left out: they quote pieces of it, and a
+        piece of the token could not be recognised.
         """
         seen = nested_errors(error)
         if any(isinstance(each, TimeoutError) for each in seen):
@@ -250,8 +250,8 @@ _SAY_NO_MORE_THAN_NUMBERS: Final = (
 class _Token(AuthBase):
     """Sets the Authorization header.
 
-    As an ``auth`` object, and present even when empty, it keeps requests from taking other
-    credentials out of ``~/.netrc``.
+    Requests must have an ``auth`` object, even for an empty token; otherwise it takes credentials
+    from ``~/.netrc``.
     """
 
     def __init__(self, token: str, *, basic: bool) -> None:
@@ -263,7 +263,7 @@ class _Token(AuthBase):
             encoded = base64.b64encode(self._token.encode()).decode()
             request.headers["Authorization"] = f"Basic {encoded}"
         elif self._token:
-            # Header text is taken for Latin-1, and Milvus reads UTF-8.
+            # Headers are sent as Latin-1, but Milvus reads UTF-8.
             request.headers["Authorization"] = f"Bearer {self._token}".encode().decode("latin-1")
         return request
 

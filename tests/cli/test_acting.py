@@ -170,7 +170,7 @@ def test_a_two_phase_import_from_submit_to_commit(here):
         assert waited.stdout.splitlines()[-1].split()[2:4] == [f"job={job}", "state=Uncommitted"]
         refused = run("abort", job, "--yes", "-u", server.uri)
         assert refused.returncode == 2
-        assert "are written (state Uncommitted): to abort it discards them" in refused.stderr
+        assert "are written (state Uncommitted): an abort discards them" in refused.stderr
         done = run("commit", job, "-u", server.uri)
         assert (done.returncode, done.stdout) == (0, f"committed job={job}\n")
         ended = run("wait", job, "-u", server.uri, "--quiet", "--output", "json", *QUICK)
@@ -209,7 +209,7 @@ def test_a_job_that_commits_by_itself_cannot_be_aborted_and_older_servers_cannot
         refused = run("commit", submitted(older.uri), "-u", older.uri)
         assert (refused.returncode, refused.stderr) == (
             7,
-            f"importstats: error: {older.uri} has no commit of imports: two-phase imports are of "
+            f"importstats: error: {older.uri} cannot commit an import: two-phase imports need "
             "Milvus 3.0\n",
         )
 
