@@ -1,6 +1,6 @@
 """Text as people read it: numbers with units, and a server's text made printable and safe.
 
-What is missing is shown as ``unknown``, never as a number.
+A missing value is shown as ``unknown``, never as a number.
 """
 
 from __future__ import annotations
@@ -56,6 +56,17 @@ def format_count(count: float | None) -> str:
     if not _is_known(count):
         return UNKNOWN
     return f"{count:,.0f}" if abs(count) < 999_500 else _prefixed(count)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    Examples
+    --------
+    >>> [plural(n, "task") for n in (1, 2, 1234)]
+    ['1 task', '2 tasks', '1,234 tasks']
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def format_times(count: int) -> str:

@@ -7,17 +7,21 @@ from typing import Final
 
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState
+from importstats.analysis.cluster_state import (
+    ClusterState,
+    entries_at_work,
+    seconds_at_work,
+    waiting_entries,
+)
 from importstats.analysis.cluster_words import (
     LEAST_WAIT_S,
     WARNED_WAIT_S,
-    seconds,
     setting_text,
     slots_held,
     wait_verb,
 )
 from importstats.analysis.job_history import MINUTE, Finding, JobHistory
-from importstats.text import format_duration, printable
+from importstats.text import format_duration, plural, printable
 
 _TIMES_MEAN: Final = 3.0
 _LEAST_BUILDS: Final = 3
@@ -43,9 +47,7 @@ def index_build_fails(job: JobHistory, state: ClusterState) -> Finding | None:
     where = "" if node is None else f", the last on node {printable(node, 40)}"
     why = "" if reason is None else f": {printable(reason, 200)}"
     others = len(failing) - 1
-    several = (
-        f"; {others:,} other{'s' * (others > 1)} fail{'s' * (others == 1)} too" if others else ""
-    )
+    several = f"; {plural(others, 'other')} fail{'s' * (others == 1)} too" if others else ""
     return Finding(
         job,
         "index_build_fails",
@@ -53,7 +55,6 @@ def index_build_fails(job: JobHistory, state: ClusterState) -> Finding | None:
         runs["observed_at"].min(),
         f"The index build of segment {printable(str(worst['segment_id']), 40)} keeps failing: "
         f"{count:,} {'tries' if count != 1 else 'try'} so far{where}{several}{why}",
-        None,
         {
             "builds": len(failing),
             "segment_id": str(worst["segment_id"]),
@@ -69,14 +70,15 @@ def long_index_build(job: JobHistory, state: ClusterState) -> Finding | None:
     own = state.builds_of(job.key[1])
     # If a build was tried before, its state does not show when this try began.
     first_try = own["tries"].fillna(1) <= 1
-    building = own[own["state"].astype("str").isin(AT_WORK) & first_try]
+    building = entries_at_work(own[first_try])
     done_s = _build_seconds(state)
     if not len(building) or len(done_s) < _LEAST_BUILDS:
         return None
     mean_s = float(done_s.mean())
     longest = building.sort_values("since", kind="stable").iloc[0]
-    took_s = seconds(state.at - longest["since"])
-    rows = _rows_of_segment(state, str(longest["segment_id"]))
+    took_s = (state.at - longest["since"]).total_seconds()
+    segments = state.segments
+    rows = segments.loc[segments["segment_id"].eq(str(longest["segment_id"])), "rows"].dropna()
     if took_s < max(_LONG_BUILD_S, _TIMES_MEAN * mean_s):
         return None
     node = printable(str(longest["node_id"]), 40)
@@ -88,14 +90,13 @@ def long_index_build(job: JobHistory, state: ClusterState) -> Finding | None:
         f"The index build of segment {printable(str(longest['segment_id']), 40)} on node {node} "
         f"has run for {format_duration(took_s)}; {len(done_s):,} others took "
         f"{format_duration(mean_s)} on average",
-        None,
         {
             "segment_id": str(longest["segment_id"]),
             "node_id": None if pd.isna(longest["node_id"]) else str(longest["node_id"]),
             "took_s": took_s,
             "mean_s": mean_s,
             "builds_done": len(done_s),
-            "rows": rows,
+            "rows": int(rows.iloc[-1]) if len(rows) else None,
         },
     )
 
@@ -106,14 +107,14 @@ def index_queue(job: JobHistory, state: ClusterState) -> Finding | None:
     waiting = own[own["state"].astype("str").eq("Unissued")]
     if not len(waiting):
         return None
-    waited_s = seconds(state.at - waiting["since"].min())
+    waited_s = (state.at - waiting["since"].min()).total_seconds()
     if waited_s < LEAST_WAIT_S:
         return None
     builds = state.recent(state.builds)
     others = builds[~builds["build_id"].isin(own["build_id"])]
     first = waiting["first_seen"].min()
-    before = others[others["state"].astype("str").isin(WAITS) & (others["first_seen"] <= first)]
-    running = builds[builds["state"].astype("str").isin(AT_WORK)]
+    before = waiting_entries(others[others["first_seen"] <= first])
+    running = entries_at_work(builds)
     foreign = int((~running["build_id"].isin(own["build_id"])).sum())
     held = slots_held(state)["compaction"]
     nodes = running["node_id"].nunique() or state.index_workers()
@@ -128,7 +129,6 @@ def index_queue(job: JobHistory, state: ClusterState) -> Finding | None:
         "warning" if (len(before) or foreign or held) and waited_s > WARNED_WAIT_S else "info",
         waiting["since"].min(),
         _queue_text(len(waiting), len(before), at_once, foreign, held, nodes, mean_s, left_s),
-        _queue_advice(state),
         {
             "waiting_builds": len(waiting),
             "builds_before": len(before),
@@ -140,6 +140,7 @@ def index_queue(job: JobHistory, state: ClusterState) -> Finding | None:
             "waited_s": waited_s,
             "work_left_s": left_s,
         },
+        _queue_advice(state),
     )
 
 
@@ -153,17 +154,17 @@ def _queue_text(
     mean_s: float | None,
     left_s: float,
 ) -> str:
-    queue = f"{waiting:,} index build{'s' * (waiting != 1)} of the job {wait_verb(waiting)}"
+    queue = f"{plural(waiting, 'index build')} of the job {wait_verb(waiting)}"
     if before:
         queue += f", {before:,} of other imports before {'them' if waiting != 1 else 'it'}"
     work = "none is at work"
     if at_once:
-        on = f" on {nodes:,} node{'s' * (nodes != 1)}" if nodes else ""
+        on = f" on {plural(nodes, 'node')}" if nodes else ""
         work = f"{at_once:,} run{'s' * (at_once == 1)} at once{on}"
         if foreign:
             work += f", {foreign:,} of them for others"
     if held:
-        work += f", and {held:,} compaction{'s' * (held != 1)} hold{'s' * (held == 1)} slots too"
+        work += f", and {plural(held, 'compaction')} hold{'s' * (held == 1)} slots too"
     pace = ""
     if mean_s is not None:
         pace = f"; one takes {format_duration(mean_s)} on average"
@@ -192,26 +193,17 @@ def _queue_advice(state: ClusterState) -> str:
 
 
 def _build_seconds(state: ClusterState) -> pd.Series[float]:
-    """The durations of the builds whose beginning and end were seen."""
-    runs = state.build_runs
-    text = runs["state"].astype("str")
-    began = runs[text.eq("InProgress")].groupby("build_id")["observed_at"].max()
-    ended = runs[text.eq("Finished")].groupby("build_id")["observed_at"].min()
-    took_s: pd.Series[float] = (ended - began).dropna().dt.total_seconds()
+    """The durations of the builds whose begin and end were seen."""
+    took_s = seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     return took_s[took_s >= 0]
 
 
 def _mean_build_s(state: ClusterState) -> float | None:
-    """The mean duration of the builds that were seen, else of all that the nodes remember."""
+    """The mean duration of the builds that were seen, or else of all that the nodes remember."""
     took_s = _build_seconds(state)
     if len(took_s) >= _LEAST_BUILDS:
         return float(took_s.mean())
     return state.mean("indexnode_build_index_latency")
-
-
-def _rows_of_segment(state: ClusterState, segment_id: str) -> int | None:
-    rows = state.segments.loc[state.segments["segment_id"].eq(segment_id), "rows"].dropna()
-    return int(rows.iloc[-1]) if len(rows) else None
 
 
 def builds_go_on(job: JobHistory, state: ClusterState) -> Finding | None:
@@ -234,9 +226,8 @@ def builds_go_on(job: JobHistory, state: ClusterState) -> Finding | None:
         "builds_go_on",
         "info",
         job.phase_since,
-        f"The job has completed, and {left:,} index build{'s' * (left != 1)} of its cluster "
+        f"The job has completed, and {plural(left, 'index build')} of its cluster "
         f"{'go' if left != 1 else 'goes'} on, {int(running or 0):,} of them at work{pace}",
-        None,
         {
             "waiting_builds": int(waiting or 0),
             "builds_at_work": int(running or 0),

@@ -1,4 +1,4 @@
-"""What a cluster did over time: each node's work, the queue, and the segments by stage.
+"""A cluster's work over time: each node's work, the queue, and the segments by stage.
 
 A cluster's tables hold runs: times in which an entry was listed with the same values. This module
 turns them into spans. An entry is assumed to stay as it was listed until the next poll, because it
@@ -125,7 +125,7 @@ def segment_spans(cluster: Cluster) -> pd.DataFrame:
 
 
 def counts_over_time(spans: pd.DataFrame, by: str) -> pd.DataFrame:
-    """How many there were of each kind, at each time when that changed.
+    """The number of each kind, at each time at which it changed.
 
     Parameters
     ----------
@@ -247,7 +247,7 @@ def _last_look(cluster: Cluster) -> pd.Timestamp:
     }
     if len(servers) > 1:
         raise ValueError(
-            f"this is of one server and the frames are of {len(servers)}: give source_uri to "
+            f"the frames have {len(servers)} servers, and this takes one: give source_uri to "
             "load_cluster"
         )
     return looked_from_to(cluster)[1]

@@ -8,14 +8,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, ClusterState
-from importstats.analysis.cluster_words import (
-    listed_text,
-    number,
-    tasks_text,
-)
+from importstats.analysis.cluster_state import ClusterState, entries_at_work
+from importstats.analysis.cluster_words import listed_text, number
 from importstats.analysis.job_history import MINUTE, Finding, JobHistory
-from importstats.text import printable
+from importstats.text import plural, printable
 
 _TIMES_PEERS: Final = 2.0
 
@@ -24,8 +20,7 @@ def node_slower(job: JobHistory, state: ClusterState) -> Finding | None:
     """A node takes far longer for its tasks of the job than its peers do."""
     runs = state.task_runs
     own = runs[runs["job_id"].eq(job.key[1]) & runs["kind"].astype("str").eq("ImportTask")]
-    at_work = state.of_job(job.key[1])["state"].astype("str").isin(AT_WORK)
-    if not at_work.any():
+    if not len(entries_at_work(state.of_job(job.key[1]))):
         return None
     spells = _spells(own, state.at)
     if spells["node_id"].nunique() < 2:
@@ -62,8 +57,7 @@ def _slower_finding(
         "warning",
         spells.loc[spells["node_id"].eq(node), "began"].min(),
         f"Node {printable(node, 40)}{where} takes {times:.1f} times as long as its peers for "
-        f"{tasks_text(tasks)} of the job{load}",
-        None,
+        f"{plural(tasks, 'task')} of the job{load}",
         {
             "node_id": node,
             "address": None if address is None or pd.isna(address) else str(address),
@@ -97,25 +91,20 @@ def task_repeated(job: JobHistory, state: ClusterState) -> Finding | None:
         return None
     seen = sorted({node for task in repeated for node in nodes.get(task, [])})
     count = len(repeated)
+    imported = state.of_job(job.key[1])["state"].astype("str").eq("Completed").all()
     on = f", on nodes {', '.join(printable(node, 40) for node in seen)}" if len(seen) > 1 else ""
     return Finding(
         job,
         "task_repeated",
-        "warning" if count >= 3 and not _imported(state, job.key[1]) else "info",
+        "warning" if count >= 3 and not imported else "info",
         back["observed_at"].min() if len(back) else runs["observed_at"].min(),
-        f"{tasks_text(count)} of the job went back and began again{on}",
-        None,
+        f"{plural(count, 'task')} of the job went back and began again{on}",
         {"tasks": count, "nodes": " ".join(seen), "times": len(back)},
     )
 
 
-def _imported(state: ClusterState, job_id: str) -> bool:
-    """Whether all of a job's tasks are done."""
-    return bool(state.of_job(job_id)["state"].astype("str").eq("Completed").all())
-
-
 def _spells(runs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """The times that tasks worked on a node: node_id, began, took_s, ended."""
+    """Each task's work on each node: ``node_id``, ``began``, ``took_s`` and ``ended``."""
     text = runs["state"].astype("str")
     work = runs[text.eq("InProgress") & runs["node_id"].notna()]
     spells = work.groupby(["task_id", "node_id"], as_index=False).agg(

@@ -57,13 +57,12 @@ def _sorts_since_import(cluster: Cluster, source_uri: str, tasks: pd.DataFrame) 
     """The sorts in the tasks' collection since their import began."""
     plans = cluster.compactions
     begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "observed_at"].min()
-    own: pd.DataFrame = plans[
+    return plans.loc[
         plans["collection_id"].isin(tasks["collection_id"].dropna())
         & plans["kind"].astype("str").eq("SortCompaction")
         & plans["source_uri"].astype("str").eq(source_uri)
-        & (plans["observed_at"] >= begun)
+        & plans["observed_at"].ge(begun)
     ]
-    return own
 
 
 def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Series[str]:
@@ -73,13 +72,7 @@ def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Serie
     any_task, _ = _listed_and_ended(seen, tasks, "task_id")
     sorts_listed, sorts_done = _listed_and_ended(seen, sorts, "plan_id")
     phase = np.select(
-        [
-            any_task == 0,
-            listed == 0,
-            done < listed,
-            sorts_done < sorts_listed,
-            sorts_listed > 0,
-        ],
+        [any_task == 0, listed == 0, done < listed, sorts_done < sorts_listed, sorts_listed > 0],
         ["", "PreImporting", "Importing", "Sorting", "IndexBuilding"],
         "",
     )

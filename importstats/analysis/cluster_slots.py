@@ -6,22 +6,17 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-import pandas as pd
-
-from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState
+from importstats.analysis.cluster_state import ClusterState, entries_at_work, waiting_entries
 from importstats.analysis.cluster_words import (
     LEAST_WAIT_S,
     WARNED_WAIT_S,
     listed_text,
-    seconds,
-    segments_text,
     setting_text,
     slots_held,
-    tasks_text,
     wait_verb,
 )
 from importstats.analysis.job_history import Finding, JobHistory
-from importstats.text import format_count, format_duration, printable
+from importstats.text import format_count, format_duration, plural, printable
 
 _QUOTA_SHARE: Final = 0.9
 _NO_LIMIT: Final = 1e300
@@ -42,7 +37,6 @@ def no_data_node(job: JobHistory, state: ClusterState) -> Finding | None:
         "critical",
         state.at,
         "No data node is up: nothing of the job will move until there is one",
-        None,
         {"data_nodes": 0},
     )
 
@@ -50,15 +44,15 @@ def no_data_node(job: JobHistory, state: ClusterState) -> Finding | None:
 def no_slot(job: JobHistory, state: ClusterState) -> Finding | None:
     """Tasks of the job wait while no node has a slot, because others hold them."""
     own = state.of_job(job.key[1])
-    waiting = own[own["state"].astype("str").isin(WAITS)]
+    waiting = waiting_entries(own)
     if not len(waiting):
         return None
-    waited_s = seconds(state.at - waiting["since"].min())
+    waited_s = (state.at - waiting["since"].min()).total_seconds()
     free = state.gauge("datanode_slot", type="available")
     if waited_s < LEAST_WAIT_S or free:
         return None
-    at_work = own["state"].astype("str").isin(AT_WORK).sum()
-    others = _others_at_work(job, state, state.tasks)
+    at_work = len(entries_at_work(own))
+    others = _others_at_work(job, state)
     held = slots_held(state)
     if not (others or held["compaction"] or held["index"]):
         return None
@@ -76,48 +70,41 @@ def no_slot(job: JobHistory, state: ClusterState) -> Finding | None:
         "no_slot",
         "warning" if not at_work and waited_s > WARNED_WAIT_S else "info",
         waiting["since"].min(),
-        f"{tasks_text(len(waiting))} of the job {wait_verb(len(waiting))} for a slot of a data "
+        f"{plural(len(waiting), 'task')} of the job {wait_verb(len(waiting))} for a slot of a data "
         f"node, the first for {format_duration(waited_s)}: {holders}",
-        f"The slots of a node follow from {setting}, which can be changed while it runs; more data "
-        "nodes bring more. The tasks go on by themselves once others have ended.",
         {
             "waiting_tasks": len(waiting),
-            "tasks_at_work": int(at_work),
+            "tasks_at_work": at_work,
             "waited_s": waited_s,
-            "held_by_jobs": _first_few(others),
+            "held_by_jobs": dict(list(others.items())[:_SHOWN_JOBS]),
             "held_by_compactions": held["compaction"],
             "held_by_index_builds": held["index"],
             "free_slots": free,
             "data_nodes": len(state.workers) or None,
         },
+        f"The slots of a node follow from {setting}, which can be changed while it runs; more data "
+        "nodes bring more. The tasks go on by themselves once others have ended.",
     )
 
 
-def _others_at_work(job: JobHistory, state: ClusterState, tasks: pd.DataFrame) -> dict[str, int]:
+def _others_at_work(job: JobHistory, state: ClusterState) -> dict[str, int]:
     """The number of other jobs' tasks at work, by job, the largest first."""
-    lately = state.recent(tasks)
-    busy = lately[lately["state"].astype("str").isin(AT_WORK) & lately["job_id"].ne(job.key[1])]
-    return {str(name): int(count) for name, count in busy["job_id"].value_counts().items()}
+    jobs = entries_at_work(state.recent(state.tasks))["job_id"]
+    counts = jobs[jobs.ne(job.key[1])].value_counts()
+    return {str(name): int(count) for name, count in counts.items()}
 
 
 def _holders(others: Mapping[str, int], held: Mapping[str, int]) -> str:
     said = [
-        f"job {printable(name, 60)} has {count:,} task{'s' * (count != 1)} at work"
+        f"job {printable(name, 60)} has {plural(count, 'task')} at work"
         for name, count in list(others.items())[:_SHOWN_JOBS]
     ]
     if len(others) > _SHOWN_JOBS:
         said.append(f"{len(others) - _SHOWN_JOBS:,} more jobs have some")
     for kind, text in (("compaction", "compaction"), ("index", "index build")):
         if count := held[kind]:
-            said.append(
-                f"{count:,} {text}{'s' * (count != 1)} {'are' if count != 1 else 'is'} at work"
-            )
+            said.append(f"{plural(count, text)} {'are' if count != 1 else 'is'} at work")
     return listed_text(said)
-
-
-def _first_few(counts: Mapping[str, int]) -> dict[str, int]:
-    """The first few counts, for the evidence."""
-    return dict(list(counts.items())[:_SHOWN_JOBS])
 
 
 def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
@@ -126,19 +113,18 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
     waiting = own[own["state"].astype("str").eq("pipelining")]
     if not len(waiting):
         return None
-    waited_s = seconds(state.at - waiting["since"].min())
+    waited_s = (state.at - waiting["since"].min()).total_seconds()
     if waited_s < LEAST_WAIT_S:
         return None
-    executing = int(own["state"].astype("str").isin(AT_WORK).sum())
-    plans = state.recent(state.compactions)
-    at_work = plans["state"].astype("str").isin(AT_WORK)
-    others = int((at_work & ~plans["plan_id"].isin(own["plan_id"])).sum())
-    builds = int(state.recent(state.builds)["state"].astype("str").isin(AT_WORK).sum())
+    executing = len(entries_at_work(own))
+    plans = entries_at_work(state.recent(state.compactions))
+    others = int((~plans["plan_id"].isin(own["plan_id"])).sum())
+    builds = len(entries_at_work(state.recent(state.builds)))
     held = []
     if others:
-        held.append(f"{others:,} other compaction{'s' * (others != 1)}")
+        held.append(plural(others, "other compaction"))
     if builds:
-        held.append(f"{builds:,} index build{'s' * (builds != 1)}")
+        held.append(plural(builds, "index build"))
     if executing:
         held.append(f"{executing:,} of its own")
     said = (
@@ -150,11 +136,8 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
         "sort_queued",
         "warning" if not executing and waited_s > WARNED_WAIT_S else "info",
         waiting["since"].min(),
-        f"{segments_text(len(waiting))} of the job {wait_verb(len(waiting))} to be sorted, the "
+        f"{plural(len(waiting), 'segment')} of the job {wait_verb(len(waiting))} to be sorted, the "
         f"first for {format_duration(waited_s)}{said if held else ''}",
-        "Sorting is a compaction and takes slots of a data node, as other compactions do: "
-        f"{setting} says how many one takes. The segments are sorted by themselves once others "
-        "have ended; more data nodes, or a larger dataNode.workerSlotUnit, bring more slots.",
         {
             "waiting_segments": len(waiting),
             "segments_at_work": executing,
@@ -162,12 +145,15 @@ def sort_queued(job: JobHistory, state: ClusterState) -> Finding | None:
             "other_compactions": others,
             "index_builds": builds,
         },
+        "Sorting is a compaction and takes slots of a data node, as other compactions do: "
+        f"{setting} says how many one takes. The segments are sorted by themselves once others "
+        "have ended; more data nodes, or a larger dataNode.workerSlotUnit, bring more slots.",
     )
 
 
 def quota_near(job: JobHistory, state: ClusterState) -> Finding | None:
     """The disk quota denies writing, or will do so before the job's rows are written."""
-    if not _before_import(job):
+    if job.phase not in ("Pending", "PreImporting"):
         return None
     denied = state.gauge("rootcoord_quota_states", quota_states="DiskQuotaExhausted")
     quota = state.gauge("rootcoord_disk_quota", scope="cluster")
@@ -193,15 +179,11 @@ def quota_near(job: JobHistory, state: ClusterState) -> Finding | None:
         "critical" if denied or over else "warning",
         job.begun_at,
         f"The disk quota of the cluster {what}{': ' if room else ''}{room}{needs}",
-        f"It is checked once all files are read, and the job then fails. Raise {setting} (MB), "
-        "which can be changed while it runs, or drop data, before the job is at 40 %.",
         {
             "quota_bytes": quota if quota is not None else math.nan,
             "stored_bytes": stored if stored is not None else math.nan,
             "file_size_bytes": size,
         },
+        f"It is checked once all files are read, and the job then fails. Raise {setting} (MB), "
+        "which can be changed while it runs, or drop data, before the job is at 40 %.",
     )
-
-
-def _before_import(job: JobHistory) -> bool:
-    return job.phase in ("Pending", "PreImporting")

@@ -1,4 +1,4 @@
-"""What a cluster was doing at a time, as far as its management port shows it.
+"""The state of a cluster at a time, as far as its management port shows it.
 
 The port forgets entries, so a missing entry means nothing. Each task, build and compaction keeps
 the state in which it was last listed.
@@ -60,7 +60,7 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class ClusterState:
-    """What one cluster was doing at a time.
+    """The state of one cluster at a time.
 
     Attributes
     ----------
@@ -124,8 +124,7 @@ class ClusterState:
     @cached_property
     def workers(self) -> pd.DataFrame:
         """The nodes that run imports."""
-        workers: pd.DataFrame = self.nodes[self.nodes["kind"].astype("str").eq("datanode")]
-        return workers
+        return self._nodes("datanode")
 
     @property
     def is_standalone(self) -> bool:
@@ -135,20 +134,18 @@ class ClusterState:
     @property
     def merges_roles(self) -> bool:
         """Whether data nodes also build indexes, as they do from 2.6 on, without index nodes."""
-        return bool(len(self.workers)) and not self._index_nodes()
+        return bool(len(self.workers)) and not len(self._nodes("indexnode"))
 
-    def _index_nodes(self) -> int:
-        return int(self.nodes["kind"].astype("str").eq("indexnode").sum())
+    def _nodes(self, kind: str) -> pd.DataFrame:
+        return self.nodes.loc[self.nodes["kind"].astype("str").eq(kind)]
 
     def index_workers(self) -> int:
         """The number of nodes that build indexes; 0 if it is not known."""
-        kind = "datanode" if self.merges_roles else "indexnode"
-        return int(self.nodes["kind"].astype("str").eq(kind).sum())
+        return len(self.workers if self.merges_roles else self._nodes("indexnode"))
 
     def of_job(self, job_id: str) -> pd.DataFrame:
         """The import tasks of a job."""
-        own: pd.DataFrame = self.tasks[self.tasks["job_id"].eq(job_id)]
-        return own
+        return self.tasks.loc[self.tasks["job_id"].eq(job_id)]
 
     def collection_of(self, job_id: str) -> str | None:
         """The id of the collection that a job writes to."""
@@ -167,24 +164,19 @@ class ClusterState:
         begun = tasks.loc[tasks["kind"].astype("str").eq("ImportTask"), "first_seen"].min()
         if collection is None or pd.isna(begun):
             return self.builds.iloc[:0]
-        own = self.builds["collection_id"].eq(collection) & (self.builds["first_seen"] >= begun)
-        builds: pd.DataFrame = self.builds[own]
-        return builds
+        own = self.builds["collection_id"].eq(collection) & self.builds["first_seen"].ge(begun)
+        return self.builds.loc[own]
 
     def sorts_of(self, job_id: str) -> pd.DataFrame:
-        """The compactions that sort a job's segments; exact as :meth:`builds_of`."""
+        """The compactions that sort a job's segments; as exact as :meth:`builds_of`."""
         collection = self.collection_of(job_id)
         plans = self.compactions
-        own = plans["collection_id"].eq(collection or "") & plans["kind"].astype("str").eq(
-            "SortCompaction"
-        )
-        sorts: pd.DataFrame = plans[own]
-        return sorts
+        sorts = plans["kind"].astype("str").eq("SortCompaction")
+        return plans.loc[plans["collection_id"].eq(collection or "") & sorts]
 
     def recent(self, entries: pd.DataFrame) -> pd.DataFrame:
         """Entries that were listed recently; older ones may have ended unseen."""
-        lately: pd.DataFrame = entries[entries["last_observed_at"] >= self.at - _LISTED_LATELY]
-        return lately
+        return entries.loc[entries["last_observed_at"].ge(self.at - _LISTED_LATELY)]
 
     def ages_s(self, entries: pd.DataFrame) -> Floats:
         """For how many seconds each entry has been in its state."""
@@ -210,12 +202,30 @@ class ClusterState:
         return total / count if total is not None and count else None
 
 
+def entries_at_work(entries: pd.DataFrame) -> pd.DataFrame:
+    """The entries that a node is working on."""
+    return entries.loc[entries["state"].astype("str").isin(AT_WORK)]
+
+
+def waiting_entries(entries: pd.DataFrame) -> pd.DataFrame:
+    """The entries that wait for a node."""
+    return entries.loc[entries["state"].astype("str").isin(WAITS)]
+
+
+def seconds_at_work(runs: pd.DataFrame, key: str, state: str, end_state: str) -> pd.Series[float]:
+    """The durations, by id, of the work whose begin in a state and whose end were seen."""
+    text = runs["state"].astype("str")
+    began = runs[text.eq(state)].groupby(key)["observed_at"].max()
+    ended = runs[text.eq(end_state)].groupby(key)["observed_at"].min()
+    return (ended - began).dropna().dt.total_seconds()
+
+
 def most_at_work(*runs: pd.DataFrame) -> int:
     """The largest number of entries of some tables at work at the same time; 1 if none was."""
     parts = [each[["state", "observed_at", "last_observed_at"]] for each in runs]
-    at_work = pd.concat([each[each["state"].astype("str").isin(AT_WORK)] for each in parts])
-    begun = np.sort(at_work["observed_at"].to_numpy(dtype="datetime64[us]"))
-    ended = np.sort(at_work["last_observed_at"].to_numpy(dtype="datetime64[us]"))
+    spells = pd.concat([entries_at_work(each) for each in parts])
+    begun = np.sort(spells["observed_at"].to_numpy(dtype="datetime64[us]"))
+    ended = np.sort(spells["last_observed_at"].to_numpy(dtype="datetime64[us]"))
     there = np.arange(1, len(begun) + 1) - np.searchsorted(ended, begun, side="left")
     return int(there.max(initial=1))
 

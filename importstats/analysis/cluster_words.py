@@ -1,4 +1,4 @@
-"""What the rules about clusters share: thresholds of waits, who holds slots, and wording."""
+"""Thresholds of waits, slots held and wording that the rules about clusters share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, ClusterState
+from importstats.analysis.cluster_state import ClusterState, entries_at_work
 from importstats.analysis.job_history import MINUTE
 from importstats.text import printable
 
@@ -16,14 +16,13 @@ WARNED_WAIT_S: Final = 2 * MINUTE
 
 
 def slots_held(state: ClusterState) -> dict[str, int]:
-    """How many slots of data nodes are held by compactions and index builds."""
+    """How many of the data nodes' slots compactions and index builds hold, by kind of work."""
     if not state.merges_roles:
         return {"compaction": 0, "index": 0}
-    plans, builds = state.recent(state.compactions), state.recent(state.builds)
-    is_sort = plans["kind"].astype("str").eq("SortCompaction")
-    compacting = plans["state"].astype("str").isin(AT_WORK) & ~is_sort
-    building = builds["state"].astype("str").isin(AT_WORK)
-    return {"compaction": int(compacting.sum()), "index": int(building.sum())}
+    plans = entries_at_work(state.recent(state.compactions))
+    compacting = ~plans["kind"].astype("str").eq("SortCompaction")
+    building = entries_at_work(state.recent(state.builds))
+    return {"compaction": int(compacting.sum()), "index": len(building)}
 
 
 def setting_text(state: ClusterState, name: str) -> str:
@@ -32,24 +31,9 @@ def setting_text(state: ClusterState, name: str) -> str:
     return name if value is None else f"{name} (now {printable(value, 40)})"
 
 
-def seconds(span: pd.Timedelta) -> float:
-    """A duration in seconds."""
-    return float(span.total_seconds())
-
-
 def number(value: Any) -> float | None:
     """The number, or None if it is missing."""
     return None if value is None or pd.isna(value) else float(value)
-
-
-def tasks_text(count: int) -> str:
-    """``1 task``, ``2 tasks``."""
-    return f"{count:,} task{'s' * (count != 1)}"
-
-
-def segments_text(count: int) -> str:
-    """``1 segment``, ``2 segments``."""
-    return f"{count:,} segment{'s' * (count != 1)}"
 
 
 def wait_verb(count: int) -> str:

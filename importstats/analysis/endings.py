@@ -1,14 +1,13 @@
-"""Ends of a job: why it failed, whether all rows arrived, and ends that are not real."""
+"""A job's end: why it failed, whether all rows arrived, and ends that are not real."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.job_history import Finding, JobHistory
+from importstats.analysis.job_history import Finding, JobHistory, greatest
 from importstats.analysis.phase import is_bulk_insert
 from importstats.analysis.reasons import (
     advice_on_reason,
@@ -18,8 +17,8 @@ from importstats.analysis.reasons import (
     normalised_reason,
 )
 from importstats.analysis.row_counts import RowCheck
-from importstats.arrays import Bools, floats
-from importstats.text import excerpt, format_bytes, format_count, printable
+from importstats.arrays import floats
+from importstats.text import excerpt, format_bytes, format_count, plural, printable
 
 _ALL_AGAIN = " A failed job leaves no visible rows, so its files can be imported again."
 # Milvus up to 2.3 (rootcoord/import_manager.go): each task has its own segments, and only a failed
@@ -38,7 +37,7 @@ def failed(job: JobHistory) -> Finding | None:
     before = job.runs.iloc[-2] if len(job.runs) > 1 else None
     phase = "an unknown phase" if before is None else str(before["phase"])
     earlier = job.snapshots.iloc[:-1]
-    written, total = _most_in(earlier, "imported_rows"), _most_in(earlier, "total_rows")
+    written, total = greatest(earlier, "imported_rows"), greatest(earlier, "total_rows")
     far = (
         f" with {format_count(written)} of {format_count(total)} rows written" if total > 0 else ""
     )
@@ -53,7 +52,6 @@ def failed(job: JobHistory) -> Finding | None:
         "critical",
         job.phase_since,
         f"Failed in {phase}{far}: {said}",
-        _advice(reason, phase) + again,
         {
             "reason": reason,
             "kind": kind_of_reason(reason) if reason else None,
@@ -63,6 +61,7 @@ def failed(job: JobHistory) -> Finding | None:
             "imported_rows": written,
             "total_rows": total,
         },
+        _advice(reason, phase) + again,
     )
 
 
@@ -106,8 +105,8 @@ def reason_given(job: JobHistory) -> Finding | None:
         "info" if passing else "warning",
         _since_reason(job, own),
         f"{who}: {excerpt(reason, 300)}",
-        advice_on_reason(reason),
         {"reason": reason, "kind": kind, "files": None if own else files},
+        advice_on_reason(reason),
     )
 
 
@@ -125,7 +124,8 @@ def changed_after_end(job: JobHistory) -> Finding | None:
         return None
     state = job.snapshots["state"].astype("str").str.lower()
     done = job.snapshots[state.eq("completed")].iloc[0]
-    later = job.snapshots[state.eq("failed").to_numpy() & _is_after(job, done)]
+    is_after = job.snapshots["observed_at"] > done["observed_at"]
+    later = job.snapshots[state.eq("failed") & is_after]
     if not len(later):
         return None
     first = later.iloc[:1]
@@ -134,7 +134,6 @@ def changed_after_end(job: JobHistory) -> Finding | None:
     dropped = kind_of_reason(reason) == "missing"
     end = done.get("complete_time")
     end = done["observed_at"] if end is None or pd.isna(end) else end
-    rows = _most_in(job.snapshots, "imported_rows")
     what = "its collection was dropped later" if dropped else "the server failed it later"
     return Finding(
         job,
@@ -143,13 +142,12 @@ def changed_after_end(job: JobHistory) -> Finding | None:
         later["observed_at"].iloc[0],
         f"The job completed at {end:%Y-%m-%d %H:%M:%S} UTC; {what}: "
         f"{excerpt(reason, 300) if reason else 'no reason is given'}",
-        None,
-        {"completed_at": f"{end:%Y-%m-%dT%H:%M:%SZ}", "reason": reason, "imported_rows": rows},
+        {
+            "completed_at": f"{end:%Y-%m-%dT%H:%M:%SZ}",
+            "reason": reason,
+            "imported_rows": job.most("imported_rows"),
+        },
     )
-
-
-def _is_after(job: JobHistory, row: pd.Series[Any]) -> Bools:
-    return np.asarray(job.snapshots["observed_at"] > row["observed_at"])
 
 
 def completed_empty(job: JobHistory) -> Finding | None:
@@ -163,14 +161,13 @@ def completed_empty(job: JobHistory) -> Finding | None:
     known = size > 0
     bytes_of = f" of {format_bytes(size)}" if known else ""
     count = job.files.count
-    files = f"{count:,} file{'s' * (count != 1)}{bytes_of}" if count else f"files{bytes_of}"
+    files = f"{plural(count, 'file')}{bytes_of}" if count else f"files{bytes_of}"
     return Finding(
         job,
         "completed_empty",
         "warning" if known and not job.files.only_deletes else "info",
         job.phase_since,
         f"Completed without a row, from {files}",
-        None,
         {"files": count or None, "file_size_bytes": size if known else None},
     )
 
@@ -183,7 +180,7 @@ def completed_short(job: JobHistory) -> Finding | None:
     rows, total = float(floats(last, "imported_rows")[0]), float(floats(last, "total_rows")[0])
     if not rows < total:
         return None
-    # The delete logs of a restore take rows away, and that is what they are for.
+    # The delete logs of a restore take rows away, as they should.
     expected = job.files.restore
     return Finding(
         job,
@@ -192,7 +189,6 @@ def completed_short(job: JobHistory) -> Finding | None:
         job.phase_since,
         f"Completed with {format_count(rows)} of the {format_count(total)} rows in its files"
         + ("; a restore's deletes take rows away" if expected else ""),
-        None,
         {"imported_rows": rows, "total_rows": total},
     )
 
@@ -221,7 +217,6 @@ def not_known(job: JobHistory) -> Finding | None:
         "warning",
         last["observed_at"],
         f"The server {answer}{seen}",
-        None,
         {
             "phase": job.phase,
             "imported_rows": job.most("imported_rows"),
@@ -248,15 +243,9 @@ def rows_differ(job: JobHistory, check: RowCheck | None) -> Finding | None:
         "warning",
         job.phase_since,
         f"Completed with {counts}{which}{worst}",
-        None,
         {
             "expected_rows": check.expected,
             "imported_rows": check.imported,
             "files": check.wrong_files,
         },
     )
-
-
-def _most_in(snapshots: pd.DataFrame, name: str) -> float:
-    values = floats(snapshots, name)
-    return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan

@@ -1,4 +1,4 @@
-"""Findings about a job's files: which hold it up, which went back, and if all slowed down."""
+"""Findings about a job's files: which hold it up, which went back, and whether all slowed."""
 
 from __future__ import annotations
 
@@ -113,7 +113,6 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
         _utc_time(since),
         f"{waits:,} tasks have waited {format_duration(waited_s)} for a free slot and none is at "
         "work",
-        None,
         {"waited_s": waited_s, "waiting_tasks": waits},
     )
 
@@ -134,13 +133,13 @@ def _no_rows_come(job: JobHistory, ages: Ages, number: int) -> Finding | None:
         job.last_seen - pd.Timedelta(seconds=idle_s),
         f"No row has come for {format_duration(idle_s)} while {running:,} tasks are at work; "
         f"before, rows came at least every {format_duration(longest_s)}",
-        _WAIT_FOR_NODES,
         {
             "idle_s": idle_s,
             "longest_before_s": longest_s,
             "tasks_at_work": running,
             "phase": job.phase,
         },
+        _WAIT_FOR_NODES,
     )
 
 
@@ -180,7 +179,6 @@ def _one_file_holds_up(
         worst["started_at"],
         f"{worst['file']} {why}{more}; the import ends {format_duration(delay_s)} later "
         + ("even if it ends now" if verdict == "stuck" else "because of it"),
-        _ADVICE[verdict],
         {
             "file": str(worst["file"]),
             "verdict": verdict,
@@ -190,6 +188,7 @@ def _one_file_holds_up(
             "as_long_p": worst["as_long_p"],
             "stragglers": len(late),
         },
+        _ADVICE[verdict],
     )
 
 
@@ -246,7 +245,6 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
         late["started_at"].min(),
         f"{len(late):,} tasks take some {usual:.1f} times as long as others of their size, "
         f"{at_work:,} of them at work now; a data node is probably slow",
-        None,
         {"tasks": len(late), "tasks_at_work": at_work, "times_usual": usual},
     )
 
@@ -264,7 +262,6 @@ def _slowed_down(job: JobHistory, ages: Ages, number: int, factor: float) -> Fin
             _utc_time(slump.since),
             f"No file has ended for {format_duration(slump.lasts_s)} while {slump.running:,} tasks "
             f"are at work; before, tasks of their size took {format_duration(slump.usual_s)}",
-            _WAIT_FOR_NODES,
             {
                 "idle_s": slump.lasts_s,
                 "tasks_at_work": slump.running,
@@ -272,6 +269,7 @@ def _slowed_down(job: JobHistory, ages: Ages, number: int, factor: float) -> Fin
                 "odds": slump.odds,
                 "phase": job.phase,
             },
+            _WAIT_FOR_NODES,
         )
     slow = slowdown(ages, number, factor) or slump
     if slow is None:
@@ -283,9 +281,9 @@ def _slowed_down(job: JobHistory, ages: Ages, number: int, factor: float) -> Fin
         _utc_time(slow.since),
         f"{slow.tasks:,} tasks have worked at {format_percent(100 * slow.ratio)} of their "
         f"earlier pace for {format_duration(slow.lasts_s)}",
+        {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
         "All tasks at work have slowed down: look at what they share, the object store, the "
         "network, and the load of the data nodes since then.",
-        {"ratio": slow.ratio, "lasts_s": slow.lasts_s, "tasks": slow.tasks},
     )
 
 
@@ -326,7 +324,6 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 f"{count} tasks went back to the start together"
                 + (f", in {events} events" if events > 1 else "")
                 + "; a data node has probably restarted",
-                None,
                 {"tasks": count, "events": events},
             )
         )
@@ -341,12 +338,7 @@ def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:
                 "warning" if many and not job.ended else "info",
                 when(moves.moment[retried]),
                 f"{count} of {per_job:,} tasks went back {format_times(len(retried))}",
-                None,
-                {
-                    "tasks": count,
-                    "times": len(retried),
-                    "all_tasks": per_job,
-                },
+                {"tasks": count, "times": len(retried), "all_tasks": per_job},
             )
         )
     return found
@@ -366,18 +358,15 @@ def _unlikely(together: Ints, lone: int, spans: Spans, number: int) -> Bools:
 
 
 def _totals_disagree(job: JobHistory, files: pd.DataFrame) -> Finding | None:
-    totals = floats(job.snapshots, "total_rows")
-    total = float(np.nanmax(totals)) if np.isfinite(totals).any() else 0.0
-    file_rows = floats(files, "total_rows")
-    if not total > 0 or not np.nansum(file_rows) > 1.5 * total:
+    total, of_files = job.most("total_rows"), float(np.nansum(floats(files, "total_rows")))
+    if not total > 0 or not of_files > 1.5 * total:
         return None
     return Finding(
         job,
         "wrong_totals",
         "info",
         job.snapshots["observed_at"].iloc[0],
-        f"The files' total_rows add up to {format_count(float(np.nansum(file_rows)))}, the job has "
+        f"The files' total_rows add up to {format_count(of_files)}, the job has "
         f"{format_count(total)}",
-        None,
-        {"files_total_rows": float(np.nansum(file_rows)), "job_total_rows": total},
+        {"files_total_rows": of_files, "job_total_rows": total},
     )

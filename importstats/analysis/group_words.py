@@ -13,6 +13,7 @@ from importstats.text import (
     format_percent,
     format_rate,
     format_time,
+    plural,
     printable,
 )
 
@@ -45,7 +46,7 @@ def group_headline(group: GroupProgress, *, at: datetime, zone: tzinfo | None = 
         rows += f" ({format_percent(100 * min(group.rows / group.total_rows, 1.0))})"
     pace = format_rate(group.rows_per_s, "rows")
     end = _group_end_text(group, at, zone)
-    return f"{jobs:,} job{'s' * (jobs != 1)}: {said}; {rows}, {pace}; {end}"
+    return f"{plural(jobs, 'job')}: {said}; {rows}, {pace}; {end}"
 
 
 def _group_end_text(group: GroupProgress, at: datetime, zone: tzinfo | None) -> str:

@@ -33,18 +33,15 @@ Severity = Literal["info", "warning", "critical"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a rule finds in a job, with its evidence.
-
-    If `advice` is ``None``, its kind's advice applies.
-    """
+    """What a rule finds in a job, with its evidence; by default its kind's advice applies."""
 
     job: JobHistory
     finding: str
     severity: Severity
     since: pd.Timestamp
     message: str
-    advice: str | None
     evidence: dict[str, Any]
+    advice: str | None = None
 
     @property
     def what_to_do(self) -> str:
@@ -125,8 +122,7 @@ class JobHistory:
 
     def most(self, name: str) -> float:
         """The greatest value of a count that the job ever showed, NaN if it showed none."""
-        values = floats(self.snapshots, name)
-        return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan
+        return greatest(self.snapshots, name)
 
     @cached_property
     def earlier_s(self) -> Floats:
@@ -166,6 +162,12 @@ class JobHistory:
         marks = time[moved] / _US
         longest_s = float(np.diff(marks).max()) if len(marks) > 1 else math.nan
         return float(time[-1] / _US - marks[-1]), longest_s, len(marks) - 1
+
+
+def greatest(snapshots: pd.DataFrame, name: str) -> float:
+    """The greatest value of a column of numbers, NaN if there is none."""
+    values = floats(snapshots, name)
+    return float(np.nanmax(values)) if np.isfinite(values).any() else math.nan
 
 
 def job_histories(

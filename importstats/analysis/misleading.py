@@ -24,7 +24,6 @@ def progress_unreadable(job: JobHistory) -> Finding | None:
         "info",
         job.last_seen,
         f"The server sends {printable(str(sent), 40)} as progress, which is not a percentage",
-        None,
         {"progress": printable(str(sent), 40)},
     )
 
@@ -58,7 +57,6 @@ def unexplained_progress(job: JobHistory) -> Finding | None:
         f"The server says {state.capitalize()} at {last['progress_pct']:g} % with "
         f"{_count_text(last['imported_rows'])} of {_count_text(last['total_rows'])} rows, "
         "as no known release does, so its phase is not known",
-        None,
         {
             "progress_pct": last["progress_pct"],
             "imported_rows": job.most("imported_rows"),
@@ -85,7 +83,6 @@ def restore(job: JobHistory) -> Finding | None:
         job.phase_since,
         f"A restore: no row has come in {format_duration(waited_s)} of Importing, probably because "
         "delete logs are applied first",
-        None,
         {"waited_s": waited_s},
     )
 
@@ -100,7 +97,6 @@ def only_deletes(job: JobHistory) -> Finding | None:
         "info",
         job.snapshots["observed_at"].iloc[0],
         "The job imports delete logs only, so no row will be counted",
-        None,
         {"files": job.files.count},
     )
 
@@ -117,7 +113,6 @@ def rows_of_files_fell(job: JobHistory) -> Finding | None:
         "info",
         job.files.fell_at,
         f"{who} fewer rows than before, but the job does not: nothing was lost",
-        None,
         {"files": count},
     )
 
@@ -133,6 +128,5 @@ def same_file_twice(job: JobHistory) -> Finding | None:
         job.snapshots["observed_at"].iloc[0],
         f"{printable(job.files.twice, 120)} is listed {job.files.times} times, and its rows are "
         "imported each time",
-        None,
         {"file": job.files.twice, "times": job.files.times},
     )

@@ -29,7 +29,6 @@ def collector_gap(job: JobHistory, polls: float) -> Finding | None:
         f"No snapshot for {format_duration(gaps[worst])}"
         + (", and still none" if open_now else "")
         + f"; usually there is one every {format_duration(job.poll_s)}",
-        None,
         {"gap_s": gaps[worst], "poll_s": job.poll_s, "gaps": int(long.sum())},
     )
 
@@ -52,6 +51,5 @@ def forgotten_soon(job: JobHistory, retention_s: float) -> Finding | None:
         job.last_seen,
         f"Last seen {format_duration(unseen_s)} ago in {job.phase}; if it ended then, the server "
         f"{left}",
-        None,
         {"unseen_s": unseen_s, "retention_s": retention_s, "phase": job.phase},
     )

@@ -50,7 +50,6 @@ def stalled(job: JobHistory, factor: float, *, files_tell: bool) -> Finding | No
         job.last_seen - pd.Timedelta(seconds=idle_s),
         f"Nothing has moved in {job.phase} for {format_duration(idle_s)}{before}{job.usual_text}, "
         f"at {format_percent(job.last['progress_pct'])}",
-        None,
         {
             "idle_s": idle_s,
             "longest_before_s": longest_s,

@@ -13,7 +13,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.cluster_state import AT_WORK, WAITS, ClusterState, most_at_work
+from importstats.analysis.cluster_state import (
+    AT_WORK,
+    ClusterState,
+    entries_at_work,
+    most_at_work,
+    waiting_entries,
+)
 from importstats.analysis.work_queue import Pace, Works, last_end_s
 from importstats.arrays import Floats, Ints, floats
 
@@ -36,8 +42,7 @@ def imports_left_s(
     tasks = state.recent(state.tasks)
     own = tasks["job_id"].eq(job_id) & tasks["kind"].astype("str").eq("ImportTask")
     tasks = tasks.assign(is_own=own).sort_values("first_seen", kind="stable")
-    text = tasks["state"].astype("str")
-    at_work, waiting = tasks[text.isin(AT_WORK)], tasks[text.isin(WAITS)]
+    at_work, waiting = entries_at_work(tasks), waiting_entries(tasks)
     if not len(at_work) or not (at_work["is_own"].any() or waiting["is_own"].any()):
         return None
     ages = state.ages_s(at_work)

@@ -20,7 +20,9 @@ from importstats.analysis.cluster_state import (
     WAITS,
     Cluster,
     ClusterState,
+    entries_at_work,
     most_at_work,
+    seconds_at_work,
 )
 from importstats.analysis.work_ahead import builds_at_once, imports_left_s, segments_to_come
 from importstats.analysis.work_queue import DRAWS, Pace, Works, last_end_s
@@ -180,7 +182,7 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
 
 def _builds_at_once(state: ClusterState) -> int | None:
     """How many builds will run at once: as many as were seen, or as the metrics remember."""
-    seen = state.build_runs["state"].astype("str").isin(AT_WORK).any()
+    seen = len(entries_at_work(state.build_runs)) > 0
     return most_at_work(state.build_runs) if seen else builds_at_once(state)
 
 
@@ -231,7 +233,7 @@ def _paces(
 
     `own_rows` are the rows of the job's segments to come.
     """
-    took_s = _seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
+    took_s = seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     ended = state.builds[state.builds["build_id"].isin(took_s.index)]
     seconds, rows = (
         np.asarray(took_s.reindex(ended["build_id"]), np.float64),
@@ -273,7 +275,7 @@ def _sort_pace(state: ClusterState, builds: Pace) -> Pace:
 def _compaction_pace(state: ClusterState) -> Pace:
     """The pace of compactions that sort nothing, per compaction, since their rows show little."""
     plans = state.compactions[~state.compactions["kind"].astype("str").eq("SortCompaction")]
-    at_work = plans[plans["state"].astype("str").isin(AT_WORK)]
+    at_work = entries_at_work(plans)
     ages = (state.at - at_work["since"]).dt.total_seconds()
     first = Pace(math.log(max(2 * float(ages.mean()), 60.0) if len(ages) else 60.0), _GUESSED_SD)
     took_s = np.asarray(_compaction_seconds(state).reindex(plans["plan_id"]).dropna(), np.float64)
@@ -281,13 +283,11 @@ def _compaction_pace(state: ClusterState) -> Pace:
 
 
 def _compaction_seconds(state: ClusterState) -> pd.Series[float]:
-    return _seconds_at_work(state.compaction_runs, "plan_id", "executing", "completed")
+    return seconds_at_work(state.compaction_runs, "plan_id", "executing", "completed")
 
 
 def _unfinished(entries: pd.DataFrame) -> pd.DataFrame:
-    state = entries["state"].astype("str")
-    left: pd.DataFrame = entries[state.isin(WAITS | AT_WORK)]
-    return left
+    return entries.loc[entries["state"].astype("str").isin(WAITS | AT_WORK)]
 
 
 def _listed_works(
@@ -328,11 +328,3 @@ def _pause_s(state: ClusterState) -> float:
     runs = pd.concat([state.build_runs, state.compaction_runs, state.task_runs])
     pauses = runs["observed_at"].drop_duplicates().sort_values().diff().dt.total_seconds().dropna()
     return float(pauses.quantile(0.25)) if len(pauses) else 0.0
-
-
-def _seconds_at_work(runs: pd.DataFrame, key: str, at_work: str, ended: str) -> pd.Series[float]:
-    """The durations, by id, of the work whose beginning and end were seen."""
-    state = runs["state"].astype("str")
-    began = runs[state.eq(at_work)].groupby(key)["observed_at"].max()
-    done = runs[state.eq(ended)].groupby(key)["observed_at"].min()
-    return (done - began).dropna().dt.total_seconds()

@@ -23,7 +23,7 @@ from importstats.analysis.cluster_lanes import (
     work_spans,
 )
 from importstats.analysis.cluster_state import Cluster
-from importstats.analysis.cluster_words import listed_text, segments_text
+from importstats.analysis.cluster_words import listed_text
 from importstats.analysis.words import clock
 from importstats.arrays import Floats
 from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, filled, paper, swatch
@@ -45,7 +45,7 @@ from importstats.plots.style import (
     zone_at,
 )
 from importstats.plots.themes import ShownFigure
-from importstats.text import format_duration
+from importstats.text import format_duration, plural
 
 # A colour and a hatch.
 _Look = tuple[str, str]
@@ -183,10 +183,10 @@ def plot_segments(
     ax = axes_or_new(ax, (9, 3))
     drawn = _draw_counts(ax, counts, STAGES, STAGE_LOOKS, end, "segments")
     now = counts.iloc[-1]
-    title = f"At most {segments_text(int(counts.sum(axis=1).max()))}; none is listed any more"
+    title = f"At most {plural(int(counts.sum(axis=1).max()), 'segment')}; none is listed any more"
     if now.sum():
         stages = _counted_kinds(now, STAGES, count="")
-        title = f"{segments_text(int(now.sum()))} listed at the last look: {stages}"
+        title = f"{plural(int(now.sum()), 'segment')} listed at the last look: {stages}"
     return _finished(ax, (start, end), zone, gaps, drawn, title)
 
 

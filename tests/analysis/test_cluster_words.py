@@ -7,13 +7,11 @@ from clusters import HOUR, NODE, build, state
 from importstats.analysis.cluster_words import (
     listed_text,
     number,
-    seconds,
-    segments_text,
     setting_text,
     slots_held,
-    tasks_text,
     wait_verb,
 )
+from importstats.text import plural
 
 
 @pytest.mark.parametrize(
@@ -26,7 +24,7 @@ from importstats.analysis.cluster_words import (
     ],
 )
 def test_a_count_has_its_noun_and_its_verb(count, words):
-    assert (tasks_text(count), segments_text(count), wait_verb(count)) == words
+    assert (plural(count, "task"), plural(count, "segment"), wait_verb(count)) == words
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,6 @@ def test_parts_are_listed_as_one_says_them(parts, text):
 )
 def test_a_missing_number_is_none(value, found):
     assert number(value) == found
-    assert seconds(pd.Timedelta("90s")) == 90.0
 
 
 def test_a_setting_is_named_with_its_value_if_that_is_known():
