@@ -1,4 +1,4 @@
-"""Columns as numpy arrays, and the few operations on groups of them that analyses share."""
+"""Columns as numpy arrays, and the operations on groups of them that analyses share."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _RADIX: Final = 1 << 16
 
 
 def starts(key: Ints) -> Ints:
-    """Where each key of a sorted array begins."""
+    """The place at which each key of a sorted array begins."""
     new = np.ones(len(key), np.bool_)
     new[1:] = key[1:] != key[:-1]
     return np.flatnonzero(new)
 
 
 def ends(first: Ints, length: int) -> Ints:
-    """The last place of each key, given where the keys begin and the array ends."""
+    """The last place of each key, from the places at which the keys begin and the array ends."""
     return np.append(first[1:], length)[: len(first)] - 1
 
 
@@ -61,7 +61,7 @@ def order_of(code: Ints) -> Ints:
 
 
 def floats(frame: pd.DataFrame, name: str) -> Floats:
-    """A column as floats; NaN where a value is missing, or all if there is no such column."""
+    """A column as floats; NaN for missing values, and for all if there is no such column."""
     if name not in frame:
         return np.full(len(frame), np.nan)
     column = frame[name]
@@ -71,13 +71,13 @@ def floats(frame: pd.DataFrame, name: str) -> Floats:
 
 
 def microseconds(frame: pd.DataFrame, name: str) -> tuple[Ints, Bools]:
-    """A column of times as microseconds since 1970, and where they are known."""
+    """A column of times as microseconds since 1970, and whether each is known."""
     time = frame[name].to_numpy(dtype="datetime64[us]")
     return time.astype(np.int64), ~np.isnat(time)
 
 
 def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
-    """The frame with more columns behind its own, made at once.
+    """The frame with more columns after its own, all added at once.
 
     ``assign`` makes the index of the columns anew for each, which takes longer than most columns.
     """
@@ -91,8 +91,15 @@ def timestamps(time: Ints) -> pd.Series[pd.Timestamp]:
     return pd.Series(time.astype("datetime64[us]")).dt.tz_localize("UTC")
 
 
+def whole_numbers(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
+    """The values as Int64; NaN, what no int64 can hold, and the `missing` ones are missing."""
+    known = np.abs(values) < 2.0**63
+    mask = ~known if missing is None else ~known | missing
+    return pd.arrays.IntegerArray(np.rint(np.where(known, values, 0)).astype(np.int64), mask)
+
+
 def count_before(flags: Bools, first: Ints) -> Ints:
-    """How many earlier values of its group are true, given where the groups begin.
+    """For each value, how many earlier ones of its group are true; `first` has the groups' begins.
 
     Examples
     --------
@@ -114,7 +121,7 @@ def compact(code: Ints) -> Ints:
 
 
 def carried(values: Floats, key: Ints) -> Floats:
-    """The values with what is missing carried on from the point before."""
+    """The values, in which a missing one of a key repeats the one before."""
     place = np.where(np.isnan(values), 0, np.arange(len(values)))
     first = starts(key)
     place[first] = first
@@ -129,8 +136,8 @@ def summed(group: Ints, values: Floats | Bools, count: int) -> Floats:
 def running_total(values: Floats) -> npt.NDArray[np.longdouble]:
     """The sum up to each value, over all groups at once.
 
-    With more digits than the values have: one absurd count of one server must not take the last
-    digits of all jobs after it.
+    It has more digits than the values: one server's absurd count must not cost all jobs after it
+    their last digits.
     """
     return np.cumsum(values, dtype=np.longdouble)
 

@@ -1,4 +1,4 @@
-"""What holds a resource until it is closed, and closes it at the end of a ``with`` block."""
+"""The base of objects that hold a resource until they are closed, or a ``with`` block ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held. Closing again does nothing."""
+        """Free the resource. Closing again does nothing."""
 
     def __enter__(self) -> Self:
         return self

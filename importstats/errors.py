@@ -1,4 +1,4 @@
-"""Every error importstats raises on purpose, so that callers can tell them apart.
+"""The errors that importstats raises on purpose, so that callers can tell them apart.
 
 All derive from :class:`ImportStatsError`. The message is one line that says what happened, where,
 and what to do. No message ever holds a token.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class ImportStatsError(Exception):
-    """Base of all errors of this package."""
+    """The base of all errors of this package."""
 
 
 class UnreachableError(ImportStatsError):
@@ -17,7 +17,7 @@ class UnreachableError(ImportStatsError):
     Attributes
     ----------
     retry_after_s : float
-        How long the server asked to be left alone; 0 if it did not.
+        How many seconds the server asks us to wait; 0 if it does not.
     """
 
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
@@ -47,7 +47,7 @@ class ServerError(ImportStatsError):
 
 
 class PrivilegeError(ServerError):
-    """The token is good, but its user may not see this import: one job's trouble, not all jobs'.
+    """The token is valid, but its user may not see this import; other jobs may be readable.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class JobNotFoundError(ServerError):
 
 
 class BadResponseError(ImportStatsError):
-    """The answer is no progress response at all: HTML, cut-off JSON, a wrong type, or too large."""
+    """The answer is not a progress response: HTML, cut-off JSON, a wrong type, or too long."""
 
 
 class StoreError(ImportStatsError):
@@ -79,11 +79,11 @@ class StoreError(ImportStatsError):
 
 
 class UsageError(ImportStatsError):
-    """What the caller gave cannot be used: an address, a file, an option. A retry does not help."""
+    """The caller's address, file or option cannot be used. A retry does not help."""
 
 
 class FinishedWorkError(UsageError):
-    """What was asked would destroy work that is done, and nobody confirmed that it shall."""
+    """The request would destroy finished work, and nobody has confirmed it."""
 
 
 class MissingExtraError(UsageError):
@@ -92,7 +92,7 @@ class MissingExtraError(UsageError):
     Parameters
     ----------
     purpose, package, extra : str
-        What needs it, what is missing, and the extra that brings it.
+        The feature, the missing package, and the extra that installs it.
     """
 
     def __init__(self, purpose: str, package: str | None, extra: str) -> None:
@@ -103,7 +103,7 @@ class MissingExtraError(UsageError):
 
 
 def nested_errors(error: BaseException) -> list[BaseException]:
-    """The error and those that it was raised for, the innermost last."""
+    """The error and its causes, the innermost last."""
     found = [error]
     while True:
         last = found[-1]

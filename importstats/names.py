@@ -6,13 +6,13 @@ from typing import Final
 
 import pandas as pd
 
-#: The columns that together name one job. A job id alone may occur on two clusters.
+#: The columns that together name one job. Two clusters may have the same job id.
 JOB_KEY: Final = ["source_uri", "job_id"]
 
 
 #: The phases in the order in which a job goes through them, ``Unknown`` last. Only Import V3 has
-#: Resharding and Planning. Where the server's release is not known, ``SortingOrIndexing`` is one of
-#: the two: 2.4 from 13 on builds indexes at 70 to 80, where 2.5 and later sort.
+#: Resharding and Planning. ``SortingOrIndexing`` is one of the two if the server's release is not
+#: known: at 70 to 80, 2.4 (from 13 on) builds indexes, and 2.5 and later sort.
 PHASES: Final = (
     "Pending",
     "PreImporting",
@@ -32,7 +32,7 @@ PHASES: Final = (
 #: The dtype of every ``phase`` column.
 PHASE_DTYPE: Final = pd.CategoricalDtype(list(PHASES), ordered=True)
 
-#: Phases from which a job goes nowhere.
+#: The phases that a job does not leave.
 END_PHASES: Final = ("Completed", "Failed")
 
 

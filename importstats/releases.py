@@ -1,4 +1,4 @@
-"""Releases of servers: what a version, exact or only bounded, says of them."""
+"""Servers' releases, from versions that are exact or only bounds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 Release = tuple[int, int, int]
 
-#: What is said of the version of a managed cluster, which has no release of its own.
+#: The version of a managed cluster, which has no release of its own.
 CLOUD: Final = "cloud"
 
 _EXACT: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(?![\d.])", re.ASCII)
@@ -21,7 +21,7 @@ def release_bounds(version: str | None) -> tuple[Release, Release | None]:
     ----------
     version : str, optional
         A version as Milvus' ``GetVersion`` prints it (``v2.6.4``, ``2.5.10-dev``), or bounds as in
-        PEP 440 (``>=2.4.3,<2.4.14``). Anything else says nothing.
+        PEP 440 (``>=2.4.3,<2.4.14``). Anything else has no bounds.
 
     Returns
     -------

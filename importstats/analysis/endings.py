@@ -114,8 +114,7 @@ def _since_reason(job: JobHistory, own: str | None) -> pd.Timestamp:
     if own is None:
         return job.last_seen
     same = known_reasons(job.snapshots["reason"]).eq(own)
-    since: pd.Timestamp = job.snapshots["observed_at"][same].iloc[0]
-    return since
+    return pd.Timestamp(job.snapshots["observed_at"][same].iloc[0])
 
 
 def changed_after_end(job: JobHistory) -> Finding | None:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.phase import job_codes, with_phase
+from importstats.analysis.phase import job_codes, with_phase, without_gaps
 from importstats.arrays import Bools, Floats, floats, microseconds
 from importstats.names import JOB_KEY
 
@@ -45,7 +45,7 @@ _RECENT_JOBS: Final = 6
 _TIMES_NEXT: Final = 3.0
 _SEVERAL_STANDSTILLS: Final = 3
 # A larger job stands still longer, in proportion to its rows, up to this factor. A smaller one
-# stands still less, down to this share, where progress moved so often after the last row that each
+# stands still less, down to this share, if progress moved so often after the last row that each
 # point of it is many segments. A single segment takes as long in a small job as in a large (ours).
 _MOST_LARGER: Final = 4.0
 _LEAST_SMALLER: Final = 0.5
@@ -62,7 +62,7 @@ class Habits:
 
     @classmethod
     def from_frames(cls, frames: list[pd.DataFrame]) -> Habits:
-        """From jobs frames; only completed jobs count."""
+        """The habits in jobs frames, of which only completed jobs count."""
         found = [table for table in map(standstills, frames) if len(table)]
         if not found:
             return cls(pd.DataFrame(columns=_COLUMNS))
@@ -76,7 +76,7 @@ class Habits:
 
         A matching job is another job of the same server and collection. If a job has fewer rows
         than `rows`, its standstill is lengthened in proportion, as far as the rows are known. If it
-        has more, its standstill is shortened, where progress moved often after the last row.
+        has more, its standstill is shortened if progress moved often after the last row.
         """
         known = self.earlier
         mine = known[
@@ -140,9 +140,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
         ``rows`` : float64
             The most rows that the job reported; NaN if it reported none.
     """
-    seen = history[history["observed_at"].notna()]
-    if "error" in seen:
-        seen = seen[seen["error"].isna()]
+    seen = without_gaps(history)
     if "collection_name" not in seen or seen.empty:
         return pd.DataFrame(columns=_COLUMNS)
     phased = with_phase(seen).sort_values([*JOB_KEY, "observed_at"], kind="stable")
@@ -174,8 +172,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     found = found.assign(
         ended_at=last.reindex(found["job"]).to_numpy(), rows=rows.reindex(found["job"]).to_numpy()
     )
-    known: pd.DataFrame = found[found["job"].isin(completed) & found["longest_s"].notna()]
-    return known[_COLUMNS]
+    return found.loc[found["job"].isin(completed) & found["longest_s"].notna(), _COLUMNS]
 
 
 def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,8 +1,8 @@
-"""Events: what is worth a message about a job, each with an id that never changes.
+"""Events of jobs that are worth a message, each with an id that never changes.
 
-:func:`events` finds them in frames; :mod:`importstats.collect.notifier` brings them to webhooks and
-commands. An id depends on what happened and not on when it was noticed. So whoever reads the same
-store finds the same event under the same id, at any time and after any crash.
+:func:`events` finds them in frames; :mod:`importstats.collect.notifier` sends them to webhooks and
+commands. An id depends on what happened and not on when it was noticed. So all readers of a store
+find the same event under the same id, at any time and after any crash.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from importstats.text import (
     printable,
 )
 
-#: What can happen to a job.
+#: All events of jobs.
 EVENTS: Final = (
     "started",
     "finished",
@@ -53,13 +53,7 @@ _FINDINGS: Final = {
     "waits_for_commit": ("waits_for_commit", []),
 }
 #: The phases in which every file has been read: rows are being written, or more is done.
-_ESTIMABLE: Final = (
-    "Importing",
-    "Sorting",
-    "SortingOrIndexing",
-    "IndexBuilding",
-    "Committing",
-)
+_ESTIMABLE: Final = ("Importing", "Sorting", "SortingOrIndexing", "IndexBuilding", "Committing")
 #: In how many successive snapshots an estimate must be late.
 _SUSTAINED: Final = 3
 _ETA_COLUMNS: Final = ["eta_p10", "eta_p50", "eta_p90"]
@@ -112,16 +106,15 @@ def events(
     ----------
     jobs : DataFrame
         A jobs frame, see :mod:`importstats.store.frames`, best with gaps
-        (``load_jobs(gaps=True)``);
-        without, no job is found to be forgotten.
+        (``load_jobs(gaps=True)``): without them no job is found to be forgotten.
     details : DataFrame, optional
-        Their details frame, expanded or as runs; without, no straggler is found.
+        Their details frame, expanded or as runs; without it no straggler is found.
     at : datetime
         Now. Later rows are not used.
     estimates : DataFrame, optional
-        ``eta(jobs)``, if you have it already.
+        The result of ``eta(jobs)``, if you have it already.
     gap_s : float
-        The default is 15 times the longest pause between polls that the collector makes by itself.
+        Seconds; the default is 15 times the collector's longest pause between polls.
     expected : int, mapping or Series of int, optional
         See :func:`~importstats.diagnose`.
     cluster : ClusterFrames, optional
@@ -334,10 +327,7 @@ def _behind_the_estimate(
     rows = snapshots.merge(last.loc[late, columns], on=[*JOB_KEY, "snapshot_id"])
     return _evidence_columns(
         rows.assign(
-            event="late",
-            occurred_at=at,
-            message=_messages(rows, _late_words),
-            episode="eta",
+            event="late", occurred_at=at, message=_messages(rows, _late_words), episode="eta"
         )
     )
 
@@ -356,7 +346,7 @@ def _gaps(
     why = _last_of_job(until.assign(is_given_up=is_given_up))
     why = why[[*JOB_KEY, "observed_at", "error", "is_given_up"]]
     silent = silent.merge(
-        why.rename(columns={"observed_at": "told_at", "error": "why"}), on=JOB_KEY
+        why.rename(columns={"observed_at": "noted_at", "error": "why"}), on=JOB_KEY
     )
     forgotten = silent[silent["is_given_up"]]
     age_s = (at - silent["observed_at"]).dt.total_seconds()
@@ -366,7 +356,7 @@ def _gaps(
             _evidence_columns(
                 forgotten.assign(
                     event="forgotten",
-                    occurred_at=forgotten["told_at"],
+                    occurred_at=forgotten["noted_at"],
                     message=_messages(forgotten, _forgotten_words),
                 )
             ),

@@ -13,7 +13,7 @@ import pandas as pd
 from importstats.analysis.file_facts import FileFacts
 from importstats.analysis.finding_kinds import KIND_OF
 from importstats.analysis.habits import Habits, limit_of, moved_since
-from importstats.analysis.phase import phases, with_phase
+from importstats.analysis.phase import phases, with_phase, without_gaps
 from importstats.analysis.waiting_line import jobs_ahead, latest_states
 from importstats.arrays import Floats, floats, microseconds
 from importstats.names import END_PHASES, JOB_KEY
@@ -85,8 +85,7 @@ class JobHistory:
     @property
     def phase_since(self) -> pd.Timestamp:
         """When the current phase began."""
-        since: pd.Timestamp = self.runs["start"].iloc[-1]
-        return since
+        return pd.Timestamp(self.runs["start"].iloc[-1])
 
     @property
     def last(self) -> pd.Series[Any]:
@@ -96,8 +95,7 @@ class JobHistory:
     @property
     def last_seen(self) -> pd.Timestamp:
         """When the job was last seen."""
-        seen: pd.Timestamp = self.snapshots["observed_at"].iloc[-1]
-        return seen
+        return pd.Timestamp(self.snapshots["observed_at"].iloc[-1])
 
     @property
     def collection(self) -> str | None:
@@ -126,12 +124,12 @@ class JobHistory:
 
     @cached_property
     def earlier_s(self) -> Floats:
-        """The longest standstills in this phase of the collection's latest jobs."""
+        """The longest standstills of the collection's latest jobs in this phase."""
         return self.habits.longest_s(self.key, self.collection, self.phase)
 
     @cached_property
     def earlier_of_its_size_s(self) -> Floats:
-        """The same, lengthened in proportion to this job's rows."""
+        """The same standstills, lengthened in proportion to this job's rows."""
         rows = self.most("total_rows")
         return self.habits.longest_s(self.key, self.collection, self.phase, rows)
 
@@ -187,7 +185,7 @@ def job_histories(
     history : list of DataFrame, optional
         Jobs frames of other jobs, earlier and at the same time.
     """
-    answered = jobs[jobs["error"].isna()] if "error" in jobs else jobs
+    answered = without_gaps(jobs)
     if not len(answered):
         return []
     phased = with_phase(answered).sort_values("observed_at", kind="stable")

@@ -1,4 +1,4 @@
-"""The hidden phase of a job, for each snapshot and as a table of phases with times.
+"""A job's hidden phase, for each snapshot and as a table of phases with times.
 
 The server sends a coarse ``state`` and one number, ``progress``, that it computes from a phase it
 does not name: each phase owns a range of points (:mod:`~importstats.analysis.scales`). Reading the
@@ -76,6 +76,14 @@ def job_codes(frame: pd.DataFrame) -> tuple[Ints, pd.DataFrame]:
     return renumbered[both], keys
 
 
+def without_gaps(jobs: pd.DataFrame) -> pd.DataFrame:
+    """The snapshots with a time and an answer, without the rows that record a gap."""
+    known = jobs["observed_at"].notna()
+    if "error" in jobs:
+        known &= jobs["error"].isna()
+    return jobs[known]
+
+
 def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataFrame:
     """The jobs frame with each snapshot's phase.
 
@@ -133,7 +141,7 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
             0 to 1, how much of the phase's own measure is done (files, rows, segments, not time);
             NaN if the server does not report it.
         ``phase_source`` : str
-            ``cluster`` or ``progress``; only where `jobs` come from
+            ``cluster`` or ``progress``; only if `jobs` come from
             :func:`~importstats.analysis.cluster_phase.with_known_phase`, whose phases are believed.
 
     Examples
@@ -160,7 +168,8 @@ def with_phase(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.D
     fits = fitting(shown)
     possible = _possible_scales(jobs, fits, state)
     if server_version is not None:
-        possible &= _with_version(jobs)[:, None] | scales_of_version(server_version)
+        version = jobs.get("server_version", pd.Series(pd.NA, jobs.index))
+        possible &= version.notna().to_numpy()[:, None] | scales_of_version(server_version)
     code, fraction = phase_by_scales(shown, possible & fits)
     # A server that divides by a zero total sends zero.
     unusable = np.isnan(progress) | (progress < 10)
@@ -195,16 +204,13 @@ def _by_state(
     if over.any():
         code = np.where(over & _completed_before(jobs, code), CODE["Completed"], code)
     fraction = np.where(code == CODE["Completed"], 1.0, fraction)
-    return {
-        "phase": pd.Categorical.from_codes(code, dtype=PHASE_DTYPE),
-        "phase_fraction": fraction,
-    }
+    return {"phase": pd.Categorical.from_codes(code, dtype=PHASE_DTYPE), "phase_fraction": fraction}
 
 
 def is_forgotten(jobs: pd.DataFrame) -> Bools:
     """Whether each snapshot's failure only means that the server does not know the job.
 
-    A server forgets a job some hours after its end, however it ended.
+    A server forgets a job some hours after its end, whether it completed or failed.
     """
     if "reason" not in jobs:
         return np.zeros(len(jobs), np.bool_)
@@ -231,12 +237,6 @@ def _completed_before(jobs: pd.DataFrame, code: Ints) -> Bools:
     found = np.empty(len(jobs), np.bool_)
     found[order] = done.to_numpy(np.bool_)
     return found
-
-
-def _with_version(jobs: pd.DataFrame) -> Bools:
-    if "server_version" not in jobs:
-        return np.zeros(len(jobs), np.bool_)
-    return jobs["server_version"].notna().to_numpy(np.bool_)
 
 
 def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
@@ -272,7 +272,7 @@ def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
     codes, place = codes[order], np.arange(len(order))
     possible = np.ones_like(fits)
     for scale in np.flatnonzero(~fits.all(axis=0)):
-        # Where in each job the scale is ruled out.
+        # The places at which each job rules the scale out.
         out = np.flatnonzero(~fits[order, scale])[::-1]
         ruled_out = np.full(len(keys), len(order))
         ruled_out[codes[out]] = out

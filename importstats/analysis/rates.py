@@ -27,6 +27,7 @@ from importstats.arrays import (
     microseconds,
     starts,
     timestamps,
+    whole_numbers,
 )
 
 _A = TypeVar("_A", Floats, Ints, Bools)
@@ -205,9 +206,9 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
         **{name: keys[name].array.take(of) for name in keys},
         "observed_at": timestamps(seen(curve.time)),
         "interval_s": seen(interval),
-        "imported_rows": _counts_or_missing(seen(curve.rows)),
-        "rows_delta": _counts_or_missing(seen(curve.gain), seen(opens)),
-        "rows_lost": _counts_or_missing(seen(curve.loss), seen(opens)),
+        "imported_rows": whole_numbers(seen(curve.rows)),
+        "rows_delta": whole_numbers(seen(curve.gain), seen(opens)),
+        "rows_lost": whole_numbers(seen(curve.loss), seen(opens)),
         "rows_per_s": seen(_per_second(curve.gain, interval)),
         "bytes_per_s": seen(np.where(sized, _per_second(curve.byte_gain, interval), np.nan)),
         "rows_per_s_spread": seen(np.where(silent, np.nan, spread_rate)),
@@ -290,11 +291,3 @@ def _per_second(amount: Floats, seconds: Floats) -> Floats:
     """The rate, NaN if the time is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(seconds > 0, np.maximum(amount, 0.0) / seconds, np.nan)
-
-
-def _counts_or_missing(values: Floats, missing: Bools | None = None) -> pd.arrays.IntegerArray:
-    known = (
-        np.abs(values) < 2.0**63
-    )  # A sum of servers' numbers may be more than an int64 can hold.
-    mask = ~known if missing is None else ~known | missing
-    return pd.arrays.IntegerArray(np.rint(np.where(known, values, 0)).astype(np.int64), mask)

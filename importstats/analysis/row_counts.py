@@ -101,9 +101,7 @@ def check_rows(
         imported.lt(want).fillna(False).astype("bool"),
     ]
     verdict = np.select(
-        conditions,
-        ["not listed", "unknown", "not completed", "unknown", "equal", "fewer"],
-        "more",
+        conditions, ["not listed", "unknown", "not completed", "unknown", "equal", "fewer"], "more"
     )
     return pd.DataFrame(
         {

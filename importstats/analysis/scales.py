@@ -1,4 +1,4 @@
-"""Progress scales: what `progress` means in each line of releases, and which a job is on.
+"""Progress scales: the meaning of `progress` in each line of releases, and each job's scale.
 
 A server computes ``progress`` from a phase it does not name, and the points of each phase differ
 by release (``internal/datacoord/import_util.go`` and ``import_checker.go`` of each). No answer
@@ -22,7 +22,7 @@ from importstats.releases import Release, release_bounds
 CODE: Final = {phase: code for code, phase in enumerate(PHASES)}
 # How many points a whole-number progress may differ from the share of rows behind it.
 ROUNDING: Final = 1.5
-# Quotients are in single precision above 16.7 million rows, so this little missing may be none.
+# Above 16.7 million rows quotients have single precision: if so little is missing, it may be none.
 _ALL_ROWS: Final = 1 - 1e-6
 _COMMITTING: Final = 99.0
 
@@ -81,20 +81,12 @@ SCALES: Final = (
         "2.4.0-rc.1",
         (2, 4, 0),
         (2, 4, 1),
-        (
-            Step("PreImporting", 10, 50),
-            Step("Importing", 50, 90),
-            Step("IndexBuilding", 90, 100),
-        ),
+        (Step("PreImporting", 10, 50), Step("Importing", 50, 90), Step("IndexBuilding", 90, 100)),
         opens_from=91.0,
         general=False,
     ),
     ProgressScale(
-        "2.4.0",
-        (2, 4, 0),
-        (2, 4, 13),
-        (*_TO_40, Step("IndexBuilding", 70, 70)),
-        opens_from=71.0,
+        "2.4.0", (2, 4, 0), (2, 4, 13), (*_TO_40, Step("IndexBuilding", 70, 70)), opens_from=71.0
     ),
     ProgressScale("2.4.13", (2, 4, 13), (2, 5, 0), (*_TO_40, Step("IndexBuilding", 70, 90))),
     ProgressScale("2.5.0", (2, 5, 0), (3, 0, 0), _SORTED),
@@ -218,8 +210,8 @@ def _fits_each_scale(shown: Shown) -> Bools:
     # Rows and progress of one snapshot may be moments apart, so a mismatch alone rules nothing out.
     # But if another scale explains them exactly, it is that one.
     general = np.array([scale.general for scale in SCALES])
-    told_apart = (exact & ~general).any(axis=1) & ~(exact & general).any(axis=1)
-    fits &= ~told_apart.reshape(-1, 1) | exact
+    distinct = (exact & ~general).any(axis=1) & ~(exact & general).any(axis=1)
+    fits &= ~distinct.reshape(-1, 1) | exact
     silent = ~(shown.at_work & (shown.progress >= 10))
     return np.asarray(fits | silent.reshape(-1, 1))
 

@@ -1,4 +1,4 @@
-"""Backtests: recordings are replayed, and every ETA is compared with what then happened.
+"""Backtests: replay recordings, and compare every ETA with what then happened.
 
 :func:`backtest` scores any function with the signature of :func:`importstats.eta`, including the
 simple methods that people use in its place (:mod:`importstats.analysis.baselines`).
@@ -65,7 +65,7 @@ class Backtest:
 
 
 def true_end(jobs: pd.DataFrame) -> pd.DataFrame:
-    """When each completed job really ended, and how long it waited for a commit.
+    """The true start and end of each completed job.
 
     The end is the server's ``complete_time``, or the first snapshot that says Completed. If a
     server's clock differs, snapshots limit the end: it is after the last snapshot before Completed
@@ -361,8 +361,7 @@ def _replay(
             seen = None if files is None else files[files["observed_at"] <= now]
             answer = method(of_job[of_job["observed_at"] <= now], seen)
             parts.append(answer[answer["snapshot_id"] == snapshot_id])
-    answers: pd.DataFrame = pd.concat(parts[1:] or parts, ignore_index=True)
-    return answers
+    return pd.concat(parts[1:] or parts, ignore_index=True)
 
 
 def _relative_pinball(predictions: pd.DataFrame) -> pd.Series:

@@ -1,4 +1,4 @@
-"""What is known about each task at a time: its start, its duration and its progress."""
+"""Each task's start, duration and progress, as far as they are known at a time."""
 
 from __future__ import annotations
 
@@ -10,20 +10,9 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.attempts import Attempts, Steps
-from importstats.analysis.samples import (
-    FileSamples,
-    in_microseconds,
-)
+from importstats.analysis.samples import FileSamples, in_microseconds
 from importstats.analysis.tasks import group_files
-from importstats.arrays import (
-    Bools,
-    Floats,
-    Ints,
-    ends,
-    floats,
-    starts,
-    summed,
-)
+from importstats.arrays import Bools, Floats, Ints, ends, floats, starts, summed
 
 _US: Final = 1e6
 # Rows grow inside files if this share of the tasks that were seen to move have more steps than

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.phase import job_codes, phases
+from importstats.analysis.phase import job_codes, phases, without_gaps
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Floats,
@@ -18,6 +18,7 @@ from importstats.arrays import (
     microseconds,
     summed,
     timestamps,
+    whole_numbers,
 )
 from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE, PHASES
 
@@ -94,9 +95,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
            phase  duration_s  rows  importing_s  index_building_s
     0  Completed       150.0  1000         90.0              60.0
     """
-    seen = jobs[jobs["observed_at"].notna()]
-    if "error" in seen:
-        seen = seen[seen["error"].isna()]
+    seen = without_gaps(jobs)
     code, table = job_codes(seen)
     count = len(table)
     time, _ = microseconds(seen, "observed_at")
@@ -104,7 +103,8 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
     last = order[np.append(code[order][1:] != code[order][:-1], True)[: len(order)]]
     first = order[np.append(True, code[order][1:] != code[order][:-1])[: len(order)]]
     runs = phases(seen)
-    run_code = _positions(runs, table)
+    run_code, run_jobs = job_codes(runs)
+    run_code = _places(run_jobs, table)[run_code]
     when = _lifetimes(seen, runs, run_code, first, last)
     rows, at_first = _rows_written(seen, code, order, first)
     total = _greatest_count(seen, "total_rows", code, count)
@@ -134,8 +134,8 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         rows=rows.array,
         total_rows=total.array,
         recorded_rows=recorded.array,
-        bytes=_counts(size),
-        files=_counts(_greatest(seen, "detail_count", code, count)),
+        bytes=whole_numbers(size),
+        files=whole_numbers(_greatest(seen, "detail_count", code, count)),
         rows_per_s=rows_per_s,
         bytes_per_s=bytes_per_s,
         **spent,
@@ -261,12 +261,6 @@ def _per_unit(values: pd.Series, measure: float) -> pd.Series:
     return values / measure if measure > 0 else values * np.nan
 
 
-def _positions(frame: pd.DataFrame, table: pd.DataFrame) -> Ints:
-    """The position in `table` of each row's job."""
-    codes, keys = job_codes(frame)
-    return np.asarray(_places(keys, table)[codes])
-
-
 def _places(keys: pd.DataFrame, table: pd.DataFrame) -> Ints:
     """The index of each job among others, -1 if it is not one of them. Both are sorted."""
     keys, table = keys[JOB_KEY].astype("str"), table[JOB_KEY].astype("str")
@@ -301,11 +295,6 @@ def _times_or_missing(time: Floats) -> pd.Series:
     return timestamps(np.where(known, time, 0).astype(np.int64)).where(known)
 
 
-def _counts(values: Floats) -> pd.arrays.IntegerArray:
-    known = np.abs(values) < 2.0**63  # Also False for NaN.
-    return pd.arrays.IntegerArray(np.where(known, values, 0).astype(np.int64), ~known)
-
-
 def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str, Any]:
     """The columns that only files can show."""
     count = len(table)
@@ -320,11 +309,8 @@ def _file_totals(details: pd.DataFrame | None, table: pd.DataFrame) -> dict[str,
         failed[place] = summed(of_file, spans.failed[spans.of_file], len(jobs))[mine]
         retries[place] = summed(spans.job, spans.retries.astype(np.float64), len(jobs))[mine]
         efficiency[place] = _efficiency(spans)[mine]
-    return {
-        "failed_files": _counts(failed),
-        "retries": _counts(retries),
-        "efficiency": efficiency,
-    }
+    counts = {"failed_files": whole_numbers(failed), "retries": whole_numbers(retries)}
+    return {**counts, "efficiency": efficiency}
 
 
 def _efficiency(spans: Spans) -> Floats:

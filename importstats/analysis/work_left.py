@@ -156,7 +156,7 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
     entries = _listed_works(state, state.compactions.iloc[:1], builds, rows_of)
     at_work = entries[entries["is_at_work"]].assign(is_own=False)
     waiting = entries[~entries["is_at_work"]].assign(is_own=False)
-    each = _builds_of_a_segment(state)
+    each = _builds_per_segment(state.builds)
     if len(waiting) + (1 + each) * len(rows) > _MOST_WORKS:
         return None
     rows = _known_or_usual_rows(rows, rows_of)
@@ -186,10 +186,10 @@ def _builds_at_once(state: ClusterState) -> int | None:
     return most_at_work(state.build_runs) if seen else builds_at_once(state)
 
 
-def _builds_of_a_segment(state: ClusterState) -> int:
-    """How many indexes a segment has, from the segments that have some."""
-    segments = state.builds["segment_id"].nunique()
-    return max(1, round(len(state.builds) / segments)) if segments else 1
+def _builds_per_segment(builds: pd.DataFrame) -> int:
+    """How many builds a segment has, from the segments that have some."""
+    segments = builds["segment_id"].nunique()
+    return max(1, round(len(builds) / segments)) if segments else 1
 
 
 def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
@@ -219,11 +219,8 @@ def _builds_to_come(
     """The rows of builds that are not listed yet: for segments to sort and just sorted."""
     done = sorts[~sorts["plan_id"].isin(unsorted["plan_id"])]
     new = done[~done["result_segments"].isin(builds["segment_id"])]
-    built = builds["segment_id"].nunique()
-    # Each will have as many builds as the segments that have some.
-    each = max(1, round(len(builds) / built)) if built else 1
     rows = np.concatenate([floats(unsorted, "total_rows"), floats(new, "total_rows")])
-    return np.repeat(_known_or_usual_rows(rows, rows_of), each)
+    return np.repeat(_known_or_usual_rows(rows, rows_of), _builds_per_segment(builds))
 
 
 def _paces(
@@ -235,10 +232,8 @@ def _paces(
     """
     took_s = seconds_at_work(state.build_runs, "build_id", "InProgress", "Finished")
     ended = state.builds[state.builds["build_id"].isin(took_s.index)]
-    seconds, rows = (
-        np.asarray(took_s.reindex(ended["build_id"]), np.float64),
-        _segment_rows(ended, rows_of),
-    )
+    seconds = np.asarray(took_s.reindex(ended["build_id"]), np.float64)
+    rows = _segment_rows(ended, rows_of)
     is_own = ended["build_id"].isin(builds["build_id"]).to_numpy(np.bool_)
     mean_s = state.mean("indexnode_build_index_latency")
     known = seconds > 0

@@ -150,7 +150,7 @@ def test_nothing_has_no_spans_and_two_servers_are_refused():
     two = cluster(tasks=[(0, 1, task("1", "Pending")), (0, 1, task("2", "Pending"))])
     two.tasks["source_uri"] = ["u", "v"]
     for spans in (work_spans, segment_spans):
-        with pytest.raises(ValueError, match="of one server and the frames are of 2: give"):
+        with pytest.raises(ValueError, match="the frames have 2 servers, and this takes one: give"):
             spans(two)
 
 

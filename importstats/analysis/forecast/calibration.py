@@ -1,4 +1,4 @@
-"""The width of the interval, so that it holds what it promises.
+"""The width of the interval that holds the truth as often as it promises.
 
 A model is surer than it should be. Its errors on families that it was not fitted on show how wide
 its interval must be: split conformal prediction (Vovk, Gammerman & Shafer, *Algorithmic Learning in
@@ -21,11 +21,11 @@ import numpy as np
 
 from importstats.arrays import Bools, Floats, Ints
 
-#: Below and above the median, without and with history, how many times the square root of the
-#: model's own reach on the log scale the interval reaches. What jobs of both kinds of simulated
-#: fleets needed, tuning seeds; of intervals that hold as much, these are about the narrowest.
+#: The interval's reach below and above the median on the log scale, without and with history, as a
+#: multiple of the square root of the model's own reach. Jobs of both kinds of simulated fleets
+#: needed these (tuning seeds); of intervals that hold as much, they are about the narrowest.
 REACH: Final = ((1.1, 0.8), (0.8, 0.65))
-#: The same once an index has moved, as its pace shows how long indexes take.
+#: The same once an index has moved, because its pace shows how long indexes take.
 REACH_BY_PACE: Final = ((1.3, 0.65), (0.6, 0.4))
 _MISSES: Final = 0.2
 _STEP: Final = 0.3

@@ -6,9 +6,8 @@ import math
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from importstats.arrays import Floats
 
 #: How many draws represent a distribution.
 DRAWS: Final = 64
@@ -43,5 +42,4 @@ def even_points(count: int, dimensions: int) -> Floats:
     for _ in range(40):
         ratio = (1 + ratio) ** (1 / (dimensions + 1))
     steps = (1 / ratio) ** np.arange(1, dimensions + 1)
-    points: Floats = (0.5 + np.arange(1, count + 1)[:, None] * steps) % 1.0
-    return points
+    return np.asarray((0.5 + np.arange(1, count + 1)[:, None] * steps) % 1.0)

@@ -1,4 +1,4 @@
-"""When a job will end: an estimate with an 80 % interval, at every snapshot.
+"""The end of a job: an estimate with an 80 % interval, at every snapshot.
 
 :func:`eta` is the whole interface. The estimate is made in stages, each a module: what was seen
 (:mod:`~importstats.analysis.forecast.observed`), what earlier jobs and finished phases show about
@@ -66,7 +66,7 @@ def eta(
     jobs : DataFrame
         A jobs frame of any number of jobs, see :mod:`importstats.store.frames`.
     details : DataFrame, optional
-        Their details frame, expanded or as runs; sharpens the estimate while files are imported.
+        Their details frame, expanded or as runs; it sharpens the estimate while files are imported.
     history : DataFrame or sequence of DataFrame, optional
         Jobs frames of earlier jobs. Only completed jobs count, each from the snapshot that shows it
         Completed on and never for itself, so you can pass a whole store, including `jobs`. Jobs of
@@ -77,12 +77,12 @@ def eta(
     explain : bool
         Add the parts of the estimate, and two scenarios; see below.
     priors : Priors, optional
-        Priors to use instead of the shipped ones, for experiments.
+        Priors that replace the shipped ones, for experiments.
     cluster : ClusterFrames, optional
         What the cluster did, see :func:`~importstats.store.cluster_frames.load_cluster`. If it is
-        known, the phase is exact, and from Importing on the estimate follows from the work that is
-        left; ``method`` is then ``work``. If no earlier job of the cluster is known, what its
-        metrics remember of other jobs is a prior of all other estimates.
+        given, the phase is exact, and from Importing on the estimate follows from the work that is
+        left; ``method`` is then ``work``. If no earlier job of the cluster is known, the mean times
+        in its metrics are a prior of all other estimates.
 
     Returns
     -------

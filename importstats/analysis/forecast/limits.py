@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.reasons import kind_of_reason
@@ -53,9 +52,7 @@ def _gives_quota(frame: pd.DataFrame) -> Bools:
     return np.asarray(found, np.bool_)
 
 
-def _within_snapshots(
-    seen: pd.DataFrame, job: npt.NDArray[np.int64], first: Ints, last: Ints
-) -> Bools:
+def _within_snapshots(seen: pd.DataFrame, job: Ints, first: Ints, last: Ints) -> Bools:
     """Which rows are within the snapshots `first` to `last` of one of these jobs."""
     snapshot = seen["snapshot_id"].to_numpy(np.int64)
     order = np.lexsort((snapshot, seen["job"].to_numpy()))

@@ -1,9 +1,9 @@
-"""What a cluster's metrics remember of the jobs it ran: the mean times of their phases.
+"""The mean times of phases that a cluster's metrics remember from the jobs it ran.
 
 ``milvus_datacoord_import_job_latency`` (2.4.13 and later; a histogram of milliseconds by
 ``import_stage``) counts each job of the cluster since its coordinator began, whatever its
-collection and size. So it says little about one job, but more than nothing if none of these jobs is
-in the store.
+collection and size. So it says little about one job, but it helps if none of these jobs is in the
+store.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _STAGES: Final = {
 
 @dataclass(frozen=True)
 class Memory:
-    """The mean times of phases of earlier jobs of one cluster.
+    """The mean times of the phases of one cluster's earlier jobs.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Memory:
 
 
 def memories_of(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
-    """What the jobs' clusters remembered when the jobs were first seen, by job number.
+    """The clusters' memories from when each job was first seen, by job number.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What had been seen of each job at each of its snapshots, as columns that only look back.
+"""Each job's past at each of its snapshots, as columns that only look back.
 
 Every number here depends only on the snapshot and earlier ones of the same job. Everything is
 computed column by column, for all jobs at once.
@@ -26,13 +26,13 @@ _ORDER: Final = (*WORK_PHASES[:-1], "Uncommitted", WORK_PHASES[-1], "Completed")
 _PLACE: Final = {name: place for place, name in enumerate(_ORDER)}
 # Servers build a segment's index as soon as it is sorted: its time counts from the first sort on.
 _INDEXES: Final = _PLACE["IndexBuilding"]
-# What one point of progress is in the fraction of a phase (phases span 10 or 30 points); the
-# fraction of Importing is that of rows.
+# One point of progress as a fraction of a phase (phases span 10 or 30 points); the fraction of
+# Importing is that of rows.
 _RESOLUTION: Final = {"PreImporting": 1 / 30, "Importing": 1e-3}
 
 
 def observe(jobs: pd.DataFrame) -> pd.DataFrame:
-    """What is known at each snapshot in a jobs frame.
+    """The facts that are known at each snapshot in a jobs frame.
 
     Parameters
     ----------
@@ -106,11 +106,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     columns["point"] = np.asarray(furthest.to_numpy(), np.float64)
     columns["stood_s"] = now - _reached_at(job, now, before, columns["point"])
     seen = rows.assign(
-        now_s=now,
-        place=place,
-        poll_s=now - before,
-        only_imports=is_bulk_insert(rows),
-        **columns,
+        now_s=now, place=place, poll_s=now - before, only_imports=is_bulk_insert(rows), **columns
     )
     return seen.assign(line_s=line_s(seen))
 

@@ -1,4 +1,4 @@
-"""Earlier jobs: which of them count at a snapshot, and what they show."""
+"""Earlier jobs: those that count at a snapshot, and what they show."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
 
 
 def ended_at(seen: pd.DataFrame) -> Floats:
-    """When each row's job ended, as known by then; by the server's time if that is plausible.
+    """Each row's end of its job, as known by then; by the server's time if that is plausible.
 
     A completed job ended when that was first seen, whatever the server reports later.
     """
@@ -168,5 +168,5 @@ def ended_at(seen: pd.DataFrame) -> Floats:
 
 
 def _names_as_texts(seen: pd.DataFrame) -> pd.DataFrame:
-    """The names as plain texts, with a column ``collection_name`` in any case."""
+    """The names as plain texts; ``collection_name`` is missing if the frame lacks it."""
     return seen.reindex(columns=[*JOB_KEY, "collection_name"]).astype("str")

@@ -1,4 +1,4 @@
-"""What is believed about an import job before any of it was seen, as numbers from a file.
+"""The belief about an import job before any of it was seen, as numbers from a file.
 
 ``python benchmarks/fit_priors.py`` makes ``priors.json`` from the simulated jobs that its docstring
 lists. :mod:`importstats.analysis.forecast.levels` explains what the numbers mean.
@@ -13,9 +13,8 @@ from importlib import resources
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from importstats.arrays import Floats
 
 #: The phases whose times have a size, in their order. (A wait in Pending has none.) Finishing is
 #: Sorting and IndexBuilding together, of which Sorting is a part.
@@ -35,8 +34,8 @@ class Priors:
     mean : ndarray of float64, (variables,)
         The mean of each of the :data:`VARIABLES`.
     fleet, cluster, collection, job : ndarray of float64, (variables, variables)
-        Covariance of the part that is common to all jobs in sight, to those of one cluster, to
-        those of one collection, and to none.
+        Covariance of the part that all jobs in sight share, that jobs of one cluster share, that
+        jobs of one collection share, and that no jobs share.
     pace_variance : ndarray of float64, (phases,)
         Variance of the logarithm of a phase's time, from its pace, when half of it is done.
     """
@@ -60,7 +59,7 @@ def parse_priors(text: str) -> Priors:
     Raises
     ------
     ValueError
-        It has other phases than this release.
+        It has other phases than this release has.
     """
     content: dict[str, Any] = json.loads(text)
     if tuple(content.pop("phases", ())) != PHASES:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from importstats.analysis.phase import job_codes
+from importstats.analysis.phase import job_codes, without_gaps
 from importstats.arrays import Bools, Floats, Ints, floats
 from importstats.names import JOB_KEY
 
@@ -47,17 +47,14 @@ def ordered_snapshots(jobs: pd.DataFrame) -> pd.DataFrame:
     1    0      7            3
     2    1      8            4
     """
-    is_snapshot = jobs["observed_at"].notna()
-    if "error" in jobs:
-        is_snapshot &= jobs["error"].isna()
-    rows = jobs[is_snapshot]
+    rows = without_gaps(jobs)
     codes, _ = job_codes(rows)
     rows = rows.assign(job=codes).sort_values(["job", "observed_at", "snapshot_id"], kind="stable")
     return rows.drop_duplicates(["job", "snapshot_id"], ignore_index=True)
 
 
 def job_slices(rows: pd.DataFrame) -> Iterator[slice]:
-    """The range of rows of each job of a timeline."""
+    """The range of rows of each job in a timeline."""
     job = rows["job"].to_numpy()
     borders = np.flatnonzero(np.diff(job)) + 1
     for start, stop in zip([0, *borders], [*borders, len(job)], strict=True):
@@ -139,12 +136,12 @@ def is_state(files: pd.DataFrame, *names: str) -> Bools:
 
 
 def running_since(files: pd.DataFrame, running: Bools, at: Floats) -> Floats:
-    """Since when each file has been running: the last time at which it was not.
+    """The time since which each file has been running: the last at which it was not.
 
     Parameters
     ----------
     files : DataFrame
-        Of :func:`expand_details`.
+        From :func:`expand_details`.
     running : ndarray of bool
         Which of its rows show running files.
     at : ndarray of float64
