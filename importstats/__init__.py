@@ -58,12 +58,7 @@ if TYPE_CHECKING:
     from importstats.sources.rest import ImportClient
     from importstats.sources.snapshot import Snapshot
     from importstats.store import SnapshotStore
-    from importstats.store.cluster_frames import (
-        load_builds,
-        load_nodes,
-        load_segments,
-        load_tasks,
-    )
+    from importstats.store.cluster_frames import load_builds, load_nodes, load_segments, load_tasks
     from importstats.store.frames import flatten_details, flatten_jobs, load_details, load_jobs
     from importstats.store.recorder import Recorder
 

@@ -39,12 +39,7 @@ def node_slower(job: JobHistory, state: ClusterState) -> Finding | None:
 
 
 def _slower_finding(
-    job: JobHistory,
-    state: ClusterState,
-    node: str,
-    times: float,
-    tasks: int,
-    spells: pd.DataFrame,
+    job: JobHistory, state: ClusterState, node: str, times: float, tasks: int, spells: pd.DataFrame
 ) -> Finding:
     listed = state.nodes[state.nodes["node_id"].eq(node)]
     facts = listed.iloc[-1].to_dict() if len(listed) else {}

@@ -175,8 +175,7 @@ class RestActions(Client):
             if error.code != 404:
                 raise
             raise ServerError(
-                f"{self.uri} cannot {what} an import: two-phase imports need Milvus 3.0",
-                code=404,
+                f"{self.uri} cannot {what} an import: two-phase imports need Milvus 3.0", code=404
             ) from None
 
 

@@ -81,9 +81,7 @@ def parse_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressRe
     return _parse_tolerantly(body) if plain is None else plain
 
 
-def parse_plain_response(
-    body: bytes | str | Mapping[str, Any],
-) -> GetImportProgressResponse | None:
+def parse_plain_response(body: bytes | str | Mapping[str, Any]) -> GetImportProgressResponse | None:
     """The result of :func:`parse_response` for a plain answer; ``None`` at an unknown field."""
     plain = _plain_envelope(body)
     if plain is None or plain.data == _NO_DATA:

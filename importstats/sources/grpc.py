@@ -40,11 +40,7 @@ from importstats.errors import (
 )
 from importstats.sources.actions import Files, import_files
 from importstats.sources.endpoint import from_environment, parse_endpoint
-from importstats.sources.messages import (
-    INT64_MAX,
-    GetImportProgressResponse,
-    ImportJobRecord,
-)
+from importstats.sources.messages import INT64_MAX, GetImportProgressResponse, ImportJobRecord
 from importstats.sources.secrets import Secrets
 from importstats.sources.source import Client, note_database
 from importstats.text import excerpt
@@ -289,9 +285,7 @@ class GrpcImportClient(Client):
                 server_message=said,
             )
         raise ServerError(
-            f"{self.uri}: server error {code} for {subject}: {said}",
-            code=code,
-            server_message=said,
+            f"{self.uri}: server error {code} for {subject}: {said}", code=code, server_message=said
         )
 
 

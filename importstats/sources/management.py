@@ -204,9 +204,7 @@ class ManagementClient(Closing):
             return self._unreadable("gauges", f"metrics that make no sense: {error}")
 
     def _list(
-        self,
-        name: str,
-        parse: Callable[[Any], tuple[list[Row], tuple[str, ...]]],
+        self, name: str, parse: Callable[[Any], tuple[list[Row], tuple[str, ...]]]
     ) -> Reading:
         answer = self._ask(name, {})
         if isinstance(answer, Reading):

@@ -129,8 +129,7 @@ class ImportClient(RestActions):
             "regionId": region_id or from_environment("region_id"),
         }
         self._hints = VersionHints(
-            server_version,
-            is_cloud=is_cloud(endpoint.hostname) or any(self._cloud_ids.values()),
+            server_version, is_cloud=is_cloud(endpoint.hostname) or any(self._cloud_ids.values())
         )
         self._transport = Transport(
             self.uri, token, verify=verify, max_response_bytes=max_response_bytes

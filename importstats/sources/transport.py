@@ -194,11 +194,7 @@ class Transport:
             )
 
     def _read(
-        self,
-        response: requests.Response,
-        deadline: float,
-        timeout_s: float,
-        sink: Sink | None,
+        self, response: requests.Response, deadline: float, timeout_s: float, sink: Sink | None
     ) -> bytes:
         content = bytearray()
         length, most = 0, self._max_bytes if sink is None else _MOST_STREAMED_BYTES

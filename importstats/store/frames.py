@@ -317,8 +317,7 @@ def _are_files(paths: pa.Array) -> bool:
     """Whether each path ends with a known extension in small letters."""
     for extension in _EXTENSIONS:
         is_file = pc.and_(
-            pc.ends_with(paths, extension),
-            pc.greater(pc.binary_length(paths), len(extension)),
+            pc.ends_with(paths, extension), pc.greater(pc.binary_length(paths), len(extension))
         )
         if pc.all(is_file, min_count=0).as_py():
             return True

@@ -12,12 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from importstats.store.schema import (
-    ADDED_COLUMNS,
-    DETAILS_SCHEMA,
-    JOBS_SCHEMA,
-    RUN_COLUMNS,
-)
+from importstats.store.schema import ADDED_COLUMNS, DETAILS_SCHEMA, JOBS_SCHEMA, RUN_COLUMNS
 from importstats.store.segments import TableName
 
 

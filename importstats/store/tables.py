@@ -21,10 +21,7 @@ class StoredTables:
     """The reading half of a store; see :class:`~importstats.SnapshotStore`."""
 
     def __init__(
-        self,
-        path_or_uri: str | os.PathLike[str],
-        *,
-        filesystem: pafs.FileSystem | None = None,
+        self, path_or_uri: str | os.PathLike[str], *, filesystem: pafs.FileSystem | None = None
     ) -> None:
         self._files = Files(path_or_uri, filesystem)
         self._marker = Marker(self._files)
@@ -183,11 +180,7 @@ class StoredTables:
         return self._queries.keys(self._choice(source_uri, job_id))
 
     def files(
-        self,
-        table: TableName,
-        *,
-        job_id: str | None = None,
-        source_uri: str | None = None,
+        self, table: TableName, *, job_id: str | None = None, source_uri: str | None = None
     ) -> list[str]:
         """The files that hold the table now, for tools that read Parquet on their own.
 
