@@ -1,4 +1,4 @@
-"""A server on loopback that answers what it is told to, and remembers what it was asked."""
+"""A server on loopback that sends prepared answers, and remembers its requests."""
 
 import json
 import threading
@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Canned(ThreadingHTTPServer):
-    """A server that answers what it is told to, and remembers what it was asked."""
+    """A server that sends prepared answers, and remembers its requests."""
 
     daemon_threads = True
 

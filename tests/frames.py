@@ -72,7 +72,7 @@ def recording(polls, sizes, *, ended=None, rows=100):
             if isinstance(what, tuple):
                 state, what = what
             progress = 100.0 if done else float(what) if isinstance(what, int | float) else 0.0
-            told = (ended or {}).get(place)
+            end_s = (ended or {}).get(place)
             lines.append(
                 {
                     "observed_at": START + pd.Timedelta(second, "s"),
@@ -86,8 +86,8 @@ def recording(polls, sizes, *, ended=None, rows=100):
                     "file_size_bytes": sizes[place],
                     "imported_rows": int(progress * rows / 100),
                     "total_rows": rows,
-                    "complete_time": START + pd.Timedelta(told, "s")
-                    if done and told is not None
+                    "complete_time": START + pd.Timedelta(end_s, "s")
+                    if done and end_s is not None
                     else pd.NaT,
                 }
             )

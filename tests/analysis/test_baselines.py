@@ -53,7 +53,7 @@ def test_a_twin_that_stood_is_stood_with_and_no_longer_than_it_stood():
     np.testing.assert_allclose(remaining(twin(now, None, past)), expected)
 
 
-def test_rows_tell_how_far_between_two_percents():
+def test_rows_show_how_far_between_two_percents():
     rows = pd.array([0, 0, 10, 500, 1000], "Int64")
     total = pd.array([0, 1000, 1000, 1000, 1000], "Int64")
     past = job("1", [10, 40, 40, 55, 100], hour=0, imported_rows=rows, total_rows=total)

@@ -61,7 +61,7 @@ def queued():
     return seen
 
 
-def test_a_wait_is_told_with_its_evidence_and_its_setting(queued):
+def test_a_wait_is_reported_with_its_evidence_and_its_setting(queued):
     found = queued.findings().set_index("finding").loc["sort_queued"]
     evidence = json.loads(found["evidence"])
     assert found["severity"] == "warning"

@@ -156,7 +156,7 @@ def test_only_what_was_seen_whole_of_both_jobs_is_compared():
     assert swapped["a_whole"].tolist() == [False, False, True]
 
 
-def test_both_can_have_been_joined_late_and_their_creation_tells():
+def test_both_can_have_been_joined_late_and_their_creation_shows_it():
     pair = [longer(name, create_time=at(0)).iloc[7:] for name in "78"]
     found = compare_two_jobs(*pair)
     assert found.phases["difference_s"].isna().tolist() == [True, False]

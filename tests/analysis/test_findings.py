@@ -77,7 +77,7 @@ def test_index_building_without_end_is_a_warning():
     assert diagnose(jobs_of(states))["severity"].tolist() == ["warning"]
 
 
-def test_a_failure_tells_its_cause_and_how_far_it_came():
+def test_a_failure_has_its_cause_and_how_far_it_came():
     jobs = jobs_of([("Importing", 50, 300), ("Importing", 61, 700), ("Failed", 0, 0)])
     jobs["reason"] = [None, None, "cannot read in/17.parquet: unexpected EOF"]
     found = diagnose(jobs)
@@ -96,7 +96,7 @@ def test_a_standstill_far_longer_than_before_is_a_stall():
     assert json.loads(found["evidence"].item())["idle_s"] == 15 * 60
 
 
-def test_a_gap_of_the_collector_is_told_and_what_it_may_cost():
+def test_a_gap_of_the_collector_is_reported_with_what_it_may_cost():
     jobs = jobs_of([("Importing", 40 + i, 33 * i) for i in range(20)])
     later = jobs["observed_at"].iloc[-1]
     assert len(diagnose(jobs, at=later + pd.Timedelta("3min"))) == 0
@@ -132,7 +132,7 @@ def test_one_stuck_file_holds_up_the_job():
     assert (evidence["file"], evidence["verdict"]) == ("in/stuck.parquet", "stuck")
 
 
-def test_a_restarted_node_is_told_from_retries():
+def test_a_restarted_node_is_distinguished_from_retries():
     cluster = ClusterSpec(restarts=(Restart(at_s=40.0, node=0, down_s=60.0),))
     found = found_in((cluster, JOB), poll_every_s=5)
     assert "node_restarted" in found.index
@@ -230,7 +230,7 @@ def stands_at(progress, minutes, **columns):
 
 @pytest.mark.parametrize("progress", [70, 76, 80, 87, 99])
 @pytest.mark.parametrize("minutes", [5, 50, 700])
-def test_nobody_is_told_to_abort_or_import_again_while_all_rows_are_in(progress, minutes):
+def test_no_advice_is_to_abort_or_import_again_while_all_rows_are_in(progress, minutes):
     found = diagnose(stands_at(progress, minutes))
     assert "stalled" not in found["finding"].tolist()
     assert not found["advice"].str.contains("abort|and import again", case=False).any()

@@ -304,7 +304,7 @@ def test_pending_with_history():
     assert 0 < answer["remaining_p10_s"].iloc[0] < 480 < answer["remaining_p90_s"].iloc[0]
 
 
-def test_nearer_history_tells_more():
+def test_nearer_history_counts_more():
     job = frame(WHOLE_JOB[:3])
     none = eta(job).iloc[-1]["remaining_p50_s"]
     slow = {

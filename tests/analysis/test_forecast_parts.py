@@ -122,7 +122,7 @@ def test_what_runs_for_long_without_an_end_makes_it_later():
     assert left(30) > 3 * left(3)
 
 
-def test_files_that_ended_tell_the_others_time():
+def test_files_that_ended_show_the_time_of_others():
     steps = ["PPPPPPPP", "RRPPPPPP", "RRPPPPPP", "CCRRPPPP", "CCRRPPPP", "CCCCRRPP", "CCCCRRPP"]
     jobs, details = importing(steps)
     last = eta(jobs, details, explain=True).iloc[-1]
@@ -391,8 +391,8 @@ def test_an_index_of_another_kind_is_believed_over_history():
 
 def test_a_create_time_is_the_start():
     created = START - pd.Timedelta("1h")
-    told = jobs_of(WHOLE[:12], extra='{"createTime": "2026-05-17T23:00:00Z"}')
+    reported = jobs_of(WHOLE[:12], extra='{"createTime": "2026-05-17T23:00:00Z"}')
     column = jobs_of(WHOLE[:12], create_time=created)
-    for jobs in (told, column):
+    for jobs in (reported, column):
         assert observe(jobs)["lived_s"].iloc[0] == pytest.approx(3600)
     assert observe(jobs_of(WHOLE[:12]))["lived_s"].iloc[0] == 0

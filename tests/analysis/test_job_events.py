@@ -1,4 +1,4 @@
-"""Events: what is told of a job, when, and under which id."""
+"""Events: what happens to a job, when, and under which id."""
 
 import json
 
@@ -31,7 +31,7 @@ def after(jobs, seconds=1):
 WORKING = [("Pending", 5, 0, 0), ("Importing", 40, 0, 900), ("Importing", 55, 450, 900)]
 
 
-def test_a_job_that_completes_is_told_as_started_and_finished():
+def test_a_job_that_completes_has_started_and_finished():
     jobs = frame(*WORKING, ("Completed", 100, 900, 900))
     found = events(jobs, None, after(jobs))
     assert found["event"].to_list() == ["started", "finished"]
@@ -40,7 +40,7 @@ def test_a_job_that_completes_is_told_as_started_and_finished():
     assert found["message"].iloc[1] == "900 rows imported in 3 min (5 rows/s)"
 
 
-def test_a_job_that_fails_is_told_with_its_reason_and_how_far_it_got():
+def test_a_job_that_fails_is_reported_with_its_reason_and_how_far_it_got():
     jobs = frame(*WORKING, ("Failed", 0, 0, 0), reason=[None, None, None, "disk full"])
     found = events(jobs, None, after(jobs))
     assert found["event"].to_list() == ["started", "failed"]
@@ -58,7 +58,7 @@ def test_a_pending_job_has_not_started():
     assert events(jobs, None, after(jobs)).empty
 
 
-def test_nothing_is_told_of_nothing_with_the_same_columns_and_types():
+def test_nothing_has_no_events_and_the_same_columns_and_types():
     jobs = frame(*WORKING)
     some, none = events(jobs, None, after(jobs)), events(jobs.iloc[:0], None, START)
     assert none.empty
@@ -86,7 +86,7 @@ def test_ids_never_change_as_a_history_grows_and_no_fact_is_taken_back(shape, se
 
 
 @pytest.mark.parametrize("shape", ["stuck_file", "stragglers"])
-def test_runs_and_expanded_details_tell_the_same(shape):
+def test_runs_and_expanded_details_have_the_same_events(shape):
     (jobs, runs), (_, expanded) = recorded(shape), recorded(shape, runs=False)
     for place in np.linspace(2, len(jobs) - 1, 4).astype(int):
         at = jobs["observed_at"].iloc[place]
@@ -157,7 +157,7 @@ def test_late_is_who_passes_the_first_deadline_of_the_import_three_times_running
         assert late.eta_p50 == START + pd.Timedelta(seconds=1100)
 
 
-def test_a_two_phase_import_that_waits_for_its_commit_is_told():
+def test_a_two_phase_import_that_waits_for_its_commit_is_reported():
     jobs = frame(*WORKING, *[("Uncommitted", 99, 900, 900)] * 3)
     assert events(jobs, None, after(jobs))["event"].to_list() == ["started", "waits_for_commit"]
 
@@ -199,7 +199,7 @@ def test_a_gap_says_why_if_the_collector_knew():
     assert found["message"].iloc[-1].endswith(": http://h does not answer (timed out)")
 
 
-def test_jobs_together_are_told_as_each_alone_in_any_order():
+def test_jobs_together_have_the_events_of_each_alone_in_any_order():
     parts = [
         tuple(rows.assign(job_id=shape) for rows in recorded(shape))
         for shape in ("stuck_file", "failing", "small_and_quick")

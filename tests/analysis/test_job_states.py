@@ -7,7 +7,7 @@ from importstats.analysis.job_states import States
 JOBS = pd.DataFrame({"state": ["Importing", None, "FAILED", "None", "importing"]})
 
 
-def test_states_are_told_apart_in_any_case_and_a_missing_one_is_none():
+def test_states_are_distinguished_in_any_case_and_a_missing_one_is_none():
     state = States.from_jobs(JOBS)
     assert [state.names[place] for place in state.places] == [
         "importing",

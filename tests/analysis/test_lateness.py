@@ -103,7 +103,7 @@ def test_without_an_end_nothing_is_late_and_no_delay_is_known():
     assert files["expected_duration_s"].isna().all()
 
 
-def test_rows_that_grow_tell_of_a_slow_file_early():
+def test_rows_that_grow_show_a_slow_file_early():
     details = job([*HEALTHY, (1, 1200)], 180, smooth=True)
     file = found(details).loc[12]
     assert str(file["verdict"]) == "slow"

@@ -23,8 +23,8 @@ def jobs_frame(rows, every_s=10.0, **columns):
 
 
 def phase_of(*row):
-    told = with_phase(jobs_frame([row])).iloc[0]
-    return told["phase"], told["phase_fraction"]
+    phased = with_phase(jobs_frame([row])).iloc[0]
+    return phased["phase"], phased["phase_fraction"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_wrong_or_missing_progress_gives_way_to_rows_and_details(row, phase, f
 
 
 def test_the_ranges_of_early_releases_are_recognised_from_the_first_sign_on():
-    told = with_phase(
+    phased = with_phase(
         jobs_frame(
             [
                 ("Importing", 30, 0, 0, 0),
@@ -94,7 +94,7 @@ def test_the_ranges_of_early_releases_are_recognised_from_the_first_sign_on():
             ]
         )
     )
-    assert told["phase"].tolist() == [
+    assert phased["phase"].tolist() == [
         "PreImporting",
         "PreImporting",
         "PreImporting",
@@ -103,7 +103,7 @@ def test_the_ranges_of_early_releases_are_recognised_from_the_first_sign_on():
         "IndexBuilding",
         "IndexBuilding",
     ]
-    assert told["phase_fraction"].tolist()[1:] == pytest.approx([0.9, 1.0, 0.0, 0.5, 0.0, 0.9])
+    assert phased["phase_fraction"].tolist()[1:] == pytest.approx([0.9, 1.0, 0.0, 0.5, 0.0, 0.9])
 
 
 def test_a_frame_cut_earlier_says_the_same():
@@ -208,10 +208,10 @@ def test_the_hidden_phase_is_found_in_every_dialect(shape, dialect):
     simulation = simulate_job(shape, seed=1, dialect=dialect, poll_every_s=15)
     version = dialect if dialect in ("2.4.0-rc.1", "2.5", "2.6", "3.0") else None
     jobs = frames.jobs_frame(simulation.tables()[0])
-    told = with_phase(jobs, server_version=version)
-    told = told[told["error"].isna()]
+    phased = with_phase(jobs, server_version=version)
+    phased = phased[phased["error"].isna()]
     truth = simulation.truth.phases
-    seen = told["observed_at"].to_numpy("datetime64[us]")
+    seen = phased["observed_at"].to_numpy("datetime64[us]")
     span = np.searchsorted(truth["start"].to_numpy("datetime64[us]"), seen, side="right") - 1
     # A phase that is done waits up to 2 s for the server's check and looks like the next.
     left = truth["end"].to_numpy("datetime64[us]")[span] - seen
@@ -219,8 +219,8 @@ def test_the_hidden_phase_is_found_in_every_dialect(shape, dialect):
     since = seen - truth["start"].to_numpy("datetime64[us]")[span]
     at_border |= since / np.timedelta64(1, "s") <= 0.5
     true_phase = truth["phase"].to_numpy()[span]
-    right = told["phase"].astype("str").to_numpy() == true_phase
-    either = told["phase"].eq("SortingOrIndexing").to_numpy() & (version is None)
+    right = phased["phase"].astype("str").to_numpy() == true_phase
+    either = phased["phase"].eq("SortingOrIndexing").to_numpy() & (version is None)
     right |= either & np.isin(true_phase, ["Sorting", "IndexBuilding"])
     assert (right | at_border).all()
     assert right.mean() > 0.9
@@ -252,9 +252,9 @@ def test_any_frame_in_any_order_gives_consistent_phases(rows, data):
     ).dt.as_unit("us")
     shuffled = jobs.loc[data.draw(st.permutations(range(len(jobs))))]
 
-    told = with_phase(shuffled)
-    assert told.index.equals(shuffled.index)
-    assert told["phase_fraction"].dropna().between(0, 1).all()
+    phased = with_phase(shuffled)
+    assert phased.index.equals(shuffled.index)
+    assert phased["phase_fraction"].dropna().between(0, 1).all()
 
     found = phases(jobs)
     pd.testing.assert_frame_equal(found, phases(shuffled))

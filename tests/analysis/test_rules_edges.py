@@ -262,7 +262,7 @@ def test_no_snapshot_for_five_polls_and_a_minute_is_a_gap(times, at_s, poll_s, f
     assert severity(collector_gap(job, 5.0)) == found
 
 
-def test_a_gap_is_told_with_the_worst_and_how_many():
+def test_a_gap_is_reported_with_the_worst_and_how_many():
     job = history(*polled(0, 10, 110, 120, 320, 330), at_s=340, poll_s=10)
     found = collector_gap(job, 5.0)
     assert found.message == "No snapshot for 3 min 20 s; usually there is one every 10 s"

@@ -15,8 +15,8 @@ NONE = (0, 0, 0)
 
 
 def phases_of(rows, **columns):
-    told = with_phase(jobs_frame([("Importing", *row) for row in rows]).assign(**columns))
-    return told["phase"].tolist()
+    phased = with_phase(jobs_frame([("Importing", *row) for row in rows]).assign(**columns))
+    return phased["phase"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_a_version_that_names_no_release_rules_nothing_out():
 def test_what_stands_at_70_with_all_rows_depends_on_the_release(version, phase, fraction, recorded):
     jobs = jobs_frame([("Importing", 70, *ALL)])
     if recorded:
-        told = with_phase(jobs.assign(server_version=pd.array([version], "str")))
+        phased = with_phase(jobs.assign(server_version=pd.array([version], "str")))
     else:
-        told = with_phase(jobs, server_version=version)
-    assert told["phase"].tolist() == [phase]
-    assert told["phase_fraction"].tolist() == pytest.approx([fraction], nan_ok=True)
+        phased = with_phase(jobs, server_version=version)
+    assert phased["phase"].tolist() == [phase]
+    assert phased["phase_fraction"].tolist() == pytest.approx([fraction], nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_stands_at_70_with_all_rows_depends_on_the_release(version, phase, 
         ({"status": 0}, "SortingOrIndexing"),
     ],
 )
-def test_the_dialect_of_an_answer_tells_the_release(columns, phase):
+def test_the_dialect_of_an_answer_shows_the_release(columns, phase):
     assert phases_of([(70, *ALL)], **columns) == [phase]
 
 

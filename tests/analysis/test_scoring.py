@@ -166,7 +166,7 @@ def test_tenths_and_thinning():
 
 
 def two_methods(first, second, low=None, high=None):
-    """Scores of two methods that answer as told at the snapshots 100, 200, 300 s before the end."""
+    """Scores of two methods that answer so at the snapshots 100, 200, 300 s before the end."""
     jobs = job([10, 20, 30, 100], minutes=[0, 100 / 60, 200 / 60, 5])
 
     def saying(values, **more):

@@ -92,7 +92,7 @@ def test_a_file_without_a_name_is_known_by_its_place():
     assert unnamed["file"].tolist() == [0, 0, 1, 0, 0]
 
 
-def test_states_are_told_apart_and_a_missing_one_is_none_of_them():
+def test_states_are_distinguished_and_a_missing_one_is_none_of_them():
     files = pd.DataFrame({"state": pd.Categorical(["Pending", None, "Failed", "Pending"])})
     assert is_state(files, "Pending").tolist() == [True, False, False, True]
     assert is_state(files, "Failed", "Pending").tolist() == [True, False, True, True]

@@ -58,7 +58,7 @@ def test_efficiency_is_the_least_time_over_the_time_taken():
     assert summary(jobs, details)["efficiency"].item() < 0.75
 
 
-def test_without_details_what_only_files_tell_is_missing():
+def test_without_details_what_only_files_show_is_missing():
     _, jobs, _ = frames("steady", seed=4, poll_every_s=60)
     row = summary(jobs).iloc[0]
     assert pd.isna(row["retries"])

@@ -5,7 +5,7 @@ import pandas as pd
 from importstats.analysis.waiting_line import jobs_ahead, latest_states
 
 
-def test_ids_that_differ_in_the_last_of_eighteen_digits_are_told_apart():
+def test_ids_that_differ_in_the_last_of_eighteen_digits_are_distinguished():
     ids = ["454366314212367664", "454366314212367665", "454366314212367666"]
     listed = pd.DataFrame({"job_id": ids[::-1], "state": "Importing"})
     assert jobs_ahead(listed, ids[1])["job_id"].tolist() == ids[:1]

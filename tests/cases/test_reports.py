@@ -1,4 +1,4 @@
-"""What people needed to be told, in cases rebuilt from public reports (see ``data``)."""
+"""What people needed to know, in cases rebuilt from public reports (see ``data``)."""
 
 import json
 import re

@@ -171,7 +171,7 @@ def test_a_missing_store_is_an_error(tmp_path):
     assert "nowhere" in done.stderr
 
 
-def test_simulate_serves_until_told_to_stop(tmp_path):
+def test_simulate_serves_until_it_is_stopped(tmp_path):
     with (
         (tmp_path / "log").open("w+") as log,
         subprocess.Popen(

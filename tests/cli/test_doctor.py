@@ -102,10 +102,10 @@ def test_the_first_thing_wrong_is_named_with_its_fix(kind, tmp_path):
 def test_a_server_that_is_not_there(tmp_path):
     done = run("http://127.0.0.1:1", tmp_path / "s", "--timeout", "1")
     assert done.returncode == 3
-    told = outcomes(done)
-    assert told["address"] == "failed"
-    assert {told[name] for name in NAMES[1:8]} == {"skipped"}
-    assert told["store"] == "ok"
+    found = outcomes(done)
+    assert found["address"] == "failed"
+    assert {found[name] for name in NAMES[1:8]} == {"skipped"}
+    assert found["store"] == "ok"
 
 
 def test_a_database_that_the_user_cannot_see(tmp_path):
@@ -119,8 +119,8 @@ def test_an_empty_list_may_be_a_missing_privilege(tmp_path):
     answer = of_path("import/list", says({"code": 0, "data": {"records": []}}))
     with Canned(answer) as server:
         done = run(server.uri, tmp_path / "s", "--poll-interval", "7200")
-    told = outcomes(done)
-    assert (told["privilege"], told["describe"], told["retention"]) == (
+    found = outcomes(done)
+    assert (found["privilege"], found["describe"], found["retention"]) == (
         "warning",
         "skipped",
         "warning",
@@ -151,6 +151,6 @@ def test_a_clock_that_differs(tmp_path, monkeypatch):
 def test_json_for_programs(tmp_path):
     with Canned(healthy) as server:
         done = run(server.uri, tmp_path / "s", "--json")
-    told = json.loads(done.stdout)
-    assert told["format"] == "importstats.doctor/1"
-    assert [check["check"] for check in told["checks"]] == NAMES
+    report = json.loads(done.stdout)
+    assert report["format"] == "importstats.doctor/1"
+    assert [check["check"] for check in report["checks"]] == NAMES

@@ -109,12 +109,12 @@ def collect(server, store, events=None):
     assert job.state == "Completed"
 
 
-def collect_and_tell(server, store, targets, **options):
+def collect_and_send(server, store, targets, **options):
     with notifier(store, server.uri, targets, **options) as events:
         collect(server, store, events)
 
 
-def tell(server, store, targets):
+def send_again(server, store, targets):
     """What a process does that finds the job already collected."""
     with notifier(store, server.uri, targets):
         pass

@@ -180,7 +180,7 @@ def test_promtool_has_nothing_to_object_to_findings(store):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_an_agent_is_told_what_the_cluster_proves(store):
+def test_an_agent_sees_what_the_cluster_proves(store):
     [job_id] = record(store, 1)
 
     async def asked():

@@ -135,7 +135,7 @@ def test_jobs_are_picked_up_as_they_appear_and_the_run_ends_with_the_last(store)
     assert set(ends) == {"Completed"}
 
 
-def test_following_goes_on_after_the_last_job_and_stops_when_told(store):
+def test_following_goes_on_after_the_last_job_and_stops_when_asked(store):
     with server_of("small_and_quick", seconds=0.5) as server, client_of(server) as client:
         running = Running(Collector(client, store, follow=True, policy=QUICK, discover_s=0.05))
         wait_until(lambda: [j for j in running.collector.jobs.values() if j.ended])

@@ -16,11 +16,11 @@ from receiving import (
     EVENT,
     Receiver,
     collect,
-    collect_and_tell,
+    collect_and_send,
     entries,
     free_port,
     notifier,
-    tell,
+    send_again,
     wait_until,
 )
 
@@ -33,7 +33,7 @@ SECRETS = ("hunter2", "s3cret-query", "t0ken-of-the-server")
 
 def test_a_webhook_gets_each_event_of_a_collected_job_once_with_its_id(store, server):
     with Receiver() as receiver:
-        collect_and_tell(server, store, [receiver.url])
+        collect_and_send(server, store, [receiver.url])
         assert sorted(receiver.accepted()) == ["finished", "started"]
         for _, event, headers, path in receiver.received:
             assert headers["Idempotency-Key"] == event["id"]
@@ -42,8 +42,8 @@ def test_a_webhook_gets_each_event_of_a_collected_job_once_with_its_id(store, se
             assert event["source_uri"] == server.uri
             assert event["text"].startswith(f"importstats: job {event['job_id']} ")
             assert path == "/hook"
-        # A second run over the same store has nothing new to tell.
-        collect_and_tell(server, store, [receiver.url])
+        # A second run over the same store has nothing new to send.
+        collect_and_send(server, store, [receiver.url])
         assert len(receiver.received) == 2
     assert entries(store, "pending") == {}
     assert {entry["event"]["event"] for entry in entries(store, "delivered").values()} == {
@@ -58,7 +58,7 @@ def test_a_command_gets_the_event_as_json_and_in_its_environment_and_no_token(
     for name in ("MILVUS_TOKEN", "ZILLIZ_CLOUD_API_KEY"):
         monkeypatch.setenv(name, "t0ken-of-the-server")
     monkeypatch.setenv("MILVUS_URI", "http://root:t0ken-of-the-server@localhost:19530")
-    script = tmp_path / "tell.py"
+    script = tmp_path / "deliver.py"
     script.write_text(
         "import json, os, sys\n"
         "with open(sys.argv[1], 'w') as file:\n"
@@ -67,12 +67,12 @@ def test_a_command_gets_the_event_as_json_and_in_its_environment_and_no_token(
     # No shell: these are words like any other.
     words = ["$HOME", "a;b", "two words"]
     quoted = " ".join(f"'{word}'" for word in words)
-    Command(f"{sys.executable} {script} {tmp_path}/told.json {quoted}").deliver(EVENT)
-    arguments, event, environment = json.loads((tmp_path / "told.json").read_text())
+    Command(f"{sys.executable} {script} {tmp_path}/given.json {quoted}").deliver(EVENT)
+    arguments, event, environment = json.loads((tmp_path / "given.json").read_text())
     assert arguments[1:] == words
     assert event == EVENT
-    told = {name: value for name, value in environment.items() if name.startswith("IMPORTSTATS_")}
-    assert told == {
+    given = {name: value for name, value in environment.items() if name.startswith("IMPORTSTATS_")}
+    assert given == {
         "IMPORTSTATS_EVENT": "finished",
         "IMPORTSTATS_EVENT_ID": EVENT["id"],
         "IMPORTSTATS_JOB_ID": "7",
@@ -131,28 +131,28 @@ def test_a_receiver_that_hangs_does_not_hold_up_collecting_and_gets_its_events_n
             wait_until(lambda: len(entries(store, "pending")) == 2)
         release.set()
     with Receiver(port=receiver.port) as receiver:
-        tell(server, store, [receiver.url])
+        send_again(server, store, [receiver.url])
         assert sorted(receiver.accepted()) == ["finished", "started"]
     assert entries(store, "pending") == {}
 
 
-def test_what_was_stored_but_not_told_before_a_crash_is_told_after_it(store, server):
+def test_what_was_stored_but_not_sent_before_a_crash_is_sent_after_it(store, server):
     # The first process gets as far as noting that events are wanted.
     Outbox(store, server.uri, []).asked_since()
     collect(server, store)
     with Receiver() as receiver:
-        tell(server, store, [receiver.url])
+        send_again(server, store, [receiver.url])
         assert sorted(receiver.accepted()) == ["finished", "started"]
 
 
-def test_who_asks_for_events_of_an_old_store_is_not_told_its_history(store, server):
+def test_events_of_an_old_store_leave_out_its_history(store, server):
     collect(server, store)
     with Receiver() as receiver:
-        tell(server, store, [receiver.url])
+        send_again(server, store, [receiver.url])
         assert receiver.received == []
 
 
-def test_what_comes_before_the_notifier_has_got_to_its_first_look_is_told(store, server):
+def test_what_comes_before_the_first_look_of_the_notifier_is_sent(store, server):
     with Receiver() as receiver:
         events = notifier(store, server.uri, [receiver.url])
         collect(server, store)
@@ -161,16 +161,16 @@ def test_what_comes_before_the_notifier_has_got_to_its_first_look_is_told(store,
         assert sorted(receiver.accepted()) == ["finished", "started"]
 
 
-def test_of_two_targets_only_the_one_that_failed_is_told_again(store, server, tmp_path):
+def test_of_two_targets_only_the_one_that_failed_is_tried_again(store, server, tmp_path):
     log = tmp_path / "log"
     command = f"exec:sh -c 'cat >> {log}; echo >> {log}'"
     dead = f"http://localhost:{free_port()}/hook"
-    collect_and_tell(server, store, [command, dead], grace_s=5)
-    told = [json.loads(line)["event"] for line in log.read_text().splitlines()]
-    assert sorted(told) == ["finished", "started"]
+    collect_and_send(server, store, [command, dead], grace_s=5)
+    sent = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert sorted(sent) == ["finished", "started"]
     assert len(entries(store, "pending")) == 2
     with Receiver(port=int(dead.split(":")[2].split("/")[0])) as receiver:
-        tell(server, store, [command, dead])
+        send_again(server, store, [command, dead])
         assert sorted(receiver.accepted()) == ["finished", "started"]
     assert len(log.read_text().splitlines()) == 2
     assert entries(store, "pending") == {}
@@ -200,9 +200,9 @@ def test_a_killed_collector_has_written_the_event_down_and_the_next_one_delivers
     server.advance(600)
     with Receiver(port=receiver.port) as receiver:
         subprocess.run(command, check=True, timeout=100)
-        told = [event for _, event, *_ in receiver.received]
-    assert [event["event"] for event in told] == ["started", "finished"]
-    assert told[0] == first
+        sent = [event for _, event, *_ in receiver.received]
+    assert [event["event"] for event in sent] == ["started", "finished"]
+    assert sent[0] == first
     assert entries(store, "pending") == {}
 
 
@@ -235,7 +235,7 @@ def test_secrets_reach_the_receiver_and_neither_log_nor_disk(store, server, capl
     with Receiver(lambda event: 500 if event["event"] == "started" else 204) as receiver:
         target = receiver.url.replace("://", "://user:hunter2@") + "?token=s3cret-query"
         dead = f"http://user:hunter2@localhost:{free_port()}/hook?token=s3cret-query"
-        collect_and_tell(server, store, [target, dead], grace_s=5)
+        collect_and_send(server, store, [target, dead], grace_s=5)
         _, _, headers, path = receiver.received[0]
     assert path == "/hook?token=s3cret-query"
     assert headers["Authorization"] == "Basic dXNlcjpodW50ZXIy"

@@ -209,12 +209,12 @@ def test_jobs_whose_cleaned_names_are_equal_are_one_series_the_latest(store):
         assert value(scrape(server), "importstats_job_progress_ratio", job_id="a b") == 0.42
 
 
-def test_only_the_jobs_heard_of_last_are_told_one_by_one(store):
+def test_only_the_jobs_seen_last_have_series_of_their_own(store):
     store.append([snapshot(str(number), ago_s=60 * number) for number in range(30)])
     with served(store, most_jobs=5) as server:
         samples = scrape(server)
-    told = {labels["job_id"] for labels, _ in samples["importstats_job_progress_ratio"]}
-    assert told == {"0", "1", "2", "3", "4"}
+    shown = {labels["job_id"] for labels, _ in samples["importstats_job_progress_ratio"]}
+    assert shown == {"0", "1", "2", "3", "4"}
     assert value(samples, "importstats_jobs", phase="Importing") == 30
 
 
@@ -229,8 +229,8 @@ def test_jobs_that_ended_or_went_silent_drop_out_after_a_while(store):
     )
     with served(store) as server:
         samples = scrape(server)
-    told = {labels["job_id"] for labels, _ in samples["importstats_job_phase"]}
-    assert told == {"just ended", "silent"}
+    shown = {labels["job_id"] for labels, _ in samples["importstats_job_phase"]}
+    assert shown == {"just ended", "silent"}
     assert value(samples, "importstats_jobs", phase="Failed") == 1
     assert value(samples, "importstats_jobs", phase="Completed") == 0
 
@@ -238,11 +238,11 @@ def test_jobs_that_ended_or_went_silent_drop_out_after_a_while(store):
 def test_other_servers_jobs_are_left_to_their_own_collectors(store):
     store.append([snapshot("7"), snapshot("8", source_uri="http://other:19530")])
     with served(store) as server:
-        told = {labels["job_id"] for labels, _ in scrape(server)["importstats_job_phase"]}
-    assert told == {"7"}
+        shown = {labels["job_id"] for labels, _ in scrape(server)["importstats_job_phase"]}
+    assert shown == {"7"}
 
 
-def test_a_store_that_cannot_be_read_is_down_and_no_old_number_is_told(store, tmp_path):
+def test_a_store_that_cannot_be_read_is_down_and_shows_no_old_number(store, tmp_path):
     store.append(snapshot())
     jobs, elsewhere = tmp_path / "store" / "jobs", tmp_path / "elsewhere"
 
@@ -342,7 +342,7 @@ def test_a_snapshot_that_cannot_be_stored_is_counted(tmp_path):
         assert value(scrape(server), "importstats_store_append_errors_total") == 1
 
 
-def test_what_one_job_breaks_is_counted_and_the_others_are_told(store, monkeypatch):
+def test_what_one_job_breaks_is_counted_and_the_others_are_shown(store, monkeypatch):
     store.append([snapshot("7"), snapshot("8")])
     sound = load_jobs
 
@@ -383,7 +383,7 @@ def test_promtool_has_nothing_to_object(store, half_way):
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-def test_the_command_serves_metrics_and_tells_events_while_it_collects(tmp_path):
+def test_the_command_serves_metrics_and_sends_events_while_it_collects(tmp_path):
     log = tmp_path / "events"
     cluster, job = make_shape("small_and_quick", seed=4)
     with SimulatorServer(cluster, [job], acceleration=0) as simulated:

@@ -11,11 +11,11 @@ from receiving import (
     EVENT,
     Receiver,
     collect,
-    collect_and_tell,
+    collect_and_send,
     entries,
     free_port,
     notifier,
-    tell,
+    send_again,
     wait_until,
 )
 
@@ -30,7 +30,7 @@ def test_a_damaged_file_in_the_outbox_is_left_out_and_the_others_are_delivered(s
     for name, content in (("a", "{"), ("b", "[1]"), ("c", '{"event": 7}')):
         Path(store.uri, "_events", "pending", f"{name}.json").write_text(content)
     with Receiver() as receiver:
-        tell(server, store, [receiver.url])
+        send_again(server, store, [receiver.url])
         assert receiver.accepted() == ["finished"]
 
 
@@ -85,10 +85,10 @@ def test_the_outbox_is_in_the_bucket_if_the_store_is(server, monkeypatch):
         return sorted(name.partition("-")[0] for name in files if name)
 
     store = SnapshotStore("s3://imports/store")
-    collect_and_tell(server, store, [f"http://localhost:{free_port()}/hook"], grace_s=5)
+    collect_and_send(server, store, [f"http://localhost:{free_port()}/hook"], grace_s=5)
     assert names("pending") == ["finished", "started"]
     with Receiver() as receiver:
-        tell(server, store, [receiver.url])
+        send_again(server, store, [receiver.url])
         assert sorted(receiver.accepted()) == ["finished", "started"]
     assert names("delivered") == ["finished", "started"]
     assert names("pending") == []

@@ -168,12 +168,12 @@ def test_every_metric_and_label_of_rules_and_panels_is_served(where, expression,
 
 
 def test_the_documentation_lists_every_metric_and_no_other(served_names):
-    told = set(re.findall(r"`(importstats_\w+)", OPERATIONS.read_text()))
+    documented = set(re.findall(r"`(importstats_\w+)", OPERATIONS.read_text()))
     suffixes = re.compile(r"_(bucket|count|sum|created)$")
     served = {suffixes.sub("", name) for name in served_names if name.startswith("importstats_")}
     # A created time stands under the name of its counter without `_total`.
     served -= {name.removesuffix("_total") for name in served if name.endswith("_total")}
-    assert told == served
+    assert documented == served
 
 
 def test_the_documentation_lists_every_alert_and_event():

@@ -53,7 +53,7 @@ def weather(*, requests: int = 2) -> Iterator[Outcome]:
         faults = here.server.faults
         for fault, setting in {**COUNTED, **LASTING}.items():
             before = len(collector.saved())
-            told = len(collector.events("no answer"))
+            gaps_before = len(collector.events("no answer"))
             asked = len(here.server.received)
             healthy = {name: getattr(faults, name) for name in setting}
             for name, value in setting.items():
@@ -66,7 +66,7 @@ def weather(*, requests: int = 2) -> Iterator[Outcome]:
                 for name, value in healthy.items():
                     setattr(faults, name, value)
             recovery_s = collector.wait_for_saved()
-            gaps = collector.events("no answer")[told:]
+            gaps = collector.events("no answer")[gaps_before:]
             message = f"no answer: {gaps[-1]['reason']}" if gaps else "ridden out by retries"
             outcome = here.outcome(fault, recovery_s=recovery_s, message=message)
             outcome.acknowledged = len(collector.saved()) - before

@@ -28,7 +28,7 @@ PATIENCE_S = 90.0
 PACE = ("--min-interval", "0.05", "--max-interval", "0.2", "--timeout", "1")
 SHAKEN = str(Path(__file__).parent / "shaken.py")
 
-#: The exit code of a collector that was told to stop before its jobs had ended.
+#: The exit code of a collector that was asked to stop before its jobs had ended.
 STOPPED = 143
 
 
@@ -122,7 +122,7 @@ class Collecting:
         return self.end()
 
     def message(self) -> str:
-        """The last line that tells of trouble."""
+        """The last line that reports trouble."""
         for line in reversed(self.log.read_text().splitlines()):
             if line.startswith("importstats: error: "):
                 return line.removeprefix("importstats: ")

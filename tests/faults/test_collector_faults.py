@@ -114,7 +114,7 @@ class Uncompactable(SnapshotStore):
         raise StoreError("cannot delete: permission denied")
 
 
-def test_a_compaction_that_fails_is_told_and_ends_nothing(tmp_path, caplog):
+def test_a_compaction_that_fails_is_reported_and_ends_nothing(tmp_path, caplog):
     store = Uncompactable(tmp_path / "store")
     with caplog.at_level("INFO", "importstats"):
         Collector(

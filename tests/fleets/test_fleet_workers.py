@@ -97,7 +97,7 @@ def test_local_processes_are_the_default_for_many_jobs(
     assert len(started) == 1
 
 
-def test_a_corrupt_file_is_told_of_wherever_it_is_read(
+def test_a_corrupt_file_is_reported_wherever_it_is_read(
     tmp_path: Path, cluster: distributed.LocalCluster
 ) -> None:
     broken = SnapshotStore(tmp_path)

@@ -207,7 +207,7 @@ def test_a_failed_file_among_thousands_is_seen_on_the_heatmap():
     rendered(ax)
 
 
-def test_the_heatmap_tells_what_is_done_from_what_nobody_saw():
+def test_the_heatmap_shows_what_is_done_and_what_nobody_saw():
     details = files([[P, I, *[C] * 58]] * 3)
     details = details[~details["snapshot_id"].isin(range(3, 33))]
     ax = plots.plot_file_heatmap(details, zone=UTC, ax=axes())
@@ -218,8 +218,8 @@ def test_the_heatmap_tells_what_is_done_from_what_nobody_saw():
     runs = as_runs(details)
     assert not plots.plot_file_heatmap(runs, zone=UTC, ax=axes()).patches
     gaps = find_gaps(details["observed_at"].drop_duplicates())
-    told = plots.plot_file_heatmap(runs, gaps=gaps, zone=UTC, ax=axes())
-    assert [patch.get_gid() for patch in told.patches] == ["gap"]
+    drawn = plots.plot_file_heatmap(runs, gaps=gaps, zone=UTC, ax=axes())
+    assert [patch.get_gid() for patch in drawn.patches] == ["gap"]
 
 
 def test_stragglers_that_delay_nothing_have_no_axis_of_delays():

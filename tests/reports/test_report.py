@@ -448,7 +448,7 @@ def test_failures_by_cause_are_a_table():
     ]
 
 
-def test_a_failed_job_is_told_by_what_was_seen_before():
+def test_a_failed_job_is_reported_by_what_was_seen_before():
     jobs, details, at = failed_files()
     text = report(jobs, details, at=at, form="md")
     assert "- Progress: 55 %, before it failed" in text

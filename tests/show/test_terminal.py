@@ -94,7 +94,7 @@ def test_a_file_whose_rows_are_all_there_is_not_among_those_at_work(console):
     assert sorted(parts) == sorted(at_work.loc[~done, "file"].str.extract(r"(part-\d+)")[0])
 
 
-def test_a_job_long_not_heard_of_is_told_in_the_past(console):
+def test_a_job_that_was_not_seen_for_long_is_described_in_the_past(console):
     jobs, details, at = frames_until("stragglers", 0.5)
     view = job_view(jobs, details, at=at + timedelta(days=9), zone=UTC)
     text = " ".join(shown(console, view).split())

@@ -22,7 +22,7 @@ from importstats.sources.answers import parse_job_page, parse_response
 # Paths and dialects.
 
 
-def test_describe_tells_of_a_job_from_start_to_end(post: Post) -> None:
+def test_describe_reports_a_job_from_start_to_end(post: Post) -> None:
     with still() as server:
         seen = []
         for _ in range(40):

@@ -105,7 +105,7 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_every_dialect_tells_of_the_same_job(dialect):
+def test_every_dialect_reports_the_same_job(dialect):
     data = parse_response(json.dumps(DIALECTS[dialect])).data
     assert (data.job_id, data.state, data.progress) == ("7", "Importing", 55.0)
     assert (data.imported_rows, data.total_rows, data.file_size) == (500, 1000, 900)
@@ -241,8 +241,8 @@ HUGE = int("9" * 310)
 def test_a_number_of_310_digits_is_missing_and_kept(field, number):
     for body in (answer(**{field: number}), answer({field: number})):
         data = parse_response(body).data
-        told = data.details[0] if data.details else data
-        assert told.extra == {field: number}
+        parsed = data.details[0] if data.details else data
+        assert parsed.extra == {field: number}
 
 
 def test_a_status_of_310_digits_is_no_number_and_the_answer_counts():
@@ -472,7 +472,7 @@ def test_an_unreadable_complete_time_is_missing_and_kept():
     assert json.loads(jobs["extra"][0].as_py()) == {"completeTime": "2024-05-18 25:00"}
 
 
-def test_the_schema_tells_its_version_and_describes_every_column():
+def test_the_schema_has_its_version_and_describes_every_column():
     for schema in (JOBS_SCHEMA, DETAILS_SCHEMA):
         assert schema.metadata[b"importstats.schema_version"] == b"1"
         assert all(field.metadata[b"description"] for field in schema)

@@ -135,7 +135,7 @@ def test_a_job_without_a_state_or_said_not_to_exist_is_not_known(sent):
         {"state": "None", "reason": "unknown import job state"},
     ],
 )
-def test_a_job_that_is_known_is_told_from_one_that_is_not(sent):
+def test_a_job_that_is_known_differs_from_one_that_is_not(sent):
     with Canned(job(**sent)) as server, client_of(server.uri) as client:
         assert client.describe("7").data.state == sent["state"]
 
@@ -206,7 +206,7 @@ def test_one_database_that_is_missing_does_not_hide_the_others(caplog):
         (403, {"message": "forbidden"}, "sales"),
     ],
 )
-def test_a_missing_privilege_is_told_with_its_database(status, answer, database):
+def test_a_missing_privilege_is_reported_with_its_database(status, answer, database):
     with (
         Canned(says(answer, status)) as server,
         client_of(server.uri, db_name="sales", retries=5) as client,

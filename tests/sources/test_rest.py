@@ -199,7 +199,7 @@ def test_a_dead_server_and_an_unknown_host_are_unreachable():
             client.describe("7")
 
 
-def test_a_server_without_the_api_is_told_apart(serve):
+def test_a_server_without_the_api_is_recognised(serve):
     server = serve()
     with (
         ImportClient(server.uri + "/elsewhere", retries=0) as client,

@@ -79,7 +79,7 @@ def test_a_run_is_found_if_it_reaches_into_a_time_with_both_its_ends(since, unti
     tables.append("settings", HERE, one)
     tables.append("settings", HERE, other)
     assert tables.read("settings", **ends)["value"].to_pylist() == found
-    # In one file they are told apart by their rows.
+    # In one file their rows distinguish them.
     tables.append("settings", THERE, pa.concat_tables([one, other]))
     assert tables.read("settings", **ends)["value"].to_pylist() == found
 

@@ -1,4 +1,4 @@
-"""Parquet files: where a column is, and what the footer tells of it."""
+"""Parquet files: the place of a column, and what the footer shows about it."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -51,7 +51,7 @@ def read_off_footer(table, **options):
 
 
 @pytest.mark.parametrize("row_group_size", [1, 2])
-def test_a_footer_tells_what_is_null_or_the_same_in_all_rows(row_group_size):
+def test_a_footer_shows_what_is_null_or_the_same_in_all_rows(row_group_size):
     expected = {"reason": [None, None], "job_id": ["7", "7"]}
     assert read_off_footer(TABLE, row_group_size=row_group_size) == expected
     assert read_off_footer(TABLE, row_group_size=row_group_size, write_statistics=False) == {}
@@ -68,7 +68,7 @@ def test_a_footer_of_more_than_eight_groups_is_not_looked_at(groups, is_known):
 
 
 @pytest.mark.parametrize("rows", [0, 2, 2**16, 2**16 + 1])
-def test_columns_that_are_told_have_as_many_rows_as_are_asked_for(rows):
+def test_columns_from_the_footer_have_as_many_rows_as_are_asked_for(rows):
     null = _nulls(rows, "jobs", "reason")
     assert (len(null), null.null_count) == (rows, rows)
     assert null.type == result_schema("jobs", ["reason"]).field(0).type

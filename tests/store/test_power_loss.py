@@ -115,7 +115,7 @@ def test_nothing_acknowledged_is_lost_in_any_crash_state(group: int) -> None:
 
 @pytest.mark.parametrize("forgotten", ["sync", "sync folder"])
 def test_the_replay_finds_what_is_not_synced(forgotten: str) -> None:
-    """The same with a disk that is never told to sync: the replay must notice."""
+    """The same with a disk that never syncs: the replay must notice."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "history")
         operations = [

@@ -126,7 +126,7 @@ def test_rows_are_made_of_runs_by_a_thread_for_each_core(runs, found, monkeypatc
     assert asked == ([] if runs else [3])
 
 
-def test_what_snapshots_tell_is_not_read_from_files():
+def test_what_snapshots_show_is_not_read_from_files():
     wanted = ["snapshot_id", "last_observed_at", "state", "file_index", "file_name"]
     assert _value_columns(wanted) == ["file_index", "state", "file_name"]
     assert _value_columns([]) == ["file_index"]

@@ -66,7 +66,7 @@ def test_files_stand_by_name_and_share_what_their_snapshot_says():
         )
 
 
-def test_unknown_fields_of_job_and_envelope_are_told_apart():
+def test_unknown_fields_of_job_and_envelope_are_kept_apart():
     (row,) = jobs_table([snapshot({"shard": 1, "details": [{}, {}]}, trace="x")]).to_pylist()
     assert row["extra"] == '{"envelope":{"trace":"x"},"shard":1}'
     assert row["detail_count"] == 2
