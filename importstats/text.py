@@ -70,7 +70,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def format_times(count: int) -> str:
-    """How often something happened.
+    """A number of times in words.
 
     Examples
     --------

@@ -91,7 +91,7 @@ class _Grid:
         return summed(self.here, values, len(self.time))
 
     def spread(self, gain: Floats) -> Floats:
-        """What each grid step adds if every sample's gain grew evenly since the sample before.
+        """The gain in each grid step, if each sample's gain grew evenly since the sample before.
 
         The slope of each sample is added where it begins and taken off where it ends, so a running
         sum gives the slope of all in every step.

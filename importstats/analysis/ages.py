@@ -1,4 +1,4 @@
-"""How long each task has worked compared with tasks of its size, and when it will end.
+"""Each task's time at work, compared with tasks of its size, and its likely end.
 
 A task counts as at work from the time when its node began it, which can be seen only if rows grow
 inside files. Otherwise it may have waited behind its node's batch, and half of the longest possible
@@ -135,7 +135,7 @@ class Ages:
 
     @property
     def times_usual(self) -> Floats:
-        """How many times the usual time each task takes or has taken so far; NaN if not known."""
+        """Each task's time, final or so far, as a multiple of the usual time; NaN if not known."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(self.whole_s / self.usual_s, np.float64)
 
@@ -152,7 +152,7 @@ def _moving(spans: Spans) -> Bools:
 
 
 def _likely_wait(spans: Spans, usual: Floats) -> Floats:
-    """How long each task probably waited for its node."""
+    """The seconds that each task probably waited for its node."""
     likely = spans.wait_least_s + _WAIT_SHARE * (spans.wait_most_s - spans.wait_least_s)
     return np.maximum(np.minimum(likely, _MOST_WAIT * usual), spans.wait_least_s)
 
@@ -160,7 +160,7 @@ def _likely_wait(spans: Spans, usual: Floats) -> Floats:
 def _observed(
     spans: Spans, least: Floats, most: Floats, wait: Floats
 ) -> tuple[Bools, Floats, Floats]:
-    """Which tasks show something about durations, and the bounds of each task's duration."""
+    """The tasks that show something about durations, and the bounds of all durations."""
     low = np.maximum(least - wait, _LEAST_S)
     high = np.maximum(most - wait, low)
     moving = _moving(spans)
@@ -201,7 +201,7 @@ def _remaining(
 
 
 def _end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
-    """In how many seconds the slots have done all that is left beside each task; 0 if none waits.
+    """The seconds until the slots have done all other work than each task; 0 if no task waits.
 
     The largest that waits comes at the end (list scheduling; Graham, SIAM J. Applied Mathematics
     1969).
@@ -230,7 +230,7 @@ def _largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
 
 
 def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
-    """How long after all others each task at work ends, in seconds and as a share.
+    """The time by which each task at work ends after all others, in seconds and as a share.
 
     The others end with the last of them that runs, or when the slots have done all that is left.
     """

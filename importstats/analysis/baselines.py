@@ -101,7 +101,7 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
 
 
 def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Baseline: the longest of LATE's times to end of the running files.
+    """Baseline: LATE's longest time to the end among the running files.
 
     "Improving MapReduce Performance in Heterogeneous Environments" (Zaharia, Konwinski, Joseph,
     Katz, Stoica; OSDI 2008), section 4: ``ProgressRate = ProgressScore / T`` with `T` how long the
@@ -233,7 +233,7 @@ class _Earlier:
     size_bytes: float
 
     def time_at(self, reached: Floats, stood_s: Floats) -> Floats:
-        """When it had come to `point` and stood there for `stood_s`, or had moved on."""
+        """The time at which it had stood for `stood_s` at progress `reached`, or had moved on."""
         new = np.append(True, np.diff(self.reached) > 0)
         first = np.interp(reached, self.reached[new], self.times_s[new])
         last = np.searchsorted(self.reached, reached, "right") - 1

@@ -1,4 +1,4 @@
-"""How long tasks at work have taken, compared with tasks that ran at the same time.
+"""The time that tasks at work have taken, compared with tasks that ran at the same time.
 
 If load slows all tasks of a job, each takes longer than those before it, yet none is late. So a
 task is compared with those that overlapped it. The median is that of Kaplan and Meier (JASA 1958),
@@ -22,7 +22,7 @@ _LEAST_S: Final = 0.5
 def times_of_beside(
     job: Ints, size: Floats, whole_s: Floats, known: Bools, begin: Floats, stop: Floats
 ) -> Floats:
-    """The time of each task at work over that of the tasks it overlapped, sizes considered.
+    """Each working task's time per byte, as a multiple of that of the tasks it overlapped.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ def failure_causes(files: pd.DataFrame) -> pd.DataFrame:
 
 
 def names_in_reasons(files: Iterable[str]) -> dict[str, str]:
-    """How a reason may call each file: by path or its last part, a set of paths by its folder.
+    """The names that a reason may have for each file: path, last part, or folder of a set.
 
     Examples
     --------

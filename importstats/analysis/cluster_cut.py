@@ -11,7 +11,7 @@ from importstats.analysis.cluster_state import Cluster
 
 @dataclass(frozen=True)
 class ClusterPart:
-    """A cluster's frames for a part of the time, shaped like those of a store."""
+    """A cluster's frames for a part of the time, with the attributes of a store's."""
 
     tasks: pd.DataFrame
     builds: pd.DataFrame

@@ -222,7 +222,7 @@ def _entry_spans(rows: pd.DataFrame, key: str, work: Any, last: pd.Timestamp) ->
 
 
 def _begins_and_ends(rows: pd.DataFrame, last: pd.Timestamp) -> pd.DataFrame:
-    """When each run began and ended, and whether it went on at the last poll."""
+    """The start and end of each run, and whether it went on at the last poll."""
     seen = rows["last_observed_at"]
     looks = pd.concat([rows["observed_at"], seen]).drop_duplicates().sort_values()
     start = rows["observed_at"]

@@ -80,7 +80,7 @@ def _phases_at(seen: Ints, tasks: pd.DataFrame, sorts: pd.DataFrame) -> pd.Serie
 
 
 def _listed_and_ended(seen: Ints, runs: pd.DataFrame, key: str) -> tuple[Ints, Ints]:
-    """How many entries had been listed by each time, and how many of them had ended."""
+    """The number of entries that had been listed, and of those that had ended, by each time."""
     counts = []
     for rows in (runs, runs[runs["state"].astype("str").isin(_ENDED)]):
         first = rows.sort_values("observed_at", kind="stable").drop_duplicates(key)

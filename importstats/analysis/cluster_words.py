@@ -16,7 +16,7 @@ WARNED_WAIT_S: Final = 2 * MINUTE
 
 
 def slots_held(state: ClusterState) -> dict[str, int]:
-    """How many of the data nodes' slots compactions and index builds hold, by kind of work."""
+    """The number of the data nodes' slots that compactions and index builds hold, by kind."""
     if not state.merges_roles:
         return {"compaction": 0, "index": 0}
     plans = entries_at_work(state.recent(state.compactions))

@@ -1,4 +1,4 @@
-"""How long tasks of a size take in each job: a robust duration model for censored observations.
+"""The durations of tasks by size in each job: a robust model for censored observations.
 
 An accelerated failure time model with log-logistic errors, whose tails are heavier than a normal's
 (Kalbfleisch and Prentice, The Statistical Analysis of Failure Time Data, 2nd edition, 2002)::
@@ -36,7 +36,7 @@ _APART: Final = (0.3, 0.8)
 
 @dataclass(frozen=True)
 class PacePrior:
-    """What is believed about a typical task's log(seconds per byte) before any task has ended.
+    """The belief about a typical task's log(seconds per byte) before any task has ended.
 
     The shipped prior is 25 MB/s and 3 s for each task, give or take a factor of four.
     """

@@ -1,4 +1,4 @@
-"""What a job's files show about the whole job: a restore, deletes only, bytes, reasons."""
+"""Facts that a job's files show about the job: a restore, deletes only, bytes, reasons."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ def _one_file_holds_up(
 
 
 def _delay_of_late_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[float, float]:
-    """How long after all others the late tasks end, and how much of that has passed already.
+    """The seconds by which late tasks end after all others, and how many have passed already.
 
     Tasks behind them wait because of them, and a stuck task ends now at the earliest. NaN if none
     is late or it is not known.

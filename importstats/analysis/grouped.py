@@ -32,7 +32,7 @@ _ETA: Final = ["eta_p10", "eta_p50", "eta_p90"]
 
 @dataclass(frozen=True)
 class GroupProgress:
-    """How far a group of jobs is, as known at a time.
+    """The progress of a group of jobs, as known at a time.
 
     Attributes
     ----------
@@ -261,7 +261,7 @@ def _end_quantiles(
 
 
 def _usual_tail_s(table: pd.DataFrame) -> float:
-    """How long a job goes on after its last row, from those that completed."""
+    """The median seconds that completed jobs went on after their last row."""
     done = table[table["phase"].eq("Completed")]
     if done.empty:
         return 0.0
@@ -270,7 +270,7 @@ def _usual_tail_s(table: pd.DataFrame) -> float:
 
 
 def _finishing_s(table: pd.DataFrame, seen: pd.DataFrame, total: float, now: pd.Timestamp) -> float:
-    """How long sorting and indexing all rows takes at the group's pace; 0 before any is done."""
+    """The seconds to sort and index all rows at the group's pace; 0 if none is done."""
     at_work = seen[seen["phase"].isin(_FINISHING)]
     if at_work.empty:
         return 0.0

@@ -84,7 +84,7 @@ class JobHistory:
 
     @property
     def phase_since(self) -> pd.Timestamp:
-        """When the current phase began."""
+        """The start of the current phase."""
         return pd.Timestamp(self.runs["start"].iloc[-1])
 
     @property
@@ -94,7 +94,7 @@ class JobHistory:
 
     @property
     def last_seen(self) -> pd.Timestamp:
-        """When the job was last seen."""
+        """The time at which the job was last seen."""
         return pd.Timestamp(self.snapshots["observed_at"].iloc[-1])
 
     @property
@@ -107,7 +107,7 @@ class JobHistory:
 
     @property
     def begun_at(self) -> pd.Timestamp:
-        """When the job was created if that is known, else when it was first seen."""
+        """The time of the job's creation if it is known, else that of its first snapshot."""
         first: pd.Timestamp = self.snapshots["observed_at"].iloc[0]
         if "create_time" not in self.snapshots:
             return first
@@ -145,7 +145,7 @@ class JobHistory:
 
     @property
     def usual_text(self) -> str:
-        """How long earlier jobs stood still in this phase, in words, or empty if unknown."""
+        """The longest standstill of earlier jobs in this phase, in words; empty if unknown."""
         if math.isnan(self.usual_s):
             return ""
         return f" (earlier jobs of its collection: {format_duration(self.usual_s)} at most)"

@@ -29,7 +29,7 @@ def progress_unreadable(job: JobHistory) -> Finding | None:
 
 
 def _unusable(row: pd.Series[Any], name: str) -> object | None:
-    """What the server sent for a field if that cannot be a value of it; else None."""
+    """The value that the server sent for a field, if it is not usable; else None."""
     extra = row.get("extra")
     if not isinstance(extra, str) or f'"{name}"' not in extra:
         return None

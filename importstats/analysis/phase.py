@@ -255,7 +255,7 @@ def _from_rows(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
 
 
 def _possible_scales(jobs: pd.DataFrame, fits: Bools, state: States) -> Bools:
-    """Which scales each snapshot's job can be on, by everything it has shown so far."""
+    """The scales that each snapshot's job can be on, by all that it has shown: (rows, scales)."""
     # A snapshot that no scale explains does not show which scale it is.
     fits = fits | ~fits.any(axis=1, keepdims=True)
     commits = np.array([scale.commits for scale in SCALES])
@@ -306,7 +306,7 @@ def _in_extra(jobs: pd.DataFrame, pattern: str) -> Bools:
 
 
 def is_bulk_insert(jobs: pd.DataFrame) -> Bools:
-    """Whether each snapshot came from the API of Milvus up to 2.3, whose jobs only import."""
+    """Whether each snapshot came from Milvus up to 2.3, whose jobs only import."""
     if "extra" not in jobs:
         return np.zeros(len(jobs), np.bool_)
     return _in_extra(jobs, r'"api":\s*"bulk_insert"')

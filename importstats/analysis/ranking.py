@@ -1,4 +1,4 @@
-"""Which file to look at: one ranking of files, for headlines, tables and pages."""
+"""The one ranking of files by what needs a look, for headlines, tables and pages."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def rank_files(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def delay_text(delay_s: float | None) -> str:
-    """By how much a file delays the job, for a table.
+    """A file's delay of the job in words, for a table.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def verdict_text(file: pd.Series[Any] | dict[Hashable, Any]) -> str:
 
 
 def file_sentence(file: pd.Series[Any] | dict[Hashable, Any], *, name: str | None = None) -> str:
-    """What is wrong with a file, in a sentence without a full stop.
+    """A file's trouble in a sentence without a full stop.
 
     Parameters
     ----------

@@ -165,7 +165,7 @@ def _job_curve(jobs: pd.DataFrame) -> tuple[Curve, pd.DataFrame]:
 def _by_collection(
     frame: pd.DataFrame, curve: Curve, jobs: pd.DataFrame
 ) -> tuple[Curve, pd.DataFrame]:
-    """Each collection's curve from those of its jobs, and the collections."""
+    """Each collection's curve, which adds up its jobs' curves, and the collections."""
     columns = [name for name in ("source_uri", "db_name", "collection_name") if name in frame]
     row_job, _ = job_codes(frame)
     named = np.flatnonzero(frame["collection_name"].notna().to_numpy())
@@ -222,7 +222,7 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
 
 
 def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
-    """What was written so far, divided by the time since writing began, up to its end."""
+    """The mean rate so far, over the time from the first to the last row written."""
     if not len(first):
         return np.zeros(0)
     written = spread - np.repeat(spread[first], count)
@@ -240,7 +240,7 @@ def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where the window of each of a curve's points begins and ends.
+    """The begin and the end of the window at each of a curve's points.
 
     After the last step of anything unfinished, nothing is known about what is being written. So
     there the window ends with that step, for as long as the step took. After that, it reaches from

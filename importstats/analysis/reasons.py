@@ -204,7 +204,7 @@ def kind_of_reason(reason: str | None) -> ReasonKind:
 
 
 def advice_on_reason(reason: str | None) -> str:
-    """A sentence on what to do about a reason, or where to look if it is missing or unknown.
+    """Advice on a reason, or on where to look if it is missing or unknown, in a sentence.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the recording lacks: times without a snapshot, and an end that may be lost."""
+"""Gaps in the recording: times without a snapshot, and an end that may be lost."""
 
 from __future__ import annotations
 

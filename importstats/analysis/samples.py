@@ -138,7 +138,7 @@ class Curve:
         )
 
     def summed(self, group: Ints, count: int, moment_time: Ints) -> Curve:
-        """The summed curves of groups of keys that are seen at the same moments.
+        """The curve of each group: the sum of its keys, which are seen at the same moments.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class FileSamples:
         )
 
     def changes(self) -> FileSamples:
-        """Only the samples that differ from the one before or after, and each file's last.
+        """The samples that differ from the one before or after, and each file's last.
 
         They show when things happened just as well, and in an expanded frame they are few.
         """

@@ -169,14 +169,14 @@ class Shown:
 
 
 def scales_between(least: Release, end: Release | None) -> Bools:
-    """Which scales the releases from `least` up to `end` can have."""
+    """Whether each scale fits the releases from `least` up to `end`."""
     return np.array(
         [(end is None or scale.since < end) and least < scale.until for scale in SCALES]
     )
 
 
 def scales_of_version(server_version: str) -> Bools:
-    """Which scales a server can have, by its version or by the name of a scale.
+    """Whether each scale fits a server's version, or has the name that is given instead.
 
     Examples
     --------
@@ -195,7 +195,7 @@ def scales_of_version(server_version: str) -> Bools:
 
 
 def fitting(shown: Shown) -> Bools:
-    """Which scales explain each snapshot on its own, (snapshots, scales).
+    """Whether each scale explains each snapshot on its own: (snapshots, scales).
 
     A job that is not at work shows nothing about its scale, nor does a progress below 10.
     """
@@ -338,7 +338,7 @@ def _phase_by_scales(shown: Shown, possible: Bools) -> tuple[Ints, Floats]:
 
 
 def scales_of_versions(column: pd.Series[str]) -> Bools:
-    """Which scales each version in a column allows, (rows, scales); all if it is missing."""
+    """Whether each scale fits each version in a column: (rows, scales); all fit a missing one."""
     codes, versions = pd.factorize(column, use_na_sentinel=True)
     allowed = [scales_of_version(str(version)) for version in versions]
     allowed.append(np.ones(len(SCALES), np.bool_))

@@ -22,7 +22,7 @@ _SMOOTH_SHARE: Final = 0.5
 
 @dataclass(frozen=True)
 class Spans:
-    """What is known about each task (or file) at a time: last attempt, size, progress.
+    """The facts about each task (or file) at a time: last attempt, size, progress.
 
     Attributes
     ----------
@@ -222,7 +222,7 @@ def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Step
 
 @dataclass(frozen=True)
 class _Shown:
-    """What each unit's progress has shown; `Spans` has attributes with the same names."""
+    """Facts from each unit's progress; `Spans` has attributes with the same names."""
 
     steps: Ints
     retries: Ints
@@ -232,7 +232,7 @@ class _Shown:
 
     @classmethod
     def from_moves(cls, moves: Steps, handed_by: Floats, units: int) -> _Shown:
-        """What the steps of the units have shown, given when each last attempt was handed over."""
+        """The facts from the units' steps, given the handover time of each last attempt."""
         rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
         inside = rises & (moves.fraction > 0) & (moves.fraction < 1)
         moved = np.full(units, np.nan)
@@ -286,7 +286,7 @@ def _smooth(job: Ints, jobs: int, steps: Ints, files: Ints, *, once: Bools) -> B
 
 
 def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Floats]:
-    """When each unit's last attempt first showed more than at its start."""
+    """The times between which each unit's last attempt first showed more than at its start."""
     before, time = moves.before, moves.time / _US
     more = np.where(moves.first, moves.fraction > 0, moves.fraction > moves.fraction[before])
     rises = np.flatnonzero(more & ~moves.waits & (time >= handed_by[moves.unit]))[::-1]
@@ -312,7 +312,7 @@ def _waits(
 def _longest_wait(
     job: Ints, handed_after: Floats, handed_by: Floats, released: Floats, now: Floats
 ) -> Floats:
-    """The longest that each unit can have waited behind units of its job that came before it.
+    """The longest time that each unit can have waited behind earlier units of its job.
 
     A node takes no further task until all of its batch have ended. The server does not report the
     node, so it may be the one whose task ended last among those that were at work then. For those

@@ -102,7 +102,7 @@ def late_stragglers(
 
 
 def _elapsed_s_by_middles(tasks: Spans) -> Floats:
-    """The seconds from the middle of each start's interval to that of the end's, or to now."""
+    """The seconds from the middle of each start's interval to the end, or to now."""
     early = np.where(np.isnan(tasks.handed_after), tasks.handed_by, tasks.handed_after)
     stop = np.where(tasks.done, tasks.ended_by, tasks.now[tasks.job])
     return np.where(tasks.begun, stop - (early + tasks.handed_by) / 2, np.nan)

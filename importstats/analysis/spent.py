@@ -1,4 +1,4 @@
-"""Where the time went: a job's phases next to those of earlier jobs."""
+"""The time that a job spent in each phase, next to earlier jobs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MUCH: Final = 1.5
 def time_spent(
     jobs: pd.DataFrame, history: pd.DataFrame | Sequence[pd.DataFrame] | None = None
 ) -> pd.DataFrame:
-    """How long a job, and its collection's earlier jobs, were in each phase.
+    """The time that a job, and its collection's earlier jobs, spent in each phase.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def _earlier_snapshots(
 
 
 def spent_text(table: pd.DataFrame) -> str:
-    """A sentence: where most of the time went, and which phase took far longer than before.
+    """A sentence with the longest phase, and the one that took far longer than before.
 
     Examples
     --------

@@ -31,7 +31,7 @@ def steps_before(key: Ints, gain: Floats, rests: Bools) -> Ints:
 
 
 def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools, before: Ints) -> Floats:
-    """At each point, the rows written since the first of its key, with gains spread evenly.
+    """The rows written by each point since its key's first, with gains spread evenly.
 
     `before` are the :func:`steps_before` of the same points.
 
@@ -60,7 +60,7 @@ def spread_along(key: Ints, time: Ints, gain: Floats, rests: Bools, before: Ints
 
 
 def spread_over_cells(begin: Ints, end: Ints, gain: Floats, seconds: Floats, first: Ints) -> Floats:
-    """In each cell, the rows written since its group's first, with gains spread over cells.
+    """The rows written by each cell since its group's first, with gains spread over cells.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def spread_over_cells(begin: Ints, end: Ints, gain: Floats, seconds: Floats, fir
 
 
 def with_open_end(spread: Floats, course: Floats, until: Ints, group: Ints) -> Floats:
-    """In each cell, `spread` as far as it is complete; from there on it grows as `course` does.
+    """The values of `spread` up to its last complete cell; from there on they grow as `course`.
 
     Nothing has appeared yet from files that are still at work, so the sum of spread rows sags
     towards the end. The course from step to step does not: while as much appears as is written, it

@@ -1,4 +1,4 @@
-"""Which files of a job form one import task, which the server does not report.
+"""The import task of each file, which the server does not report.
 
 The data coordinator sorts a job's files by size and fills tasks, from the smallest up, to a cap
 (``RegroupImportFiles`` in ``internal/datacoord/import_util.go``); files of a task share its state,
@@ -33,7 +33,7 @@ _US: Final = 1_000_000
 
 
 def infer_tasks(details: pd.DataFrame, at: datetime | pd.Timestamp | None = None) -> pd.DataFrame:
-    """Which files of a job belong to one task.
+    """Each file's import task, inferred from the files' histories.
 
     * Files belong to one task if they had the same state and progress at every snapshot, went to
       work between the same two snapshots, and have the same ``complete_time``, which is the second

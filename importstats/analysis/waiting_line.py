@@ -53,7 +53,7 @@ def jobs_ahead(listed: pd.DataFrame, job_id: str, *, source_uri: str | None = No
 
 
 def counts_ahead(listed: pd.DataFrame) -> pd.Series[int]:
-    """How many jobs are ahead of each pending job in one server's list, see :func:`jobs_ahead`.
+    """The number of jobs ahead of each pending job in one server's list, see :func:`jobs_ahead`.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def counts_ahead(listed: pd.DataFrame) -> pd.Series[int]:
 
 
 def latest_states(jobs: pd.DataFrame) -> pd.DataFrame:
-    """The last answered snapshot of each job of a jobs frame, as a list of jobs."""
+    """Each job's last answered snapshot in a jobs frame."""
     seen = jobs[jobs["error"].isna()] if "error" in jobs else jobs
     ordered = seen.sort_values("observed_at", kind="stable")
     return ordered.drop_duplicates(JOB_KEY, keep="last").reset_index(drop=True)

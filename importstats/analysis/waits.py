@@ -80,7 +80,7 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
 
 
 def _patience_s(job: JobHistory) -> float:
-    """How long a job may stand still after its last row before that is unusual.
+    """The longest usual standstill after a job's last row, in seconds.
 
     It is somewhat more than earlier jobs stood still, or this job did in this phase. The segments
     of one job are much alike, so two or three standstills of its own say more than those of other

@@ -88,7 +88,7 @@ def headline(
 def what_matters(
     findings: pd.DataFrame, verdicts: pd.DataFrame | None, phase: str
 ) -> tuple[str, str]:
-    """What the first finding and the first file of a job at work have to say; empty if nothing.
+    """The texts of a working job's first finding and first file for a headline; empty if none.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ _BRIEF_S: Final = 120.0
 
 
 def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
-    """Whether a job was last seen so long ago that its present state is unknown.
+    """Whether the job's last snapshot is so old that its present state is unknown.
 
     That is five of its usual pauses between snapshots, and at least five minutes (ours: the
     collector polls at least every minute, and a restarting server is back by then).
@@ -159,7 +159,7 @@ def is_stale(jobs: pd.DataFrame, at: datetime) -> bool:
 
 
 def _last_seen_text(seen: datetime, at: datetime, zone: tzinfo | None) -> str:
-    """When something was last seen, more exact the nearer it is."""
+    """The time of the last snapshot in words, more exact the nearer it is."""
     local, here = in_zone(seen, zone), in_zone(at, zone)
     if local.date() == here.date():
         return f"at {clock(seen, at, zone)}, {format_duration((at - seen).total_seconds())} ago"

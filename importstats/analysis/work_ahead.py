@@ -84,7 +84,7 @@ def _task_seconds(state: ClusterState) -> pd.Series[float]:
 
 
 def _first_pace(state: ClusterState, took: pd.Series[float], ages_s: Floats) -> Pace:
-    """What is believed about a task's time before one of the job's own has ended.
+    """The belief about a task's time before one of the job's own has ended.
 
     It is the time of tasks that were seen to run. Otherwise it is the time from creation to end as
     the server reports it, or the mean that its metrics have of tasks or of the phase of whole jobs.
@@ -125,7 +125,7 @@ def segments_to_come(state: ClusterState, job_id: str, total_rows: float) -> Flo
 
 
 def builds_at_once(state: ClusterState) -> int | None:
-    """How many index builds a job here had at once on average; None if the metrics lack it.
+    """The number of index builds at once in a job on average; None if the metrics lack it.
 
     This is the time of all builds divided by the time of all jobs in that phase.
     """

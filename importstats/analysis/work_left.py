@@ -181,13 +181,13 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
 
 
 def _builds_at_once(state: ClusterState) -> int | None:
-    """How many builds will run at once: as many as were seen, or as the metrics remember."""
+    """The number of builds that will run at once, as was seen or as the metrics remember."""
     seen = len(entries_at_work(state.build_runs)) > 0
     return most_at_work(state.build_runs) if seen else builds_at_once(state)
 
 
 def _builds_per_segment(builds: pd.DataFrame) -> int:
-    """How many builds a segment has, from the segments that have some."""
+    """The usual number of builds per segment, from the segments that have some."""
     segments = builds["segment_id"].nunique()
     return max(1, round(len(builds) / segments)) if segments else 1
 
@@ -203,7 +203,7 @@ def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
 
 
 def _known_or_usual_rows(rows: Floats, rows_of: pd.Series[float]) -> Floats:
-    """The rows of each piece of work, or the usual number if they are not known."""
+    """Each work's rows, or the usual number if they are not known."""
     usual = float(rows_of.median()) if len(rows_of) else 1.0
     return np.where(rows > 0, rows, usual)
 

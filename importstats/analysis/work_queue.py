@@ -168,7 +168,7 @@ def last_end_s(
 
 
 def _by_batch(left_s: Floats, batch: Ints) -> Floats:
-    """When each batch ends."""
+    """The end of each entry's batch, in seconds."""
     ends = left_s.copy()
     for number in np.unique(batch):
         own = batch == number
@@ -188,7 +188,7 @@ def _taken_s(works: Works, laws: _Laws, rng: np.random.Generator) -> Floats:
 
 
 def _left_s(running: Works, ages_s: Floats, laws: _Laws, rng: np.random.Generator) -> Floats:
-    """How long each running piece of work will go on, from draws longer than it has run."""
+    """The rest of each running work in seconds, from draws longer than it has run."""
     longest: Floats = np.zeros((DRAWS, len(running.rows)))
     left = longest.copy()
     for _ in range(_TRIES):

@@ -137,7 +137,7 @@ class JobPage:
 
 
 def parse_job_page(body: bytes | str | Mapping[str, Any]) -> JobPage:
-    """Parse the body of a ``list`` call: its job records, and what it says about other pages.
+    """Parse the body of a ``list`` call: its job records, and the sizes of the list and its pages.
 
     Records without a job id are dropped, since nothing can be asked about them. Raises as
     :func:`parse_response` does.
@@ -205,7 +205,7 @@ _V1_LIST_STATES: Final = {
 
 
 def decode_object(body: bytes | str | Mapping[str, Any]) -> dict[str, Any]:
-    """Decode a JSON object, or raise :class:`BadResponseError` that shows what came instead."""
+    """The decoded JSON object. Raises :class:`BadResponseError` with an excerpt for others."""
     if isinstance(body, Mapping):
         return _refuse_too_deep(dict(body))
     try:

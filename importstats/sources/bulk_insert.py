@@ -61,7 +61,7 @@ from importstats.sources.messages import (
 def progress_response(
     job_id: str, tasks: Sequence[milvus_pb2.GetImportStateResponse]
 ) -> GetImportProgressResponse:
-    """The answer of ``describe`` for a job with these tasks, mapped as the module says.
+    """The answer of ``describe`` for a job with these tasks, by the mapping above.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def progress_response(
 
 
 def job_record(task: milvus_pb2.GetImportStateResponse) -> ImportJobRecord:
-    """One task as ``list_jobs`` reports it, mapped as the module says.
+    """One task as ``list_jobs`` reports it, by the mapping above.
 
     Examples
     --------

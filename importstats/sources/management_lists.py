@@ -255,7 +255,7 @@ def _instant(value: Any) -> datetime | None:
 
 
 def _local(value: Any) -> datetime | None:
-    """A time in the coordinator's zone, which the server does not say."""
+    """A time in the coordinator's zone, which is unknown."""
     try:
         return datetime.strptime(value, "%Y-%m-%d %H:%M:%S")
     except (TypeError, ValueError):

@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 
 
 def map_ahead(work: Callable[[_S], _T], items: Iterable[_S], threads: int) -> Iterator[_T]:
-    """The result of the work for each item, in the items' order, made on so many threads.
+    """The results of some work for each item in order, made on several threads.
 
     Only a few results are made ahead of the one that is asked for. The thread that asks iterates
     the items, and works on a single item itself.

@@ -1,4 +1,4 @@
-"""What a cluster does, as pandas frames: tasks, builds, compactions, segments, nodes, gauges.
+"""A cluster's work as pandas frames: tasks, builds, compactions, segments, nodes and gauges.
 
 Each row is a run of equal values, by the columns of :mod:`importstats.store.cluster_schema`: times
 ``datetime64[us, UTC]``, those in the coordinator's zone ``datetime64[us]``, counts ``Int64``,
@@ -87,7 +87,7 @@ def load_segments(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> pd.DataFrame:
-    """The segments of imports and of those that wait for an index; see :func:`load_tasks`."""
+    """The segments that imports wrote or that wait for an index; see :func:`load_tasks`."""
     return load_cluster_table("segments", store, source_uri=source_uri, since=since, until=until)
 
 
@@ -118,7 +118,7 @@ def load_cluster(
 
 
 def load_cluster_of(store: SnapshotStore | str | Path, jobs: pd.DataFrame) -> ClusterFrames:
-    """What the clusters of a jobs frame did from an hour before the first job was first seen."""
+    """The work of a jobs frame's clusters from an hour before the first job was first seen."""
     servers = jobs["source_uri"].astype("str").unique()
     since = _earliest_interest(jobs)
     if since is None:
@@ -133,7 +133,7 @@ def _earliest_interest(jobs: pd.DataFrame) -> datetime | None:
 
 
 class ClusterOfJobs:
-    """What one cluster did, for several jobs of the server `source_uri`, read from the store once.
+    """One cluster's work for several jobs of the server `source_uri`, read from the store once.
 
     It is read again only if a job was first seen before all those asked for so far; ask for the
     oldest first.

@@ -1,4 +1,4 @@
-"""The tables of a store that say what the cluster does: their columns, types and units.
+"""A store's tables about its clusters: their columns, types and units.
 
 They come from the management port and the metrics of self-hosted Milvus; a store can lack them. A
 row is a run: an entry had these values from ``observed_at`` to ``last_observed_at``. If it is

@@ -105,7 +105,7 @@ class ClusterTables:
     def _paths(
         self, folder: str, since: datetime | None = None, until: datetime | None = None
     ) -> list[str]:
-        """The files of a folder whose names say that they can hold rows of a time, sorted."""
+        """The sorted files of a folder that can hold rows of a time, by their names."""
         paths = [
             self._files.relative(entry)
             for entry in self._files.entries(folder, recursive=True)

@@ -157,7 +157,7 @@ class _Field(NamedTuple):
 
 
 class _Pattern(NamedTuple):
-    """What all details have in common; ``after`` is the text that follows the last value."""
+    """The parts that all details share; ``after`` is the text that follows the last value."""
 
     fields: list[_Field]
     after: bytes
@@ -269,7 +269,7 @@ def _slices(quotes: Ints, ends: Ints, pattern: _Pattern) -> list[tuple[Ints, Int
 def _fits_pattern(
     body: bytes, begins: Ints, ends: Ints, slices: list[tuple[Ints, Ints]], pattern: _Pattern
 ) -> bool:
-    """Whether the text around the values is that of the pattern in every detail."""
+    """Whether the text around the values follows the pattern in every detail."""
     stops = [begins, *(end for _, end in slices)]
     firsts = [*(first for first, _ in slices), ends]
     texts = [*(field.before for field in pattern.fields), pattern.after]

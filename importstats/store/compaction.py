@@ -33,7 +33,7 @@ _GRACE_S: Final = 3600
 
 @dataclass(frozen=True, slots=True)
 class CompactionResult:
-    """What a compaction did, summed over the jobs it looked at.
+    """The effect of a compaction, summed over its jobs.
 
     Attributes
     ----------

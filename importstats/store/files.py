@@ -102,7 +102,7 @@ class Files:
         return bool(info.type != pafs.FileType.NotFound)
 
     def modified_ms(self, path: str) -> int:
-        """When a file was last written, in milliseconds since 1970; 0 if it is not there."""
+        """A file's last change in milliseconds since 1970; 0 if there is no such file."""
         with self.explained("read", path):
             info = self.filesystem.get_file_info(self.full(path))
         return (info.mtime_ns or 0) // 10**6

@@ -395,7 +395,7 @@ def _categorical(codes: npt.NDArray[np.int32], names: pa.Array) -> pd.Categorica
 
 
 def _dictionaries(column: pa.ChunkedArray) -> int:
-    """How many dictionaries the chunks have. Unifying them compares even a single one whole."""
+    """The number of the chunks' dictionaries. To unify even one compares all of it."""
     return len(
         {
             tuple(buffer.address for buffer in chunk.dictionary.buffers() if buffer)

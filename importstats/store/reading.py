@@ -46,7 +46,7 @@ class JobsPart(NamedTuple):
 
 
 class JobState(NamedTuple):
-    """All that one job's jobs files say: its snapshots, each once, by id."""
+    """One job's snapshots from all its jobs files, each once, by id."""
 
     parts: list[JobsPart]
     timeline: Timeline

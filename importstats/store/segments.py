@@ -113,7 +113,7 @@ class Period(NamedTuple):
         return cls(_microseconds(since, "since"), _microseconds(until, "until"))
 
     def may_hold(self, segment: Segment) -> bool:
-        """Whether a segment's name says that it can hold snapshots of the period."""
+        """Whether a segment can hold snapshots of the period, by its name."""
         return (self.since is None or segment.last >= _time_text(self.since)) and (
             self.until is None or segment.first <= _time_text(self.until)
         )

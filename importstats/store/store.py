@@ -74,7 +74,7 @@ class SnapshotStore(StoredTables):
             self._append(key, jobs_table(group), details_table(group))
 
     def append_tables(self, jobs: pa.Table, details: pa.Table) -> None:
-        """Store snapshots that are tables already, of any number of jobs.
+        """Store the snapshots in tables, which may have any number of jobs.
 
         Parameters
         ----------

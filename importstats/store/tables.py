@@ -157,7 +157,7 @@ class StoredTables:
         columns: Sequence[str] | None = None,
         details_columns: Sequence[str] | None = None,
     ) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """The rows of :meth:`jobs` with those of :meth:`details`, as runs, a job at a time.
+        """The rows of :meth:`jobs` and :meth:`details`, as runs, one job at a time.
 
         Both are read together, once: every details row has its jobs rows, even while a collector
         writes. The jobs come in no certain order. If `details_columns` is empty, no details file

@@ -1,4 +1,4 @@
-"""When a job will end: :func:`~importstats.analysis.forecast.ends.eta` and its parts."""
+"""The end of a job: :func:`~importstats.analysis.forecast.ends.eta` and its parts."""
 
 from importstats.analysis.forecast.ends import METHODS, eta
 

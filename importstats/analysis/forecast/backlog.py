@@ -1,4 +1,4 @@
-"""What has ended, runs and waits in Importing, in units: the files of one task of the server.
+"""Ended, running and waiting work in Importing, in units: the files of one server's task.
 
 The server does not send which files form a task. Files that were handed over together and moved
 together are taken to be one *unit*, or several of the usual size if there are too many of them;
@@ -30,7 +30,7 @@ _MOST_GROUPS: Final = 12
 
 
 def log_work(size: Floats) -> Floats:
-    """The logarithm of the work in a task of this size, to which its time is proportional."""
+    """The logarithm of the work in a task of this size; its time is proportional to the work."""
     return np.asarray(POWER * np.log(size + OVERHEAD_BYTES), np.float64)
 
 
@@ -99,7 +99,7 @@ def typical_bytes(size: Floats, files: Ints) -> float:
 
 @dataclass(frozen=True)
 class Backlog:
-    """What runs and waits at a snapshot; running units are grouped by their progress.
+    """The running and waiting units at a snapshot; running ones are grouped by their progress.
 
     Attributes
     ----------
@@ -160,7 +160,7 @@ class Backlog:
 
     @property
     def units(self) -> float:
-        """How many units run."""
+        """The number of running units."""
         return float(self.count.sum())
 
     @property
@@ -220,7 +220,7 @@ class Load:
         return cls(found[:, 0], found[:, 1])
 
     def slots(self, place: int, backlog: Backlog) -> float:
-        """How many units run at once, at this snapshot."""
+        """The number of units that run at once, at a snapshot."""
         if backlog.typical <= 1:
             return max(float(self.files[place]), 1.0)
         return max(float(self.size[place]) / backlog.typical, 1.0)

@@ -1,4 +1,4 @@
-"""The rest of Importing: the posterior of its tasks' pace, and a schedule of what is left.
+"""The rest of Importing: the posterior of its tasks' pace, and a schedule of the tasks left.
 
 A server reports a file's rows when the whole file is written, so a running task shows only that it
 has *not ended yet*, or what share of its files has. Observations are censored: the time of a task
@@ -43,7 +43,7 @@ _CHOICE: Final = even_points(DRAWS, 2)
 
 @dataclass(frozen=True)
 class PacePrior:
-    """What is believed about the whole time of Importing before looking at its tasks.
+    """The belief about the whole time of Importing before a look at its tasks.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class PacePrior:
 
 @dataclass(frozen=True)
 class Rest:
-    """What is left of Importing at some snapshots of one job.
+    """The rest of Importing at some of one job's snapshots.
 
     Attributes
     ----------

@@ -34,7 +34,7 @@ _LEVELS: Final = (np.arange(DRAWS) + 0.5) / DRAWS
 
 
 def rest_of_wait(waited_s: Floats, scale_s: float, power: float) -> Floats:
-    """How long waits will still last, given how long they have, at even levels: (rows, draws)."""
+    """The rest of waits that have lasted for a time, at even levels: (rows, draws)."""
     factor = (1 - _LEVELS) ** (-1 / power) - 1
     return np.asarray((waited_s + scale_s)[:, None] * factor, np.float64)
 

@@ -53,7 +53,7 @@ def _gives_quota(frame: pd.DataFrame) -> Bools:
 
 
 def _within_snapshots(seen: pd.DataFrame, job: Ints, first: Ints, last: Ints) -> Bools:
-    """Which rows are within the snapshots `first` to `last` of one of these jobs."""
+    """Whether each row lies within the snapshots `first` to `last` of one of these jobs."""
     snapshot = seen["snapshot_id"].to_numpy(np.int64)
     order = np.lexsort((snapshot, seen["job"].to_numpy()))
     least = min(int(snapshot.min()), int(first.min()))

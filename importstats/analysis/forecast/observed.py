@@ -178,7 +178,7 @@ def _phase_places(phase: pd.Series) -> Ints:
 
 
 def _creation_times(rows: pd.DataFrame, now: Floats) -> Floats:
-    """When the job was created if the server reports it, else the time of the snapshot."""
+    """The job's creation in seconds if the server reports it, else the time of the snapshot."""
     reported = np.full(len(rows), np.nan)
     if "extra" in rows and len(rows):
         text = rows["extra"].drop_duplicates().dropna().astype("str")
@@ -202,7 +202,7 @@ def _since_1970(times: pd.Series) -> Floats:
 
 
 def _reached_at(job: Ints, now: Floats, before: Floats, point: Floats) -> Floats:
-    """When each row's job came to its current point."""
+    """The time at which each row's job came to its current point."""
     moves = np.append(True, (np.diff(job) != 0) | (np.diff(point) > 0))[: len(job)]
     last = np.maximum.accumulate(np.where(moves, np.arange(len(job)), 0))
     return np.asarray((now - np.nan_to_num(now - before) / 2)[last], np.float64)

@@ -20,7 +20,7 @@ REPLAYED_ROWS: Final = 8
 
 @dataclass(frozen=True)
 class Course:
-    """The course of an earlier job: when it came to each point.
+    """An earlier job's course: the times at which it came to each point.
 
     Attributes
     ----------

@@ -101,7 +101,7 @@ def rest_by_pace(
 def later_phases(
     seen: pd.DataFrame, phase: Ints, mean: Floats, covariance: Floats, rest: Floats
 ) -> Floats:
-    """Draws of the time of all later phases, given draws of the current one's rest."""
+    """Draws of all later phases' time, given draws of the current phase's rest."""
     phase = current_variable(phase)
     each, place = np.arange(len(seen)), np.maximum(phase, 0)
     # Before PreImporting no phase is current, so there is nothing to condition on.

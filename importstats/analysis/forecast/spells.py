@@ -61,7 +61,7 @@ class Spells:
         return len(self.job)
 
     def take(self, places: Ints | Bools | slice) -> Spells:
-        """Only these rows, in this order."""
+        """The spells in these rows, in this order."""
         return Spells(**{name: column[places] for name, column in vars(self).items()})
 
     def of_job(self, job: int) -> Spells:

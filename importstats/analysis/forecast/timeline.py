@@ -129,7 +129,7 @@ def expand_details(rows: pd.DataFrame, details: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_state(files: pd.DataFrame, *names: str) -> Bools:
-    """Which rows of :func:`expand_details` have one of these states."""
+    """Whether each row of :func:`expand_details` has one of these states."""
     categories = files["state"].cat.categories
     wanted = np.append(categories.isin(names), False)
     return np.asarray(wanted[files["state"].cat.codes.to_numpy()])
