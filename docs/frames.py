@@ -29,7 +29,7 @@ FUNCTIONS: Final = (
     "compare",
     "infer_tasks",
 )
-#: What the end of a column's name says of its unit, the longest first.
+#: The unit that the end of a column's name gives, the longest end first.
 UNITS: Final = {
     "_per_s_per_file": "rows/s per file",
     "bytes_per_s": "bytes/s",
@@ -41,12 +41,12 @@ UNITS: Final = {
 }
 _COLUMN: Final = re.compile(r"^( *)(``\w+``(?:, ``\w+``)*) : (.+)$")
 _TEXT: Final = """\
-<!-- Made by `python docs/frames.py` of the docstrings; change those instead. -->
+<!-- Made by `python docs/frames.py` from the docstrings; change those instead. -->
 
 # Frames
 
 The columns of each frame that a public function returns, with their dtypes in pandas. A time is
-`datetime64[us, UTC]`, a count is `Int64` where it may be missing. Tests compare these tables with
+`datetime64[us, UTC]`, and a count that may be missing is `Int64`. Tests compare these tables with
 the frames themselves.
 
 {tables}
@@ -70,7 +70,7 @@ class Column:
     @property
     def always(self) -> bool:
         """Whether every such frame has it."""
-        return "only where" not in self.meaning
+        return "only if" not in self.meaning
 
     @property
     def unit(self) -> str:

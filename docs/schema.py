@@ -33,11 +33,11 @@ STORE/jobs/cluster=CLUSTER/job=JOB/SEGMENT.parquet        one row per snapshot
 STORE/details/cluster=CLUSTER/job=JOB/SEGMENT.parquet     one row per run of a file
 ```
 
-`CLUSTER` and `JOB` are safe folder names made of `source_uri` and `job_id`. They are for skipping
-files; what the server said stands in the columns. A job is known by `source_uri` and `job_id`
-together: two clusters may use one id. Times are UTC. What the server did not send is null, never 0
-or -1. What cannot be a value of its column (a negative count, a progress of 250) is null, too, and
-stands in `extra` as it was sent, by its name on the wire.
+`CLUSTER` and `JOB` are safe folder names made of `source_uri` and `job_id`. They let a reader skip
+files; the columns hold what the server sent. `source_uri` and `job_id` together identify a job,
+because two clusters may use the same id. Times are UTC. What the server did not send is null, never
+0 or -1. A value that its column cannot hold (a negative count, a progress of 250) is null too, and
+`extra` has it as it was sent, by its name on the wire.
 
 The columns in pandas are those of `load_jobs` and `load_details`. In DuckDB, `string` is
 `VARCHAR`, `timestamp[us, tz=UTC]` is `TIMESTAMPTZ`, `int64` is `BIGINT` and `double` is `DOUBLE`.
@@ -46,14 +46,14 @@ The columns in pandas are those of `load_jobs` and `load_details`. In DuckDB, `s
 
 {jobs}
 
-A row with an `error` is a *gap*: the poll brought no answer, and all that the server would have
-said is null. `load_jobs` leaves gaps out unless it is called with `gaps=True`.
+A row with an `error` is a *gap*: the poll brought no answer, and the columns for what a server
+sends are null. `load_jobs` leaves gaps out unless it is called with `gaps=True`.
 
 ## details
 
 {details}
 
-In pandas there is one more: `file` (category), a short name of `file_name` for display.
+In pandas there is one more: `file` (category), a short form of `file_name` for display.
 
 `file_name` is printed by the server: `[a/1.parquet]`, `[x.npy y.npy]` for one import file of
 several paths, on Zilliz Cloud the bare path. `importstats.parse_file_name` takes it apart. Servers
@@ -70,7 +70,7 @@ has runs of length one, for which the two pairs are equal.
 * Runs of a file do not overlap, and between two snapshots of one run there is none without the
   file.
 * A run ends at the border of its Parquet file, so two runs of equal values may follow each other.
-* Whoever asks what a file was *at* a time needs the run with
+* To find a file's values *at* a time, take the run with
   `observed_at <= time <= last_observed_at`, or the last one that began before.
 
 `load_details` gives one row per snapshot and file, and `load_details(runs=True)` the runs, joined
@@ -108,7 +108,7 @@ ORDER BY job_id, file_name, since;
 ## The cluster
 
 With `--management-uri` a collector also stores what the cluster does, see [why](why.md). A store
-without these tables is whole.
+need not have these tables.
 
 ```
 STORE/TABLE/cluster=CLUSTER/SEGMENT.parquet     one row per run of an entry
@@ -117,8 +117,8 @@ STORE/TABLE/cluster=CLUSTER/SEGMENT.parquet     one row per run of an entry
 Each row is a run: an entry had these values whenever it was listed from `observed_at` to
 `last_observed_at`. That it is not listed later means nothing, because the server forgets. Runs are
 joined over the borders of files by `load_tasks`, `load_builds`, `load_segments` and `load_nodes`;
-in the files of a live store one may be there twice, with the same `observed_at` and the longer one
-to believe. Ids are texts, and null where the server says -1.
+in the files of a live store a run may be there twice, with the same `observed_at`: take the longer
+one. Ids are texts, and null if the server sends -1.
 
 {cluster}
 
@@ -135,8 +135,8 @@ importstats compact importstats-store --delta
 
 `jobs` and `details` are Delta tables then: metadata only, over the same files. Every reader of
 Delta (DuckDB's `delta_scan`, Polars, Spark, Trino, `deltalake`) sees a state in which each snapshot
-counts once, as new as the last compaction. What a compaction replaced stays for an hour, for
-queries that run.
+counts once, up to the last compaction. Files that a compaction replaced stay for an hour,
+for queries that still run.
 
 ```python
 import polars as pl
@@ -155,9 +155,9 @@ details = duckdb.read_parquet(store.files("details"))
 duckdb.sql("SELECT job_id, count(DISTINCT file_name) AS files FROM details GROUP BY ALL").show()
 ```
 
-**By a glob**, `details/*/*/*.parquet`, for a store at rest. It never misses a row, but while files
-are swapped, after a crash until the next compaction, and in a store with a Delta log for an hour
-after each compaction, it sees rows twice.
+**By a glob**, `details/*/*/*.parquet`, for a store that nobody writes to. It never misses a row,
+but it sees rows twice while files are swapped, after a crash until the next compaction, and in a
+store with a Delta log for an hour after each compaction.
 
 ## Versions
 

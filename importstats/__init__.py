@@ -4,9 +4,9 @@
 >>> jobs = importstats.load_jobs("importstats-demo/store")  # doctest: +SKIP
 >>> importstats.eta(jobs)  # doctest: +SKIP
 
-The way of the data, each step a folder: :mod:`~importstats.sources` ask a server and type its
-answers, :mod:`~importstats.store` keeps them and makes DataFrames of them,
-:mod:`~importstats.analysis` computes phases, rates, an ETA, stragglers and findings from these,
+Data flows through the folders in one direction: :mod:`~importstats.sources` asks a server and types
+its answers, :mod:`~importstats.store` keeps them and makes DataFrames of them,
+:mod:`~importstats.analysis` computes phases, rates, an ETA, stragglers and findings from these, and
 :mod:`~importstats.plots`, :mod:`~importstats.show` and :mod:`~importstats.reports` show the result.
 """
 

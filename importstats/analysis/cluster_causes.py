@@ -73,7 +73,7 @@ def with_causes(found: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 _WAIT: Final = ("stalled", "late")
 
 
-def _number_text(number: Any, what: str) -> str:
+def _count_with_noun(number: Any, what: str) -> str:
     return f"{format_count(number)} {what}{'s' * (number != 1)}"
 
 
@@ -93,15 +93,15 @@ def _slot_cause(evidence: _Evidence) -> str:
         return f"job {printable(jobs[0], 40)}{more} {verb} the slots it waits for"
     compactions, builds = evidence["held_by_compactions"], evidence["held_by_index_builds"]
     kinds = ((compactions, "compaction"), (builds, "index build"))
-    held = " and ".join(_number_text(count, what) for count, what in kinds if count)
+    held = " and ".join(_count_with_noun(count, what) for count, what in kinds if count)
     return f"{held} hold{'s' * (compactions + builds == 1)} the slots it waits for"
 
 
 def _sort_cause(evidence: _Evidence) -> str:
-    waiting = _number_text(evidence["waiting_segments"], "segment")
+    waiting = _count_with_noun(evidence["waiting_segments"], "segment")
     for name, what in (("other_compactions", "other compaction"), ("index_builds", "index build")):
         if evidence[name]:
-            return f"{waiting} to be sorted after {_number_text(evidence[name], what)}"
+            return f"{waiting} to be sorted after {_count_with_noun(evidence[name], what)}"
     return f"{waiting} still to be sorted"
 
 
@@ -109,8 +109,8 @@ def _queue_cause(evidence: _Evidence) -> str:
     before = evidence["builds_before"]
     if before:
         come = f"come{'s' * (before == 1)}"
-        return f"{_number_text(before, 'index build')} of others {come} before its own"
-    return f"{_number_text(evidence['waiting_builds'], 'index build')} of its own still to come"
+        return f"{_count_with_noun(before, 'index build')} of others {come} before its own"
+    return f"{_count_with_noun(evidence['waiting_builds'], 'index build')} of its own still to come"
 
 
 def _long_build_cause(evidence: _Evidence) -> str:

@@ -119,7 +119,7 @@ def diagnose(
         :data:`~importstats.analysis.finding_kinds.FINDING_KINDS`, the most important first:
 
         ``source_uri``, ``job_id`` : category or str
-            As they came.
+            As in the input.
         ``finding`` : ordered category
             One of :data:`~importstats.analysis.finding_kinds.FINDINGS`.
         ``severity`` : ordered category

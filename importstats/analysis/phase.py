@@ -339,7 +339,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
         One row per run, ordered by job and time:
 
         ``source_uri``, ``job_id`` : category or str
-            As they came.
+            As in the input.
         ``run`` : int64
             The run's number in its job, from 0.
         ``phase`` : ordered category
@@ -351,7 +351,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
             From `start` to `end`, or to the last snapshot of a run that goes on (a lower bound).
             NaN for Completed and Failed.
         ``start_earliest``, ``start_latest``, ``end_earliest``, ``end_latest`` : datetime64[us, UTC]
-            The times between which the borders lie.
+            The earliest and latest times at which the run can have begun and ended.
         ``uncertainty_s`` : float64
             The longest minus the shortest duration that the snapshots allow, which is the width of
             both borders together. For a run that goes on it is the start's width. NaN if the start
@@ -377,7 +377,7 @@ def phases(jobs: pd.DataFrame, *, server_version: str | None = None) -> pd.DataF
     2  IndexBuilding        30.0           60.0          1         1000
     """
     phased = with_phase(jobs, server_version=server_version)
-    row = np.flatnonzero(_tells_a_phase(phased))
+    row = np.flatnonzero(_shows_phase(phased))
     codes, keys = job_codes(phased.iloc[row][JOB_KEY])
     observed = phased["observed_at"].to_numpy(dtype="datetime64[us]")
     order = np.lexsort((_tie_break(phased)[row], observed[row].astype(np.int64), codes))
@@ -429,7 +429,7 @@ _NEVER: Final = np.datetime64("NaT", "us")
 _ONE_SECOND: Final = np.timedelta64(1_000_000, "us")
 
 
-def _tells_a_phase(jobs: pd.DataFrame) -> Bools:
+def _shows_phase(jobs: pd.DataFrame) -> Bools:
     """Whether each snapshot shows a phase, or has a named state that is unknown here."""
     state = States.from_jobs(jobs)
     named = ~state.is_in(["", *_AT_WORK])

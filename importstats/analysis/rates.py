@@ -84,8 +84,10 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
         ``observed_at`` : datetime64[us, UTC]
         ``interval_s`` : float64
             Since the sample before; NaN at the first.
-        ``imported_rows``, ``rows_delta``, ``rows_lost`` : Int64
-            Missing at the first sample: the deltas.
+        ``imported_rows`` : Int64
+            Rows written so far.
+        ``rows_delta``, ``rows_lost`` : Int64
+            Rows written, and rows that vanished, since the sample before; missing at the first.
         ``rows_per_s``, ``bytes_per_s`` : float64
             The rate of what appeared in the interval; NaN if it has no length.
         ``rows_per_s_spread``, ``bytes_per_s_spread`` : float64

@@ -50,7 +50,7 @@ def check_rows(
         is a number there is only the job.
 
         ``source_uri``, ``job_id`` : category or str
-            As they came.
+            As in the input.
         ``file`` : str
             Missing in the job's row.
         ``expected_rows``, ``imported_rows`` : Int64

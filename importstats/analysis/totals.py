@@ -45,7 +45,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         Ordered by job:
 
         ``source_uri``, ``job_id`` : category or str
-            As they came.
+            As in the input.
         ``collection_name`` : str
         ``state`` : str
             As last sent.
@@ -53,28 +53,35 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
             The last, see :func:`~importstats.phases`.
         ``progress_pct`` : float64
             As last sent.
-        ``started_at``, ``ended_at`` : datetime64[us, UTC]
-            The job's creation if the server reports it (Milvus 2.6.5 on), else the first snapshot;
-            and the start of Completed or Failed, NaT before.
+        ``started_at`` : datetime64[us, UTC]
+            The job's creation if the server reports it (Milvus 2.6.5 on), else the first snapshot.
+        ``ended_at`` : datetime64[us, UTC]
+            The start of Completed or Failed; NaT before.
         ``duration_s`` : float64
-            The time between them, or to the last snapshot. It is too short if the collector found
-            the job at work and its creation is not known: the recording then does not begin with
-            Pending. NaN if the job was over when it was first seen.
-        ``rows``, ``total_rows``, ``bytes``, ``files`` : Int64
-            Rows written (for a failed job: before it failed), rows and bytes of all files, number
-            of files.
+            From ``started_at`` to ``ended_at``, or to the last snapshot. It is too short if the
+            collector found the job at work and its creation is not known: the recording then does
+            not begin with Pending. NaN if the job was over when it was first seen.
+        ``rows`` : Int64
+            Rows written; for a failed job, before it failed.
+        ``total_rows``, ``bytes`` : Int64
+            In all files.
+        ``files`` : Int64
+            The number of files.
         ``recorded_rows`` : Int64
             The rows written within ``duration_s``, which leaves out rows that were present when
             recording began, unless the job's creation is known.
-        ``rows_per_s``, ``bytes_per_s`` : float64
-            ``recorded_rows`` divided by ``duration_s``, all phases; bytes by the same share of all.
+        ``rows_per_s`` : float64
+            ``recorded_rows`` divided by ``duration_s``, so over all phases.
+        ``bytes_per_s`` : float64
+            The same for bytes, of which the same share counts as of the rows.
         ``pending_s``, ``pre_importing_s``, ``resharding_s``, ``planning_s``, ``importing_s``,
         ``sorting_s``, ``sorting_or_indexing_s``, ``index_building_s``, ``uncommitted_s``,
         ``committing_s`` : float64
-            Time in each phase, all runs of it; NaN if it was not seen.
-        ``failed_files``, ``retries`` : Int64
-            Files in state Failed, and how often tasks went back. When a job fails, the server
-            reports all of its files as Failed.
+            Time in the phase, in all its runs; NaN if it was not seen.
+        ``failed_files`` : Int64
+            Files in state Failed. When a job fails, the server reports all of its files as Failed.
+        ``retries`` : Int64
+            How often tasks went back.
         ``efficiency`` : float64
             The shortest time in which the slots that were ever seen busy could have done the tasks,
             divided by the time it took, 0 to 1. That shortest time is the larger of the total work

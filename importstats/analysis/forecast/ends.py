@@ -91,14 +91,13 @@ def eta(
         left out.
 
         ``source_uri``, ``job_id`` : category or str
-            As they came.
+            As in the input.
         ``snapshot_id`` : int64
         ``observed_at`` : datetime64[us, UTC]
         ``phase`` : ordered category
         ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
             The job will have ended by then with probability 10, 50 and 90 %. NaT if nothing
-            supports an estimate. Never before ``observed_at``; but for a job that has ended, they
-            are the end.
+            supports an estimate. Never before ``observed_at``; for a job that has ended, its end.
         ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
             The same in seconds from ``observed_at``; 0 once the job has ended.
         ``method`` : category
@@ -109,10 +108,12 @@ def eta(
         With `explain` also these, in seconds if the name ends in ``_s``, NaN if there is no such
         part:
 
-        ``phase_rest_s``, ``later_phases_s`` : float64
-            Medians of the rest of the current phase and of the phases after it.
+        ``phase_rest_s`` : float64
+            The median of the rest of the current phase.
+        ``later_phases_s`` : float64
+            The median of the phases after it.
         ``model_s``, ``twin_s`` : float64
-            Medians of the two forecasts, see :mod:`importstats.analysis.forecast.twin`; in Pending
+            The median of this forecast, see :mod:`importstats.analysis.forecast.twin`; in Pending
             without the wait.
         ``twin_weight`` : float64
             The twin's weight in the estimate.
@@ -122,9 +123,10 @@ def eta(
             The probability that the job is interrupted.
         ``slots`` : float64
             Tasks at work at once.
-        ``if_all_goes_well_s``, ``if_a_node_restarts_s`` : float64
-            The median if the job is not interrupted, and if everything that runs now has to begin
-            again.
+        ``if_all_goes_well_s`` : float64
+            The median if the job is not interrupted.
+        ``if_a_node_restarts_s`` : float64
+            The median if everything that runs now has to begin again.
 
     Examples
     --------
