@@ -40,13 +40,13 @@ def dense(code: Ints) -> Ints:
 
 def order_by(code: Ints, then: Ints) -> Ints:
     """The stable order by a code of 0 and above, and within a code by `then`."""
-    order = order_of(code)
+    order = stable_order(code)
     falls = np.diff(then[order]) < 0
     falls &= np.diff(code[order]) == 0
     return np.lexsort((then, code)) if falls.any() else order
 
 
-def order_of(code: Ints) -> Ints:
+def stable_order(code: Ints) -> Ints:
     """The stable order by a code of 0 and above."""
     if len(code) < 2 or (np.diff(code) >= 0).all():
         return np.arange(len(code))
@@ -99,7 +99,7 @@ def whole_numbers(values: Floats, missing: Bools | None = None) -> pd.arrays.Int
 
 
 def count_before(flags: Bools, first: Ints) -> Ints:
-    """For each value, how many earlier ones of its group are true; `first` has the groups' begins.
+    """For each value, how many earlier ones of its group are true; `first` has the groups' starts.
 
     Examples
     --------
@@ -121,7 +121,7 @@ def compact(code: Ints) -> Ints:
 
 
 def carried(values: Floats, key: Ints) -> Floats:
-    """The values, in which a missing one of a key repeats the one before."""
+    """The values, with each missing one replaced by the value before it of the same key."""
     place = np.where(np.isnan(values), 0, np.arange(len(values)))
     first = starts(key)
     place[first] = first

@@ -200,7 +200,7 @@ def _remaining(
     return np.where(spans.done, 0.0, np.where(spans.running, left, np.nan))
 
 
-def _end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
+def _waiting_end_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
     """The seconds until the slots have done all other work than each task; 0 if no task waits.
 
     The largest that waits comes at the end (list scheduling; Graham, SIAM J. Applied Mathematics
@@ -216,8 +216,8 @@ def _end_of_waiting_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
     return np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
 
 
-def _largest_of_others(job: Ints, jobs: int, values: Floats) -> Floats:
-    """For each value the largest other one of its job, which are at least 0; 0 if there is none."""
+def _largest_other(job: Ints, jobs: int, values: Floats) -> Floats:
+    """Each value's largest other one of its job; 0 if there is none, and values are at least 0."""
     order = np.lexsort((-values, job))
     first = starts(job[order])
     several = np.diff(np.append(first, len(order))) > 1
@@ -236,8 +236,8 @@ def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tup
     """
     job = spans.job
     running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
-    others = _largest_of_others(job, spans.jobs, running)
-    others = np.maximum(others, _end_of_waiting_s(spans, usual, remaining))
+    others = _largest_other(job, spans.jobs, running)
+    others = np.maximum(others, _waiting_end_s(spans, usual, remaining))
     lead = np.where(spans.running, remaining - others, np.nan)
     with np.errstate(invalid="ignore"):
         share = lead / np.maximum(spans.now[job] - since[job] + remaining, _LEAST_S)

@@ -139,8 +139,8 @@ class Steps:
             np.isnan(reported), time, np.clip(reported, np.nan_to_num(since, nan=-np.inf), time)
         )
 
-        def first_value(happens: Bools, values: Floats, otherwise: float = np.inf) -> Floats:
-            found = np.full(count, otherwise)
+        def first_value(happens: Bools, values: Floats) -> Floats:
+            found = np.full(count, np.inf)
             places = np.flatnonzero(happens & (number >= 0))[::-1]
             found[number[places]] = values[places]
             return found

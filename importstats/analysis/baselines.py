@@ -53,7 +53,7 @@ def linear(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFr
     first = rows.groupby("job").transform("first")
     progress = floats(rows, "progress_pct")
     done = progress - floats(first, "progress_pct")
-    return _frame_of_remaining(
+    return _remaining_frame(
         rows, _time_at_rate(100 - progress, done, seconds(rows) - seconds(first))
     )
 
@@ -76,7 +76,7 @@ def tqdm_ema(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Data
     for at in rows.groupby("job").indices.values():
         known = at[~np.isnan(progress[at])]
         remaining[known] = _tqdm_remaining(times[known], progress[known])
-    return _frame_of_remaining(rows, remaining)
+    return _remaining_frame(rows, remaining)
 
 
 def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -95,7 +95,7 @@ def rows_rate(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.Dat
     first = counted.groupby(rows["job"]).transform("first")
     since = counted - first
     left = total - written
-    return _frame_of_remaining(
+    return _remaining_frame(
         rows, _time_at_rate(left, floats(since, "written"), floats(since, "at"))
     )
 
@@ -133,7 +133,7 @@ def late(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataFram
         usable = running & np.isfinite(to_end)
         longest = pd.Series(to_end[usable]).groupby(files["row"].to_numpy()[usable]).max()
         remaining[longest.index.to_numpy()] = longest.to_numpy()
-    return _frame_of_remaining(rows, remaining)
+    return _remaining_frame(rows, remaining)
 
 
 def twin(
@@ -174,7 +174,7 @@ def twin(
             left *= np.where(np.isfinite(scale), scale, 1.0)
             said.append(np.where(job.end_s <= now[at], left, np.nan))
         remaining[at] = _median(said)
-    return _frame_of_remaining(rows, remaining)
+    return _remaining_frame(rows, remaining)
 
 
 def survival(
@@ -189,7 +189,7 @@ def survival(
     Parameters and result are those of :func:`twin`.
     """
     rows, past = ordered_snapshots(jobs), _Past.from_history(history)
-    return _frame_of_remaining(
+    return _remaining_frame(
         rows, _by_duration(rows, past, lambda left: np.where(left > 0, left, np.nan))
     )
 
@@ -204,7 +204,7 @@ def history_median(
     """
     rows, past = ordered_snapshots(jobs), _Past.from_history(history)
     remaining = _by_duration(rows, past, lambda left: left)
-    return _frame_of_remaining(rows, np.maximum(remaining, 0))
+    return _remaining_frame(rows, np.maximum(remaining, 0))
 
 
 #: The simple methods that look at a single job, by name.
@@ -363,5 +363,5 @@ def _time_at_rate(left: Floats, done: Floats, elapsed: Floats) -> Floats:
     return np.where((done > 0) & (elapsed > 0), remaining, np.nan)
 
 
-def _frame_of_remaining(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
+def _remaining_frame(rows: pd.DataFrame, remaining: Floats) -> pd.DataFrame:
     return rows[_SNAPSHOT_KEY].assign(remaining_p50_s=remaining).reset_index(drop=True)

@@ -150,7 +150,7 @@ def _one_file_holds_up(
     if job.phase not in FILE_PHASES:
         return None
     phase_s = job.seconds_since(job.phase_since)
-    delay_s, already_s = _delay_of_late_s(ages, files, number)
+    delay_s, already_s = _late_delay_s(ages, files, number)
     if not delay_s > max(_HOLDS_UP_S, _HOLDS_UP_SHARE * phase_s):
         return None
     late = rank_files(files[files["when"].eq("now")]).drop_duplicates("task")
@@ -192,7 +192,7 @@ def _one_file_holds_up(
     )
 
 
-def _delay_of_late_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[float, float]:
+def _late_delay_s(ages: Ages, files: pd.DataFrame, number: int) -> tuple[float, float]:
     """The seconds by which late tasks end after all others, and how many have passed already.
 
     Tasks behind them wait because of them, and a stuck task ends now at the earliest. NaN if none

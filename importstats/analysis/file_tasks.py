@@ -49,9 +49,9 @@ def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     1           1       b      12        1.0
     2           2       c      11        1.0
     """
-    files = _with_state(_last_of_each(details, "file_index"))
+    files = _with_state(_last_entry_rows(details, "file_index"))
     imports = tasks[tasks["kind"].astype("str").eq("ImportTask")]
-    known = _with_state(_last_of_each(imports, "task_id"))
+    known = _with_state(_last_entry_rows(imports, "task_id"))
     # The server forgets a task's node when it ends, so this takes the last known one.
     nodes = imports[imports["node_id"].notna()].drop_duplicates([*JOB_KEY, "task_id"], keep="last")
     known = known.drop(columns="node_id").merge(
@@ -74,7 +74,7 @@ def tasks_of_files(details: pd.DataFrame, tasks: pd.DataFrame) -> pd.DataFrame:
     return found[[*JOB_KEY, *columns]]
 
 
-def _last_of_each(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+def _last_entry_rows(rows: pd.DataFrame, key: str) -> pd.DataFrame:
     """The last row of each entry."""
     last = "last_observed_at" if "last_observed_at" in rows else "observed_at"
     by_time = rows.sort_values(last, kind="stable")

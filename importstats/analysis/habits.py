@@ -164,7 +164,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
             "job": of,
         }
     )
-    found = _longest_of_habit(table)
+    found = _longest_habits(table)
     last = pd.Series(phased["observed_at"].to_numpy(), index=job).groupby(level=0).max()
     completed = table.loc[table["phase"].eq("Completed"), "job"].unique()
     rows = pd.Series(floats(phased, "total_rows"), index=job)
@@ -175,7 +175,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     return found.loc[found["job"].isin(completed) & found["longest_s"].notna(), _COLUMNS]
 
 
-def _longest_of_habit(table: pd.DataFrame) -> pd.DataFrame:
+def _longest_habits(table: pd.DataFrame) -> pd.DataFrame:
     """The longest standstill per job and phase, cut if it can only be a pause.
 
     Segments have the same size, so if the longest standstill lasts many times as long as the next,

@@ -264,11 +264,11 @@ _COLUMNS: Final = [
 def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.DataFrame:
     """The events started, finished, failed and rows_differ."""
     parts = []
-    begun = _first_of_job(snapshots[snapshots["phase"].ne("Pending")])
+    begun = _first_per_job(snapshots[snapshots["phase"].ne("Pending")])
     begun = begun[~begun["phase"].isin(END_PHASES)]
     parts.append(begun.assign(event="started", message=_messages(begun, _started_words)))
     first_seen = snapshots.groupby(JOB_KEY)["observed_at"].min().rename("first_seen")
-    ended = _first_of_job(snapshots[snapshots["phase"].isin(END_PHASES)])
+    ended = _first_per_job(snapshots[snapshots["phase"].isin(END_PHASES)])
     ended = ended.merge(first_seen.reset_index(), on=JOB_KEY)
     finished = ended[ended["phase"].eq("Completed")]
     parts.append(finished.assign(event="finished", message=_messages(finished, _finished_words)))
@@ -286,7 +286,7 @@ def _endings_and_starts(snapshots: pd.DataFrame, diagnosis: pd.DataFrame) -> pd.
 
 def _conditions(snapshots: pd.DataFrame, diagnosis: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """The events that the diagnosis finds at the time."""
-    latest = _last_of_job(snapshots)
+    latest = _last_per_job(snapshots)
     latest = latest[~latest["phase"].isin(END_PHASES)]
     parts = []
     for finding, (event, episode) in _FINDINGS.items():
@@ -317,7 +317,7 @@ def _behind_the_estimate(
     )
     recent = estimates.groupby(JOB_KEY, as_index=False).tail(_SUSTAINED)
     earliest = recent.groupby(JOB_KEY, as_index=False)["eta_p50"].agg(["min", "count"])
-    last = _last_of_job(estimates).merge(promise, on=JOB_KEY).merge(earliest, on=JOB_KEY)
+    last = _last_per_job(estimates).merge(promise, on=JOB_KEY).merge(earliest, on=JOB_KEY)
     late = (
         last["phase"].isin(_ESTIMABLE)
         & last["count"].eq(_SUSTAINED)
@@ -336,14 +336,14 @@ def _gaps(
     until: pd.DataFrame, snapshots: pd.DataFrame, at: pd.Timestamp, gap_s: float
 ) -> pd.DataFrame:
     """The events of jobs that have not ended but are no longer seen."""
-    silent = _last_of_job(snapshots)
+    silent = _last_per_job(snapshots)
     silent = silent[~silent["phase"].isin(END_PHASES)]
     # A collector records why there is no answer: once when a gap opens, and again when it gives up
     # the job because the server does not know it.
     unanswered = until["error"].notna()
     is_second = unanswered.groupby([until[name] for name in JOB_KEY]).shift(fill_value=False)
     is_given_up = unanswered & is_second & until["error"].str.contains("forgotten", na=False)
-    why = _last_of_job(until.assign(is_given_up=is_given_up))
+    why = _last_per_job(until.assign(is_given_up=is_given_up))
     why = why[[*JOB_KEY, "observed_at", "error", "is_given_up"]]
     silent = silent.merge(
         why.rename(columns={"observed_at": "noted_at", "error": "why"}), on=JOB_KEY
@@ -425,11 +425,11 @@ def _messages(rows: pd.DataFrame, words: Any) -> list[str]:
     return [words(row) for row in rows.itertuples()]
 
 
-def _first_of_job(rows: pd.DataFrame) -> pd.DataFrame:
+def _first_per_job(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(JOB_KEY, as_index=False).head(1)
 
 
-def _last_of_job(rows: pd.DataFrame) -> pd.DataFrame:
+def _last_per_job(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(JOB_KEY, as_index=False).tail(1)
 
 

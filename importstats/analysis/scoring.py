@@ -291,7 +291,7 @@ def score(predictions: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
         / predictions["true_remaining_s"],
         relative_pinball=_relative_pinball(predictions),
         log_error=_log_error(predictions),
-        inside=_hits_of_interval(predictions),
+        inside=_interval_hits(predictions),
     )
     reference = rows["method"].cat.categories[0]
     errors = rows.loc[rows["method"].eq(reference), [*_SNAPSHOT_KEY, "relative_error"]]
@@ -380,7 +380,7 @@ def _log_error(predictions: pd.DataFrame) -> pd.Series:
     return pd.Series(np.abs(np.log(ratio.to_numpy(np.float64))), predictions.index)
 
 
-def _hits_of_interval(predictions: pd.DataFrame) -> pd.Series:
+def _interval_hits(predictions: pd.DataFrame) -> pd.Series:
     """1 if the truth lies in the interval, 0 if not, NaN if there is no interval."""
     true = predictions["true_remaining_s"]
     low, high = predictions["remaining_p10_s"], predictions["remaining_p90_s"]

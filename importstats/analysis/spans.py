@@ -114,7 +114,7 @@ class Spans:
         of_file = group_files(samples)[0] if by == "task" else np.arange(len(samples.job))
         leader = _first_files(of_file)
         units = len(leader)
-        moves = _steps_of_leaders(samples, of_file, leader)
+        moves = _leader_steps(samples, of_file, leader)
         attempts = moves.find_attempts(samples)
         job, jobs = samples.job[leader], len(samples.jobs)
         now = _last_times(samples)
@@ -210,7 +210,7 @@ def _last_times(samples: FileSamples) -> Floats:
     return now
 
 
-def _steps_of_leaders(samples: FileSamples, of_file: Ints, leader: Ints) -> Steps:
+def _leader_steps(samples: FileSamples, of_file: Ints, leader: Ints) -> Steps:
     """The steps of one file per unit, which stands for all: a task's files move together."""
     leads = np.zeros(len(of_file), np.bool_)
     leads[leader] = True

@@ -73,7 +73,7 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         ``rows_per_s`` : float64
             ``recorded_rows`` divided by ``duration_s``, so over all phases.
         ``bytes_per_s`` : float64
-            The same for bytes, of which the same share counts as of the rows.
+            The same for bytes, counted in proportion to the rows.
         ``pending_s``, ``pre_importing_s``, ``resharding_s``, ``planning_s``, ``importing_s``,
         ``sorting_s``, ``sorting_or_indexing_s``, ``index_building_s``, ``uncommitted_s``,
         ``committing_s`` : float64
@@ -127,7 +127,8 @@ def summary(jobs: pd.DataFrame, details: pd.DataFrame | None = None) -> pd.DataF
         rows_in_all = total.to_numpy(np.float64, na_value=np.nan)
         bytes_per_s = np.where(rows_in_all > 0, rows_per_s * size / rows_in_all, np.nan)
     spent = {
-        column: _time_in(runs, name, run_code, count) for name, column in PHASE_COLUMNS.items()
+        column: _phase_seconds(runs, name, run_code, count)
+        for name, column in PHASE_COLUMNS.items()
     }
     collection = seen.get("collection_name")
     return table.astype("str").assign(
@@ -283,7 +284,7 @@ def _greatest(frame: pd.DataFrame, name: str, code: Ints, count: int) -> Floats:
     return grouped_quantile(floats(frame, name), code, count, 1.0)
 
 
-def _time_in(runs: pd.DataFrame, phase: str, code: Ints, count: int) -> Floats:
+def _phase_seconds(runs: pd.DataFrame, phase: str, code: Ints, count: int) -> Floats:
     mine = (runs["phase"] == phase).to_numpy()
     spent = summed(code[mine], np.nan_to_num(runs["duration_s"].to_numpy()[mine]), count)
     return np.where(np.bincount(code[mine], minlength=count) > 0, spent, np.nan)

@@ -303,7 +303,7 @@ def _ending(
         text += f", in {phase_text(str(last['phase']), last['state'])}"
         if pd.notna(last["progress_pct"]):
             text += f" at {format_percent(last['progress_pct'])}"
-    reason = _reason_of(snapshots, findings)
+    reason = _failure_reason(snapshots, findings)
     shown = excerpt(reason) if reason else "the server gives no reason"
     culprit = _failure(findings).get("culprit")
     if isinstance(culprit, str) and culprit not in shown:
@@ -311,7 +311,7 @@ def _ending(
     return f"{text}: {shown}"
 
 
-def _reason_of(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
+def _failure_reason(snapshots: pd.DataFrame, findings: pd.DataFrame) -> str | None:
     """A failed job's own reason, else its files' reason if the findings have it."""
     if "reason" in snapshots:
         own = known_reasons(snapshots["reason"].iloc[-1:]).iloc[0]

@@ -107,7 +107,7 @@ def work_left_s(state: ClusterState, job_id: str) -> Floats | None:
     unsorted = _unfinished(sorts)
     if _unfinished(builds)["tries"].gt(1).fillna(value=False).any():
         return None  # Nobody knows how often a failing build will be tried again.
-    rows_of = _rows_of_segments(state)
+    rows_of = _rows_by_segment(state)
     to_come = _builds_to_come(sorts, builds, unsorted, rows_of)
     if not len(unsorted) and not len(to_come) and not len(_unfinished(builds)):
         return None
@@ -144,7 +144,7 @@ def import_and_work_left_s(state: ClusterState, job_id: str, total_rows: float) 
     at_once = _builds_at_once(state)
     if not len(rows) or not state.merges_roles or at_once is None:
         return None
-    rows_of = _rows_of_segments(state)
+    rows_of = _rows_by_segment(state)
     if not len(rows_of):
         # The builds that the nodes remember were of segments like these.
         rows_of = pd.Series(rows[rows > 0])
@@ -192,7 +192,7 @@ def _builds_per_segment(builds: pd.DataFrame) -> int:
     return max(1, round(len(builds) / segments)) if segments else 1
 
 
-def _rows_of_segments(state: ClusterState) -> pd.Series[float]:
+def _rows_by_segment(state: ClusterState) -> pd.Series[float]:
     """The rows by id of the segments that are listed or were sorted."""
     listed = state.segments.set_index("segment_id")["rows"]
     plans = state.compactions[state.compactions["result_segments"].notna()]

@@ -76,7 +76,7 @@ class Pace:
         shape = (DRAWS * _LAWS, 1)
         mean = self.log_mean + self.mean_sd * rng.standard_normal(shape)
         spread = self.log_sd * np.sqrt(self.freedom / rng.chisquare(self.freedom, shape))
-        chance = np.exp(_log_chance_of_more((_log(ages_s / rows) - mean) / spread).sum(axis=1))
+        chance = np.exp(_log_tail((_log(ages_s / rows) - mean) / spread).sum(axis=1))
         chance = chance + np.finfo(np.float64).tiny
         every = (np.arange(DRAWS) + rng.random()) / DRAWS
         kept = np.searchsorted(np.cumsum(chance) / chance.sum(), every)
@@ -87,7 +87,7 @@ def _log(ratio: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(ratio, np.finfo(np.float64).tiny)))
 
 
-def _log_chance_of_more(score: Floats) -> Floats:
+def _log_tail(score: Floats) -> Floats:
     """The log probability that a normal variable exceeds a score, to within 0.01."""
     return np.asarray(-np.logaddexp(0.0, 1.702 * score))
 

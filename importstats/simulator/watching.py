@@ -20,14 +20,14 @@ from importstats.simulator.wire import describe_answer, encode
 from importstats.sources.answers import parse_response
 from importstats.sources.management import PATHS
 from importstats.sources.management_lists import (
-    builds_of,
-    compactions_of,
-    nodes_of,
-    segments_of,
-    settings_of,
-    tasks_of,
+    parse_builds,
+    parse_compactions,
+    parse_nodes,
+    parse_segments,
+    parse_settings,
+    parse_tasks,
 )
-from importstats.sources.management_metrics import samples_of
+from importstats.sources.management_metrics import parse_samples
 from importstats.sources.snapshot import Snapshot
 from importstats.store.cluster_frames import ClusterFrames, cluster_frame
 from importstats.store.cluster_runs import OpenRuns, join_runs
@@ -35,11 +35,11 @@ from importstats.store.cluster_schema import CLUSTER_TABLES, ClusterTable
 
 _URI: Final = "http://localhost:19530"
 _PARSERS: Final = {
-    "tasks": tasks_of,
-    "builds": builds_of,
-    "compactions": compactions_of,
-    "nodes": nodes_of,
-    "settings": settings_of,
+    "tasks": parse_tasks,
+    "builds": parse_builds,
+    "compactions": parse_compactions,
+    "nodes": parse_nodes,
+    "settings": parse_settings,
 }
 
 
@@ -78,10 +78,10 @@ class SimulatedWatch:
             self._add(table, parse(self._asked(table, {}))[0])  # type: ignore[arg-type]
         for collection in {row["collection_id"] for row in self._runs["tasks"].last()}:
             query = {"in": "dc", "collection_id": collection}
-            self._add("segments", segments_of(self._asked("segments", query))[0])
+            self._add("segments", parse_segments(self._asked("segments", query))[0])
         status, body = self._port.answer("/metrics", {}, {})
         if status is HTTPStatus.OK and body is not None:
-            self._add("gauges", [{**row, "process": "simulated"} for row in samples_of(body)])
+            self._add("gauges", [{**row, "process": "simulated"} for row in parse_samples(body)])
 
     def _asked(self, table: str, query: Mapping[str, Any]) -> Any:
         status, body = self._port.answer(PATHS[table], query, {})

@@ -160,7 +160,7 @@ class RestActions(Client):
         database = self._databases_to_ask(job_id)[0]
         try:
             self._send_once(
-                _data_of_success,
+                _successful_data,
                 f"{JOBS_PATH}/{what}",
                 {"jobId": job_id, "dbName": database},
                 database,
@@ -184,7 +184,7 @@ _DONE: Final = {"commit": "committed", "abort": "aborted"}
 
 def _created_job_id(body: bytes) -> str:
     """The created job's id, from the answer."""
-    data = _data_of_success(body)
+    data = _successful_data(body)
     job_id = data.get("jobId", data.get("jobID")) if isinstance(data, dict) else None
     if isinstance(job_id, bool) or not isinstance(job_id, str | int) or not str(job_id).strip():
         raise BadResponseError(
@@ -193,7 +193,7 @@ def _created_job_id(body: bytes) -> str:
     return str(job_id)
 
 
-def _data_of_success(body: bytes) -> Any:
+def _successful_data(body: bytes) -> Any:
     """An answer's data. Raises the error that the answer reports, if any."""
     envelope, status, message = checked_envelope(body)
     if status is None:

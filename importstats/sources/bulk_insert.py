@@ -24,7 +24,7 @@ How a task becomes a detail
     sorting and index building: bulk insert does not wait for an index.
 
     ``fileName`` is a JSON list of the task's paths. ``reason`` is ``failed_reason``.
-    ``completeTime`` and ``fileSize`` are never sent. Everything else stands in ``extra`` by its
+    ``completeTime`` and ``fileSize`` are never sent. Everything else is in ``extra`` by its
     wire name: ``id``, ``state`` (``ImportPersisted``), ``create_ts`` (Unix seconds),
     ``collection_id``, ``segment_ids``, ``id_list``, and every other info (``partition``,
     ``persist_cost``, the options of the insert).

@@ -20,13 +20,13 @@ from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.json_stream import ListReader
 from importstats.sources.management_lists import (
     Segments,
-    builds_of,
-    compactions_of,
-    nodes_of,
-    settings_of,
-    tasks_of,
+    parse_builds,
+    parse_compactions,
+    parse_nodes,
+    parse_settings,
+    parse_tasks,
 )
-from importstats.sources.management_metrics import MissingParserError, samples_of
+from importstats.sources.management_metrics import MissingParserError, parse_samples
 from importstats.sources.transport import Answer, Sink, Transport
 from importstats.text import excerpt
 
@@ -154,15 +154,15 @@ class ManagementClient(Closing):
 
     def tasks(self) -> Reading:
         """All jobs' import tasks: the newest 512 of the last 30 minutes."""
-        return self._list("tasks", tasks_of)
+        return self._list("tasks", parse_tasks)
 
     def builds(self) -> Reading:
         """The index builds that changed their state in the last 30 minutes."""
-        return self._list("builds", builds_of)
+        return self._list("builds", parse_builds)
 
     def compactions(self) -> Reading:
         """The compactions of the last 15 minutes, such as those that sort imported segments."""
-        return self._list("compactions", compactions_of)
+        return self._list("compactions", parse_compactions)
 
     def segments(self, collection_id: str) -> Reading:
         """A collection's segments that belong to imports or wait for an index.
@@ -185,11 +185,11 @@ class ManagementClient(Closing):
 
     def nodes(self) -> Reading:
         """The cluster's processes with their load."""
-        return self._list("nodes", nodes_of)
+        return self._list("nodes", parse_nodes)
 
     def settings(self) -> Reading:
         """The settings that affect the pace of imports, and no others."""
-        return self._list("settings", settings_of)
+        return self._list("settings", parse_settings)
 
     def gauges(self) -> Reading:
         """The metrics about imports that this process has."""
@@ -197,7 +197,7 @@ class ManagementClient(Closing):
         if isinstance(answer, Reading):
             return answer
         try:
-            return Reading(Outcome.ANSWERED, samples_of(answer.content))
+            return Reading(Outcome.ANSWERED, parse_samples(answer.content))
         except MissingParserError as error:
             return Reading(Outcome.NEEDS_EXTRA, reason=str(error))
         except (ValueError, KeyError, IndexError, RecursionError) as error:
@@ -238,7 +238,7 @@ class ManagementClient(Closing):
         if answer.status == 200:
             return answer
         # An error about settings may quote one, and settings hold passwords.
-        said = "" if name == "settings" else _message_of_error(answer.content)
+        said = "" if name == "settings" else _error_message(answer.content)
         outcome, reason = _REFUSALS.get(
             answer.status, (Outcome.FAILING, f"answers HTTP {answer.status}{said}")
         )
@@ -258,7 +258,7 @@ _REFUSALS: Final = {
 }
 
 
-def _message_of_error(content: bytes) -> str:
+def _error_message(content: bytes) -> str:
     """An error's message, cut to a few words; empty if it does not have the usual form."""
     try:
         message = json.loads(content)["message"]

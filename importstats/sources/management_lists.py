@@ -23,12 +23,12 @@ MOST_LISTED: Final = 1_000_000
 _LONGEST_TEXT: Final = 1_000
 
 
-def tasks_of(answer: Any) -> Rows:
+def parse_tasks(answer: Any) -> Rows:
     """The import tasks of ``/_dc/tasks/import``.
 
     Examples
     --------
-    >>> rows, unknown = tasks_of([{"job_id": "7", "task_id": "8", "node_id": "-1",
+    >>> rows, unknown = parse_tasks([{"job_id": "7", "task_id": "8", "node_id": "-1",
     ...     "state": "Pending", "task_type": "ImportTask", "slots": 4}])
     >>> rows[0]["task_id"], rows[0]["node_id"], rows[0]["extra"], unknown
     ('8', None, {'slots': 4}, ('slots',))
@@ -36,17 +36,17 @@ def tasks_of(answer: Any) -> Rows:
     return _rows_by_key(answer, _TASK, key="task_id")
 
 
-def builds_of(answer: Any) -> Rows:
+def parse_builds(answer: Any) -> Rows:
     """The index builds of ``/_dc/tasks/build_index``: one for each segment and index."""
     return _rows_by_key(answer, _BUILD, key="build_id")
 
 
-def compactions_of(answer: Any) -> Rows:
+def parse_compactions(answer: Any) -> Rows:
     """The compactions of ``/_dc/tasks/compaction``."""
     return _rows_by_key(answer, _COMPACTION, key="plan_id")
 
 
-def segments_of(answer: Any) -> Rows:
+def parse_segments(answer: Any) -> Rows:
     """The segments of ``/_dc/segments`` that an import wrote or that wait for an index."""
     found = Segments()
     for entry in _checked_entries(answer):
@@ -128,7 +128,7 @@ class Segments:
         return found, tuple(sorted(self._unknown))
 
 
-def nodes_of(answer: Any) -> Rows:
+def parse_nodes(answer: Any) -> Rows:
     """The processes of ``/_cluster/info`` with their load."""
     listed = answer.get("nodes_info") if isinstance(answer, Mapping) else answer
     rows = []
@@ -145,12 +145,12 @@ def nodes_of(answer: Any) -> Rows:
     return rows, ()
 
 
-def settings_of(answer: Any) -> Rows:
+def parse_settings(answer: Any) -> Rows:
     """The settings of ``/_cluster/configs`` that affect the pace of imports, and no others.
 
     Examples
     --------
-    >>> rows, _ = settings_of({"datacoordimportwaitforindex": "true[FileSource]",
+    >>> rows, _ = parse_settings({"datacoordimportwaitforindex": "true[FileSource]",
     ...     "minio.secretAccessKey": "minioadmin[FileSource]"})
     >>> rows
     [{'name': 'dataCoord.import.waitForIndex', 'value': 'true', 'origin': 'FileSource'}]

@@ -65,7 +65,7 @@ class MissingParserError(MissingExtraError):
     """The library that parses metrics is not installed."""
 
 
-def samples_of(content: bytes) -> list[Row]:
+def parse_samples(content: bytes) -> list[Row]:
     r"""The samples of the metrics about imports.
 
     Returns
@@ -84,7 +84,7 @@ def samples_of(content: bytes) -> list[Row]:
     Examples
     --------
     >>> text = b'go_threads 9\nmilvus_datacoord_index_task_count{index_task_status="unissued"} 7\n'
-    >>> sample, = samples_of(text)
+    >>> sample, = parse_samples(text)
     >>> sample["name"], sample["labels"], sample["value"]
     ('datacoord_index_task_count', {'index_task_status': 'unissued'}, 7.0)
     """

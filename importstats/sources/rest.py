@@ -197,7 +197,7 @@ class ImportClient(RestActions):
         problem: ServerError | None = None
         for database in self._databases_to_ask(job_id):
             try:
-                return self._describe_in(database, job_id)
+                return self._describe_once(database, job_id)
             except (JobNotFoundError, PrivilegeError) as error:
                 problem = problem or error
         assert problem is not None, "there is at least one database to ask"  # noqa: S101
@@ -258,7 +258,7 @@ class ImportClient(RestActions):
             self._ignores_pages = True
         return page
 
-    def _describe_in(self, database: str | None, job_id: str) -> GetImportProgressResponse:
+    def _describe_once(self, database: str | None, job_id: str) -> GetImportProgressResponse:
         try:
             answer = self._describe(job_id, database)
         except PrivilegeError as error:

@@ -19,7 +19,7 @@ from importstats.store.cluster_tables import ClusterTables
 from importstats.store.store import SnapshotStore
 
 _CATEGORIES: Final = ("source_uri", "kind", "state")
-#: What a cluster did this long before a job was first seen is read with the job.
+#: Work is read from this long before a job was first seen.
 _BEFORE: Final = timedelta(hours=1)
 
 

@@ -56,8 +56,8 @@ def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
     """
     try:
         if isinstance(answer, Mapping):
-            return _columns_of_mapping(answer)
-        return _columns_of_text(answer.encode() if isinstance(answer, str) else bytes(answer))
+            return _parse_mapping(answer)
+        return _parse_text(answer.encode() if isinstance(answer, str) else bytes(answer))
     except (
         ImportStatsError,
         msgspec.MsgspecError,
@@ -70,7 +70,7 @@ def read_columns(answer: bytes | str | Mapping[str, Any]) -> Columns | None:
         return None
 
 
-def _columns_of_text(body: bytes) -> Columns | None:
+def _parse_text(body: bytes) -> Columns | None:
     begin = body.find(b'"details":[{') + len(b'"details":')
     found = _columns_and_end(body, begin) if begin >= len(b'"details":') else None
     if found is None:
@@ -84,12 +84,12 @@ def _columns_of_text(body: bytes) -> Columns | None:
     return _without_details(parse_response(around), columns)
 
 
-def _columns_of_mapping(answer: Mapping[str, Any]) -> Columns | None:
+def _parse_mapping(answer: Mapping[str, Any]) -> Columns | None:
     data: Any = answer.get("data")
     details: Any = data.get("details") if type(data) is dict else None
     if type(details) is not list or set(map(type, details)) != {dict}:
         return None
-    columns = _columns_of_objects(details)
+    columns = _parse_objects(details)
     if columns is None:
         return None
     around = parse_response({**answer, "data": {**data, "details": [{}]}})
@@ -105,7 +105,7 @@ def _without_details(
     return Columns(response, columns)
 
 
-def _columns_of_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | None:
+def _parse_objects(details: list[dict[str, Any]]) -> dict[str, pa.Array] | None:
     """The columns of objects that all have the same names, each with one type of value."""
     names = details[0].keys()
     if not names or names & _JUDGED or sum(map(len, details)) != len(names) * len(details):

@@ -1,4 +1,4 @@
-"""Compaction: small segments merged into larger ones, beside readers and writers."""
+"""Compaction: small segments merged into larger ones, while others read and write."""
 
 from __future__ import annotations
 

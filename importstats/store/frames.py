@@ -277,10 +277,10 @@ def display_names(printed: pa.Array) -> pa.Array:
     if pc.all(is_plain, min_count=0).as_py():
         return display
     is_other = pc.invert(is_plain)
-    return pc.replace_with_mask(display, is_other, _display_of_several(printed.filter(is_other)))
+    return pc.replace_with_mask(display, is_other, _joined_display(printed.filter(is_other)))
 
 
-def _display_of_several(printed: pa.Array) -> pa.Array:
+def _joined_display(printed: pa.Array) -> pa.Array:
     """The display names of printed names that are no plain paths: most are lists of several."""
     paths = pc.split_pattern(printed, " ")
     first = pc.utf8_slice_codeunits(pc.list_element(paths, 0), 1)

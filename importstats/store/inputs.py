@@ -130,7 +130,7 @@ def _each_snapshot_once(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _as_pandas(given: Any, kind: Kind, name: str) -> tuple[pd.DataFrame, Back]:
     if isinstance(given, pd.DataFrame):
-        return given, functools.partial(_with_keys_of, given)
+        return given, functools.partial(_with_input_keys, given)
     table = _as_arrow(given)
     if table is None:
         raise TypeError(
@@ -171,7 +171,7 @@ def _with_plain_text(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table
 
 
-def _with_keys_of(given: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
+def _with_input_keys(given: pd.DataFrame, answer: pd.DataFrame) -> pd.DataFrame:
     keys = {
         key: given[key].dtype
         for key in JOB_KEY

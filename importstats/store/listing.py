@@ -36,9 +36,9 @@ class Listing:
             clusters = clusters or [info.base_name for info in infos]
             folders = [f"jobs/{cluster}/job={slug(job_id)}" for cluster in clusters]
         earlier, now = self._paths(folders), self._paths(folders)
-        listing = _segments_of(now)
+        listing = _segments_by_job(now)
         if not set(earlier) <= set(now):
-            for job, segments in _segments_of(earlier).items():
+            for job, segments in _segments_by_job(earlier).items():
                 if not set(segments) <= set(listing.get(job, [])):
                     listing[job] = self.of_job(job)
         within = {job: list(filter(period.may_hold, listing[job])) for job in listing}
@@ -51,9 +51,9 @@ class Listing:
         which were deleted before it came to them.
         """
         folders = [f"jobs/{job.folder}"]
-        earlier = _segments_of(self._paths(folders)).get(job, [])
+        earlier = _segments_by_job(self._paths(folders)).get(job, [])
         for _ in range(_ATTEMPTS):
-            segments = _segments_of(self._paths(folders)).get(job, [])
+            segments = _segments_by_job(self._paths(folders)).get(job, [])
             if set(earlier) <= set(segments):
                 return segments
             earlier = segments
@@ -98,7 +98,7 @@ class Listing:
         )
 
 
-def _segments_of(paths: Iterable[str]) -> dict[JobFolder, list[Segment]]:
+def _segments_by_job(paths: Iterable[str]) -> dict[JobFolder, list[Segment]]:
     """The segments by job, from the paths of their jobs files."""
     found: dict[JobFolder, list[Segment]] = {}
     for path in paths:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.arrays import Ints, order_of
+from importstats.arrays import Ints, stable_order
 from importstats.store.schema import RUN_COLUMNS
 
 
@@ -102,7 +102,7 @@ def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The table with a schema's columns, cast if need be."""
+    """The table with a schema's columns, cast if necessary."""
     if table.schema.equals(schema):
         return table.replace_schema_metadata(schema.metadata)
     columns = [table[name] for name in schema.names]
@@ -160,7 +160,7 @@ def expand(runs: Runs, begin: int, end: int) -> Runs:
     rows, offset = repeat(last - first + 1)
     positions = first[rows] + offset
     # The files are in order already, so sorting by position alone is enough.
-    order = order_of(positions - begin)
+    order = stable_order(positions - begin)
     positions = positions[order]
     return Runs(_take(runs.values, inside[rows[order]]), positions, positions)
 

@@ -135,7 +135,7 @@ class SnapshotStore(StoredTables):
         min_segments : int
             How many segments, at least 2, are worth a merge.
         final : bool
-            Merge all segments of each job whatever their number, as when the job has ended.
+            Merge all of each job's segments, however few, as when the job has ended.
             A merge stops at 32 MiB, which bounds the memory that it takes.
 
         Returns

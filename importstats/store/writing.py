@@ -65,7 +65,7 @@ def new_segment(
         raise ValueError(f"two snapshots of job {key[1]} have the same snapshot_id")
     segment = Segment.create(JobFolder(slug(key[0]), slug(key[1])), 0, jobs["observed_at"])
     timeline = Timeline(ids, ints(jobs["observed_at"]))
-    if len(ids) == 1 and _is_of_one(details, timeline):
+    if len(ids) == 1 and _is_one_snapshot(details, timeline):
         return segment, jobs, details
     runs = transfer(details, ids, np.arange(len(ids)))
     if len(ids) > 1:
@@ -73,7 +73,7 @@ def new_segment(
     return segment, jobs, run_rows(runs, timeline, DETAILS_SCHEMA)
 
 
-def _is_of_one(details: pa.Table, timeline: Timeline) -> bool:
+def _is_one_snapshot(details: pa.Table, timeline: Timeline) -> bool:
     """Whether the rows belong to the one snapshot and can be stored as they are."""
     if not details.num_rows or not details.schema.equals(DETAILS_SCHEMA):
         return False

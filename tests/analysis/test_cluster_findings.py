@@ -18,7 +18,7 @@ from importstats.analysis.findings import diagnose
 from importstats.analysis.words import headline
 from importstats.simulator import ClusterSpec
 from importstats.simulator.specs import Compaction
-from importstats.sources.management_metrics import samples_of
+from importstats.sources.management_metrics import parse_samples
 from importstats.store.cluster_frames import cluster_frame, no_cluster
 from importstats.store.cluster_runs import OpenRuns
 from importstats.store.cluster_schema import CLUSTER_TABLES
@@ -134,7 +134,7 @@ def recorded(name):
     """What a watcher had of the metrics that a real Milvus 2.3.5 sent during bulk inserts."""
     path = Path(__file__).parents[1] / "sources" / "recorded" / f"{name}.prom"
     runs = OpenRuns("gauges", culprits.URI)
-    rows = [{**row, "process": "standalone"} for row in samples_of(path.read_bytes())]
+    rows = [{**row, "process": "standalone"} for row in parse_samples(path.read_bytes())]
     runs.add(rows, datetime(2026, 5, 18, 0, 0, 18, tzinfo=UTC))
     return no_cluster()._replace(gauges=cluster_frame(runs.take(everything=True)))
 

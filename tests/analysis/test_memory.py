@@ -8,8 +8,8 @@ from clusters import at, cluster, gauge
 from importstats.analysis.forecast.memory import (
     LATENCY,
     Memory,
+    cluster_memories,
     condition_on_memory,
-    memories_of,
 )
 from importstats.analysis.forecast.priors import PHASES, Priors
 
@@ -91,7 +91,7 @@ def test_each_job_has_the_memory_of_its_own_server():
     seen = pd.DataFrame(
         {"job": [3, 3, 4], "source_uri": ["u", "u", "v"], "observed_at": [at(5), at(9), at(5)]}
     )
-    found = memories_of(seen, frames)
+    found = cluster_memories(seen, frames)
     assert {job: each.known_s for job, each in found.items()} == {3: at(5).timestamp()}
 
 

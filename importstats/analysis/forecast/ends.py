@@ -23,7 +23,7 @@ import pandas as pd
 from importstats.analysis.cluster_phase import with_known_phase
 from importstats.analysis.cluster_state import Cluster
 from importstats.analysis.forecast.assembly import Outlook, outlook
-from importstats.analysis.forecast.memory import memories_of
+from importstats.analysis.forecast.memory import cluster_memories
 from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import ended_at
 from importstats.analysis.forecast.priors import QUANTILES, Priors, shipped_priors
@@ -156,7 +156,7 @@ def eta(
     past = [observe(frame) for frame in frames if len(frame)]
     last = seen["job"].ne(seen["job"].shift(-1)).to_numpy(np.bool_)
     wanted = last if at is not None else np.ones(len(seen), np.bool_)
-    memories = {} if cluster is None else memories_of(seen, cluster)
+    memories = {} if cluster is None else cluster_memories(seen, cluster)
     found = outlook(seen, details, past, wanted, priors or shipped_priors(), memories)
     answer = _outlook_frame(seen, found)
     if explain:

@@ -96,7 +96,7 @@ class Memory:
         return cls(at_s.timestamp(), mean, jobs) if jobs[_FINISHING] else None
 
 
-def memories_of(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
+def cluster_memories(seen: pd.DataFrame, cluster: Cluster) -> dict[int, Memory]:
     """The clusters' memories from when each job was first seen, by job number.
 
     Parameters
