@@ -85,7 +85,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     rows = with_phase(ordered_snapshots(jobs))
     rows = rows.assign(shown_phase=rows["phase"], phase=_modelled(rows))
     job, now = rows["job"].to_numpy(), seconds(rows)
-    place = _phase_places(rows["phase"])
+    place = _places_in_order(rows["phase"])
     opens = np.append(True, np.diff(job) != 0)[: len(rows)]
     before = np.where(opens, np.nan, np.append(np.nan, now[:-1])[: len(rows)])
     first = _first_rows(job, place)
@@ -94,7 +94,7 @@ def observe(jobs: pd.DataFrame) -> pd.DataFrame:
     columns = _finished_durations(job, place, now - before, opens, start, first)
     fraction = _finishing_fractions(rows, place, start, first)
     columns |= _pace(job, place, now, fraction, opens, start, first)
-    begin = _run_begins(job)
+    begin = np.maximum.accumulate(np.where(opens, np.arange(len(rows)), 0))
     columns["lived_s"] = now - start[begin] if len(rows) else now
     share = np.clip(np.nan_to_num(columns["reached"]), 0, 0.999)
     # From Sorting on jobs are compared by their progress, whatever its scale is.
@@ -171,7 +171,7 @@ def _finishing_fractions(rows: pd.DataFrame, place: Ints, start: Floats, first: 
 _UNSEEN_STEP: Final = 0.03
 
 
-def _phase_places(phase: pd.Series) -> Ints:
+def _places_in_order(phase: pd.Series) -> Ints:
     names = phase.astype("category")
     places = [_PLACE.get(str(name), -1) for name in names.cat.categories]
     return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
@@ -206,12 +206,6 @@ def _reached_at(job: Ints, now: Floats, before: Floats, point: Floats) -> Floats
     moves = np.append(True, (np.diff(job) != 0) | (np.diff(point) > 0))[: len(job)]
     last = np.maximum.accumulate(np.where(moves, np.arange(len(job)), 0))
     return np.asarray((now - np.nan_to_num(now - before) / 2)[last], np.float64)
-
-
-def _run_begins(job: Ints) -> Ints:
-    """The first row of each row's job."""
-    opens = np.append(True, np.diff(job) != 0)[: len(job)]
-    return np.maximum.accumulate(np.where(opens, np.arange(len(job)), 0))
 
 
 def _first_rows(job: Ints, place: Ints) -> Ints:
