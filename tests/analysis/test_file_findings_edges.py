@@ -140,7 +140,7 @@ def test_files_with_half_as_many_rows_again_as_the_job_have_wrong_totals(total, 
 
 
 @pytest.mark.parametrize(
-    ("idle_s", "longest_s", "poll_s", "moves", "running", "told"),
+    ("idle_s", "longest_s", "poll_s", "moves", "running", "is_found"),
     [
         (300, 10, 5, 5, 2, True),
         (299, 10, 5, 5, 2, False),
@@ -156,15 +156,19 @@ def test_files_with_half_as_many_rows_again_as_the_job_have_wrong_totals(total, 
     ],
 )
 def test_rows_stand_still_after_five_minutes_and_four_of_their_pauses(
-    idle_s, longest_s, poll_s, moves, running, told
+    idle_s, longest_s, poll_s, moves, running, is_found
 ):
     job = SimpleNamespace(
         standstill=(idle_s, longest_s, moves), poll_s=poll_s, last_seen=START, phase="Importing"
     )
     at_work = np.arange(6) < running
-    spans = SimpleNamespace(job=np.array([0, 0, 0, 0, 1, 1]), running=at_work | (np.arange(6) > 3))
+    spans = SimpleNamespace(
+        job=np.array([0, 0, 0, 0, 1, 1]),
+        running=at_work | (np.arange(6) > 3),
+        smooth=np.array([True, True]),
+    )
     finding = _no_rows_come(job, SimpleNamespace(spans=spans), 0)
-    assert (finding is not None) == told
-    if told:
+    assert (finding is not None) == is_found
+    if is_found:
         assert finding.evidence["tasks_at_work"] == running
         assert finding.since == START - pd.Timedelta(idle_s, "s")
