@@ -19,7 +19,7 @@ _GROUPS: Final = 12
 _LEAST_S: Final = 0.5
 
 
-def times_of_beside(
+def relative_times(
     job: Ints, size: Floats, whole_s: Floats, known: Bools, begin: Floats, stop: Floats
 ) -> Floats:
     """Each working task's time per byte, as a multiple of that of the tasks it overlapped.
@@ -47,7 +47,7 @@ def times_of_beside(
     >>> job, size = np.zeros(4, int), np.full(4, 1e9)
     >>> whole, stop = np.array([10.0, 10.0, 90.0, 30.0]), np.array([10.0, 10.0, 95.0, np.inf])
     >>> known, begin = np.isfinite(stop), np.array([0.0, 0.0, 5.0, 5.0])
-    >>> times_of_beside(job, size, whole, known, begin, stop).round(1).tolist()
+    >>> relative_times(job, size, whole, known, begin, stop).round(1).tolist()
     [nan, nan, nan, 3.0]
     """
     times = np.full(len(job), np.nan)

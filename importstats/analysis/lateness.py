@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.beside import times_of_beside
+from importstats.analysis.beside import relative_times
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Bools,
@@ -112,7 +112,7 @@ def stragglers(
                                 task, and the end waits for it
     ``slow``                    takes `late_factor` times as long as others of its size, and moves;
                                 or did so and has ended
-    ``unknown``                 takes so long and shows no progress: nobody can see whether it is
+    ``unknown``                 takes as long and shows no progress: nobody can see whether it is
                                 slow or stuck; or is likely to be the last by far
     ``goes back``               went back to the queue, and takes `back_factor` times the usual
                                 time; or waits though tasks of far larger files were handed over,
@@ -144,15 +144,15 @@ def stragglers(
         ``file_index`` : int64
         ``file`` : category or str
         ``task`` : int64
-            Smallest ``file_index`` among the files of its inferred task.
+            The smallest ``file_index`` among the files of its inferred task.
         ``state`` : category or str
             As last seen.
         ``file_size_bytes``, ``total_rows``, ``imported_rows`` : Int64
-            As last seen. ``total_rows`` is what the server says, also if it is the job's.
+            As last seen. ``total_rows`` is what the server sends, even if it is the job's total.
         ``started_at`` : datetime64[us, UTC]
             The middle of the interval in which the task was first handed over; NaT while it waits.
         ``elapsed_s`` : float64
-            From then to its end, or to the last snapshot; this includes waiting behind a batch.
+            From ``started_at`` to its end or the last snapshot, including waits behind a batch.
         ``rows_per_s``, ``bytes_per_s`` : float64
             The file's rate over the time its task worked; NaN for a file at work without rows.
         ``peer_bytes_per_s`` : float64
@@ -173,7 +173,7 @@ def stragglers(
         ``idle_s`` : float64
             Time since the last progress of a task at work that has shown some; NaN for any other.
         ``retries`` : int64
-            Times the task went back.
+            How often the task went back.
         ``delay_s`` : float64
             How much later the phase Importing ends because of this task: the time from the end of
             all others, with the time that the slots need for the rest, to its own. For a stuck task
@@ -273,7 +273,7 @@ def _is_late(ages: Ages, factor: float) -> Bools:
     stop = np.where(spans.done, spans.ended_by, np.inf)
     begin = spans.now[spans.job] - worked
     size = spans.size_bytes + ages.durations.fixed_bytes[spans.job]
-    beside = times_of_beside(spans.job, size, whole, ages.known, begin, stop)
+    beside = relative_times(spans.job, size, whole, ages.known, begin, stop)
     unsure_s = spans.wait_most_s - spans.wait_least_s
     with np.errstate(invalid="ignore"):
         surely = spans.duration_least() - spans.wait_most_s > factor * ages.usual_s
@@ -347,7 +347,7 @@ def _started(ages: Ages) -> Floats:
 
 
 def _after_others_s(spans: Spans) -> Floats:
-    """How long after all others that have begun each task ended (or still runs)."""
+    """The seconds by which each task ended after all others that have begun, or has run longer."""
     stop = np.where(spans.done, spans.ended_by, spans.now[spans.job])
     stop = np.where(spans.begun, stop, -np.inf)
     order = np.lexsort((-stop, spans.job))
@@ -364,7 +364,7 @@ def _after_others_s(spans: Spans) -> Floats:
 
 
 def _delays(ages: Ages, verdict: Ints) -> tuple[Floats, Floats]:
-    """Per task ``remaining_s`` and ``delay_s``; see :func:`stragglers`."""
+    """Each task's ``remaining_s`` and ``delay_s``; see :func:`stragglers`."""
     spans = ages.spans
     stuck = (verdict == VERDICTS.index("stuck")) & spans.running
     remaining = np.where(stuck, np.nan, ages.remaining_s)

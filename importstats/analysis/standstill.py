@@ -1,4 +1,4 @@
-"""Standstills of a job while it writes rows: nothing has moved for unusually long.
+"""Standstills of a job while it writes rows: nothing has moved for an unusually long time.
 
 If files are known, they show more (:mod:`importstats.analysis.silence`).
 """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from importstats.analysis.beside import times_of_beside
+from importstats.analysis.beside import relative_times
 
 RUNS = np.inf
 
@@ -15,7 +15,7 @@ def times(*tasks, size=None, job=None):
     whole = np.where(known, stop, 100.0) - begin
     sizes = np.ones(len(begin)) if size is None else np.array(size, float)
     jobs = np.zeros(len(begin), np.int64) if job is None else np.array(job)
-    found = times_of_beside(
+    found = relative_times(
         jobs, sizes, whole, known, begin, np.where(np.isnan(begin), np.nan, stop)
     )
     return [None if np.isnan(each) else round(float(each), 3) for each in found]

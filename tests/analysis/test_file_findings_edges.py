@@ -124,14 +124,15 @@ def test_chance_sends_few_back_together(together, lone, intervals, unlikely):
 
 
 @pytest.mark.parametrize(
-    ("total", "told"), [(200, False), (199, True), (1, True), (0, False), (pd.NA, False)]
+    ("total", "has_wrong_totals"),
+    [(200, False), (199, True), (1, True), (0, False), (pd.NA, False)],
 )
-def test_files_with_half_as_many_rows_again_as_the_job_have_wrong_totals(total, told):
+def test_files_with_half_as_many_rows_again_as_the_job_have_wrong_totals(total, has_wrong_totals):
     details = scheduled([(1, 900)] * 3, 60)
     totals = pd.array([total] * 3, "Int64")
     findings = found(details, 60, total_rows=totals)
-    assert ("wrong_totals" in findings.index) == told
-    if told:
+    assert ("wrong_totals" in findings.index) == has_wrong_totals
+    if has_wrong_totals:
         assert evidence(findings, "wrong_totals") == {
             "files_total_rows": 300,
             "job_total_rows": total,

@@ -46,11 +46,11 @@ _BY_TASKS: Final = 0.6
 # A share ``(1 + t / scale) ** -power`` of the waits in the queue lasts longer than t (ours).
 _QUEUE_S: Final = 3.0
 _QUEUE_POWER: Final = 1.6
-#: So many ended jobs of a cluster are replayed, with so many before each, once there are three.
+#: From this many ended jobs of a cluster on, up to so many are replayed, with so many before each.
 LEAST_REPLAYED: Final = 3
 MOST_REPLAYED: Final = 10
 MOST_BEFORE: Final = 12
-# Model and twin that lie so far apart (log) contradict each other.
+# Model and twin that lie this far apart (log) contradict each other.
 _APART: Final = 0.5
 _LEAST_SD: Final = 0.1
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
@@ -58,14 +58,14 @@ _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left at some rows of a timeline.
+    """The time left at some rows of a timeline.
 
     Attributes
     ----------
     rows : ndarray of int64
         Places in the timeline.
     quantiles : ndarray of float64, (rows, 3)
-        Seconds; NaN where nothing supports an estimate.
+        Seconds; NaN if nothing supports an estimate.
     any_history : ndarray of bool
         Whether earlier jobs counted.
     reason : ndarray of object
@@ -83,9 +83,9 @@ class Outlook:
 
 @dataclass(frozen=True)
 class _Belief:
-    """What earlier jobs say of each row's job, of :func:`given_earlier`, and how many there are.
+    """The belief about each row's job by :func:`given_earlier`, and how many jobs it rests on.
 
-    `has_memory` is where the cluster remembers how long its jobs took.
+    `has_memory` says whether the cluster remembers how long its jobs took.
     """
 
     mean: Floats
@@ -120,7 +120,7 @@ class _Belief:
         stretches: list[Stretch],
         memories: Mapping[int, Memory],
     ) -> None:
-        """Add what clusters remember of their jobs, where none of these is known otherwise."""
+        """Add what clusters remember of their jobs, if none of these jobs is known otherwise."""
         job, now = rows["job"].to_numpy(), floats(rows, "now_s")
         for stretch in stretches:
             memory = memories.get(int(job[stretch.rows[0]]))
@@ -139,20 +139,20 @@ def outlook(
     priors: Priors,
     memories: Mapping[int, Memory] | None = None,
 ) -> Outlook:
-    """What is left at the wanted rows of a timeline that are of a job at work.
+    """The time left at the wanted rows of a timeline whose job is at work.
 
     Parameters
     ----------
     seen : DataFrame
-        Of :func:`importstats.analysis.forecast.observed.observe`.
+        The result of :func:`importstats.analysis.forecast.observed.observe`.
     details : DataFrame or None
     history : sequence of DataFrame
-        Earlier jobs, observed.
+        Earlier jobs' results of the same function.
     wanted : ndarray of bool
-        Per row of `seen`.
+        Whether each row of `seen` is wanted.
     priors : Priors
     memories : mapping of int to Memory, optional
-        What the clusters of jobs remember of others, by the jobs' numbers in `seen`.
+        What each job's cluster remembers of its jobs, by the job's number in `seen`.
     """
     at_work = seen["phase"].isin(WORK_PHASES).to_numpy(np.bool_)
     spells = None if details is None or not len(details) else Spells.from_details(seen, details)
@@ -178,7 +178,7 @@ def outlook(
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
     quantiles = _interval(rows, left, belief, _online(priors, past, stretches, len(rows)))
-    # What an interruption adds is calibrated by nothing, so it is left as it is.
+    # Nothing calibrates what an interruption adds, so it is left as it is.
     quantiles = np.maximum.accumulate(quantiles * _quantiles(certain) / _quantiles(left), axis=1)
     reason = silence.reasons(rows, places, chance, belief.any_history)
     silent = np.array([text is not None for text in reason], np.bool_)
@@ -207,9 +207,9 @@ def outlook(
 
 @dataclass(frozen=True)
 class _Forecast:
-    """The model's draws at each row: the rest of the phase, those after it, and both.
+    """The model's draws at each row: the rest of the phase, the later phases, and both.
 
-    The rest of a wait in the queue is apart, since it says nothing of what comes after it.
+    The rest of a wait in the queue is kept apart, since it says nothing about what comes after.
     """
 
     rest_s: Floats
@@ -259,7 +259,7 @@ class _Forecast:
 
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
-    """The quantiles of the draws, stretched to what they should have been, (rows, 3)."""
+    """The quantiles of the draws, stretched as calibration requires, (rows, 3)."""
     by_pace = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
     return stretched(_quantiles(left), by_pace, belief.same_collection > 0, stretch)
 
@@ -270,9 +270,9 @@ def _quantiles(draws: Floats) -> Floats:
 
 
 def _online(priors: Priors, past: Past, stretches: list[Stretch], rows: int) -> Floats:
-    """How much the intervals of each row are stretched by what earlier jobs of its cluster needed.
+    """The stretch of each row's interval that its cluster's earlier jobs would have needed.
 
-    Each of these is replayed, with those before it as its history and without its files.
+    Each of them is replayed, with the jobs before it as its history and without its files.
     """
     found = np.ones(rows)
     known: dict[tuple[int, ...], float] = {}
@@ -330,7 +330,7 @@ def _by_tasks(
     belief: tuple[Floats, Floats],
     log_bytes: Floats,
 ) -> list[tuple[Ints, Ints, Any]]:
-    """Of each job in Importing: places in `rows`, those among its snapshots, and what is left."""
+    """For each job in Importing, its places in `rows` and among its snapshots, and its rest."""
     importing = seen["phase"].eq("Importing").to_numpy(np.bool_)
     place_of = np.full(len(seen), -1)
     place_of[needed] = np.arange(len(rows))
@@ -354,7 +354,7 @@ def _by_tasks(
 
 
 def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: Floats) -> Floats:
-    """What is left by the twin at even levels, (rows, draws); NaN where there is none."""
+    """The time left by the twin at even levels, (rows, draws); NaN if there is no twin."""
     found = np.full((len(rows), DRAWS), np.nan)
     point, stood = np.maximum(floats(rows, "point"), 0.0), np.maximum(floats(rows, "stood_s"), 0.0)
     for stretch in stretches:
@@ -373,13 +373,13 @@ def _model_with_twin(
 ) -> tuple[Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
 
-    Where there is no twin, and the cluster remembers no jobs, the line is mixed in. The rest of a
-    wait in the queue comes on top, as earlier jobs say nothing of it.
+    If there is no twin and the cluster remembers no jobs, the line is mixed in. The rest of a wait
+    in the queue is added, because earlier jobs say nothing about it.
     """
     model = with_line(rows, found.left_s, np.isnan(twin[:, 0]) & ~has_memory)
     log = np.log(np.maximum(model, 1e-3))
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
-    # What an index takes shows in its pace, and a twin that it contradicts is of before a change.
+    # An index's pace shows how long it takes; a twin that contradicts it is from before a change.
     apart = np.abs(np.median(log, axis=1) - np.median(other, axis=1))
     indexes = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
     apart = np.where(indexes, apart, 0.0)

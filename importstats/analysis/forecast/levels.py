@@ -78,11 +78,11 @@ class Earlier:
         return len(self.key)
 
     def take(self, places: Ints | Bools) -> Earlier:
-        """These jobs alone, in this order."""
+        """The jobs at these places, in this order."""
         return Earlier(**{name: column[places] for name, column in vars(self).items()})
 
     def nearest(self, cluster: int, collection: int, most: int = MOST_HISTORY) -> Earlier:
-        """The `most` jobs that say most about a job there: nearest first, then latest."""
+        """The `most` nearest jobs: of the collection, then of the cluster, then the latest."""
         order = np.lexsort((self.ended_s, self.collection == collection, self.cluster == cluster))
         return self.take(np.sort(order[-most:]))
 
@@ -97,7 +97,7 @@ def _age_factor(earlier: Earlier) -> Floats:
 def given_earlier(
     priors: Priors, earlier: Earlier, cluster: int, collection: int
 ) -> tuple[Floats, Floats]:
-    """Mean and covariance of ``z`` for a job of which nothing was seen yet.
+    """Mean and covariance of ``z`` for a job that was not seen yet.
 
     Parameters
     ----------

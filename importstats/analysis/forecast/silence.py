@@ -117,7 +117,7 @@ class _Line:
         return np.minimum(found, len(self.place) - 1)
 
     def count(self, spells: Spells, chosen: Bools, *, until: bool = False) -> Floats:
-        """How many of these spells each row's job has had, or with `until` still has."""
+        """The number of these spells that each row's job has had, or with `until` still has."""
         job = spells.job[chosen]
         begun = np.sort(self.places(job, spells.since_s[chosen]))
         base = np.searchsorted(begun, self.job * self.span)

@@ -24,7 +24,7 @@ WEIGHT: Final = {
     "Sorting": 0.55,
     "IndexBuilding": 0.45,
 }
-# That is of earlier jobs whose logarithms lie so far apart: the closer, the more the twin counts.
+# That is for earlier jobs whose logarithms have this spread: the less, the more the twin counts.
 _USUAL_SPREAD: Final = 0.4
 _MOST_WEIGHT: Final = 0.85
 _LOW, _HIGH = 6, 57
@@ -41,16 +41,16 @@ _LEVELS: Final = ((np.arange(DRAWS) + 0.5) / DRAWS)[None, :]
 def twin_logs(
     courses: list[Course], point: Floats, stood_s: Floats, log_bytes: Floats
 ) -> tuple[Floats, Floats]:
-    """Mean and spread of the log of what was left when earlier jobs were as far as this one.
+    """Mean and spread of the log of earlier jobs' time left when they were as far as this job.
 
-    As far is at the same point and, if they stood there, having stood for as long.
+    A job is as far if it is at the same point and has, if it stood there, stood for as long.
 
     Parameters
     ----------
     courses : list of Course
-        Of the collection, the latest last; at least one.
+        The collection's earlier jobs, the latest last; at least one.
     point, stood_s, log_bytes : ndarray of float64
-        Of the job at hand: how far it is, since when, and its size.
+        How far the job at hand is, since when, and its size.
 
     Returns
     -------
@@ -76,7 +76,7 @@ def twin_logs(
 def _still_so(logs: Floats) -> Floats:
     """How likely each job, latest last, is of the same kind as the two latest, per column.
 
-    Where these two agree and an earlier one differs from both, something has changed since: the
+    If these two agree and an earlier one differs from both, something has changed since: the
     index, or the cluster. One that differs alone had its own trouble, as a change is rarer.
     """
     if len(logs) < 3:
@@ -91,15 +91,15 @@ def _still_so(logs: Floats) -> Floats:
     return np.asarray(found, np.float64)
 
 
-# Two jobs of a kind differ by so much on the log scale; of changes there are so few, and these are
-# so many times as wide.
+# Two jobs of a kind differ by this much on the log scale; this share of jobs follows a change, and
+# changes are this many times as wide.
 _ALIKE: Final = 0.35
 _CHANGES: Final = 0.1
 _WIDER: Final = 3.0
 
 
 def _weighted_median(values: Floats, weight: Floats) -> Floats:
-    """Per column, the middle of the values by weight, between two values where need be."""
+    """The weighted median of each column, between the two nearest values."""
     order = np.argsort(values, axis=0)
     ranked = np.take_along_axis(values, order, axis=0)
     mass = np.take_along_axis(weight, order, axis=0)
@@ -115,13 +115,13 @@ def _weighted_median(values: Floats, weight: Floats) -> Floats:
 
 
 def twin_quantiles(mean: Floats, spread: Floats) -> Floats:
-    """What is left at even levels, (rows, draws), of a log-normal distribution."""
+    """The time left at even levels, (rows, draws), by a log-normal distribution."""
     sd = np.maximum(spread, _LEAST_SPREAD)[:, None]
     return np.asarray(np.exp(mean[:, None] + sd * normal_quantile(_LEVELS)), np.float64)
 
 
 def twin_weight(phase: pd.Series, twin: Floats) -> Floats:
-    """How much the twin counts in each row: by the phase, and by the square of its precision."""
+    """The twin's weight in each row, by the phase and by the square of the twin's precision."""
     weight = phase.astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
     away = np.log(np.maximum(twin[:, _HIGH], 1e-3)) - np.log(np.maximum(twin[:, _LOW], 1e-3))
     levels = normal_quantile(_LEVELS[0])
