@@ -134,8 +134,9 @@ def test_files_that_ended_show_the_time_of_others():
 
 def test_the_twin_scales_by_bytes():
     course = Course(np.array([1.0, 2.0, 3.0]), np.array([300.0, 200.0, 100.0]), 10.0, None)
-    mean, spread = twin_logs([course], np.array([1.0, 2.5]), np.zeros(2), np.array([10.0, 11.0]))
-    np.testing.assert_allclose(mean, [np.log(300), np.log(150) + 0.9])
+    point, size = np.array([1.0, 2.5]), np.array([10.0, 11.0])
+    mean, spread = twin_logs([course], point, np.zeros(2), size, np.zeros(2, bool))
+    np.testing.assert_allclose(mean, [np.log(300), np.log(150) + 0.8])
     assert (spread > 0.3).all()
     left = twin_quantiles(mean, spread)
     assert 250 < np.median(left[0]) < 350
@@ -144,7 +145,7 @@ def test_the_twin_scales_by_bytes():
 def test_a_twin_that_stood_there_too_stood_for_as_long():
     course = Course(np.array([1.0, 2.0]), np.array([300.0, 100.0]), 10.0, None)
     stood = np.array([0.0, 50.0, 5000.0])
-    mean, _ = twin_logs([course], np.ones(3), stood, np.full(3, 10.0))
+    mean, _ = twin_logs([course], np.ones(3), stood, np.full(3, 10.0), np.zeros(3, bool))
     # It stood for 200 s; one that stands for longer is no further than that.
     np.testing.assert_allclose(np.exp(mean), [300, 250, 100])
 
@@ -181,7 +182,8 @@ def test_two_jobs_that_agree_against_all_before_are_a_change():
 
     def middle(*seconds):
         courses = [course(s) for s in seconds]
-        return np.exp(twin_logs(courses, np.ones(1), np.zeros(1), np.array([10.0]))[0][0])
+        one = np.ones(1)
+        return np.exp(twin_logs(courses, one, 0 * one, 10 * one, np.zeros(1, bool))[0][0])
 
     assert middle(100, 100, 100, 1000, 1000) > 900
     # One alone had its own trouble.

@@ -22,8 +22,9 @@ def course(*left_s, log_bytes=10.0):
     return Course(points, np.array(left_s, float), log_bytes, pd.DataFrame())
 
 
-def logs(courses, point, stood_s=0.0, log_bytes=10.0):
-    mean, spread = twin_logs(courses, np.array([point]), np.array([stood_s]), np.array([log_bytes]))
+def logs(courses, point, stood_s=0.0, log_bytes=10.0, segments=False):
+    row = [np.array([value]) for value in (point, stood_s, log_bytes, segments)]
+    mean, spread = twin_logs(courses, *row)
     return float(np.exp(mean[0])), float(spread[0])
 
 
@@ -50,8 +51,13 @@ def test_what_is_left_is_what_was_left_at_this_point_after_as_long_a_stand(point
 
 def test_more_bytes_take_longer_by_less_than_they_are_more():
     ten_times = 10.0 + np.log(10)
-    assert logs([course(100)], 1, log_bytes=ten_times)[0] == pytest.approx(100 * 10**0.9)
+    assert logs([course(100)], 1, log_bytes=ten_times)[0] == pytest.approx(100 * 10**0.8)
     assert logs([course(100)], 1, log_bytes=np.nan)[0] == pytest.approx(100)
+
+
+def test_ten_times_the_segments_take_ten_times_as_long():
+    ten_times = 10.0 + np.log(10)
+    assert logs([course(100)], 1, log_bytes=ten_times, segments=True)[0] == pytest.approx(1000)
 
 
 def test_a_single_job_has_the_usual_spread_and_jobs_that_agree_less():

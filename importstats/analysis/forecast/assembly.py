@@ -357,13 +357,14 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
     """The time left by the twin at even levels, (rows, draws); NaN if there is no twin."""
     found = np.full((len(rows), DRAWS), np.nan)
     point, stood = np.maximum(floats(rows, "point"), 0.0), np.maximum(floats(rows, "stood_s"), 0.0)
+    segments = rows["phase"].isin(["Sorting", "IndexBuilding"]).to_numpy(np.bool_)
     for stretch in stretches:
         same = stretch.earlier.collection == stretch.collection
         keys = stretch.earlier.key[same].tolist()
         courses = [past.courses[key] for key in keys if key in past.courses]
         if courses:
             at = stretch.rows
-            mean, spread = twin_logs(courses, point[at], stood[at], log_bytes[at])
+            mean, spread = twin_logs(courses, point[at], stood[at], log_bytes[at], segments[at])
             found[at] = twin_quantiles(mean, spread)
     return found
 

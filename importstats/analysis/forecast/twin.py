@@ -1,8 +1,8 @@
 """What was left of earlier jobs of the collection at the point where this job is now.
 
-A forecast of its own, which assumes nothing of phases or files: each earlier job says how long it
-still took from the point that this job came to last, scaled by the bytes of both. It and the model
-are mixed geometrically, quantile by quantile; which of them counts more depends on the phase.
+A forecast of its own, which assumes hardly anything of phases or files: each earlier job says how
+long it still took from the point that this job came to last, scaled by the bytes of both. It and
+the model are mixed geometrically, quantile by quantile; which counts more depends on the phase.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 from importstats.analysis.forecast.chance import DRAWS, normal_quantile
 from importstats.analysis.forecast.past import Course
-from importstats.arrays import Floats
+from importstats.arrays import Bools, Floats
 
 #: How much the twin counts in each phase; the rest is the model's.
 WEIGHT: Final = {
@@ -33,13 +33,20 @@ _LOW, _HIGH = 6, 57
 _SPREAD: Final = 0.35
 _SPREAD_WEIGHT: Final = 2.0
 _HALF_LIFE_JOBS: Final = 5.0
-_SIZE_POWER: Final = 0.9
+# What is left grows with these powers of the bytes, before and from Sorting on: files wait for
+# each other's slots, while the number of segments that are sorted and indexed is in proportion.
+_SIZE_POWER: Final = 0.8
+_SEGMENTS_POWER: Final = 1.0
 _LEAST_SPREAD: Final = 0.05
 _LEVELS: Final = ((np.arange(DRAWS) + 0.5) / DRAWS)[None, :]
 
 
 def twin_logs(
-    courses: list[Course], point: Floats, stood_s: Floats, log_bytes: Floats
+    courses: list[Course],
+    point: Floats,
+    stood_s: Floats,
+    log_bytes: Floats,
+    segments: Bools,
 ) -> tuple[Floats, Floats]:
     """Mean and spread of the log of earlier jobs' time left when they were as far as this job.
 
@@ -51,19 +58,22 @@ def twin_logs(
         The collection's earlier jobs, the latest last; at least one.
     point, stood_s, log_bytes : ndarray of float64
         How far the job at hand is, since when, and its size.
+    segments : ndarray of bool
+        Whether it is at work on segments: in Sorting or IndexBuilding.
 
     Returns
     -------
     mean, spread : ndarray of float64
     """
     logs = np.empty((len(courses), len(point)))
+    power = np.where(segments, _SEGMENTS_POWER, _SIZE_POWER)
     for place, course in enumerate(courses):
         left = np.interp(point, course.point, course.left_s)
         later = np.searchsorted(course.point, point, side="right")
         next_left = np.append(course.left_s, 0.5)[later]
         left = np.maximum(left - stood_s, np.minimum(next_left, left))
         ratio = log_bytes - course.log_bytes
-        logs[place] = np.log(left) + _SIZE_POWER * np.where(np.isnan(ratio), 0.0, ratio)
+        logs[place] = np.log(left) + power * np.where(np.isnan(ratio), 0.0, ratio)
     age = np.arange(len(courses))[::-1]
     weight = 2.0 ** (-age / _HALF_LIFE_JOBS)[:, None] * _still_so(logs)
     middle = _weighted_median(logs, weight)
