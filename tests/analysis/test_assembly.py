@@ -21,10 +21,9 @@ from importstats.analysis.forecast.priors import PHASES, VARIABLES, shipped_prio
 from importstats.analysis.forecast.twin import WEIGHT, twin_quantiles
 
 
-def rows_of(phase="Importing", *, gained=0.0, line_s=np.nan):
-    return pd.DataFrame(
-        {"phase": [phase], "gained": [gained], "line_s": [line_s], "only_imports": [False]}
-    )
+def rows_of(phase="Importing", *, gained=0.0, step=0.1, line_s=np.nan):
+    row = {"phase": phase, "gained": gained, "step": step, "line_s": line_s, "only_imports": False}
+    return pd.DataFrame([row])
 
 
 def model(seconds, queue_s=0.0, spread=0.4):
@@ -75,8 +74,8 @@ def test_a_twin_that_the_pace_of_indexes_contradicts_counts_little_and_widens():
     assert weight == pytest.approx(WEIGHT["IndexBuilding"] * np.exp(-0.5), rel=1e-3)
     assert middle == pytest.approx(100 * np.exp(0.5 * weight), rel=1e-3)
     assert sd == pytest.approx(np.hypot(alike_sd, 0.5), rel=0.02)
-    # Before any was seen to be built nothing contradicts.
-    _, sd, weight = mixed(rows_of("IndexBuilding"), 100.0, apart)
+    # A first step may be of many builds, so it contradicts nothing.
+    _, sd, weight = mixed(rows_of("IndexBuilding", gained=0.5, step=0.5), 100.0, apart)
     assert weight == pytest.approx(WEIGHT["IndexBuilding"], rel=1e-3)
     assert sd == pytest.approx(alike_sd, rel=0.02)
 
@@ -102,10 +101,10 @@ def test_an_interval_is_narrower_with_history_and_once_indexes_are_built():
         assert middle == pytest.approx(100, rel=1e-3)
         return np.log(high / low)
 
-    moved = rows_of("IndexBuilding", gained=0.1)
+    moved = rows_of("IndexBuilding", gained=0.2)
     assert width(rows_of(), 1) < width(rows_of(), 0)
     assert width(moved, 1) < width(rows_of("IndexBuilding"), 1)
-    assert width(rows_of(gained=0.1), 1) == width(rows_of(), 1)
+    assert width(rows_of(gained=0.2), 1) == width(rows_of(), 1)
 
 
 @pytest.mark.parametrize(

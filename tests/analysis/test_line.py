@@ -36,9 +36,8 @@ def test_what_is_left_goes_on_as_it_went_since_the_queue(rows, left):
 
 
 def rows_of(phase="Importing", line=100.0, gained=0.0, only_imports=False):
-    return pd.DataFrame(
-        {"phase": [phase], "line_s": [line], "gained": [gained], "only_imports": [only_imports]}
-    )
+    row = {"phase": phase, "line_s": line, "gained": gained, "step": 0.1}
+    return pd.DataFrame([{**row, "only_imports": only_imports}])
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,9 @@ def rows_of(phase="Importing", line=100.0, gained=0.0, only_imports=False):
         ({"phase": "Sorting"}, True, WEIGHT["Sorting"]),
         ({"phase": "PreImporting"}, True, WEIGHT["PreImporting"]),
         ({"phase": "IndexBuilding"}, True, WEIGHT["IndexBuilding"]),
-        ({"phase": "IndexBuilding", "gained": 0.1}, True, 0),
-        ({"gained": 0.1}, True, WEIGHT["Importing"]),
+        ({"phase": "IndexBuilding", "gained": 0.1}, True, WEIGHT["IndexBuilding"]),
+        ({"phase": "IndexBuilding", "gained": 0.2}, True, 0),
+        ({"gained": 0.2}, True, WEIGHT["Importing"]),
         ({"phase": "Committing"}, True, 0),
         ({"only_imports": True}, True, 0),
         ({"line": np.nan}, True, 0),

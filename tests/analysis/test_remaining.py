@@ -12,6 +12,7 @@ from importstats.analysis.forecast.remaining import (
     observe_pace,
     phase_places,
     rest_by_pace,
+    shows_pace,
     weighted,
 )
 
@@ -49,6 +50,19 @@ def test_phases_have_places_and_the_rest_of_sorting_is_that_of_finishing():
     places = phase_places(pd.DataFrame({"phase": names}))
     assert places.tolist() == [-1, 0, 1, 2, 3, 4]
     assert current_variable(places).tolist() == [-1, 0, 1, 3, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("phase", "gained", "shown"),
+    [
+        ("IndexBuilding", 0.0, False),
+        ("IndexBuilding", 0.3, False),
+        ("IndexBuilding", 0.31, True),
+        ("Importing", 0.9, False),
+    ],
+)
+def test_indexes_show_their_pace_from_the_second_step_on(phase, gained, shown):
+    assert shows_pace(seen(phase=phase, gained=gained, step=0.3)).tolist() == [shown]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from importstats.analysis.forecast.remaining import (
     observe_pace,
     phase_places,
     rest_by_pace,
+    shows_pace,
     weighted,
 )
 from importstats.analysis.forecast.silence import Silence
@@ -260,8 +261,7 @@ class _Forecast:
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
     """The quantiles of the draws, stretched as calibration requires, (rows, 3)."""
-    by_pace = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
-    return stretched(_quantiles(left), by_pace, belief.same_collection > 0, stretch)
+    return stretched(_quantiles(left), shows_pace(rows), belief.same_collection > 0, stretch)
 
 
 def _quantiles(draws: Floats) -> Floats:
@@ -382,8 +382,7 @@ def _model_with_twin(
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
     # An index's pace shows how long it takes; a twin that contradicts it is from before a change.
     apart = np.abs(np.median(log, axis=1) - np.median(other, axis=1))
-    indexes = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
-    apart = np.where(indexes, apart, 0.0)
+    apart = np.where(shows_pace(rows), apart, 0.0)
     weight = twin_weight(rows["phase"], twin) * np.exp(-((apart / _APART) ** 2) / 2)
     mixed = (1 - weight)[:, None] * log + weight[:, None] * other
     middle = np.median(mixed, axis=1, keepdims=True)

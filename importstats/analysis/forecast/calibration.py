@@ -25,7 +25,7 @@ from importstats.arrays import Bools, Floats, Ints
 #: multiple of the square root of the model's own reach. Jobs of both kinds of simulated fleets
 #: needed these (tuning seeds); of intervals that hold as much, they are about the narrowest.
 REACH: Final = ((1.1, 0.8), (0.8, 0.65))
-#: The same once an index has moved, because its pace shows how long indexes take.
+#: The same once indexes have moved twice, because their pace shows how long they take.
 REACH_BY_PACE: Final = ((1.3, 0.65), (0.6, 0.4))
 _MISSES: Final = 0.2
 _STEP: Final = 0.3

@@ -3,9 +3,9 @@
 A line is wrong by construction: the points of the phases do not measure time. But it needs no
 prior, and without history the priors of the later phases may be wrong by a large factor either way.
 So the two are mixed geometrically (the combination of forecasts: Bates & Granger, Operational
-Research Quarterly 20, 1969), up to the last long phase, whose pace says more. In Importing, which
-is scheduled by its tasks, each counts half; in the other phases the model has little but priors,
-and the line counts more (ours).
+Research Quarterly 20, 1969), until the pace of the last long phase is seen, which says more. In
+Importing, which is scheduled by its tasks, each counts half; in the other phases the model has
+little but priors, and the line counts more (ours).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from importstats.analysis.forecast.remaining import shows_pace
 from importstats.arrays import Bools, Floats, floats
 
-#: How much the line counts in each phase, in index building until it has moved; the rest is the
+#: How much the line counts in each phase, in index building until its pace is seen; the rest is the
 #: model's.
 WEIGHT: Final = {"PreImporting": 0.7, "Importing": 0.5, "Sorting": 0.7, "IndexBuilding": 0.7}
 
@@ -46,9 +47,8 @@ def with_line(rows: pd.DataFrame, left_s: Floats, alone: Bools) -> Floats:
     """
     line = floats(rows, "line_s")
     by_phase = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
-    indexes = rows["phase"].eq("IndexBuilding").to_numpy(np.bool_) & (floats(rows, "gained") > 0)
-    counts = alone & ~rows["only_imports"].to_numpy(np.bool_) & ~indexes & ~np.isnan(line)
-    weight = np.where(counts, by_phase, 0.0)[:, None]
+    alone = alone & ~rows["only_imports"].to_numpy(np.bool_) & ~shows_pace(rows)
+    weight = np.where(alone & ~np.isnan(line), by_phase, 0.0)[:, None]
     log = np.log(np.maximum(left_s, 1e-3))
     middle = np.median(log, axis=1, keepdims=True)
     to = np.where(np.isnan(line), 1.0, np.maximum(line, 1.0))[:, None]

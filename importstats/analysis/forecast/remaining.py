@@ -36,6 +36,15 @@ def phase_places(seen: pd.DataFrame) -> Ints:
     return np.append(places, -1)[names.cat.codes.to_numpy()].astype(np.int64)
 
 
+def shows_pace(seen: pd.DataFrame) -> Bools:
+    """Whether an index moved more than once, so that its pace shows how long it takes.
+
+    Many builds may end at once, so one step alone says little of the next.
+    """
+    several = floats(seen, "gained") > floats(seen, "step")
+    return np.asarray(seen["phase"].eq("IndexBuilding").to_numpy(np.bool_) & several)
+
+
 def current_variable(phase: Ints) -> Ints:
     """The variable whose rest is the rest of the phase; for Sorting it is Finishing."""
     return np.where(phase == _SORTING, _FINISHING, phase)
