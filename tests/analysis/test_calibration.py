@@ -24,12 +24,12 @@ def test_two_of_ten_outside_is_what_an_interval_promises():
     assert online_stretch(np.ones((0, 3)), np.ones(0), []) == 1
 
 
-def test_a_step_is_three_tenths_of_what_was_too_much():
-    assert np.log(after([2.0])) == pytest.approx(0.3 * 0.8)
-    assert np.log(after([0.0])) == pytest.approx(0.3 * -0.2)
+def test_a_step_is_seven_tenths_of_what_was_too_much():
+    assert np.log(after([2.0])) == pytest.approx(0.7 * 0.8)
+    assert np.log(after([0.0])) == pytest.approx(0.7 * -0.2)
     # Then 1.1 is within, as what counts is the stretch at that time.
-    assert np.log(after([2.0], [1.1])) == pytest.approx(0.3 * 0.8 - 0.3 * 0.2)
-    assert np.log(after([0.0], [0.99])) == pytest.approx(0.3 * -0.2 + 0.3 * 0.8)
+    assert np.log(after([2.0], [1.1])) == pytest.approx(0.7 * 0.8 - 0.7 * 0.2)
+    assert np.log(after([0.0], [0.99])) == pytest.approx(0.7 * -0.2 + 0.7 * 0.8)
 
 
 def test_no_job_stretches_or_shrinks_it_without_bounds():
@@ -54,8 +54,8 @@ def test_how_far_an_interval_reaches_below_and_above_without_and_with_history_an
     by_pace, history = np.array([False, False, True, True]), np.array([False, True, False, True])
     found = np.log(stretched(quantiles, by_pace, history, np.ones(4)))
     below, above = 4 - found[:, 0], found[:, 2] - 4
-    assert below == pytest.approx([1.1, 0.8, 1.3, 0.6])
-    assert above == pytest.approx([0.8, 0.65, 0.65, 0.4])
+    assert below == pytest.approx([1.8, 0.9, 1.3, 0.6])
+    assert above == pytest.approx([0.7, 0.5, 0.65, 0.4])
 
 
 def test_no_time_left_is_as_little_as_can_be_told():

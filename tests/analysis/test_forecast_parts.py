@@ -10,7 +10,7 @@ from frames import jobs_of as made_jobs
 
 from importstats import eta
 from importstats.analysis.forecast.backlog import Backlog, Ended, typical_bytes
-from importstats.analysis.forecast.calibration import stretched
+from importstats.analysis.forecast.calibration import REACH, stretched
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.interruption import chance_interrupted, rest_of_wait
 from importstats.analysis.forecast.levels import widen
@@ -214,7 +214,7 @@ def test_stretched_around_the_median():
     quantiles = np.array([[1.0, 4.0, 8.0]] * 3)
     yes = np.ones(3, np.bool_)
     once, twice, _ = np.log(stretched(quantiles, ~yes, ~yes, np.array([1.0, 2.0, 1.0])))
-    reach = np.array([-1.1 * np.sqrt(np.log(4)), 0, 0.8 * np.sqrt(np.log(2))])
+    reach = np.array([-REACH[0][0] * np.sqrt(np.log(4)), 0, REACH[0][1] * np.sqrt(np.log(2))])
     np.testing.assert_allclose(once, np.log(4) + reach)
     np.testing.assert_allclose(twice - np.log(4), 2 * (once - np.log(4)))
 

@@ -24,11 +24,11 @@ from importstats.arrays import Bools, Floats, Ints
 #: The interval's reach below and above the median on the log scale, without and with history, as a
 #: multiple of the square root of the model's own reach. Jobs of both kinds of simulated fleets
 #: needed these (tuning seeds); of intervals that hold as much, they are about the narrowest.
-REACH: Final = ((1.1, 0.8), (0.8, 0.65))
+REACH: Final = ((1.8, 0.7), (0.9, 0.5))
 #: The same once indexes have moved twice, because their pace shows how long they take.
 REACH_BY_PACE: Final = ((1.3, 0.65), (0.6, 0.4))
 _MISSES: Final = 0.2
-_STEP: Final = 0.3
+_STEP: Final = 0.7
 _BOUNDS: Final = (-0.5, 1.2)
 
 
