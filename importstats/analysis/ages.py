@@ -201,7 +201,7 @@ def _remaining(
 
 
 def _waiting_end_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
-    """The seconds until the slots have done all other work than each task; 0 if no task waits.
+    """The seconds until the slots have done all other work than each task; -inf if no task waits.
 
     The largest that waits comes at the end (list scheduling; Graham, SIAM J. Applied Mathematics
     1969).
@@ -213,11 +213,11 @@ def _waiting_end_s(spans: Spans, usual: Floats, remaining: Floats) -> Floats:
     np.maximum.at(largest, job, waiting)
     total = summed(job, running + waiting, jobs)
     by_work = (total[job] - running) / np.maximum(spans.slots[job], 1) + largest[job]
-    return np.where(summed(job, waiting, jobs)[job] > 0, by_work, 0.0)
+    return np.where(summed(job, waiting, jobs)[job] > 0, by_work, -np.inf)
 
 
 def _largest_other(job: Ints, jobs: int, values: Floats) -> Floats:
-    """Each value's largest other one of its job; 0 if there is none, and values are at least 0."""
+    """Each value's largest other one of its job; 0 if there is none."""
     order = np.lexsort((-values, job))
     first = starts(job[order])
     several = np.diff(np.append(first, len(order))) > 1
@@ -232,11 +232,12 @@ def _largest_other(job: Ints, jobs: int, values: Floats) -> Floats:
 def _leads(spans: Spans, usual: Floats, remaining: Floats, since: Floats) -> tuple[Floats, Floats]:
     """The time by which each task at work ends after all others, in seconds and as a share.
 
-    The others end with the last of them that runs, or when the slots have done all that is left.
+    The others end with the last of them that runs, or when the slots have done all that is left;
+    if all have ended, they did so before now.
     """
     job = spans.job
-    running = np.where(spans.running, np.nan_to_num(remaining), 0.0)
-    others = _largest_other(job, spans.jobs, running)
+    stop = np.where(spans.done, spans.ended_by - spans.now[job], np.nan_to_num(remaining))
+    others = _largest_other(job, spans.jobs, stop)
     others = np.maximum(others, _waiting_end_s(spans, usual, remaining))
     lead = np.where(spans.running, remaining - others, np.nan)
     with np.errstate(invalid="ignore"):

@@ -193,8 +193,9 @@ def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
 def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
     """The time of the job's previous snapshot, in seconds.
 
-    For the first snapshot this is one shortest pause earlier if no file had moved by then, since
-    the list had just appeared. Else it is NaN, since recording began in the middle.
+    For the first snapshot this is one shortest pause earlier if no file had ended by then, since
+    the list had probably just appeared (ours: it had in 54 of 60 jobs in which files had moved).
+    Else it is NaN, since recording began in the middle.
     """
     # The first has no predecessor: its -1 is the last sample, which `same` leaves out.
     before = moment - 1
@@ -205,9 +206,9 @@ def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
     at_first = np.zeros(len(samples.moment_job), np.bool_)
     at_first[opens] = True
     seen = np.flatnonzero(at_first[samples.moment])
-    moved = (np.nan_to_num(samples.share()[seen]) > 0) | samples.in_state(*DONE_STATES)[seen]
+    done = samples.in_state(*DONE_STATES)[seen]
     fresh = np.ones(len(samples.jobs), np.bool_)
-    fresh[samples.moment_job[samples.moment[seen[moved]]]] = False
+    fresh[samples.moment_job[samples.moment[seen[done]]]] = False
     job = samples.moment_job[moment]
     guess = samples.moment_time[moment] / _US - gap[job]
     return np.where(~same & fresh[job], guess, since)

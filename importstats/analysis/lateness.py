@@ -3,9 +3,10 @@
 Files of one task are handed over, wait and end together, so the task is judged (see
 :func:`~importstats.infer_tasks`) and its files share the verdict. Servers report a file's rows when
 all of it is written, so a running task shows no pace but only its *age*. It is late once it has
-worked longer than nearly all tasks of its size and job, by a model of the durations of ended and
-running tasks (:mod:`importstats.analysis.durations`). If rows do grow inside files, a task's
-duration is read off its progress and judged in the same way.
+worked far longer than the tasks of its job, by a model of the durations of ended and running tasks
+(:mod:`importstats.analysis.durations`), and than those nearest in size
+(:mod:`importstats.analysis.near`). If rows do grow inside files, a task's duration is read off its
+progress and judged in the same way.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.beside import relative_times
+from importstats.analysis.near import relative_times
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
     Bools,
@@ -57,13 +58,9 @@ _US: Final = 1e6
 _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
 _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
-# A task that takes far longer than others of its size must also take this many times as long as
-# those that overlapped it (ours: more than 1, or all tasks that a collapse slows may be late).
-_BESIDE_TIMES: Final = 1.2
-# One that reaches this share of the factor beside them is late if it is beyond its usual time.
-_BESIDE_SHARE: Final = 0.8
-# That counts only if at most this share of its age can have been a wait for its node.
-_WAIT_SHARE: Final = 0.25
+# A task that has reached this share of the factor and is still at work is likely to reach it
+# (ours: of 0.6 to 0.9 the least that keeps a precision of 0.65 on ``benchmarks/worlds``).
+_AT_WORK: Final = 0.75
 # A prediction from rows counts once a task has worked for this share of its usual time.
 _WORKED: Final = 0.8
 # From this multiple of its usual time on it is certain enough that a task will be the last.
@@ -122,8 +119,9 @@ def stragglers(
     ==========================  ====================================================================
 
     The last row that applies is the verdict. A task is worth a look if it takes far longer than
-    usual (`late_factor`), went back and is late, or will end later than all others by `lead_share`
-    of the import's time. A file that was a straggler stays one after its end (``when`` is "was").
+    usual (`late_factor`; one at work from three quarters of that on), went back and is late, or
+    will end later than all others by `lead_share` of the import's time. A file that was a straggler
+    stays one after its end (``when`` is "was").
 
     Parameters
     ----------
@@ -264,23 +262,18 @@ def _held_up(ages: Ages, lead_share: float) -> Bools:
 
 
 def _is_late(ages: Ages, factor: float) -> Bools:
-    """Whether each task takes, or has worked, `factor` times longer than others of its size.
+    """Whether each task took `factor` times longer than others of its size, or probably will.
 
-    A task at work is also compared with those that overlapped it. For a task that ended, all the
-    time in which it may have waited is subtracted.
+    A task at work is also compared with those nearest in size, which share its load. For a task
+    that ended, all the time in which it may have waited is subtracted.
     """
-    spans, whole, worked = ages.spans, ages.whole_s, ages.worked_s
-    stop = np.where(spans.done, spans.ended_by, np.inf)
-    begin = spans.now[spans.job] - worked
+    spans, usual = ages.spans, ages.usual_s
     size = spans.size_bytes + ages.durations.fixed_bytes[spans.job]
-    beside = relative_times(spans.job, size, whole, ages.known, begin, stop)
-    unsure_s = spans.wait_most_s - spans.wait_least_s
+    near = relative_times(spans.job, size, ages.whole_s, ages.known)
     with np.errstate(invalid="ignore"):
-        surely = spans.duration_least() - spans.wait_most_s > factor * ages.usual_s
-        at_work = (ages.times_usual > 1) & (beside > _BESIDE_SHARE * factor)
-        at_work &= unsure_s <= _WAIT_SHARE * worked
-        at_work |= (ages.times_usual > factor) & (beside > _BESIDE_TIMES)
-        at_work &= worked > _WORKED * ages.usual_s
+        surely = spans.duration_least() - spans.wait_most_s > factor * usual
+        at_work = np.minimum(ages.times_usual, near) > _AT_WORK * factor
+        at_work &= ages.worked_s > _WORKED * usual
         late = np.where(spans.done, surely, at_work)
     return np.asarray(late & spans.begun & ~spans.failed, np.bool_)
 

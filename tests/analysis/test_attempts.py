@@ -58,10 +58,12 @@ def attempts(polls, **options):
         # It was not seen at work.
         ([None, "failed"], [(0, 0, 10, 0, 10, 10, inf, inf)]),
         (["failed", "failed"], [(0, None, 0, None, 0, 0, inf, inf)]),
-        ([50, 60, "done"], [(0, None, 0, 10, 20, 20, inf, inf)]),
+        # A file that had moved when first seen began just before; one that had ended, who knows.
+        ([50, 60, "done"], [(0, -10, 0, 10, 20, 20, inf, inf)]),
+        (["done", "done"], [(0, None, 0, None, 0, 0, inf, inf)]),
         ([None, None], []),
         ([0], [(0, 0, 0, inf, inf, inf, inf, inf)]),
-        ([1], [(0, None, 0, inf, inf, inf, inf, inf)]),
+        ([1], [(0, 0, 0, inf, inf, inf, inf, inf)]),
     ],
 )
 def test_what_was_shown_every_ten_seconds_says_when_it_began_and_ended(shown, expected):

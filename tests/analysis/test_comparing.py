@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 from frames import jobs_of
 
-from importstats.analysis.beside import relative_times
 from importstats.analysis.cluster_cut import cluster_between
 from importstats.analysis.group_words import group_headline
 from importstats.analysis.grouped import GroupProgress
@@ -384,15 +383,3 @@ def test_the_jobs_ahead_are_the_earlier_ones_that_have_not_ended():
     assert counts_ahead(listed).astype("object").where(lambda n: n.notna(), None).tolist() == [
         *(1, None, None, 2, None),
     ]
-
-
-def test_a_task_is_compared_with_those_that_were_at_work_when_it_began():
-    whole = np.array([10.0, 20.0, 40.0, 30.0, NA, 0.1])
-    stop = np.array([5.0, 20.0, 40.0, np.inf, np.inf, 99.0])
-    known, begin = np.isfinite(stop), np.array([0.0, 0, 0, 5, NA, 0])
-    job_of = np.array([0, 0, 0, 0, 0, 1])
-    found = relative_times(job_of, np.full(6, 1e9), whole, known, begin, stop)
-    # The first had ended by then; of 20, 30 and 40 the median is 40, as the 30 has not ended.
-    np.testing.assert_allclose(found, [NA, NA, NA, 0.75, NA, NA])
-    later = relative_times(job_of, np.full(6, 1e9), whole, known, begin - 0.001, stop)
-    np.testing.assert_allclose(later[3], 1.5)

@@ -207,48 +207,22 @@ def test_any_frame_gets_one_verdict_per_file(samples, second):
         assert not np.isinf(files[name]).any()
 
 
-def slowed(count=24, slots=4, usual=100, since=400, times=6.0):
-    """Waves of tasks that all take so many times as long from a second on."""
-    spans, free = [], np.zeros(slots)
-    for place in range(count):
-        slot = int(free.argmin())
-        begin = free[slot]
-        lasts = usual * (1 + 0.04 * (place % 5))
-        if begin + lasts > since:
-            lasts += (begin + lasts - max(begin, since)) * (times - 1)
-        spans.append((round(begin) + 1 + place % 3, round(begin + lasts) + place % 7))
-        free[slot] = begin + lasts + 1
-    return spans
-
-
-def test_where_load_slows_all_tasks_none_is_late():
-    details = job(slowed(), 1100, every=10)
-    for at in (900, 1000, 1100):
-        files = found(details, at)
-        assert (files.loc[files["when"].isna(), "times_usual"] > 2).sum() >= 3
-        assert not files["when"].eq("now").any(), at
-
-
-@pytest.mark.parametrize(("worked", "late"), [(1.5, False), (1.75, True)])
-def test_a_task_is_late_beside_those_that_overlapped_it(worked, late):
-    # Tasks became quicker: some 140 s before, 100 s since.
-    early = [(1, 130 + 2 * n) for n in range(12)]
-    quick = [(301, 395 + 2 * n) for n in range(8)]
+@pytest.mark.parametrize(("worked_s", "late"), [(154, False), (162, True)])
+def test_a_task_at_work_is_late_from_three_quarters_of_the_factor_on(worked_s, late):
     # Six of them run on, so none may well be the last by far.
-    six = [(301, 5000)] * 6
-    last = found(job([*early, *quick, *six], 301 + round(worked * 100), every=1)).iloc[-1]
-    assert 1 < last["times_usual"] < 2
+    spans = [*((1, 96 + n) for n in range(12)), *[(201, 5000)] * 6]
+    last = found(job(spans, 201 + worked_s, every=1)).iloc[-1]
+    assert 1.45 < last["times_usual"] < 1.6
     assert last["is_straggler"] == late
+    assert found(job(spans, 201 + worked_s, every=1), late_factor=4.0)["when"].isna().all()
 
 
-@pytest.mark.parametrize(("worked_s", "late"), [(244, False), (250, True)])
-def test_a_late_task_takes_longer_than_those_that_overlapped_it(worked_s, late):
-    # Load slows all tasks of the second wave: some 100 s before, 206 s since.
-    early = [(1, 95 + n) for n in range(24)]
-    slowed = [(301, 495 + 2 * n) for n in range(8)]
-    # Six of them run on, so none is likely to be the last by far.
-    six = [(301, 5000)] * 6
-    last = found(job([*early, *slowed, *six], 301 + worked_s, every=1)).iloc[-1]
+@pytest.mark.parametrize(("worked_s", "late"), [(295, False), (305, True)])
+def test_a_late_task_takes_longer_than_those_nearest_in_size(worked_s, late):
+    # The larger half of the tasks takes twice as long, as load came.
+    quick = [(1, 80 + n) for n in range(40)]
+    slowed = [(301, 490 + n) for n in range(20)]
+    last = found(job([*quick, *slowed, *[(301, 5000)] * 6], 301 + worked_s, every=5)).iloc[-1]
     assert last["times_usual"] > 2
     assert last["is_straggler"] == late
 
@@ -260,18 +234,6 @@ def test_a_task_that_takes_no_longer_than_those_before_is_not_late():
     last = found(job([*early, *quick, *six], 1000, every=5)).iloc[-1]
     assert last["times_usual"] < 1
     assert str(last["verdict"]) == "ok"
-
-
-@pytest.mark.parametrize(("behind_s", "late"), [(46, True), (54, False)])
-def test_ages_that_may_be_a_wait_for_a_node_are_not_compared(behind_s, late):
-    # All that are handed over at 301 may have waited for the node of one that ended after that.
-    early = [*((1, 130 + 2 * n) for n in range(12)), (201, 301 + behind_s)]
-    quick = [(301, 395 + 2 * n) for n in range(8)]
-    # Six of them run on, so none may well be the last by far.
-    six = [(301, 5000)] * 6
-    last = found(job([*early, *quick, *six], 501 + behind_s // 2, every=1)).iloc[-1]
-    assert 1 < last["times_usual"] < 2
-    assert last["is_straggler"] == late
 
 
 def test_what_rows_promise_counts_once_most_of_the_usual_time_has_passed():
@@ -315,6 +277,14 @@ def test_where_tasks_are_not_handed_over_by_size_one_that_waits_has_not_gone_bac
 ):
     # The rank correlation of size and order is 0.915, and 0.895.
     assert str(queue(100 * MB, backwards=backwards)["verdict"]) == verdict
+
+
+def test_a_task_that_is_alone_has_delayed_the_end_since_the_others_ended():
+    spans = [*((1, 300 + 9 * place) for place in range(8)), (1, 9000)]
+    file = found(job(spans, 450, every=10)).loc[8]
+    assert file["times_usual"] < 1.5
+    assert str(file["verdict"]) == "unknown"
+    assert file["delay_s"] == pytest.approx(450 - 363 + file["remaining_s"], abs=10)
 
 
 def test_only_one_of_several_tasks_can_be_the_last():

@@ -180,7 +180,7 @@ def test_of_nothing_nothing_is_known_and_of_one_sample_what_it_shows(count):
     assert spans.running.tolist() == [True] * count
     assert spans.steps.tolist() == [0] * count
     assert np.isnan(spans.moved_at).tolist() == [True] * count
-    assert np.isnan(spans.handed_after).tolist() == [True] * count
+    assert spans.handed_after.tolist() == spans.handed_by.tolist()
     assert spans.duration_least().tolist() == [0.0] * count
 
 
