@@ -232,7 +232,9 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     late = late[late["elapsed_s"] >= _MAYBE_LATE * late["expected_duration_s"]]
     late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
     ended = tasks["verdict"].eq("done") | tasks["when"].eq("was")
-    fine = int((ended & (times < _MAYBE_LATE)).sum())
+    # Where all are late from some time on it is no node: other tasks since then were quick.
+    since = tasks["started_at"] >= late["started_at"].min()
+    fine = int((ended & since & (times < _MAYBE_LATE)).sum())
     between = int((ended & (times >= _MAYBE_LATE) & ~tasks.index.isin(late.index)).sum())
     at_work = int(late["when"].eq("now").sum())
     if not max(_SLOW_TASKS, between) <= len(late) <= fine or at_work < 2:

@@ -65,6 +65,14 @@ def test_a_slow_nodes_tasks_take_twice_as_long_and_few_lie_in_between(times, bet
     assert ("slow_node" in findings.index) == bool(slow)
 
 
+@pytest.mark.parametrize(("begin", "slow"), [(1, True), (150, False)])
+def test_tasks_that_are_all_late_from_some_time_on_are_no_slow_node(begin, slow):
+    quick = [(1, 100 + place) for place in range(20)]
+    sizes = [200_000_000 + place for place in range(20)] + [200_000_100 + n for n in range(4)]
+    findings = found([*quick, *[(begin, 9000)] * 4], begin + 400, every=10, sizes=sizes)
+    assert ("slow_node" in findings.index) == slow
+
+
 @pytest.mark.parametrize(("second", "severity"), [(270, "info"), (330, "warning")])
 def test_what_holds_up_for_less_than_five_minutes_is_no_warning(second, severity):
     quick = [(1, 100 + 3 * place) for place in range(12)]
