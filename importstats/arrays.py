@@ -76,6 +76,13 @@ def microseconds(frame: pd.DataFrame, name: str) -> tuple[Ints, Bools]:
     return time.astype(np.int64), ~np.isnat(time)
 
 
+def whole_counts(frame: pd.DataFrame, name: str) -> pd.Series[int]:
+    """A column of counts with all digits; missing values if there is no such column."""
+    if name not in frame:
+        return pd.Series(pd.array([pd.NA] * len(frame), "Int64"))
+    return frame[name].astype("Int64").reset_index(drop=True)
+
+
 def with_columns(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
     """The frame with more columns after its own, all added at once.
 

@@ -30,6 +30,7 @@ from importstats.arrays import (
     grouped_quantile,
     starts,
     timestamps,
+    whole_counts,
     with_columns,
 )
 from importstats.names import JOB_KEY
@@ -370,11 +371,13 @@ def _delays(ages: Ages, verdict: Ints) -> tuple[Floats, Floats]:
 def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     spans = ages.spans
     samples, unit = spans.samples, spans.of_file
-    frame, last = samples.frame, samples.row[ends(starts(samples.key), len(samples.key))]
+    last = samples.frame.iloc[samples.row[ends(starts(samples.key), len(samples.key))]]
     remaining, delay = _delays(ages, verdict)
-    bytes_of = _integer_column(frame, "file_size_bytes", last)
-    size = bytes_of.to_numpy(np.float64, na_value=np.nan)
-    rows = _integer_column(frame, "total_rows", last).to_numpy(np.float64, na_value=np.nan)
+    file_bytes, total_rows = (
+        whole_counts(last, name) for name in ("file_size_bytes", "total_rows")
+    )
+    size = file_bytes.to_numpy(np.float64, na_value=np.nan)
+    rows = total_rows.to_numpy(np.float64, na_value=np.nan)
     leader = np.full(len(spans.job), np.iinfo(np.int64).max)
     keys = samples.keys()
     np.minimum.at(leader, unit, keys["file_index"].to_numpy(np.int64))
@@ -388,10 +391,10 @@ def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     moved = np.where(spans.steps > 0, spans.now[spans.job] - spans.moved_at, np.nan)
     columns = {
         "task": leader[unit],
-        "state": frame["state"].array.take(last),
-        "file_size_bytes": bytes_of,
-        "total_rows": _integer_column(frame, "total_rows", last),
-        "imported_rows": _integer_column(frame, "imported_rows", last),
+        "state": last["state"].array,
+        "file_size_bytes": file_bytes.array,
+        "total_rows": total_rows.array,
+        "imported_rows": whole_counts(last, "imported_rows").array,
         "started_at": at.where(~np.isnan(started)).array.take(unit),
         "elapsed_s": _elapsed_s(ages)[unit],
         "rows_per_s": rows / whole[unit],
@@ -421,10 +424,3 @@ def _when_codes(ages: Ages, verdict: Ints) -> npt.NDArray[np.int8]:
     straggling = _straggling(verdict)
     codes = np.where(straggling, np.where(ages.spans.running, 0, 1), -1)
     return codes.astype(np.int8)
-
-
-def _integer_column(frame: pd.DataFrame, name: str, rows: Ints) -> pd.api.extensions.ExtensionArray:
-    if name not in frame:
-        return pd.array([pd.NA] * len(rows), dtype="Int64")
-    values = frame[name].array.take(rows)
-    return values if values.dtype == "Int64" else pd.Series(values).astype("Int64").array

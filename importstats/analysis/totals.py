@@ -18,6 +18,7 @@ from importstats.arrays import (
     microseconds,
     summed,
     timestamps,
+    whole_counts,
     whole_numbers,
 )
 from importstats.names import END_PHASES, JOB_KEY, PHASE_DTYPE, PHASES
@@ -193,7 +194,7 @@ def _rows_written(
 ) -> tuple[pd.Series[int], pd.Series[int]]:
     """The rows of each job: the last ones known (before a failure), and those first seen."""
     count = len(first)
-    rows = _whole_counts(seen, "imported_rows")
+    rows = whole_counts(seen, "imported_rows")
     state = seen["state"].astype("str").str.lower()
     failed = state.eq("failed").fillna(False).to_numpy(np.bool_)
     known = rows.notna().to_numpy() & ~(failed & rows.eq(0).fillna(False).to_numpy(np.bool_))
@@ -206,16 +207,9 @@ def _rows_written(
     return written, at_first.where(at_first.notna() | ~waiting, 0)
 
 
-def _whole_counts(frame: pd.DataFrame, name: str) -> pd.Series[int]:
-    """A column of counts with all digits; missing values if there is no such column."""
-    if name not in frame:
-        return pd.Series(pd.array([pd.NA] * len(frame), "Int64"))
-    return frame[name].astype("Int64").reset_index(drop=True)
-
-
 def _greatest_count(frame: pd.DataFrame, name: str, code: Ints, count: int) -> pd.Series[int]:
     """The greatest count per job with all digits, missing if there is none."""
-    found = _whole_counts(frame, name).groupby(code).max()
+    found = whole_counts(frame, name).groupby(code).max()
     return found.reindex(range(count)).astype("Int64")
 
 
