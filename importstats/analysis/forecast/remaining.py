@@ -39,7 +39,7 @@ def phase_places(seen: pd.DataFrame) -> Ints:
 def shows_pace(seen: pd.DataFrame) -> Bools:
     """Whether an index moved more than once, so that its pace shows how long it takes.
 
-    Many builds may end at once, so one step alone says little of the next.
+    Many builds may end at once, so one step alone says little about the next.
     """
     several = floats(seen, "gained") > floats(seen, "step")
     return np.asarray(seen["phase"].eq("IndexBuilding").to_numpy(np.bool_) & several)

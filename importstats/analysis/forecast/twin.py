@@ -1,8 +1,8 @@
-"""What was left of earlier jobs of the collection at the point where this job is now.
+"""The time that the collection's earlier jobs still took at the point where this job is now.
 
-A forecast of its own, which assumes hardly anything of phases or files: each earlier job says how
-long it still took from the point that this job came to last, scaled by the bytes of both. It and
-the model are mixed geometrically, quantile by quantile; which counts more depends on the phase.
+This second forecast assumes hardly anything about phases or files: it takes how long each earlier
+job still took from this job's latest point on, scaled by the bytes of both. It is mixed with the
+model geometrically, quantile by quantile; which of them counts more depends on the phase.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _LOW, _HIGH = 6, 57
 _SPREAD: Final = 0.35
 _SPREAD_WEIGHT: Final = 2.0
 _HALF_LIFE_JOBS: Final = 5.0
-# What is left grows with these powers of the bytes, before and from Sorting on: files wait for
-# each other's slots, while the number of segments that are sorted and indexed is in proportion.
+# The time left grows with these powers of the bytes, before Sorting and from it on: files wait for
+# each other's slots, while the number of segments to sort and index is in proportion.
 _SIZE_POWER: Final = 0.8
 _SEGMENTS_POWER: Final = 1.0
 _LEAST_SPREAD: Final = 0.05
