@@ -1,10 +1,11 @@
-"""What a server answers to each request: the REST API of Milvus and of Zilliz Cloud."""
+"""The REST API of Milvus and of Zilliz Cloud: the answer to each request."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,51 +21,27 @@ from importstats.simulator.states import JobState, UnknownJobError, WrongPhaseEr
 
 #: How long the coordinator is away after a crash, in seconds of the cluster's clock.
 _CRASH_S: Final = 20.0
-#: Pages of the cloud's list: how long they are if nobody says, and at most.
+#: How many records a page of the cloud's list has by default, and at most.
 _PAGE: Final = 10
 _LONGEST_PAGE: Final = 100
 
 
 @dataclass(kw_only=True)
 class Access:
-    """Who may do what.
+    """Who may do what."""
 
-    Attributes
-    ----------
-    token : str or None
-        The token that clients need; ``None`` lets everyone in.
-    status : HTTPStatus
-        With which a wrong token is refused.
-    denied_databases, denied_collections : set of str
-        Where the user has no Import privilege. From 2.6.7 on the privilege is checked for the
-        collection of a job, before that for the database that the request names.
-    """
-
+    #: The token that clients need; ``None`` lets everyone in.
     token: str | None = None
+    #: The answer's status if the token is wrong.
     status: HTTPStatus = HTTPStatus.UNAUTHORIZED
+    #: Where the user has no Import privilege. From 2.6.7 on the privilege is checked for the job's
+    #: collection, before that for the database that the request names.
     denied_databases: set[str] = field(default_factory=set)
     denied_collections: set[str] = field(default_factory=set)
 
 
 class Api:
-    """The API of one server.
-
-    Parameters
-    ----------
-    cluster : SimulatedCluster
-    dialect : Dialect
-    access : Access
-    faults : Faults
-        Which say whether every token is refused.
-    cluster_id : str or None
-        The ``clusterId`` that clients of the cloud have to name.
-    collections : collection of str
-        Collections besides those of jobs, as ``name`` or ``database.name``.
-    template : JobSpec or None
-        What jobs made by `create` are like, but for their collection, database and files.
-    seed : int
-        Draws the sizes of their files.
-    """
+    """The API of one server; :class:`SimulatorServer` documents the parameters."""
 
     def __init__(
         self,
@@ -115,10 +92,10 @@ class Api:
             return self._describe
         if path in (dialects.COMMIT, dialects.ABORT) and not self._dialect.two_phase:
             return None
-        handlers = {
+        handlers: dict[str, Handler] = {
             dialects.V1_CREATE if self._dialect.method == "GET" else dialects.CREATE: self._create,
-            dialects.COMMIT: self._commit,
-            dialects.ABORT: self._abort,
+            dialects.COMMIT: partial(self._change, self._cluster.commit),
+            dialects.ABORT: partial(self._change, self._cluster.abort),
             self._dialect.list_path: self._list,
         }
         return handlers.get(path)
@@ -145,7 +122,7 @@ class Api:
             raise ApiError(decoding.CLOUD_WRONG_CLUSTER, "The clusterId is missing or unknown.")
 
     def _check_privilege(self, db_name: str, state: JobState | None = None) -> None:
-        """Refuse who lacks the Import privilege for a database, or the collection of a job."""
+        """Raise an error without the Import privilege for a database, or a job's collection."""
         if self._cluster.release.denies_by_collection and state is not None:
             db_name = state.db_name or "default"
             if self._is_denied(state):
@@ -168,7 +145,7 @@ class Api:
         return wire.describe_answer(state, self._dialect)
 
     def _job(self, body: Mapping[str, Any], db_name: str) -> JobState | UnknownJobError:
-        """The job that a request names, or how a release without an error says there is none."""
+        """The job that a request names, or why there is none if the release has no error for it."""
         release = self._cluster.release
         if not release.denies_by_collection:
             self._check_privilege(db_name)
@@ -252,18 +229,15 @@ class Api:
                 f"collection not found[database={db_name}][collection={collection}]",
             )
 
-    def _commit(self, body: Mapping[str, Any], db_name: str) -> dict[str, Any]:
-        return self._change(body, db_name, commit=True)
-
-    def _abort(self, body: Mapping[str, Any], db_name: str) -> dict[str, Any]:
-        return self._change(body, db_name, commit=False)
-
-    def _change(self, body: Mapping[str, Any], db_name: str, *, commit: bool) -> dict[str, Any]:
+    def _change(
+        self, change: Callable[[str], None], body: Mapping[str, Any], db_name: str
+    ) -> dict[str, Any]:
+        """Commit or abort a job."""
         state = self._job(body, db_name)
         if isinstance(state, UnknownJobError):
             raise import_failed(str(state))
         try:
-            (self._cluster.commit if commit else self._cluster.abort)(state.job_id)
+            change(state.job_id)
         except WrongPhaseError as error:
             raise import_failed(str(error)) from error
         return self._success({})
@@ -275,7 +249,7 @@ class Api:
         return answer
 
     def _file(self, paths: tuple[str, ...]) -> FileSpec:
-        """A file of a size that depends on its path and the seed alone."""
+        """A file whose size depends only on its path and the seed."""
         rng = np.random.default_rng([self._seed, *(zlib.crc32(path.encode()) for path in paths)])
         size_bytes = round(rng.lognormal(np.log(200e6), 1.0))
         return FileSpec(paths, size_bytes, max(1, round(size_bytes / rng.uniform(500, 5000))))

@@ -1,7 +1,7 @@
 """Campaigns: one collection imported again and again, with a change in the middle.
 
-What an analysis learns from earlier jobs it can use for the next, as long as nothing changes. In a
-campaign the index type or the cluster may change, and every job has a load and a luck of its own.
+An analysis can use what it learns from earlier jobs as long as nothing changes. In a campaign the
+index type or the cluster may change, and every job has its own load and luck.
 """
 
 from __future__ import annotations
@@ -14,37 +14,26 @@ from typing import Final, Literal
 import numpy as np
 
 from importstats.simulator.cluster import DEFAULT_START
-from importstats.simulator.load import Steps
-from importstats.simulator.shapes import make_shape
+from importstats.simulator.shapes import make_shape, paced
 from importstats.simulator.simulation import Polling, Simulation, simulate_job
 from importstats.simulator.specs import ClusterSpec, FileSpec, JobSpec, Signal
 
 Change = Literal["index", "cluster"]
 
-#: A change makes something at least so many times slower or faster, and at most.
+#: A change makes something slower or faster by at least and at most these factors.
 _LEAST_CHANGE: Final = 2.5
 _MOST_CHANGE: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """The jobs of one collection.
-
-    Attributes
-    ----------
-    jobs : tuple of (ClusterSpec, JobSpec)
-        In their order.
-    starts : tuple of datetime
-        When each is created.
-    change : {"index", "cluster"} or None
-        What changes.
-    changed_at : int or None
-        The first job after the change.
-    """
+    """The jobs of one collection, in their order."""
 
     jobs: tuple[tuple[ClusterSpec, JobSpec], ...]
+    #: When each job is created.
     starts: tuple[datetime, ...]
     change: Change | None
+    #: The first job after the change.
     changed_at: int | None
 
     def simulate(
@@ -56,27 +45,13 @@ class Campaign:
         signal: Signal | None = None,
         source_uri: str = "http://localhost:19530",
     ) -> list[Simulation]:
-        """Simulate the jobs one by one.
-
-        Parameters
-        ----------
-        seed : int
-        polling : Polling, optional
-            When each is polled; by default about `polls_per_job` times.
-        polls_per_job : int
-        signal : {"whole", "smooth"}, optional
-        source_uri : str
-
-        Returns
-        -------
-        list of Simulation
-        """
+        """The simulations of the jobs, each polled about `polls_per_job` times by default."""
         simulations = []
         for turn, (shape, start) in enumerate(zip(self.jobs, self.starts, strict=True)):
             every = polling
             if every is None:
                 lasts_s = simulate_job(shape, seed=seed + turn, poll_every_s=3600).truth.duration_s
-                # A job that never ends is looked at once a minute.
+                # A job that never ends is polled once a minute.
                 every = Polling(every_s=max(1.0, lasts_s / polls_per_job) if lasts_s > 0 else 60.0)
             simulations.append(
                 simulate_job(
@@ -148,21 +123,14 @@ def _changed(
 
 
 def _next_job(job: JobSpec, rng: np.random.Generator) -> JobSpec:
-    """The next job of the collection: other files of about the sizes, at about the pace."""
+    """The collection's next job, with files of about the same sizes at about the same pace."""
     grows = math.exp(float(rng.normal(0.0, 0.25)))
     pace = math.exp(float(rng.normal(0.0, 0.08)))
     count = max(1, round(len(job.files) * grows))
     picked = rng.choice(len(job.files), count, replace=count > len(job.files))
     folder = f"import/{int(rng.integers(1, 10**6)):06d}"
     files = tuple(_next_file(job.files[index], folder, turn) for turn, index in enumerate(picked))
-    return replace(
-        job,
-        files=files,
-        preimport_bytes_per_s=job.preimport_bytes_per_s * pace,
-        import_bytes_per_s=job.import_bytes_per_s * pace,
-        sort_rows_per_s=job.sort_rows_per_s * pace,
-        index_rows_per_s=job.index_rows_per_s * pace,
-    )
+    return paced(replace(job, files=files), pace)
 
 
 def _next_file(file: FileSpec, folder: str, turn: int) -> FileSpec:
@@ -171,15 +139,10 @@ def _next_file(file: FileSpec, folder: str, turn: int) -> FileSpec:
 
 
 def _with_other_load(cluster: ClusterSpec, rng: np.random.Generator) -> ClusterSpec:
-    """The cluster some hours on, so that the load is another."""
+    """The cluster some hours later, with the load that it has then."""
     if not cluster.load:
         return cluster
-    skipped_s = float(rng.uniform(0, cluster.load[-1][0] / 2))
-    return replace(cluster, load=_shifted(cluster.load, skipped_s))
-
-
-def _shifted(load: Steps, by_s: float) -> Steps:
-    """The steps of a load from a time on, as if it were 0."""
-    earlier = [factor for from_s, factor in load if from_s <= by_s]
-    later = tuple((from_s - by_s, factor) for from_s, factor in load if from_s > by_s)
-    return ((0.0, earlier[-1]), *later) if earlier else later
+    by_s = float(rng.uniform(0, cluster.load[-1][0] / 2))
+    earlier = [(0.0, factor) for from_s, factor in cluster.load if from_s <= by_s]
+    later = [(from_s - by_s, factor) for from_s, factor in cluster.load if from_s > by_s]
+    return replace(cluster, load=(*earlier[-1:], *later))

@@ -6,17 +6,20 @@ import heapq
 import math
 from collections.abc import Callable
 from itertools import count
+from typing import Final
+
+#: How often the coordinator hands out tasks and asks nodes about them.
+ASK_S: Final = 2.0
+#: How often it checks whether a job can go on to its next phase.
+CHECK_S: Final = 2.0
+#: How often it looks for time-outs and dropped collections.
+SLOW_CHECK_S: Final = 120.0
 
 
 class Clock:
     """A clock that stands still until it is moved on, and the events to come.
 
-    Nothing here looks at a real clock.
-
-    Parameters
-    ----------
-    now_s : float
-        Where it begins.
+    It begins at `now_s`, and never reads a real clock.
 
     Examples
     --------
@@ -41,7 +44,7 @@ class Clock:
         return not self._events
 
     def call_at(self, at_s: float, happen: Callable[[], None]) -> None:
-        """Let something happen at a time, after all that happens at that time already.
+        """Let something happen at a time, after everything else that is due then.
 
         Raises
         ------
@@ -55,26 +58,16 @@ class Clock:
     def at_next(
         self, interval_s: float, happen: Callable[[], None], *, offset_s: float = 0.0
     ) -> None:
-        """Let something happen at the next turn of what comes every so many seconds."""
+        """Let something happen at the next multiple of an interval."""
         self.call_at(self.next(interval_s, offset_s), happen)
 
     def next(self, interval_s: float, offset_s: float = 0.0) -> float:
-        """When it is the next turn of what comes at whole multiples of an interval, maybe now.
-
-        Parameters
-        ----------
-        interval_s : float
-            0 for what comes at once.
-        offset_s : float
-            By how much all turns are later.
-        """
-        if interval_s <= 0:
-            return self.now_s
+        """The next whole multiple of an interval, shifted by an offset; now if it is one."""
         turns = math.ceil((self.now_s - offset_s) / interval_s - 1e-9)
         return max(self.now_s, turns * interval_s + offset_s)
 
     def advance(self, to_s: float) -> None:
-        """Let everything happen that happens until `to_s`.
+        """Let everything happen that is due by `to_s`.
 
         Raises
         ------

@@ -1,11 +1,11 @@
-"""A cluster that runs import jobs on a virtual clock, and what it knows of each.
+"""A cluster that runs import jobs on a virtual clock, and what it knows about each of them.
 
-What happens in it is in :mod:`importstats.simulator.coordinator`, and on its nodes in
-:mod:`importstats.simulator.nodes` and :mod:`importstats.simulator.indexing`. Everything is an event
-of a task, a file or a segment, so a state is a few array operations, however many files there are
-and however long nothing happens.
+:mod:`importstats.simulator.coordinator` has what happens in it, :mod:`importstats.simulator.nodes`
+and :mod:`importstats.simulator.indexing` what happens on its nodes. Everything is an event of a
+task, a file or a segment, so a state takes a few array operations, however many files there are and
+however long nothing happens.
 
-What is left out: tasks weigh nothing in slots but their number, and slots are offered job by job.
+Every task takes one slot, and slots are offered job by job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from importstats.simulator.clock import Clock
+from importstats.simulator.clock import CHECK_S, Clock
 from importstats.simulator.coordinator import Coordinator
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.releases import NOT_A_PROGRESS, Phase, release_of
@@ -35,21 +35,20 @@ DEFAULT_START: Final = datetime(2026, 1, 5, 8, tzinfo=UTC)
 
 
 class SimulatedCluster:
-    """A cluster that runs import jobs, moved along by :meth:`advance`.
+    """A cluster that runs import jobs; :meth:`advance` moves its clock.
 
-    Times are seconds of the cluster's own clock, which starts at 0 or with the first of
-    ``spec.other_jobs``; nothing here looks at a real clock. The same spec, seed and calls give
-    the same states.
+    Times are seconds of this clock, which starts at 0 or with the first of ``spec.other_jobs``. The
+    same spec, seed and calls give the same states.
 
     Parameters
     ----------
     spec : ClusterSpec
     seed : int
     start : datetime
-        What the cluster's clock calls 0, timezone-aware.
+        The time at which the cluster's clock is at 0, with a time zone.
     pace : float
-        Seconds of the cluster's clock per second of the times it prints: a server that runs
-        faster than real prints the times at which a client sees things happen.
+        Seconds of the cluster's clock per second of the times it prints. A server that runs faster
+        than real time prints the times at which a client sees things happen.
 
     Examples
     --------
@@ -80,7 +79,9 @@ class SimulatedCluster:
         self.release = release_of(spec.release)
         self._clock = Clock(min([0.0, *(arrival.at_s for arrival in spec.other_jobs)]))
         self._jobs: dict[str, LiveJob] = {}
-        self._coordinator = Coordinator(spec, self.release, self._clock, self._printed_now, seed)
+        self._coordinator = Coordinator(
+            spec, self.release, self._clock, lambda: self.printed(self.now_s), seed
+        )
         ids = np.random.default_rng([seed, 0])
         self._next_id = int(ids.integers(449 * 10**15, 463 * 10**15))
         self._shuffle = np.random.default_rng([seed, 1])
@@ -103,27 +104,27 @@ class SimulatedCluster:
         local = timezone(timedelta(hours=self.spec.utc_offset_h))
         return self.time(at_s / self.pace).astimezone(local)
 
-    def _printed_now(self) -> str:
-        """The coordinator's local time with its offset, in whole seconds."""
-        return self.local(self.now_s).isoformat(timespec="seconds").replace("+00:00", "Z")
+    def printed(self, at_s: float) -> str:
+        """A time of the cluster's clock as Go prints it: local time with its offset."""
+        return self.local(at_s).isoformat(timespec="seconds").replace("+00:00", "Z")
 
     @property
     def live_jobs(self) -> tuple[LiveJob, ...]:
-        """All jobs as the coordinator holds them, past ones included: for the management port."""
+        """All jobs as the coordinator holds them, including past ones, for the management port."""
         return tuple(job for job in self._jobs.values() if job.phases)
 
     @property
     def coordinator(self) -> Coordinator:
-        """What moves the jobs: for the management port."""
+        """The coordinator, for the management port."""
         return self._coordinator
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to happen: time alone changes no job any more."""
+        """Whether nothing is left to happen, so that time alone changes no job."""
         return self._clock.settled
 
     def advance(self, to_s: float) -> None:
-        """Let everything happen that happens until `to_s`."""
+        """Let everything happen that is due by `to_s`."""
         self._clock.advance(to_s)
 
     # What users do.
@@ -173,10 +174,7 @@ class SimulatedCluster:
         if job.phase in (Phase.COMMITTING, Phase.COMPLETED):
             raise WrongPhaseError(f"job {job_id} is in state {job.phase} and cannot be aborted")
         fail = partial(self._coordinator.fail, reason="aborted by user")
-        self._clock.call_at(
-            self.now_s + self.spec.check_interval_s,
-            partial(self._coordinator.unless_ended, job, fail),
-        )
+        self._coordinator.in_seconds(CHECK_S, job, fail)
 
     def _refuse_auto_commit(self, job: LiveJob, done: str) -> None:
         if not self.release.two_phase or job.spec.auto_commit:
@@ -220,13 +218,13 @@ class SimulatedCluster:
 
     @property
     def collections(self) -> frozenset[tuple[str, str]]:
-        """Database and name of the collections of all jobs, past ones included."""
+        """The collections of all jobs, including past ones: database and name of each."""
         return frozenset(
             (job.spec.db_name or "default", job.spec.collection_name) for job in self._jobs.values()
         )
 
     def list(self) -> list[JobState]:
-        """The states of all jobs that exist now: as they were created, or in any order."""
+        """The states of all jobs that exist now, in the order of creation or in any other."""
         states = [
             self.describe(job_id)
             for job_id, job in self._jobs.items()
@@ -237,7 +235,7 @@ class SimulatedCluster:
         return states
 
     def truth(self, job_id: str) -> GroundTruth:
-        """What has happened to a job so far, forgotten or not.
+        """What has happened to a job so far, even if the job is forgotten.
 
         Raises
         ------
@@ -304,5 +302,5 @@ class SimulatedCluster:
         return release.progress(phase, 0, 0)
 
 
-#: Phases in which rows are counted; before there are none, and after it is all of them.
+#: Phases in which rows are counted. Before them there are none, and after them the count is full.
 _COUNTED_PHASES: Final = (Phase.RESHARDING, Phase.PLANNING, Phase.IMPORTING)

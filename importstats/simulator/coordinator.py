@@ -1,6 +1,6 @@
 """The coordinator: it moves jobs from phase to phase, and hears from data nodes every two seconds.
 
-Nothing of this is sent; :mod:`importstats.simulator.cluster` says what is.
+What it sends about them is in :mod:`importstats.simulator.cluster`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from importstats.arrays import Ints
-from importstats.simulator.clock import Clock
+from importstats.simulator.clock import CHECK_S, SLOW_CHECK_S, Clock
 from importstats.simulator.hearing import Hearing
 from importstats.simulator.indexing import IndexNodes, Work
 from importstats.simulator.jobs import LiveJob
@@ -28,17 +28,7 @@ _OVER_QUOTA: Final = "quota exceeded[reason=disk quota exceeded, please allocate
 
 
 class Coordinator:
-    """The data coordinator of a cluster.
-
-    Parameters
-    ----------
-    spec : ClusterSpec
-    release : Release
-    clock : Clock
-    printed_now : callable
-        The present as the coordinator prints it.
-    seed : int
-    """
+    """A cluster's data coordinator; `printed_now` gives the time as it prints it."""
 
     def __init__(
         self,
@@ -82,7 +72,7 @@ class Coordinator:
         return self._clock.now_s
 
     def growing_rows(self, job: LiveJob) -> Ints | None:
-        """Rows of each task as they are written, if they are seen before a file has ended."""
+        """Each task's rows as they are written; ``None`` if rows are seen only file by file."""
         if not self._hearing.grows(job):
             return None
         rows = job.task_rows.copy()
@@ -95,15 +85,12 @@ class Coordinator:
     # From phase to phase.
 
     def _at_next_check(self, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
-        interval_s = self.spec.check_interval_s
-        self._clock.at_next(
-            interval_s, partial(self.unless_ended, job, happen), offset_s=interval_s / 2
-        )
+        # Half an interval late: checks and questions to nodes have clocks of their own.
+        self._clock.at_next(CHECK_S, partial(_unless_ended, job, happen), offset_s=CHECK_S / 2)
 
-    def unless_ended(self, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
-        """Let something happen to a job that has not ended."""
-        if not job.ended:
-            happen(job)
+    def in_seconds(self, seconds: float, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
+        """Let something happen to a job in some seconds, unless it has ended by then."""
+        self._clock.call_at(self.now_s + seconds, partial(_unless_ended, job, happen))
 
     def arrive(self, job: LiveJob) -> None:
         """Begin with a job."""
@@ -111,21 +98,16 @@ class Coordinator:
         job.enter(Phase.PENDING, self.now_s)
         if self.release.has_create_time:
             job.create_time = self._printed_now()
-        self._clock.call_at(
-            self.now_s + spec.pending_s,
-            lambda: self._at_next_check(job, self._start_preimporting),
-        )
+        start = partial(self._at_next_check, job, self._start_preimporting)
+        self._clock.call_at(self.now_s + spec.pending_s, start)
         for after_s, reason in (
             (spec.timeout_s, "import timeout"),
             (spec.dropped_after_s, f"collection {int(job.job_id) - 1} dropped"),
         ):
             if after_s is not None:
-                self._clock.call_at(
-                    self.now_s + after_s, partial(self._at_next_slow_check, job, reason)
-                )
-
-    def _at_next_slow_check(self, job: LiveJob, reason: str) -> None:
-        self._clock.at_next(self.spec.slow_check_interval_s, partial(self._give_up, job, reason))
+                give_up = partial(self._give_up, job, reason)
+                look = partial(self._clock.at_next, SLOW_CHECK_S, give_up)
+                self._clock.call_at(self.now_s + after_s, look)
 
     def _give_up(self, job: LiveJob, reason: str) -> None:
         """Let a job fail from outside; up to 2.6.9 even one that has completed."""
@@ -153,10 +135,8 @@ class Coordinator:
     def _after_import_tasks(self, job: LiveJob) -> None:
         if self.release.reshards:
             job.enter(Phase.PLANNING, self.now_s)
-            self._clock.call_at(
-                self.now_s + _PLANNING_S,
-                lambda: self._at_next_check(job, self._start_writing),
-            )
+            write = partial(self._at_next_check, job, self._start_writing)
+            self._clock.call_at(self.now_s + _PLANNING_S, write)
         elif self.release.sorts and not job.spec.delete_logs:
             self._start_sorting(job)
         else:
@@ -185,14 +165,10 @@ class Coordinator:
             return
         job.enter(Phase.INDEX_BUILDING, self.now_s)
         if self.release.drops_counted_segments:
-            self._clock.call_at(
-                self.now_s + self.spec.dropped_segments_s, partial(self._drop_segments, job)
-            )
+            drop = partial(self._drop_segments, job)
+            self._clock.call_at(self.now_s + self.spec.dropped_segments_s, drop)
         if job.spec.delete_logs or not job.spec.waits_for_index:
-            self._clock.call_at(
-                self.now_s + self.spec.check_interval_s,
-                partial(self.unless_ended, job, self._after_index_building),
-            )
+            self.in_seconds(CHECK_S, job, self._after_index_building)
             return
         self._build_indexes(job, np.flatnonzero(~job.index_began).tolist())
         self._check_segments(job)
@@ -214,10 +190,7 @@ class Coordinator:
         if segment < spec.failing_builds and failures < spec.build_failures:
             work.failed = True
             job.build_failures[segment] = failures + 1
-            self._clock.call_at(
-                self.now_s + self.spec.check_interval_s,
-                partial(self.unless_ended, job, partial(self._build_index, segment=segment)),
-            )
+            self.in_seconds(CHECK_S, job, partial(self._build_index, segment=segment))
             return
         job.done["index"] += 1
         self._check_segments(job)
@@ -237,24 +210,22 @@ class Coordinator:
             self._complete(job)
             return
         job.enter(Phase.UNCOMMITTED, self.now_s)
-        wait_s = self.spec.check_interval_s if job.spec.auto_commit else job.spec.commit_after_s
+        wait_s = CHECK_S if job.spec.auto_commit else job.spec.commit_after_s
         if wait_s is not None:
-            self._clock.call_at(self.now_s + wait_s, partial(self.unless_ended, job, self.commit))
+            self.in_seconds(wait_s, job, self.commit)
 
     def commit(self, job: LiveJob) -> None:
         """Commit a job that waits for it."""
         if job.phase is Phase.UNCOMMITTED:
             job.enter(Phase.COMMITTING, self.now_s)
-            self._clock.call_at(
-                self.now_s + job.spec.commit_s, partial(self.unless_ended, job, self._complete)
-            )
+            self.in_seconds(job.spec.commit_s, job, self._complete)
 
     def _complete(self, job: LiveJob) -> None:
         job.complete_time = self._printed_now()
         self._end(job, Phase.COMPLETED)
 
     def fail(self, job: LiveJob, reason: str) -> None:
-        """Let a job fail: its tasks are dropped, and what they had imported soon after."""
+        """Let a job fail: its tasks are dropped now, and their segments soon after."""
         job.reason = reason
         self._handout.drop(job)
         self._index_nodes.cancel(job)
@@ -262,20 +233,17 @@ class Coordinator:
         job.task_reasons = dict.fromkeys(range(job.layout.task_count), reason)
         job.forget_seen()
         self._end(job, Phase.FAILED)
-        self._clock.call_at(self.now_s + 2 * self.spec.check_interval_s, partial(self._lose, job))
+        self._clock.call_at(self.now_s + 2 * CHECK_S, partial(self._lose, job))
         self._handout.hand_out_soon()
 
     def _end(self, job: LiveJob, phase: Phase) -> None:
         job.enter(phase, self.now_s)
-        self._clock.call_at(
-            self.now_s + self.spec.retention_s,
-            lambda: self._clock.at_next(
-                self.spec.slow_check_interval_s, partial(setattr, job, "forgotten", True)
-            ),
-        )
+        forget = partial(setattr, job, "forgotten", True)
+        look = partial(self._clock.at_next, SLOW_CHECK_S, forget)
+        self._clock.call_at(self.now_s + self.spec.retention_s, look)
 
     def _lose(self, job: LiveJob) -> None:
-        """The segments that details count are gone; the job's own rows are not counted anew."""
+        """Drop the segments that details count; the job's own row count stays."""
         job.task_rows[:] = 0
         job.forget_seen()
 
@@ -291,15 +259,20 @@ class Coordinator:
         self._handout.hand_out_soon()
 
     def import_task_done(self, job: LiveJob, index: int) -> None:
-        """All files of an import task are written: early releases index its segments at once."""
+        """Index a task's segments at once, as early releases do when its files are written."""
         if job.spec.early_index and not self.release.sorts and not self.release.reshards:
             self._build_indexes(job, job.layout.segments_of[index])
 
     def all_tasks_done(self, job: LiveJob, kind: TaskKind) -> None:
-        """The last task of a kind has completed: the job goes on at the next check."""
+        """Let a job go on at the next check, as the last task of a kind has completed."""
         after = {
             "preimport": self._after_preimporting,
             "import": self._after_import_tasks,
             "write": self._start_index_building,
         }
         self._at_next_check(job, after[kind])
+
+
+def _unless_ended(job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
+    if not job.ended:
+        happen(job)

@@ -1,4 +1,4 @@
-"""What a server takes for a request: bodies are decoded into the typed structures of handlers."""
+"""Requests, decoded as strictly as the server decodes them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FILE_TYPES: Final = {
 
 
 class ApiError(Exception):
-    """An error that is answered with a number and a message."""
+    """An error, whose answer has a number and a message."""
 
     def __init__(
         self, code: int | str, message: str, http_status: HTTPStatus = HTTPStatus.OK
@@ -48,7 +48,7 @@ def json_object(posted: bytes) -> dict[str, Any]:
     Raises
     ------
     ApiError
-        It is none.
+        Something else was posted.
     """
     try:
         body = json.loads(posted or b"{}")
@@ -60,7 +60,7 @@ def json_object(posted: bytes) -> dict[str, Any]:
 
 
 def job_id_of(body: Mapping[str, Any]) -> str:
-    """The text ``jobId`` that a request has to have."""
+    """The text ``jobId``, which a request must have."""
     return _required_text(body, "JobIDReq", "jobId", "JobID")
 
 
@@ -112,7 +112,7 @@ def optional_text(body: Mapping[str, Any], struct: str, name: str) -> str:
 
 
 def import_failed(message: str, code: int = IMPORT_FAILED) -> ApiError:
-    """An error of the import itself, worded as the server words it."""
+    """An error of the import itself, in the server's words."""
     return ApiError(code, f"{message}: importing data failed")
 
 

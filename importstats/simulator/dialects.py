@@ -1,4 +1,4 @@
-"""The dialects of the protocol: what each kind of server names, types and omits in its own way."""
+"""The protocol's dialects: what each kind of server names, types and omits in its own way."""
 
 from __future__ import annotations
 
@@ -23,61 +23,41 @@ V1_CREATE: Final = "/v1/vector/collections/import"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What one kind of server says differently.
-
-    Attributes
-    ----------
-    name : str
-    release : str
-        The release whose phases such a server has.
-    describe_paths : tuple of str
-        Paths that answer with a job's progress; other paths answer 404.
-    cloud : bool
-        Whether it is Zilliz Cloud: pages its list, prints bare paths, has a message.
-    success_code : int
-    printed_name : {"list", "proto", "bare"}
-        How ``fileName`` is printed.
-    ready_percentage : bool
-        ``readyPercentage`` (a share) and ``errorMessage`` stand for ``progress`` and ``reason``.
-    top_file_name : bool
-        Whether ``fileName`` stands at the top as well.
-    job_id : {"text", "job-"}
-        Whether the id of a job has ``job-`` before it.
-    detail_rows : bool
-        Whether details have ``importedRows`` and ``totalRows``.
-    imported_rows : bool
-        Whether the job has ``importedRows``.
-    empty_reason : bool
-        Whether ``reason`` is sent even if there is none.
-    two_phase : bool
-        Whether there are ``commit`` and ``abort``.
-    method : {"POST", "GET"}
-        How progress and list are asked for: with a JSON body, or with the query of a URL.
-    list_path, records_field : str
-        Where the list is asked for, and where its records stand.
-    has_state : bool
-        Whether a job and a file have a state, and names of its own for a listed job.
-    illegal_token_code : int or str
-        Number of the error for a wrong token in the cloud.
-    """
+    """How one kind of server differs from the others."""
 
     name: str
+    #: The release whose phases such a server has.
     release: str
+    #: Paths that answer with a job's progress; other paths answer 404.
     describe_paths: tuple[str, ...] = (DESCRIBE, GET_PROGRESS)
+    #: Whether it is Zilliz Cloud, which lists jobs page by page and sends a message.
     cloud: bool = False
     success_code: int = 0
+    #: How ``fileName`` is printed.
     printed_name: Literal["list", "proto", "bare"] = "list"
+    #: Whether it has ``readyPercentage`` (a share) and ``errorMessage`` in place of ``progress``
+    #: and ``reason``.
     ready_percentage: bool = False
+    #: Whether the job has a ``fileName`` too.
     top_file_name: bool = False
-    job_id: Literal["text", "job-"] = "text"
+    #: What a job's id begins with.
+    id_prefix: Literal["", "job-"] = ""
+    #: Whether details have ``importedRows`` and ``totalRows``.
     detail_rows: bool = True
+    #: Whether the job has ``importedRows``.
     imported_rows: bool = True
+    #: Whether ``reason`` is sent even if there is none.
     empty_reason: bool = False
+    #: Whether there are ``commit`` and ``abort``.
     two_phase: bool = False
+    #: How progress and list are requested: with a JSON body, or with a URL's query.
     method: Literal["POST", "GET"] = "POST"
+    #: Where the list is, and which of its fields has the records.
     list_path: str = LIST
     records_field: str = "records"
+    #: Whether jobs and files have a state; if not, listed jobs have states with other names.
     has_state: bool = True
+    #: The number of the cloud's error for a wrong token.
     illegal_token_code: int | str = 80001
 
     @property
@@ -86,25 +66,20 @@ class Dialect:
         return "errorMessage" if self.ready_percentage else "reason"
 
     def printed_id(self, job_id: str) -> str:
-        """A job's id as it stands in requests and answers."""
-        return f"job-{job_id}" if self.job_id == "job-" else job_id
+        """A job's id as requests and answers have it."""
+        return f"{self.id_prefix}{job_id}"
 
     def known_id(self, printed: str) -> str:
         """The cluster's id of a job that a client names."""
-        return printed.removeprefix("job-") if self.job_id == "job-" else printed
+        return printed.removeprefix(self.id_prefix)
 
     def sent_progress(self, progress: int) -> int:
-        """Progress as sent: the cloud does not let a negative one through."""
+        """Progress as it is sent: the cloud does not send a negative one."""
         return max(0, progress) if self.cloud else progress
 
     @property
-    def no_time(self) -> str | None:
-        """``completeTime`` before there is one."""
-        return None if self.ready_percentage else ""
-
-    @property
-    def no_reason(self) -> str | None:
-        """The reason before there is one, where it is sent."""
+    def nothing(self) -> str | None:
+        """The value of a time or a reason that there is not."""
         return None if self.ready_percentage else ""
 
 
@@ -126,7 +101,7 @@ _CLOUD_V2: Final = Dialect(
     cloud=True,
     printed_name="bare",
     top_file_name=True,
-    job_id="job-",
+    id_prefix="job-",
     empty_reason=True,
 )
 
@@ -147,7 +122,7 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
         printed_name="bare",
         ready_percentage=True,
         top_file_name=True,
-        job_id="job-",
+        id_prefix="job-",
         detail_rows=False,
         empty_reason=True,
         method="GET",
@@ -160,12 +135,12 @@ DIALECTS: Final[Mapping[str, Dialect]] = {
 
 
 def dialect_named(name: str) -> Dialect:
-    """The dialect of this name, which may be any version of Milvus from 2.4 on.
+    """The dialect of a name, which may be any version of Milvus from 2.4 on.
 
     Raises
     ------
     ValueError
-        There is none.
+        There is no such dialect.
 
     Examples
     --------

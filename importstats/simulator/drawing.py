@@ -21,7 +21,7 @@ _HORIZON_S: Final = 3 * DAY_S
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """The random generator of one shape, with the ranges it is asked for."""
+    """Draws the random values of one shape in one family."""
 
     rng: np.random.Generator
     family: Family
@@ -44,11 +44,11 @@ class Draw:
         return median * math.exp(sigma * float(self.rng.standard_normal()))
 
     def chance(self, probability: float) -> bool:
-        """Whether something of a probability happens."""
+        """True with a probability."""
         return float(self.rng.random()) < probability
 
     def file_count(self, low: int, high: int) -> int:
-        """The number of files: what was asked for, else log-uniform."""
+        """The number of files that was asked for, or a log-uniform one."""
         return self.files if self.files is not None else round(self.log_uniform(low, high))
 
     def some(self, count: int, share: float) -> list[int]:
@@ -93,12 +93,9 @@ def draw_load(draw: Draw, step_s: tuple[float, float], sigma: float) -> Steps:
 
 def day_load(offset_s: float, swing: float) -> Steps:
     """Load that is worst at one time of the day: a cosine in steps of half an hour."""
-    steps = []
-    for step in range(int(_HORIZON_S / (HOUR_S / 2))):
-        at_s = step * HOUR_S / 2
-        busy = (1 + math.cos(2 * math.pi * (at_s - offset_s) / DAY_S)) / 2
-        steps.append((at_s, 1 - swing * busy))
-    return tuple(steps)
+    times = [step * HOUR_S / 2 for step in range(int(_HORIZON_S / (HOUR_S / 2)))]
+    busy = [(1 + math.cos(2 * math.pi * (at_s - offset_s) / DAY_S)) / 2 for at_s in times]
+    return tuple((at_s, 1 - swing * share) for at_s, share in zip(times, busy, strict=True))
 
 
 def neighbour_load(draw: Draw) -> Steps:
@@ -113,7 +110,7 @@ def neighbour_load(draw: Draw) -> Steps:
 
 
 def pauses(draw: Draw, first_s: float, count: int, lasts_s: tuple[float, float]) -> Steps:
-    """Standstills: the first at a time, each further one about as long after as it lasted."""
+    """Load with standstills: after each, work goes on for 0.5 to 3 times as long as it lasted."""
     steps, at_s = [], max(0.0, first_s)
     for _ in range(count):
         lasts = draw.log_uniform(*lasts_s)
@@ -143,27 +140,22 @@ def draw_files(draw: Draw, sizes: Floats) -> tuple[FileSpec, ...]:
     for index, (size, density) in enumerate(zip(sizes.tolist(), densities.tolist(), strict=True)):
         stem = f"{folder}/part-{index:05d}"
         paths = (
-            (f"{stem}/id.npy", f"{stem}/vector.npy") if suffix == "npy" else (f"{stem}.{suffix}",)
+            [f"{stem}/id.npy", f"{stem}/vector.npy"] if suffix == "npy" else [f"{stem}.{suffix}"]
         )
-        size_bytes = max(1, round(size))
+        size_bytes, rows = max(1, round(size)), max(1, round(size / density))
         specs.append(
-            FileSpec(
-                paths,
-                size_bytes,
-                max(1, round(size / density)),
-                memory_bytes=round(size_bytes * memory),
-            )
+            FileSpec(tuple(paths), size_bytes, rows, memory_bytes=round(size_bytes * memory))
         )
     return tuple(specs)
 
 
 def files_at_full_speed(cluster: ClusterSpec) -> float:
-    """Files of speed 1 that the cluster works on at full speed."""
+    """How many files the cluster imports at full speed, counted in nodes of speed 1."""
     return sum(cluster.node_speeds) * cluster.cores_per_node
 
 
 def import_s(cluster: ClusterSpec, job: JobSpec) -> float:
-    """About how long importing takes with all nodes busy, in seconds."""
+    """About how many seconds importing takes with all nodes busy."""
     total_bytes = sum(file.size_bytes for file in job.files)
     return total_bytes / (job.import_bytes_per_s * files_at_full_speed(cluster))
 
@@ -177,13 +169,13 @@ def draw_job(
     index_share: float | None = None,
     sort_share: float | None = None,
 ) -> JobSpec:
-    """A job with rates such that sorting and indexing take their shares of its import time."""
+    """A job whose sorting and indexing take their shares of its import time."""
     family = draw.family
     count = count or draw.file_count(*family.files)
     total_bytes = total_bytes or draw.log_normal(family.median_bytes, 1.3)
     rate = draw.log_normal(family.import_bytes_per_s, 0.8)
     at_once = files_at_full_speed(cluster)
-    # Few enough of the jobs are outliers that clipping the rate leaves its distribution alone.
+    # So few jobs are outliers that clipping the rate hardly changes its distribution.
     takes_s = min(max(total_bytes / (rate * at_once), 60.0), 6 * HOUR_S)
     rate = total_bytes / (takes_s * at_once)
     files = draw_files(draw, draw_sizes(draw, count, total_bytes))

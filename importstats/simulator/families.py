@@ -1,11 +1,11 @@
 """Families: the worlds that clusters and jobs are drawn from.
 
-A family says how the world around a job looks: how large files are, how fast nodes, how much
-durations scatter, which releases run. What is fitted on some families can be scored on another,
-whose parameters are drawn from other distributions:
+A family says how large files are, how fast nodes are, how much durations scatter, and which
+releases run. What is fitted on some families can be scored on another one, whose parameters come
+from other distributions:
 
 ====================  ==============================================================================
-family                in a word
+family                its world
 ====================  ==============================================================================
 ``steady_cluster``    A few equal nodes, files of a size, narrow rows, an index that takes half as
                       long as the import; nothing varies much.
@@ -17,7 +17,7 @@ family                in a word
 ``gpu_indexed``       One to four large nodes, even files, an index built in a tenth of the import.
 ``disk_archive``      Slow nodes, many files of narrow rows, an index that takes four times as long
                       as the import; nodes of 2.4 and 2.5.
-``equal_shards``      Files that a job cut into equal parts wrote: they end together, in waves.
+``equal_shards``      Equal files, which end together, in waves.
 ====================  ==============================================================================
 """
 
@@ -30,56 +30,28 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Distributions that jobs and clusters are drawn from; pairs are ends of a range.
-
-    Attributes
-    ----------
-    name : str
-    releases : tuple of str
-        Each as likely as the others.
-    files : (int, int)
-        Files in a job, log-uniform.
-    median_bytes : float
-        Of the bytes of all files, log-normal with sigma 1.3.
-    tail_index : (float, float) or None
-        Pareto tail index of file sizes; ``None`` for log-normal sizes with `size_sigma`.
-    size_sigma : (float, float)
-    bytes_per_row : (float, float)
-        Log-uniform.
-    memory_factor : (float, float)
-        Size in memory over that on disk, log-uniform, the same for all files of a job.
-    import_bytes_per_s : float
-        Median of the rate of a file, log-normal with sigma 0.8.
-    index_share, sort_share : float
-        Median of the time in index building and sorting over that in importing, log-normal with
-        sigma 0.9.
-    nodes, cores, slots, index_nodes, index_slots : (int, int)
-        Uniform.
-    speed_sigma : float
-        Of the log-normal speeds of nodes.
-    load_step_s : (float, float) or None
-        How long a load factor lasts; ``None`` for a constant load.
-    day_swing : float
-        Share of the speed that is lost at the busiest time of the day.
-    neighbours : float
-        Chance that a node has a noisy neighbour for a part of the time.
-    noise : (float, float)
-        Uniform.
-    shards : (int, int)
-    retry_chance : float
-        Chance that a job has a few tasks that go back, whatever its shape.
-    """
+    """Distributions that jobs and clusters are drawn from; pairs are ends of a range."""
 
     name: str
+    #: Each is as likely as the others.
     releases: tuple[str, ...]
+    #: Number of files in a job, log-uniform.
     files: tuple[int, int]
+    #: Median bytes of all files, log-normal with sigma 1.3.
     median_bytes: float
+    #: Sigma of log-normal file sizes, unless there is a `tail_index`.
     size_sigma: tuple[float, float]
+    #: Log-uniform.
     bytes_per_row: tuple[float, float]
+    #: Size in memory over size on disk, log-uniform, the same for all files of a job.
     memory_factor: tuple[float, float]
+    #: Median of a file's rate, log-normal with sigma 0.8.
     import_bytes_per_s: float
+    #: Median time in index building, and in sorting, over the time in importing; log-normal with
+    #: sigma 0.9.
     index_share: float
     sort_share: float
+    #: Uniform, as in the next six.
     nodes: tuple[int, int]
     cores: tuple[int, int]
     slots: tuple[int, int]
@@ -87,11 +59,17 @@ class Family:
     index_slots: tuple[int, int]
     noise: tuple[float, float]
     shards: tuple[int, int]
+    #: Chance that a few of the job's tasks go back, whatever its shape.
     retry_chance: float
+    #: Pareto tail index of file sizes.
     tail_index: tuple[float, float] | None = None
+    #: Sigma of the nodes' log-normal speeds.
     speed_sigma: float = 0.0
+    #: How long a load factor lasts; ``None`` for a constant load.
     load_step_s: tuple[float, float] | None = None
+    #: Share of the speed that is lost at the busiest time of the day.
     day_swing: float = 0.0
+    #: Chance that a node has a noisy neighbour for a part of the time.
     neighbours: float = 0.0
 
 

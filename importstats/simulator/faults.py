@@ -1,4 +1,4 @@
-"""Faults of a simulated server, to be switched while it runs."""
+"""A simulated server's faults, which can be switched while it runs."""
 
 from __future__ import annotations
 
@@ -28,49 +28,8 @@ class Fault(StrEnum):
 class Faults:
     """What goes wrong, for how many requests.
 
-    The first group of fields are numbers of requests to come that the fault hits, counted down as
-    it does; ``math.inf`` is until it is set back to 0. One request has one fault, in the order of
-    the fields.
-
-    Attributes
-    ----------
-    server_errors : float
-        HTTP `server_error_status` with an HTML page.
-    throttled : float
-        HTTP 429 with ``Retry-After: retry_after_s``.
-    dropped : float
-        The connection is closed instead of an answer.
-    dropped_in_body : float
-        The connection is closed half-way through the body.
-    truncated : float
-        HTTP 200 with half of the JSON, and a length to match.
-    html : float
-        HTTP 200 with the HTML page of some proxy.
-    huge : float
-        HTTP 200 with a body of `huge_bytes`.
-    redirected : float
-        HTTP 307 to `redirect_to`.
-    timeouts : float
-        HTTP 408, as JSON or (`timeout_is_text`) as bare text.
-    not_ready : float
-        HTTP 200 with code 1: the coordinator starts.
-    server_error_rate : float
-        Share of requests that fail with `server_error_status`, at random, besides the above.
-    server_error_status : int
-    retry_after_s : float
-        Printed as whole seconds.
-    huge_bytes : int
-    redirect_to : str
-        A URL prefix; the path of the request is appended.
-    timeout_is_text : bool
-    latency_s : float
-        How long every answer takes on top.
-    drip_bytes_per_s : float
-        How fast every body is sent; 0 for at once.
-    refuse_token : bool
-        Every token is refused from now on.
-    seed : int
-        Draws which requests fail by `server_error_rate`.
+    The fields down to `not_ready` are how many of the next requests have the fault; ``math.inf`` is
+    until it is set back to 0. One request has one fault, in the order of the fields.
 
     Examples
     --------
@@ -79,24 +38,39 @@ class Faults:
     (<Fault.THROTTLED: 'throttled'>, None)
     """
 
+    #: HTTP `server_error_status` with an HTML page.
     server_errors: float = 0
+    #: HTTP 429 with ``Retry-After: retry_after_s``.
     throttled: float = 0
+    #: The connection is closed instead of an answer, or halfway through the body.
     dropped: float = 0
     dropped_in_body: float = 0
+    #: HTTP 200 with half of the JSON, and a length to match.
     truncated: float = 0
+    #: HTTP 200 with some proxy's HTML page.
     html: float = 0
+    #: HTTP 200 with a body of `huge_bytes`.
     huge: float = 0
+    #: HTTP 307 to `redirect_to`.
     redirected: float = 0
+    #: HTTP 408 with JSON or, if `timeout_is_text`, with bare text.
     timeouts: float = 0
+    #: HTTP 200 with code 1: the coordinator starts.
     not_ready: float = 0
+    #: Share of the other requests that fail with `server_error_status`, at random by `seed`.
     server_error_rate: float = 0.0
     server_error_status: int = 503
+    #: Sent as whole seconds.
     retry_after_s: float = 1.0
     huge_bytes: int = 512 * 2**20
+    #: A URL prefix, to which the request's path is appended.
     redirect_to: str = "http://127.0.0.1:1"
     timeout_is_text: bool = False
+    #: How much longer every answer takes.
     latency_s: float = 0.0
+    #: How fast every body is sent; 0 for at once.
     drip_bytes_per_s: float = 0.0
+    #: Whether every token is refused.
     refuse_token: bool = False
     seed: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -105,7 +79,7 @@ class Faults:
         self._random = random.Random(self.seed)  # noqa: S311 - not a secret
 
     def take(self) -> Fault | None:
-        """The fault that hits the next request, which is counted."""
+        """The next request's fault, which is counted; ``None`` if it has none."""
         with self._lock:
             for fault in Fault:
                 left: float = getattr(self, fault)

@@ -1,4 +1,4 @@
-"""Handing tasks out: those that wait, and the data nodes that have slots for them."""
+"""The hand-out: tasks that wait, and the data nodes that have slots for them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from importstats.simulator.clock import Clock
+from importstats.simulator.clock import ASK_S, Clock
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.load import product
 from importstats.simulator.nodes import DataNode, NodeReports, TaskKind, TaskRun
@@ -18,7 +18,7 @@ from importstats.simulator.specs import ClusterSpec
 
 
 class TaskReports(NodeReports, Protocol):
-    """Who hears what happens to tasks."""
+    """Hears what happens to tasks."""
 
     def task_handed(self, run: TaskRun) -> None:
         """The task has been handed to a node."""
@@ -27,8 +27,8 @@ class TaskReports(NodeReports, Protocol):
 class Handout:
     """The data nodes of a cluster, and the tasks that wait for one of their slots.
 
-    Tasks are handed out every two seconds: job by job, each to the node with most free slots. A
-    slot is free again when the coordinator knows of its task's end.
+    Tasks are handed out every two seconds, job by job, each to the node with the most free slots.
+    A slot is free again when the coordinator knows that its task has ended.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Handout:
                 number,
                 speed,
                 cores=spec.cores_per_node,
-                pool=spec.pool_size(release),
+                pool=4 * spec.cores_per_node if release.pool_per_core else 16,
                 load=product([spec.load, own_load.get(number, ())]),
                 clock=clock,
                 reports=reports,
@@ -67,8 +67,8 @@ class Handout:
         heapq.heappush(self._waiting, (job.number, next(self._order), job, kind, index))
 
     def hand_out_soon(self) -> None:
-        """Hand out what waits when it is the next time to."""
-        at_s = self._clock.next(self._spec.ask_interval_s)
+        """Hand out the waiting tasks at the next time for it."""
+        at_s = self._clock.next(ASK_S)
         if self._waiting and self._hands_out_at != at_s:
             self._hands_out_at = at_s
             self._clock.call_at(at_s, self._hand_out)

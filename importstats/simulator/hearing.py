@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from importstats.simulator.clock import Clock
+from importstats.simulator.clock import ASK_S, CHECK_S, Clock
 from importstats.simulator.handout import Handout
 from importstats.simulator.jobs import LiveJob
 from importstats.simulator.nodes import TaskKind, TaskRun
@@ -16,7 +16,7 @@ from importstats.simulator.states import TaskState
 
 
 class Decisions(Protocol):
-    """Who decides what follows for a job from what its tasks did."""
+    """Decides what a job does next after its tasks did something."""
 
     def import_task_done(self, job: LiveJob, index: int) -> None:
         """All files of an import task are written."""
@@ -24,26 +24,15 @@ class Decisions(Protocol):
     def all_tasks_done(self, job: LiveJob, kind: TaskKind) -> None:
         """The last task of a kind has completed."""
 
-    def unless_ended(self, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
-        """Let something happen to a job that has not ended."""
+    def in_seconds(self, seconds: float, job: LiveJob, happen: Callable[[LiveJob], None]) -> None:
+        """Let something happen to a job in some seconds, unless it has ended by then."""
 
     def fail(self, job: LiveJob, reason: str) -> None:
         """Let a job fail."""
 
 
 class Hearing:
-    """Hears what happens to the tasks of a cluster; a coordinator asks every two seconds.
-
-    Parameters
-    ----------
-    spec : ClusterSpec
-    release : Release
-    clock : Clock
-    printed_now : callable
-        The present as the coordinator prints it.
-    decisions : Decisions
-    seed : int
-    """
+    """Hears what happens to a cluster's tasks, since the coordinator asks every two seconds."""
 
     def __init__(
         self,
@@ -62,13 +51,13 @@ class Hearing:
         self.handout = Handout(spec, release, clock, self, seed)
 
     def grows(self, job: LiveJob) -> bool:
-        """Whether rows of a job are seen before a file has ended."""
+        """Whether a job's rows are seen before their file has ended."""
         if self._release.reshards:
             return job.phase is Phase.RESHARDING
         return self._spec.signal == "smooth" and job.phase is Phase.IMPORTING
 
     def task_handed(self, run: TaskRun) -> None:
-        """A task is InProgress from the moment it is handed to a node."""
+        """Mark a task as InProgress, which it is once a node has it."""
         if run.kind == "import":
             job = self._job_of(run)
             job.task_state[run.index] = TaskState.IN_PROGRESS
@@ -76,12 +65,12 @@ class Hearing:
 
     @staticmethod
     def _job_of(run: TaskRun) -> LiveJob:
-        """The job, which for a node is any object."""
+        """The run's job, which is any object to a node."""
         assert isinstance(run.job, LiveJob)  # noqa: S101
         return run.job
 
     def _hear(self, run: TaskRun, happen: Callable[[TaskRun, LiveJob], None]) -> None:
-        """Let the coordinator know of something when it asks next."""
+        """Let something happen when the coordinator asks next."""
 
         def hear() -> None:
             job = self._job_of(run)
@@ -90,10 +79,10 @@ class Hearing:
                 happen(run, job)
             self.handout.hand_out_soon()
 
-        self._clock.at_next(self._spec.ask_interval_s, hear)
+        self._clock.at_next(ASK_S, hear)
 
     def rows_published(self, run: TaskRun) -> None:
-        """A file of the task has ended."""
+        """See the rows of a file that has ended."""
         job, published = self._job_of(run), run.published
         if run.kind == "import":
             if self.grows(job):
@@ -106,7 +95,7 @@ class Hearing:
             job.forget_seen()
 
     def task_completed(self, run: TaskRun) -> None:
-        """The task's completion has been written."""
+        """Complete a task whose completion has been written."""
         self._hear(run, self._see_completed)
 
     def _see_completed(self, run: TaskRun, job: LiveJob) -> None:
@@ -126,7 +115,7 @@ class Hearing:
             self._decisions.all_tasks_done(job, kind)
 
     def task_failed(self, run: TaskRun, reason: str) -> None:
-        """A file of the task is bad: the task fails, and with the next check the job."""
+        """Let a task with a bad file fail, and its job with the next check."""
         self._hear(run, lambda run, job: self._see_failed(run, job, reason))
 
     def _see_failed(self, run: TaskRun, job: LiveJob, reason: str) -> None:
@@ -135,15 +124,10 @@ class Hearing:
             job.task_state[run.index] = TaskState.FAILED
             job.task_reasons[run.index] = reason
             job.forget_seen()
-        self._clock.call_at(
-            self._clock.now_s + self._spec.check_interval_s,
-            partial(
-                self._decisions.unless_ended, job, partial(self._decisions.fail, reason=reason)
-            ),
-        )
+        self._decisions.in_seconds(CHECK_S, job, partial(self._decisions.fail, reason=reason))
 
     def task_went_back(self, run: TaskRun) -> None:
-        """The question to the node failed: the task waits again."""
+        """Let a task wait again after a request to its node failed."""
         self._hear(run, self._see_gone_back)
 
     def _see_gone_back(self, run: TaskRun, job: LiveJob) -> None:
@@ -153,11 +137,8 @@ class Hearing:
             if not self._release.keeps_rows:
                 job.task_rows[run.index] = 0
             job.forget_seen()
-        # It is handed out again when the coordinator looks next, not at once.
-        self._clock.call_at(
-            self._clock.now_s + self._spec.ask_interval_s,
-            partial(self._decisions.unless_ended, job, lambda job: self._wait_again(run, job)),
-        )
+        # It is handed out again at the coordinator's next look.
+        self._decisions.in_seconds(ASK_S, job, partial(self._wait_again, run))
 
     def _wait_again(self, run: TaskRun, job: LiveJob) -> None:
         self.handout.wait(job, run.kind, run.index)

@@ -17,7 +17,7 @@ WorkKind = Literal["sort", "index", "compact"]
 
 @dataclass(slots=True, eq=False)
 class Work:
-    """One sort, index build or compaction: what it is for, and when it waited, began and ended."""
+    """One sort, index build or compaction: its job and segment, and when it began and ended."""
 
     job: object
     kind: WorkKind
@@ -34,12 +34,9 @@ class Work:
 
 
 class IndexNodes:
-    """Nodes with slots, and the works that run and wait, first come first served.
+    """Nodes with slots, and the work that runs and waits, first come first served.
 
-    `works` are all works there ever were, but for those that were dropped before they began.
-
-    What is left out: a slot is a slot whatever the segment weighs, and works on one node do not
-    slow each other down.
+    Every segment takes one slot, whatever its size, and work does not slow down other work.
     """
 
     def __init__(
@@ -53,7 +50,6 @@ class IndexNodes:
         self._waiting: deque[Work] = deque()
         self._running: set[Work] = set()
         self.works: list[Work] = []
-        self.slots_per_node = slots_per_node
 
     def submit(
         self,
@@ -63,14 +59,14 @@ class IndexNodes:
         seconds: float,
         done: Callable[[Work], None],
     ) -> None:
-        """Let a work of so many seconds on a node of speed 1 wait for a slot."""
+        """Let work wait for a slot; it takes `seconds` on a node of speed 1."""
         work = Work(job, kind, segment, seconds, done, self._clock.now_s, len(self.works))
         self.works.append(work)
         self._waiting.append(work)
         self._start_waiting()
 
     def cancel(self, job: object) -> None:
-        """Drop all works of a job."""
+        """Drop all of a job's work."""
         for work in self._waiting:
             work.cancelled |= work.job is job
         self._waiting = deque(work for work in self._waiting if work.job is not job)

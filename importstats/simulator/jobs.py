@@ -1,4 +1,4 @@
-"""One job as the coordinator holds it, with everything random about it drawn beforehand."""
+"""One job as the coordinator holds it; everything random about it is drawn at the start."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -17,18 +18,14 @@ from importstats.simulator.specs import JobSpec
 from importstats.simulator.states import TaskStates
 from importstats.simulator.truth import PhaseSpan
 
+#: How many files a pre-import task reads.
+FILES_PER_PREIMPORT_TASK: Final = 2
+
 
 class LiveJob:
-    """A job: its phases so far, what the coordinator knows of its tasks, and its luck to come.
+    """A job: its phases so far, what the coordinator knows about its tasks, and its luck to come.
 
-    Parameters
-    ----------
-    spec : JobSpec
-    release : Release
-    job_id : str
-    number : int
-        Jobs are served in the order of their numbers.
-    rng : numpy.random.Generator
+    Jobs are served in the order of their numbers.
     """
 
     def __init__(
@@ -114,7 +111,7 @@ class LiveJob:
     def task_count(self, kind: TaskKind) -> int:
         """How many tasks of a kind there are."""
         if kind == "preimport":
-            return -(-len(self.spec.files) // self.spec.files_per_preimport_task)
+            return -(-len(self.spec.files) // FILES_PER_PREIMPORT_TASK)
         return self.layout.task_count if kind == "import" else len(self.layout.segment_rows)
 
     # Attempts.
@@ -133,7 +130,7 @@ class LiveJob:
         return run
 
     def _files_to_read(self, index: int, _: list[TaskRun]) -> Iterator[FileRun]:
-        size = self.spec.files_per_preimport_task
+        size = FILES_PER_PREIMPORT_TASK
         for place in range(index * size, min(len(self.spec.files), (index + 1) * size)):
             file, work_s = self.spec.files[place], float(self.read_s[place])
             stages = [Stage(work_s)]
@@ -169,30 +166,27 @@ class LiveJob:
     # What the coordinator knows.
 
     def forget_seen(self) -> None:
-        """Something about the tasks has changed."""
+        """Note that something about the tasks has changed."""
         self._seen = None
 
     def tasks_seen(self) -> TaskStates:
         """The tasks as the coordinator knows them; the same object as long as nothing changes."""
         if self._seen is None:
-            self._seen = self._tasks_with(self.task_rows.copy())
+            rows, reasons = self.task_rows.copy(), None
+            if self.task_reasons:
+                tasks = range(self.layout.task_count)
+                reasons = tuple(self.task_reasons.get(task, "") for task in tasks)
+            self._seen = TaskStates(
+                state=self.task_state.copy(),
+                progress=percent_done(rows, self.layout.task_rows),
+                timed=self.task_timed.copy(),
+                rows=rows if self.release.reshards else None,
+                reasons=reasons,
+            )
         return self._seen
 
     def tasks_with(self, rows: Ints) -> TaskStates:
-        """The tasks as the coordinator knows them, but with so many rows each."""
+        """The tasks as the coordinator knows them, but with the rows given."""
         seen = self.tasks_seen()
         exact = None if seen.rows is None else rows
         return replace(seen, progress=percent_done(rows, self.layout.task_rows), rows=exact)
-
-    def _tasks_with(self, rows: Ints) -> TaskStates:
-        reasons = None
-        if self.task_reasons:
-            tasks = range(self.layout.task_count)
-            reasons = tuple(self.task_reasons.get(task, "") for task in tasks)
-        return TaskStates(
-            state=self.task_state.copy(),
-            progress=percent_done(rows, self.layout.task_rows),
-            timed=self.task_timed.copy(),
-            rows=rows if self.release.reshards else None,
-            reasons=reasons,
-        )

@@ -16,10 +16,10 @@ from importstats.simulator.specs import FileSpec, JobSpec
 
 
 def group_files(sizes: Sequence[int], cap: int) -> Iterator[list[int]]:
-    """Indices of the files of each import task.
+    """The indices of each import task's files.
 
-    From the smallest file up, files share a task as long as their sizes stay within `cap`; a
-    file beyond it has a task of its own (``RegroupImportFiles`` of the server).
+    From the smallest file up, files share a task as long as their sizes stay within `cap`. A larger
+    file has a task of its own (``RegroupImportFiles`` of the server).
 
     Examples
     --------
@@ -39,32 +39,22 @@ def group_files(sizes: Sequence[int], cap: int) -> Iterator[list[int]]:
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The files of a job in the order of its tasks.
+    """A job's files in the order of its tasks."""
 
-    Attributes
-    ----------
-    files : tuple of FileSpec
-    size_bytes, rows, task : int64 array
-        One value per file.
-    first : int64 array
-        The first file of each task, and the number of files at the end.
-    task_bytes, task_rows : int64 array
-        One value per task.
-    segment_task, segment_rows : int64 array
-        One value per segment. With Import V3 segments are of the whole job, and all of task 0.
-    complete_times : list of str
-        When each task was done, as the server prints it; empty until then.
-    """
-
+    #: One value per file, as in the next three.
     files: tuple[FileSpec, ...]
     size_bytes: Ints
     rows: Ints
     task: Ints
+    #: The first file of each task, and the number of files at the end.
     first: Ints
+    #: One value per task.
     task_bytes: Ints
     task_rows: Ints
+    #: One value per segment. With Import V3 the segments belong to the whole job, and to task 0.
     segment_task: Ints
     segment_rows: Ints
+    #: When each task was done, as the server prints it; empty until then.
     complete_times: list[str] = field(repr=False)
     _printed: dict[str, list[str]] = field(default_factory=dict, repr=False)
 
@@ -90,19 +80,19 @@ class Layout:
         return [range(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def files_of(self, task: int) -> range:
-        """The places of the files of one task."""
+        """The places of one task's files."""
         return range(int(self.first[task]), int(self.first[task + 1]))
 
     def printed_names(
         self, style: str, printer: Callable[[int, tuple[str, ...]], str]
     ) -> list[str]:
-        """The paths of each file, printed once for each style; `printer` gets place and paths."""
+        """The names of all files in a style; `printer` gets a file's place and paths only once."""
         if style not in self._printed:
             self._printed[style] = [printer(i, file.paths) for i, file in enumerate(self.files)]
         return self._printed[style]
 
     def places(self, tasks: Ints) -> Ints:
-        """The places of the files of some tasks, task by task."""
+        """The places of several tasks' files, task by task."""
         count = np.diff(self.first)[tasks]
         offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         places: Ints = np.repeat(self.first[:-1][tasks], count) + offset
@@ -110,9 +100,9 @@ class Layout:
 
 
 def make_layout(job: JobSpec, release: Release) -> Layout:
-    """Group the files of `job` into tasks, and cut the tasks into segments.
+    """The files of a job in tasks, and the tasks in segments.
 
-    With Import V3 each file is a task of its own: details count the files one by one.
+    With Import V3 each file is a task of its own, since details count the files one by one.
     """
     sizes = [file.grouped_bytes for file in job.files]
     cap = 0 if release.reshards else job.task_bytes(release)
@@ -142,10 +132,9 @@ def make_layout(job: JobSpec, release: Release) -> Layout:
 
 
 def _segments(job: JobSpec, task_bytes: Ints, task_rows: Ints) -> tuple[Ints, Ints]:
-    """Task and rows of each segment; rows are spread evenly and none is lost."""
-    # Every shard of every partition has a segment of its own, however small.
-    least = job.shards * job.partitions
-    count = np.maximum(least, -(-task_bytes // job.segment_bytes))
+    """The task and the rows of each segment; rows are spread evenly."""
+    # Every shard has a segment of its own, however small.
+    count = np.maximum(job.shards, -(-task_bytes // job.segment_bytes))
     count[task_rows == 0] = 0
     task = np.repeat(np.arange(len(task_rows)), count)
     place = np.arange(len(task)) - np.repeat(np.cumsum(count) - count, count)
@@ -154,7 +143,7 @@ def _segments(job: JobSpec, task_bytes: Ints, task_rows: Ints) -> tuple[Ints, In
 
 
 def places_by_name(names: Sequence[str]) -> Ints:
-    """The places of files in the order of their printed names, which is that of a store's rows.
+    """The places of files in the order of their printed names, as in a store.
 
     Examples
     --------

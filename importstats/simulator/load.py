@@ -12,13 +12,9 @@ Steps = tuple[tuple[float, float], ...]
 class SteppedLoad:
     """The integral of a piecewise-constant speed, and its inverse.
 
-    Since the speed is constant between steps, both are exact up to floating point, and so is the
-    time at which a file ends. A factor of 0 is a pause.
-
-    Parameters
-    ----------
-    steps : tuple of (float, float)
-        ``(from_s, factor)``, ascending; the factor is 1 before the first.
+    Since the speed is constant between steps ``(from_s, factor)``, both are exact up to floating
+    point, and so is the time at which a file ends. Before the first step the factor is 1; a factor
+    of 0 is a pause.
 
     Examples
     --------
@@ -45,7 +41,7 @@ class SteppedLoad:
         return self._work[step] + (time_s - self._times[step]) * self._factors[step]
 
     def time(self, work_s: float) -> float:
-        """When :meth:`work` reaches `work_s`; infinite if it never does."""
+        """The time at which :meth:`work` reaches `work_s`; infinite if it never does."""
         step = bisect_right(self._work, work_s) - 1
         if step < 0:
             return work_s + self._times[0]
@@ -55,7 +51,7 @@ class SteppedLoad:
 
 
 def product(loads: Iterable[Steps]) -> Steps:
-    """The steps of several loads at once: their factors multiply.
+    """Several loads as one, whose factors are the products of theirs.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""The management port of a simulated cluster: the lists that Milvus keeps of what it does.
+"""A simulated cluster's management port: the lists that Milvus keeps of what it does.
 
-Every answer is as of a time, made from the times at which things happened, so the lists keep what
-they keep in a server (size, time to live, missing renewal) and gauges lag as they do there. What
-is left out: growing data, searches, and whatever else has nothing to do with imports.
+Answers are made from the times at which things happened, so the lists have the same size, time to
+live and missing renewal as a server's, and gauges lag as they do there. Only what concerns imports
+is there.
 """
 
 from __future__ import annotations
@@ -42,27 +42,15 @@ _TASK_TYPES: Final[Mapping[TaskKind, str]] = {
 
 @dataclass
 class ManagementPort:
-    """The management port of a cluster, as :class:`~importstats.simulator.SimulatorServer` serves.
-
-    Attributes
-    ----------
-    known : Known
-        What the coordinator knows.
-    access : Access
-        Who may ask, from 2.6.10 on.
-    settings : mapping of str
-        Further settings that ``/_cluster/configs`` prints, by their keys.
-    """
+    """A cluster's management port; from 2.6.10 on it checks who may ask."""
 
     known: Known
     access: Access
-    settings: Mapping[str, str]
 
     def answer(self, path: str, query: Mapping[str, Any], headers: Mapping[str, str]) -> HttpAnswer:
         """HTTP status and body of the answer to a GET; no body for an unknown path."""
         if path == "/metrics":
-            gauges = Gauges(self.known)
-            return HTTPStatus.OK, metrics_text(gauges.samples()).encode()
+            return HTTPStatus.OK, metrics_text(Gauges(self.known).samples()).encode()
         if path == "/healthz":
             return HTTPStatus.OK, b"OK"
         release = self.known.cluster.release
@@ -93,8 +81,6 @@ class ManagementPort:
             "/_cluster/configs": lambda _: self._configs(),
             "/_collection/list": lambda _: self._collections(),
         }
-
-    # As it is printed.
 
     def _local(self, at_s: float) -> str:
         return f"{self.known.cluster.local(at_s):%Y-%m-%d %H:%M:%S}"
@@ -159,9 +145,7 @@ class ManagementPort:
                     "finished_time": self._local(build.works[-1].ended_s)
                     if build.state == "Finished"
                     else "",
-                    "node_id": str(self.known.index_node_id(build.node))
-                    if build.node >= 0
-                    else "0",
+                    "node_id": self._index_node(build.node),
                 }
             )
             for build in builds
@@ -169,10 +153,9 @@ class ManagementPort:
 
     def _compactions(self) -> list[dict[str, Any]]:
         now_s, listed = self.known.now_s, []
-        if not self.known.cluster.release.sorts_by_compaction:
-            kinds: tuple[str, ...] = ("compact",)
-        else:
-            kinds = ("sort", "compact")
+        kinds = (
+            ("sort", "compact") if self.known.cluster.release.sorts_by_compaction else ("compact",)
+        )
         for work in (each for kind in kinds for each in self.known.works(kind, now_s)):
             state, changed_s = "pipelining", work.submitted_s
             if work.started_s <= now_s:
@@ -245,14 +228,14 @@ class ManagementPort:
                 "node_id": 3,
                 "is_importing": not job.ended,
             }
-            ended = rows >= layout.segment_rows[segment]
+            state = "Flushed" if rows >= layout.segment_rows[segment] else "Importing"
             yield _without_zeros(
                 {
                     **common,
                     "segment_id": str(self.known.segment_id(job, segment, is_sorted=False)),
                     "num_of_rows": str(rows),
                     "mem_size": str(int(self.known.size_bytes(job, segment) * share)),
-                    "state": "Dropped" if segment in is_sorted else _SEGMENT_STATES[ended],
+                    "state": "Dropped" if segment in is_sorted else state,
                     "compacted": segment in is_sorted,
                     "is_indexed": segment in indexed and not sorts,
                 }
@@ -286,7 +269,7 @@ class ManagementPort:
             megabytes = spec.disk_quota_bytes / 2**20
             key = "quotaandlimitslimitwritingdiskprotectiondiskquota"
             found[key] = f"{megabytes:.0f}[EtcdSource]"
-        return {**found, **self.settings}
+        return found
 
     def _collections(self) -> dict[str, Any]:
         of_id = {self.known.collection_id(job): job for job in self.known.cluster.live_jobs}
@@ -296,17 +279,14 @@ class ManagementPort:
         }
 
 
-_SEGMENT_STATES: Final = {False: "Importing", True: "Flushed"}
-
-
 def _without_zeros(entry: dict[str, Any]) -> dict[str, Any]:
-    """Without what ``omitempty`` of Go's encoder leaves out."""
+    """The entry without the fields that ``omitempty`` of Go's encoder leaves out."""
     return {name: value for name, value in entry.items() if value and value != "0"}
 
 
 @dataclass
 class ManagementSocket:
-    """What stands behind the socket of a management port; see ``transport.Answering``."""
+    """Answers the requests that a management port's socket receives."""
 
     port: ManagementPort
     faults: Faults
@@ -318,11 +298,11 @@ class ManagementSocket:
     def answer(
         self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str]
     ) -> HttpAnswer:
-        """The answer of the port at the present of the cluster."""
+        """The port's answer now."""
         if method != "GET":
             return HTTPStatus.NOT_FOUND, None
         return self.at_present(lambda: self.port.answer(unquote(path), body, headers))
 
     def describes(self, path: str) -> bool:
-        """Whether a path answers with a job's progress, which none does."""
+        """False, as no path of this port answers with a job's progress."""
         return False

@@ -1,7 +1,7 @@
-"""The metrics of a simulated cluster, as late as a server's are.
+"""A simulated cluster's metrics, which lag like a server's.
 
-One dump has the metrics of all roles, as that of a standalone server has; in a cluster every
-process has those of its own roles.
+One page has the metrics of all roles, like a standalone server's; in a cluster each process has
+those of its own roles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importstats.simulator.indexing import Work
 from importstats.simulator.management_state import Known
 from importstats.simulator.releases import Phase
 
-#: Every how many seconds the coordinator counts jobs and tasks, and what its scheduler holds.
+#: How often the coordinator counts jobs and tasks, and how often what its scheduler holds.
 _COUNTED_S: Final = 120.0
 _SCHEDULED_S: Final = 60.0
 
@@ -26,6 +26,10 @@ _STAGES: Final = {
     Phase.SORTING: "stats",
     Phase.INDEX_BUILDING: "build_index",
 }
+_JOB_STATES: Final = (
+    *("Pending", "PreImporting", "Importing", "Stats", "Sorting", "IndexBuilding"),
+    *("Completed", "Failed"),
+)
 _BUILD_STATES: Final = {
     "Unissued": "JobStateInit",
     "InProgress": "JobStateInProgress",
@@ -44,13 +48,7 @@ class Sample(NamedTuple):
 
 
 class Gauges:
-    """The metrics of a cluster.
-
-    Parameters
-    ----------
-    known : Known
-        What the coordinator knows.
-    """
+    """The metrics of a cluster, from what its coordinator knows."""
 
     def __init__(self, known: Known) -> None:
         self._known = known
@@ -79,9 +77,7 @@ class Gauges:
                 if name == "Sorting" and not self._cluster.release.sorts_by_compaction:
                     name = "Stats"
                 count[name] += 1
-        for name in ("Pending", "PreImporting", "Importing", "Stats", "Sorting", "IndexBuilding"):
-            yield Sample("datacoord_import_jobs", {"import_state": name}, count[name])
-        for name in ("Completed", "Failed"):
+        for name in _JOB_STATES:
             yield Sample("datacoord_import_jobs", {"import_state": name}, count[name])
 
     def _import_tasks(self, at_s: float) -> Iterator[Sample]:
@@ -168,10 +164,10 @@ class Gauges:
         for build in self._known.builds(at_s):
             if build.state != "Finished":
                 count["Index", _BUILD_STATES[build.state]] += 1
-        for kind, shown in (("sort", "Compaction"), ("compact", "Compaction")):
+        for kind in ("sort", "compact"):
             for work in self._known.works(kind, at_s):
                 if work.ended_s > at_s:
-                    count[shown, _work_state(work, at_s)] += 1
+                    count["Compaction", _work_state(work, at_s)] += 1
         for (kind, state), number in sorted(count.items()):
             labels = {"task_type": kind, "task_state": state}
             yield Sample("datacoord_task_num_in_scheduler", labels, number)
@@ -198,7 +194,7 @@ class Gauges:
                 used[self._known.node_id(number), "importUsed"] += tasks[number]
         for number in range(len(spec.index_speeds)):
             node = self._known.index_node_id(number)
-            # A node has one pool for both; here each kind of work keeps to slots of its own.
+            # A node has one pool for both, but here each kind of work has its own slots.
             if not total[node]:
                 total[node] += spec.index_slots_per_node
             for name in ("compactionUsed", "indexStatsUsed"):
@@ -208,8 +204,7 @@ class Gauges:
 
 
 def _slots_of(node: str, total: int, used_by: Mapping[str, int]) -> Iterator[Sample]:
-    values = {"total": total, "available": max(0, total - sum(used_by.values()))}
-    values |= {name: used_by.get(name, 0) for name in _USED}
+    values = {"total": total, "available": max(0, total - sum(used_by.values())), **used_by}
     for name, value in values.items():
         yield Sample("datanode_slot", {"node_id": node, "type": name}, value)
 

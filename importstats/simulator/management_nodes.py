@@ -1,4 +1,4 @@
-"""The nodes of a simulated cluster, and how busy each is, as its management port lists them."""
+"""A simulated cluster's nodes, and how busy each is, as its management port lists them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from importstats.simulator.units import GIB
 
 @dataclass(frozen=True)
 class NodeList:
-    """The nodes that a coordinator knows, now."""
+    """The nodes that a coordinator knows now."""
 
     known: Known
 

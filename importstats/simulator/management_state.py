@@ -1,4 +1,4 @@
-"""What the coordinator of a simulated cluster knew at a time: tasks, index builds, compactions."""
+"""What a simulated cluster's coordinator knew at a time: tasks, index builds, compactions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from importstats.simulator.jobs import LiveJob
 from importstats.simulator.nodes import TaskKind, TaskRun
 from importstats.simulator.releases import Phase
 
-#: Room for the ids of a job's tasks, segments, builds and compactions.
+#: How many ids a job's tasks, segments, builds and compactions can have.
 _IDS: Final = 10**7
 _FIRST_ID: Final = 470 * 10**15
-#: Ids that are of no job: of collections, and of compactions.
+#: The first ids of what belongs to no job: collections, and compactions.
 _FIRST_COLLECTION: Final = _FIRST_ID - 10**12
 FIRST_PLAN: Final = _FIRST_ID - 10**9
 _FIRST_NODE: Final = 101
@@ -37,7 +37,7 @@ class ImportTask(NamedTuple):
 
 
 class Build(NamedTuple):
-    """An index build as the coordinator knows it at a time; `works` are its tries."""
+    """An index build as the coordinator knows it at a time, with the work of each try."""
 
     build_id: int
     job: LiveJob
@@ -50,11 +50,10 @@ class Build(NamedTuple):
 
     @property
     def changed_s(self) -> float:
-        """When its state changed last, by the times of its last try that are known."""
+        """When its state changed last, as far as that is known."""
         last = self.works[-1]
-        times = (last.submitted_s, last.started_s, last.ended_s)
-        wanted = {"InProgress": 1, "Finished": 2, "Failed": 2}.get(self.state, 0)
-        return times[wanted]
+        known = {"InProgress": last.started_s, "Finished": last.ended_s}
+        return known.get(self.state, last.submitted_s)
 
 
 _BEGINS_IN: Final[Mapping[TaskKind, tuple[Phase, ...]]] = {
@@ -64,7 +63,7 @@ _BEGINS_IN: Final[Mapping[TaskKind, tuple[Phase, ...]]] = {
 
 
 class Known:
-    """What the coordinator of a cluster knew, as of any time up to the present."""
+    """What a cluster's coordinator knew at any time up to the present."""
 
     def __init__(self, cluster: SimulatedCluster) -> None:
         self.cluster = cluster
@@ -127,13 +126,13 @@ class Known:
             )
 
     def works(self, kind: str, at_s: float) -> Iterator[Work]:
-        """All works of a kind that were submitted by a time, but for those dropped."""
+        """All work of a kind that was submitted by a time and not dropped."""
         for work in self.cluster.coordinator.works:
             if work.kind == kind and work.submitted_s <= at_s and not work.cancelled:
                 yield work
 
     def collection_id(self, job: LiveJob) -> int:
-        """The id of a job's collection, which other jobs may share."""
+        """The id of a job's collection, which may have other jobs."""
         names = [
             (other.spec.db_name or "default", other.spec.collection_name)
             for other in self.cluster.live_jobs
@@ -142,7 +141,7 @@ class Known:
         return _FIRST_COLLECTION + 10 * names.index(own)
 
     def segment_id(self, job: LiveJob, segment: int, *, is_sorted: bool) -> int:
-        """The id of a segment; sorting makes another of it."""
+        """The id of a segment; sorting makes a new one of it."""
         is_new = is_sorted and self.cluster.release.sorts
         offset = 4 * 10**6 if is_new else 3 * 10**6
         return _FIRST_ID + job.number * _IDS + offset + segment
@@ -152,7 +151,7 @@ class Known:
         return _FIRST_NODE + number
 
     def index_node_id(self, number: int) -> int:
-        """The id of an index node: from 2.6 on that of a data node, as far as there are any."""
+        """The id of an index node: from 2.6 on a data node's, if there are enough of them."""
         merged = self.cluster.release.sorts_by_compaction
         if merged and number < len(self.cluster.spec.all_speeds):
             return self.node_id(number)
@@ -160,8 +159,7 @@ class Known:
 
     def rfc3339(self, at_s: float) -> str:
         """A time on the coordinator's clock, as Go prints it."""
-        printed = self.cluster.local(at_s).isoformat(timespec="seconds")
-        return printed.replace("+00:00", "Z")
+        return self.cluster.printed(at_s)
 
     @staticmethod
     def size_bytes(job: LiveJob, segment: int) -> int:
@@ -174,7 +172,7 @@ class Known:
 def _state_of(
     runs: Sequence[TaskRun], at_s: float, failed_s: float
 ) -> tuple[str, int, float, float]:
-    """State and node of a task, when that changed, and when it was over."""
+    """A task's state and node, when they changed, and when the task was over."""
     handed = [run for run in runs if run.handed_s <= at_s]
     if failed_s <= at_s:
         return "Failed", -1, failed_s, failed_s

@@ -1,13 +1,14 @@
 """A data node: it takes tasks in batches, and imports their files in a pool.
 
-How a data node works, in every release (``internal/datanode/importv2/scheduler.go``):
+In every release a data node works as follows (``internal/datanode/importv2/scheduler.go``):
 
 * Once a second it takes all tasks that wait as one *batch*, puts their files into its pool, and
-  takes no further task until all of that batch have ended.
-* Files are read in the order of their tasks, so many at a time as the pool has places. More files
-  than cores share the cores (ours: equally; the server leaves it to the operating system).
-* The rows of a file are published when the whole file is read and written; with them goes
-  whatever other files of the task have written by then.
+  takes no other task until the whole batch has ended.
+* Files are read in the order of their tasks, as many at a time as the pool has places. If there are
+  more files than cores, they share the cores (ours: equally; the server leaves it to the operating
+  system).
+* A file's rows are published when the whole file is read and written, together with what the
+  task's other files have written by then.
 * Completions are written one task after the other in random order, so a task that is done waits
   for those before it.
 """
@@ -35,7 +36,7 @@ TaskKind = Literal["preimport", "import", "write"]
 
 
 class Outcome(Enum):
-    """What happens when a part of the work on a file is done."""
+    """How a part of the work on a file ends."""
 
     DONE = "done"
     HANG = "hang"
@@ -44,7 +45,7 @@ class Outcome(Enum):
 
 
 class Stage(NamedTuple):
-    """A part of the work on a file, in seconds at full speed, and what happens then."""
+    """A part of the work on a file, in seconds at full speed, and how it ends."""
 
     work_s: float
     outcome: Outcome = Outcome.DONE
@@ -54,7 +55,7 @@ class Stage(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class FileRun:
-    """One file of an attempt at a task, on its way through the pool."""
+    """One file of an attempt at a task, as it goes through the pool."""
 
     place: int
     rows: int
@@ -69,23 +70,19 @@ class FileRun:
 
     @property
     def work_s(self) -> float:
-        """Seconds of work that are not yet behind it."""
+        """Seconds of work that are left."""
         return sum(stage.work_s for stage in self.stages)
 
 
 @dataclass(slots=True, eq=False)
 class TaskRun:
-    """One attempt at a task, handed to a node.
-
-    `burst_bytes` is what a file writes at once, `published` are the rows that the node reports, and
-    `gone` is a task that was taken away: it went back, failed, or its job ended; `over_s` is when
-    the coordinator heard that the attempt was over.
-    """
+    """One attempt at a task, handed to a node."""
 
     job: object
     kind: TaskKind
     index: int
     files: list[FileRun]
+    #: What a file writes at once.
     burst_bytes: int = 1
     node: int = -1
     batch: int = -1
@@ -93,10 +90,13 @@ class TaskRun:
     batch_began_s: float = math.nan
     left: int = field(init=False)
     ended_s: float = math.nan
+    #: The rows that the node reports.
     published: int = 0
     ended_rows: int = 0
+    #: Whether the task was taken away: it went back, it failed, or its job ended.
     gone: bool = False
     went_back: bool = False
+    #: When the coordinator heard that the attempt was over.
     over_s: float = math.inf
 
     def __post_init__(self) -> None:
@@ -106,12 +106,12 @@ class TaskRun:
 
     @property
     def is_over(self) -> bool:
-        """Whether the batch need not wait for it."""
+        """Whether the batch no longer waits for it."""
         return self.gone or self.left == 0
 
 
 class NodeReports(Protocol):
-    """Who hears what happens on a node."""
+    """Hears what happens on a node."""
 
     def rows_published(self, run: TaskRun) -> None:
         """A file of the task has ended, and its rows can be reported."""
@@ -123,26 +123,14 @@ class NodeReports(Protocol):
         """A file of the task is bad."""
 
     def task_went_back(self, run: TaskRun) -> None:
-        """The question to the node failed, so the task starts again."""
+        """The request to the node failed, so the task starts again."""
 
 
 class DataNode:
-    """One data node.
+    """One data node, which imports up to `pool` files at once, and up to `cores` at full speed.
 
-    Parameters
-    ----------
-    number : int
-    speed : float
-    cores, pool : int
-        Files at full speed, and files at once.
-    load : steps
-        How its speed changes.
-    clock : Clock
-    reports : NodeReports
-    failure_ends_imports : bool
-        Whether it takes no further batch once a file has failed.
-    rng : numpy.random.Generator
-        Draws the order in which completions are written.
+    If `failure_ends_imports`, it takes no further batch once a file has failed. `rng` draws the
+    order in which completions are written.
     """
 
     def __init__(
@@ -178,8 +166,8 @@ class DataNode:
         self._queue: deque[FileRun] = deque()
         self._active: list[tuple[float, int, FileRun]] = []
         self._hanging: set[FileRun] = set()
-        # Seconds of work that each active file has had since the node began, and the load's work
-        # up to which that is counted: equal shares make one number do for all files.
+        # Seconds of work that each active file has had since the node began (one number for all,
+        # as their shares are equal), and the load's work when they were counted.
         self._each_s = 0.0
         self._counted = self._load.work(clock.now_s)
         self._turn = 0
@@ -200,7 +188,7 @@ class DataNode:
         self._go_on()
 
     def stop(self) -> None:
-        """Go down: every task that is not written goes back."""
+        """Go down: every task whose completion is not written goes back."""
         lost = [run for run in (*self._waiting, *self._batch) if not run.gone]
         unwritten = {id(run) for run in (*self._waiting, *self._unwritten)}
         self._settle()
@@ -218,11 +206,11 @@ class DataNode:
                 self._reports.task_went_back(run)
 
     def start(self) -> None:
-        """Be back, with nothing to do."""
+        """Come up, with nothing to do."""
         self.up = True
 
     def written_rows(self) -> list[tuple[TaskRun, int]]:
-        """Rows that each import task has written by now, published or not."""
+        """The rows that each import task has written by now, published or not."""
         self._settle()
         runs = {id(run): run for run in self._batch if run.kind == "import" and not run.is_over}
         written = {key: run.ended_rows for key, run in runs.items()}
@@ -265,7 +253,7 @@ class DataNode:
     # The pool.
 
     def _go_on(self) -> None:
-        """Write what is done, fill the pool, and wait for the next file that ends."""
+        """Write completions, fill the pool, and wait for the next file that ends."""
         self._settle()
         while self._queue and len(self._active) + len(self._hanging) < self._pool:
             file = self._queue.popleft()
@@ -301,7 +289,7 @@ class DataNode:
         if turn != self._turn:
             return
         self._settle()
-        # Rounding must not keep the first from ending.
+        # Rounding must not keep the first file from ending.
         self._each_s = max(self._each_s, self._active[0][0])
         ended = []
         while self._active and self._active[0][0] <= self._each_s:

@@ -1,7 +1,7 @@
 """The releases of the server: the scale of each, and what each sends and does in another way.
 
 A *scale* turns the hidden phase of a job and the share that is done of it into ``progress``. There
-are six, and most else that differs between releases changed with some patch release. So a
+are six, and most other differences came with some patch release. So a
 :class:`Release` is derived from its version by the thresholds below, which are read from the public
 source of the data coordinator and the data node (``internal/datacoord/import_util.go``,
 ``internal/datanode/importv2``) of the tagged releases.
@@ -67,83 +67,57 @@ _RESHARDED: Final[Scale] = _PENDING | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """One release of the server.
+    """One release of the server."""
 
-    Attributes
-    ----------
-    name : str
-        As in "2.6" or "2.4.12".
-    scale : mapping of Phase to (int, int)
-        Where the phase starts and how much it spans, in points of ``progress``. A phase that is
-        not there does not exist in this release. Up to 2.4.12 index building is a part of
-        Importing and adds nothing, so its span is 0.
-    two_phase : bool
-        Whether a job waits for a commit (3.0).
-    reshards : bool
-        Whether it is Import V3: details count the rows hashed, file by file.
-    pool_per_core : bool
-        Whether a data node imports four files per core at once, or 16 (before 2.5.17).
-    task_cap_bytes : int
-        Cap on the files of one import task (``maxSizeInMBPerImportTask``).
-    keeps_rows : bool
-        Whether a task that goes back keeps the rows it had (before 2.6.18).
-    has_create_time : bool
-        Whether a job says when it was created (from 2.6.5).
-    job_rows : bool
-        Whether a job sends its rows.
-    success_code : int
-        200 up to 2.4.2, then 0.
-    printed_name : {"proto", "list"}
-        How ``fileName`` is printed: as a protobuf up to 2.4.4, then as a list.
-    has_describe : bool
-        Whether there is the path ``describe`` (from 2.4.14).
-    unknown_job : {"crash", "failed", "error"}
-        What a question about an unknown job gives: a crash of the coordinator (up to 2.4.4), an
-        answer with state Failed, or an error. Between 2.4.5 and 2.4.12 we send Failed; which
-        releases do is not known for certain.
-    unknown_job_code : int
-        Number of that error.
-    ends_are_final : bool
-        Whether a completed job can no longer fail (from 2.6.10; before, until it is forgotten).
-    drops_counted_segments : bool
-        Whether details count segments that sorting replaces, so that they fall to 0 once these
-        are deleted.
-    empty_job_ends_early : bool
-        Whether a job without a row completes straight after PreImporting (from 2.5.14).
-    denies_by_collection : bool
-        Whether the privilege is checked for each collection (from 2.6.7), not each database.
-    has_management : bool
-        Whether the management port lists tasks (from 2.5).
-    asks_for_user : bool
-        Whether it asks for a user where the server does (from 2.6.10).
-    sorts_by_compaction : bool
-        Whether it lists sorting, as a compaction (from 2.6).
-    failure_ends_imports : bool
-        Whether a failed file ends the import loop of its node for good (2.4.0).
-    """
-
+    #: As in "2.6" or "2.4.12".
     name: str
+    #: At how many points of ``progress`` each phase starts, and how many it spans. A phase that is
+    #: missing does not exist in this release. Up to 2.4.12 index building is a part of Importing
+    #: and adds nothing, so its span is 0.
     scale: Scale
-    two_phase: bool = False
-    reshards: bool = False
-    pool_per_core: bool = False
-    task_cap_bytes: int = 6 * GIB
-    keeps_rows: bool = True
-    has_create_time: bool = False
-    job_rows: bool = True
-    success_code: int = 0
-    printed_name: Literal["proto", "list"] = "list"
-    has_describe: bool = True
-    unknown_job: Literal["crash", "failed", "error"] = "error"
-    unknown_job_code: int = 2100
-    ends_are_final: bool = False
-    drops_counted_segments: bool = False
-    empty_job_ends_early: bool = False
-    denies_by_collection: bool = False
-    failure_ends_imports: bool = False
-    has_management: bool = False
-    asks_for_user: bool = False
-    sorts_by_compaction: bool = False
+    #: Whether a job waits for a commit (3.0).
+    two_phase: bool
+    #: Whether it is Import V3, whose details count the rows hashed, file by file.
+    reshards: bool
+    #: Whether a data node imports four files per core at once (from 2.5.17), or 16.
+    pool_per_core: bool
+    #: Cap on the files of one import task (``maxSizeInMBPerImportTask``).
+    task_cap_bytes: int
+    #: Whether a task that goes back keeps the rows it had (before 2.6.18).
+    keeps_rows: bool
+    #: Whether a job says when it was created (from 2.6.5).
+    has_create_time: bool
+    #: Whether a job sends its rows.
+    job_rows: bool
+    #: 200 up to 2.4.2, then 0.
+    success_code: int
+    #: Whether ``fileName`` is printed as a protobuf (up to 2.4.4) or as a list.
+    printed_name: Literal["proto", "list"]
+    #: Whether there is the path ``describe`` (from 2.4.14).
+    has_describe: bool
+    #: What happens if an unknown job is asked for: the coordinator crashes (up to 2.4.4), or
+    #: answers with the state Failed or with an error. It is not certain which releases between
+    #: 2.4.5 and 2.4.12 send Failed; ours do.
+    unknown_job: Literal["crash", "failed", "error"]
+    #: The number of that error.
+    unknown_job_code: int
+    #: Whether a completed job can no longer fail (from 2.6.10).
+    ends_are_final: bool
+    #: Whether details count segments that sorting replaces, and so fall to 0 once these are
+    #: deleted.
+    drops_counted_segments: bool
+    #: Whether a job without a row completes straight after PreImporting (from 2.5.14).
+    empty_job_ends_early: bool
+    #: Whether the privilege is checked for each collection (from 2.6.7), or for each database.
+    denies_by_collection: bool
+    #: Whether a failed file ends its node's import loop for good (2.4.0).
+    failure_ends_imports: bool
+    #: Whether the management port lists tasks (from 2.5).
+    has_management: bool
+    #: Whether the management port asks for a user if the server does (from 2.6.10).
+    asks_for_user: bool
+    #: Whether sorting is listed as a compaction (from 2.6).
+    sorts_by_compaction: bool
 
     @property
     def sorts(self) -> bool:
@@ -187,7 +161,7 @@ def percent_done(rows: Ints, total: Ints) -> npt.NDArray[np.int8]:
 
 
 _VERSION: Final = re.compile(r"v?(\d+)\.(\d+)(?:\.(\d+))?(-rc\.1|-v3)?")
-#: What a line without a patch number stands for: its newest patch release that we know.
+#: The newest patch release of each line that we know, which its name without a patch stands for.
 _NEWEST: Final = {(2, 4): 23, (2, 5): 27, (2, 6): 20, (3, 0): 0}
 
 

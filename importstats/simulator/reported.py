@@ -1,4 +1,4 @@
-"""Jobs whose durations users have made public, so that what is simulated can be held against them.
+"""Jobs whose durations users have published, to compare simulated durations with them.
 
 ===================  ===============================================================================
 job                  what was reported
@@ -10,7 +10,7 @@ job                  what was reported
                      come after the last file (milvus issue 50452).
 ===================  ===============================================================================
 
-Sizes of files and of the machines are ours: reports leave them out.
+The sizes of files and machines are ours, as the reports lack them.
 """
 
 from __future__ import annotations
@@ -28,19 +28,12 @@ _Reported = tuple[ClusterSpec, JobSpec]
 
 
 def reported_job(name: str, *, seed: int = 0) -> tuple[ClusterSpec, JobSpec]:
-    """The cluster and the job of a public report, with the pace of one of its runs.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`REPORTED`.
-    seed : int
-        Draws the pace of the run.
+    """The cluster and the job of a public report; the seed draws the pace of a run.
 
     Raises
     ------
     ValueError
-        There is no such report.
+        `name` is no key of :data:`REPORTED`.
 
     Examples
     --------
@@ -105,7 +98,7 @@ def _sixty_files(pace: float) -> _Reported:
     )
 
 
-#: The jobs by name: what makes one, given its pace relative to the usual one.
+#: The functions that make the jobs, by name; their argument is the pace relative to the usual one.
 REPORTED: Final[Mapping[str, Callable[[float], _Reported]]] = {
     "billion_rows": _billion_rows,
     "ten_million_rows": _ten_million_rows,

@@ -1,4 +1,4 @@
-"""A real HTTP server that answers as Milvus or Zilliz Cloud does, about simulated jobs."""
+"""A real HTTP server that answers like Milvus or Zilliz Cloud, about simulated jobs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from http import HTTPStatus
-from types import TracebackType
 from typing import Any, Self
 
+from importstats.closing import Closing
 from importstats.simulator.api import Access, Api
 from importstats.simulator.cluster import SimulatedCluster
 from importstats.simulator.dialects import dialect_named
@@ -21,19 +21,19 @@ from importstats.simulator.specs import ClusterSpec, JobSpec
 from importstats.simulator.transport import Answering, HttpServer, Received, Sent
 
 
-class SimulatorServer:
+class SimulatorServer(Closing):
     """An HTTP server of simulated import jobs, in threads of this process.
 
-    Use it as a context manager; it listens inside of it, and :meth:`stop` and :meth:`start` may be
-    called there to take it down and up again on the same port. The cluster's clock runs at
-    `acceleration` times the real one, and :meth:`advance` moves it by hand.
+    Use it as a context manager, in which it listens. There, :meth:`stop` and :meth:`start` take it
+    down and up again on the same port. The cluster's clock runs `acceleration` times as fast as the
+    real one, and :meth:`advance` moves it by hand.
 
     Parameters
     ----------
     cluster : SimulatedCluster or ClusterSpec
-        A spec makes a cluster of the dialect's release whose clock starts now.
+        A spec makes a cluster of the dialect's release, whose clock starts now.
     jobs : sequence of JobSpec
-        Created at once; their ids are :attr:`job_ids`.
+        They are created when the server is made; :attr:`job_ids` has their ids.
     host, port : str, int
         Where to listen; port 0 takes a free one.
     dialect : str
@@ -41,36 +41,35 @@ class SimulatorServer:
     token : str, optional
         The token that clients need (``user:password`` or an API key); ``None`` lets everyone in.
     cluster_id : str, optional
-        The ``clusterId`` that clients of a cloud dialect have to name.
+        The ``clusterId`` that clients of a cloud dialect must name.
     acceleration : float
         Seconds of the cluster's clock per second; 0 for a clock that only :meth:`advance` moves.
     faults : Faults, optional
-        Also to be changed while the server runs, as ``server.faults``.
+        You can change them while the server runs, as ``server.faults``.
     record : bool
         Whether to keep every request in :attr:`received` and every answer to `describe` in
         :attr:`sent`.
     template : JobSpec, optional
-        What jobs made by `create` are like, but for their collection, database and files.
+        A model for jobs that a client creates: they differ in collection, database and files.
     unauthorized_status : int, optional
-        HTTP status with which a wrong token is refused, if not that of the dialect: 401, for the
-        cloud 200.
+        The answer's HTTP status if the token is wrong. By default 401, or 200 for the cloud.
     collections : collection of str
-        Collections for which jobs can be made besides those of `jobs`, as ``name`` or
+        Collections without a job for which clients can create jobs, as ``name`` or
         ``database.name``.
     seed : int
-        Draws the sizes of files of jobs made by `create`, and the cluster if given as a spec.
+        Draws the file sizes of jobs that a client creates, and the cluster if given as a spec.
     management : bool
-        Whether the management port is there as well, on a free port: `management_uri`.
+        Whether to listen on a management port too, at `management_uri`.
 
     Attributes
     ----------
     cluster : SimulatedCluster
     access : Access
-        Who may do what; may be changed while the server runs.
+        Who may do what; you can change it while the server runs.
     management : ManagementSocket
-        The management port, with faults of its own.
+        The management port, which has its own faults.
     job_ids : list of str
-        Of the jobs that were there at the start, and those made by :meth:`create`.
+        The ids of `jobs`.
     sent : list of Sent
     received : list of Received
 
@@ -135,7 +134,7 @@ class SimulatorServer:
         self._clock: tuple[float, float] | None = None
         self._lock = threading.RLock()
         self._listens_to_management = management
-        port_of = ManagementPort(Known(self.cluster), self.access, {})
+        port_of = ManagementPort(Known(self.cluster), self.access)
         self.management = ManagementSocket(port_of, Faults(), self._at_present, record)
         self._management_port = 0
         self._served: list[tuple[HttpServer, threading.Thread]] = []
@@ -148,14 +147,6 @@ class SimulatorServer:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
     @property
     def uri(self) -> str:
         """Where clients find the server, as in ``http://127.0.0.1:34567``."""
@@ -167,7 +158,7 @@ class SimulatorServer:
         return f"http://{self._host}:{self._management_port}"
 
     def start(self) -> None:
-        """Listen, on the port of last time if there was one. The clock goes on."""
+        """Listen, on the same port as before if there was one. The clock goes on."""
         if self._served:
             return
         self._port = self._serve(self._port, self)
@@ -177,7 +168,7 @@ class SimulatorServer:
             self._clock = (time.monotonic(), self.cluster.now_s)
 
     def _serve(self, port: int, answering: Answering) -> int:
-        """Listen on a port in a thread; the port that was taken."""
+        """Listen on a port in a thread; returns the port that was taken."""
         http = HttpServer((self._host, port), answering)
         thread = threading.Thread(
             target=http.serve_forever,
@@ -190,7 +181,7 @@ class SimulatorServer:
         return http.server_port
 
     def stop(self) -> None:
-        """Close every connection and listen no more, as a server that goes down."""
+        """Close every connection and stop listening, like a server that goes down."""
         served, self._served = self._served, []
         for http, thread in served:
             http.shutdown()
@@ -198,15 +189,17 @@ class SimulatorServer:
             http.close_connections()
             http.server_close()
 
+    close = stop
+
     def restart(self, down_s: float = 0.0) -> None:
-        """Be down for a time of the real clock, in which connections are refused."""
+        """Stop, and start again after some real seconds."""
         self.stop()
         time.sleep(down_s)
         self.start()
 
     @property
     def acceleration(self) -> float:
-        """Seconds of the cluster's clock per second of the real one; may be set at any time."""
+        """Seconds of the cluster's clock per real second; you can set it at any time."""
         return self._acceleration
 
     @acceleration.setter
@@ -216,7 +209,7 @@ class SimulatorServer:
             self._acceleration = acceleration
 
     def advance(self, seconds: float) -> None:
-        """Move the cluster's clock on by `seconds`, besides its own running."""
+        """Move the cluster's clock on by `seconds`, in addition to its own pace."""
         with self._lock:
             self._catch_up(seconds)
 
@@ -227,7 +220,7 @@ class SimulatorServer:
             return self.dialect.printed_id(self.cluster.create(job))
 
     def _catch_up(self, seconds: float = 0.0) -> None:
-        """Bring the cluster to the present."""
+        """Move the cluster's clock to the present."""
         wall_s = time.monotonic()
         if self._clock is not None:
             seconds += (wall_s - self._clock[0]) * self._acceleration

@@ -1,8 +1,8 @@
 """Named kinds of jobs, drawn from a family.
 
 A *shape* says what is special about a job (its index building dominates, a node is slow). A
-*family* (see :mod:`importstats.simulator.families`) says how the world around it looks. Every seed
-draws another job of the same shape and family.
+*family* (see :mod:`importstats.simulator.families`) describes the world around it. Every seed draws
+another job of the same shape and family.
 """
 
 from __future__ import annotations
@@ -76,12 +76,11 @@ def make_shape(
 def with_stragglers(
     job: JobSpec, kinds: Sequence[StragglerKind], *, count: int = 1, seed: int = 0
 ) -> JobSpec:
-    """The job with `count` stragglers of each kind, as far as it has plain files to make them of.
+    """The job with `count` stragglers of each kind, if it has enough plain files for them.
 
-    ``big`` makes a file 3 to 8 times as large as the largest, ``slow`` makes it take 4 to 10
-    times as long as its size says, ``retried`` has its task go back 2 to 5 times, and ``stuck`` has
-    it hang for 10 to 60 minutes. A file is at most one of them, and a file that shares its task
-    with others holds them up as well.
+    A ``big`` file is 3 to 8 times as large as the largest was, a ``slow`` one takes 4 to 10 times
+    as long as its size says, the task of a ``retried`` one goes back 2 to 5 times, and a ``stuck``
+    one hangs for 10 to 60 minutes. A file that shares its task with others holds them up as well.
 
     Examples
     --------
@@ -98,8 +97,7 @@ def with_stragglers(
     for turn, index in enumerate(picked):
         file, kind = files[index], kinds[turn % len(kinds)]
         if kind == "big":
-            factor = largest * rng.uniform(3, 8) / max(1, file.size_bytes)
-            files[index] = _scaled(file, factor)
+            files[index] = _scaled(file, largest * rng.uniform(3, 8) / max(1, file.size_bytes))
         elif kind == "slow":
             files[index] = replace(file, slowdown=float(rng.uniform(4, 10)))
         elif kind == "retried":
@@ -132,14 +130,14 @@ def _steady(draw: Draw) -> _Shape:
 
 
 def _few_big_files(draw: Draw) -> _Shape:
-    """Fewer files than places, each a task of its own."""
+    """Fewer files than slots, each in a task of its own."""
     cluster = draw_cluster(draw)
     job = draw_job(draw, cluster, count=draw.file_count(1, 8))
     return cluster, replace(job, segment_bytes=256 * MIB, shards=1)
 
 
 def _many_small_files(draw: Draw) -> _Shape:
-    """Many files to a task: a thousand or more that move in step."""
+    """Many files per task: a thousand or more that move in step."""
     cluster = draw_cluster(draw)
     count = draw.file_count(500, 5000)
     job = draw_job(draw, cluster, count=count, total_bytes=count * draw.log_uniform(1e6, 40e6))
@@ -212,7 +210,7 @@ def _node_restart(draw: Draw) -> _Shape:
 
 
 def _failing(draw: Draw) -> _Shape:
-    """A bad file fails the job, while files are read or while they are imported."""
+    """A bad file fails the job, either while files are read or while they are imported."""
     cluster = draw_cluster(draw)
     job = draw_job(draw, cluster)
     files = list(job.files)
@@ -233,7 +231,7 @@ def _failing(draw: Draw) -> _Shape:
 
 
 def _stuck_file(draw: Draw) -> _Shape:
-    """One file hangs: for up to hours, or (one in four) for ever."""
+    """One file hangs: for 10 minutes to 4 hours, or (one in four) for ever."""
     cluster = draw_cluster(draw)
     job = draw_job(draw, cluster)
     files = list(job.files)
@@ -309,11 +307,11 @@ def _huge(draw: Draw) -> _Shape:
         sort_share=draw.log_uniform(0.05, 0.2),
     )
     takes_s = draw.uniform(8, 16) * HOUR_S
-    return cluster, _paced(job, import_s(cluster, job) / takes_s)
+    return cluster, paced(job, import_s(cluster, job) / takes_s)
 
 
-def _paced(job: JobSpec, factor: float) -> JobSpec:
-    """The job with all rates multiplied."""
+def paced(job: JobSpec, factor: float) -> JobSpec:
+    """The job with all its rates multiplied."""
     return replace(
         job,
         preimport_bytes_per_s=job.preimport_bytes_per_s * factor,
@@ -324,7 +322,7 @@ def _paced(job: JobSpec, factor: float) -> JobSpec:
 
 
 def _queued(draw: Draw) -> _Shape:
-    """Jobs of others hold the slots, so that tasks wait long before they start."""
+    """Other users' jobs take the slots, so that tasks wait long before they start."""
     cluster = draw_cluster(draw)
     job = draw_job(draw, cluster)
     others = tuple(
@@ -337,7 +335,7 @@ def _queued(draw: Draw) -> _Shape:
 
 
 def _waiting(draw: Draw) -> _Shape:
-    """The job waits 18 minutes to 2 hours in Pending before it is its turn."""
+    """The job waits in Pending for 18 minutes to 2 hours."""
     cluster, job = _steady(draw)
     return cluster, replace(job, pending_s=draw.log_uniform(18 * 60, 2 * HOUR_S))
 
@@ -363,7 +361,7 @@ def _day_and_night(draw: Draw) -> _Shape:
     cluster = draw_cluster(draw)
     cluster = replace(cluster, load=day_load(draw.uniform(0, DAY_S), draw.uniform(0.5, 0.85)))
     job = draw_job(draw, cluster)
-    return cluster, _paced(job, import_s(cluster, job) / (draw.uniform(3, 10) * HOUR_S))
+    return cluster, paced(job, import_s(cluster, job) / (draw.uniform(3, 10) * HOUR_S))
 
 
 def _noisy_neighbours(draw: Draw) -> _Shape:
@@ -375,7 +373,7 @@ def _noisy_neighbours(draw: Draw) -> _Shape:
 
 
 def _added_nodes(draw: Draw) -> _Shape:
-    """As many data nodes again join in the middle."""
+    """One or more data nodes join while files are imported, at most as many as there are."""
     cluster, job = _steady(draw)
     at_s = job.pending_s + import_s(cluster, job) * draw.uniform(0.2, 0.8)
     count = draw.integer(1, len(cluster.node_speeds))
@@ -384,7 +382,7 @@ def _added_nodes(draw: Draw) -> _Shape:
 
 
 def _delete_logs(draw: Draw) -> _Shape:
-    """Delete logs of a restore: none of their rows is ever counted as imported."""
+    """A restore's delete logs, whose rows are never counted as imported."""
     cluster, job = _steady(draw)
     files = tuple(
         replace(file, paths=(f"backup/binlogs/delta_log/1/2/{place}",), memory_bytes=None)
@@ -394,13 +392,13 @@ def _delete_logs(draw: Draw) -> _Shape:
 
 
 def _over_quota(draw: Draw) -> _Shape:
-    """The files are read and then do not fit into the quota of the disk."""
+    """The files are read and then exceed the disk's quota."""
     cluster, job = _steady(draw)
     reason = "quota exceeded[reason=disk quota exceeded, please allocate more resources]"
     return cluster, replace(job, quota_reason=reason)
 
 
-#: The shapes by name; the docstring of each says what is special about it.
+#: The shapes by name; each one's docstring says what is special about it.
 SHAPES: Final[Mapping[str, Callable[[Draw], _Shape]]] = {
     "steady": _steady,
     "few_big_files": _few_big_files,

@@ -1,4 +1,4 @@
-"""Simulated jobs as a collector would have seen them, and what really happened."""
+"""Simulated jobs as a collector would have seen them, with what really happened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from importstats.simulator.wire import describe_answer, encode, unknown_job_answ
 from importstats.sources.answers import parse_response
 from importstats.sources.snapshot import Snapshot, new_snapshot_id
 
-#: How long a job that can no longer end is watched on: at least this, and this share of its life.
+#: How long a job that can no longer end is still polled: at least this, and this share of its life.
 _STANDSTILL_S: Final = 3600.0
 _STANDSTILL_SHARE: Final = 0.25
 
@@ -34,33 +34,22 @@ _LATENCY_SIGMA: Final = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polling:
-    """When a collector asks.
+    """When a collector polls a job."""
 
-    Attributes
-    ----------
-    every_s : float
-        Seconds between polls.
-    jitter : float
-        The share of them by which each poll is early or late.
-    late_s : float
-        How long after the job's creation the first poll is.
-    cron : bool
-        Whether polls are at whole multiples of `every_s` of the cluster's clock, and as late as
-        `jitter` says, as those of a cron job.
-    gaps : tuple of (float, float)
-        Spans in seconds after the job's creation in which nobody asks.
-    after_end : int
-        How many polls see the job's last state; 0 for a collector that came too late for it.
-    most : int or None
-        How many polls there are at most.
-    """
-
+    #: Seconds between polls.
     every_s: float = 10.0
+    #: The share of this pause by which each poll is early or late.
     jitter: float = 0.02
+    #: How long after the job's creation the first poll is.
     late_s: float = 0.0
+    #: Whether polls are at whole multiples of `every_s` of the cluster's clock, and late by the
+    #: jitter, like a cron job's.
     cron: bool = False
+    #: Times without polls, in seconds after the job's creation.
     gaps: tuple[tuple[float, float], ...] = ()
+    #: How many polls see the job's last state; 0 for a collector that comes too late for it.
     after_end: int = 1
+    #: How many polls there can be.
     most: int | None = None
 
     def __post_init__(self) -> None:
@@ -70,12 +59,12 @@ class Polling:
             raise ValueError("jitter is a share of the poll interval, from 0 to below 1")
 
     def first_s(self, arrival_s: float) -> float:
-        """When the first poll of a job is that arrives at a time."""
+        """When a job that arrives at a time is polled first."""
         at_s = arrival_s + self.late_s
         return self._outside_gaps(self._whole(at_s) if self.cron else at_s, arrival_s)
 
     def next_s(self, at_s: float, arrival_s: float, rng: np.random.Generator) -> float:
-        """When the poll is that comes after one."""
+        """When the poll after one at `at_s` is due."""
         late = rng.uniform(-1, 1)
         if self.cron:
             # A late poll does not shift those after it.
@@ -97,10 +86,10 @@ class Polling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Poll:
-    """One poll: when its answer came, and the state that was in it.
+    """One poll: when its answer came, and the job's state then.
 
-    `state` is ``None`` if the server did not know the job; then there is an `error`, or the
-    `answer` of a release that has no error for that.
+    If the server did not know the job, there is no `state` but an `error`, or the `answer` of a
+    release that has no error for it.
     """
 
     observed_at: datetime
@@ -113,16 +102,7 @@ class Poll:
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """One simulated job: its polls and the truth.
-
-    Attributes
-    ----------
-    job_id, source_uri : str
-    db_name : str or None
-    dialect : Dialect
-    polls : list of Poll
-    truth : GroundTruth
-    """
+    """One simulated job: its polls, and what really happened."""
 
     job_id: str
     source_uri: str
@@ -132,13 +112,7 @@ class Simulation:
     truth: GroundTruth = field(repr=False)
 
     def snapshots(self, *, details: bool = True) -> Iterator[Snapshot]:
-        """The polls as a client yields them: each answer is printed and parsed.
-
-        Parameters
-        ----------
-        details : bool
-            Whether the answers have their details.
-        """
+        """The polls as a client yields them, with or without details in their answers."""
         for poll in self.polls:
             answer = poll.answer
             if poll.state is not None:
@@ -155,19 +129,11 @@ class Simulation:
             )
 
     def tables(self, *, runs: bool = False) -> tuple[pa.Table, pa.Table]:
-        """The same polls as rows of ``jobs`` and ``details``, without printing the details.
+        """The rows of ``jobs`` and ``details``, in the order of ``snapshot_id`` and ``file_index``.
 
-        Parameters
-        ----------
-        runs : bool
-            Whether equal consecutive rows of a file are one row (a run), or each poll has its own.
-
-        Returns
-        -------
-        (pyarrow.Table, pyarrow.Table)
-            By ``JOBS_SCHEMA`` and ``DETAILS_SCHEMA``, in the order of ``snapshot_id``, then
-            ``file_index``. Without `runs` they equal ``jobs_table(simulation.snapshots())`` and
-            ``details_table(simulation.snapshots())``.
+        They equal ``jobs_table(simulation.snapshots())`` and
+        ``details_table(simulation.snapshots())``; with `runs`, equal consecutive rows of a file are
+        one row. They are made faster, since no details are printed and parsed.
         """
         return tables.jobs(self), tables.details(self, runs=runs)
 
@@ -179,17 +145,14 @@ def simulate_job(
     files: int | None = None,
     family: str = "steady_cluster",
     poll_every_s: float = 10.0,
-    jitter: float = 0.02,
     polling: Polling | None = None,
     start: datetime = DEFAULT_START,
     dialect: str | None = None,
     signal: Signal | None = None,
     source_uri: str = "http://localhost:19530",
     until: float | None = None,
-    max_polls: int | None = None,
-    polls_after_end: int = 1,
 ) -> Simulation:
-    """Simulate one job from its creation to its end, polled as a collector polls.
+    """A job, simulated from its creation to its end and polled as a collector polls it.
 
     Parameters
     ----------
@@ -201,26 +164,22 @@ def simulate_job(
         Number of files of a named shape.
     family : str
         Family of parameters of a named shape; see ``FAMILIES``.
-    poll_every_s, jitter, max_polls, polls_after_end
-        See :class:`Polling`, where they are `every_s`, `jitter`, `most` and `after_end`.
+    poll_every_s : float
+        Seconds between polls.
     polling : Polling, optional
-        When the collector asks, in place of these four.
+        When the collector polls, instead of `poll_every_s`.
     start : datetime
-        When the cluster's clock is at 0, which is when the job is created.
+        The time at which the cluster's clock is at 0, and the job is created.
     dialect : str, optional
-        A name of ``DIALECTS`` or a version of Milvus. The cluster then has the release of the
-        dialect, else the dialect is that of the cluster's release.
+        A name of ``DIALECTS`` or a version of Milvus, which also sets the cluster's release. By
+        default the dialect is that of the release.
     signal : {"whole", "smooth"}, optional
-        When rows are seen, if not as the cluster's specification says.
+        When rows are seen. By default as in the cluster's specification.
     source_uri : str
-        The server the snapshots name.
+        The server's address in the snapshots.
     until : float, optional
-        Seconds of the cluster's clock after which polling ends. A job that can no longer end is
-        by default watched for a further hour or a quarter of its life.
-
-    Returns
-    -------
-    Simulation
+        Seconds of the cluster's clock after which polling ends. By default, a job that can no
+        longer end is polled for another hour, or a quarter of its life.
 
     Examples
     --------
@@ -235,13 +194,11 @@ def simulate_job(
         cluster, job = ClusterSpec(), shape
     else:
         cluster, job = shape
-    polling = polling or Polling(
-        every_s=poll_every_s, jitter=jitter, most=max_polls, after_end=polls_after_end
-    )
     return simulate_cluster(
         cluster,
         [Arrival(0.0, job)],
         seed=seed,
+        poll_every_s=poll_every_s,
         polling=polling,
         start=start,
         dialect=dialect,
@@ -264,14 +221,10 @@ def simulate_cluster(
     source_uri: str = "http://localhost:19530",
     until: float | None = None,
 ) -> list[Simulation]:
-    """Simulate several jobs that share a cluster, each polled from its creation on.
+    """One simulation for each arrival, in their order; the jobs share a cluster.
 
-    Parameters are those of :func:`simulate_job`.
-
-    Returns
-    -------
-    list of Simulation
-        One for each arrival, in their order. The jobs of ``cluster.other_jobs`` have none.
+    Other parameters are those of :func:`simulate_job`. The jobs of ``cluster.other_jobs`` have no
+    simulation.
 
     Examples
     --------
@@ -326,7 +279,7 @@ class _Watch:
         self._settled_s: float | None = None
 
     def poll(self, cluster: SimulatedCluster, dialect: Dialect, polls_after_end: int) -> bool:
-        """Ask for the job once; whether to ask again."""
+        """Poll the job once; returns whether to poll it again."""
         latency_s = round(float(self.rng.lognormal(math.log(_LATENCY_S), _LATENCY_SIGMA)), 6)
         observed_at = cluster.time(cluster.now_s) + timedelta(seconds=latency_s)
         state, error, answer = None, None, None
@@ -347,7 +300,7 @@ class _Watch:
         return not state.ended or self._polls_after_end < polls_after_end
 
     def standstill_s(self, cluster: SimulatedCluster) -> float:
-        """When to stop asking for a job to which nothing happens any more."""
+        """When to stop polling a job to which nothing happens any more."""
         if not self.polls or not cluster.settled:
             return math.inf
         if self._settled_s is None:

@@ -1,7 +1,4 @@
-"""What is simulated: the files, the job and the cluster, with their units.
-
-All are plain frozen values. ``dataclasses.replace`` makes a variant of one.
-"""
+"""What is simulated: the files, the jobs and the cluster, all as frozen values with units."""
 
 from __future__ import annotations
 
@@ -20,39 +17,26 @@ Signal = Literal["whole", "smooth"]
 
 @dataclass(frozen=True, slots=True)
 class FileSpec:
-    """One import file, and what goes wrong with it.
+    """One import file, and what goes wrong with it."""
 
-    Attributes
-    ----------
-    paths : tuple of str
-        One path, or several for a set of numpy files.
-    size_bytes, rows : int
-        Size of all paths together, and the rows in them.
-    slowdown : float
-        How many times longer than its size says the file takes to import.
-    retries : int
-        How often the file's task goes back: the coordinator's question to its node fails, and the
-        task starts again, maybe elsewhere.
-    stuck_s : float
-        How long the read of the file hangs part-way, in seconds; ``math.inf`` for ever (until the
-        node restarts).
-    error : str
-        If not empty: the file is bad, and the job fails for this reason.
-    error_phase : {"preimport", "import"}
-        Where the error is found.
-    memory_bytes : int or None
-        Size in memory, by which files are grouped; ``None`` if as large as on disk. Compressed
-        Parquet is larger in memory.
-    """
-
+    #: One path, or several for a set of NumPy files.
     paths: tuple[str, ...]
+    #: Of all paths together, as are the rows.
     size_bytes: int
     rows: int
+    #: How many times longer than usual a file of this size takes to import.
     slowdown: float = 1.0
+    #: How often the file's task goes back: the coordinator's request to its node fails, and the
+    #: task starts again, maybe on another node.
     retries: int = 0
+    #: How long the read of the file hangs; ``math.inf`` until the node restarts.
     stuck_s: float = 0.0
+    #: If not empty, the file is bad, and the job fails for this reason.
     error: str = ""
+    #: The phase that finds the error.
     error_phase: Literal["preimport", "import"] = "import"
+    #: Size in memory, by which files are grouped; ``None`` if as large as on disk. Compressed
+    #: Parquet is larger in memory.
     memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
@@ -69,95 +53,61 @@ class FileSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
-    """One import job: its files, what they cost, and what befalls it.
+    """One import job: its files, what they cost, and what goes wrong with it.
 
-    Rates are those of one file on a node of speed 1 whose cores are not all busy, at load
-    factor 1.
-
-    Attributes
-    ----------
-    collection_name : str
-    files : tuple of FileSpec
-    db_name : str or None
-        ``None`` for the default database.
-    pending_s : float
-        Seconds in Pending, at 0 %: until every channel knows of the job, or its turn has come.
-    preimport_bytes_per_s, import_bytes_per_s : float
-        Speed of reading and of importing a file.
-    sort_rows_per_s, index_rows_per_s : float
-        Speed of sorting a segment and of building all of its indexes.
-    file_overhead_s : float
-        Seconds that reading and that importing a file take on top.
-    noise : float
-        Standard deviation of the logarithm of the duration of each file, sort and index build.
-    shards, partitions : int
-        Shards multiply the write buffer; both multiply the size cap of a task.
-    buffer_bytes : int
-        Write buffer per shard: rows are written when a buffer is full.
-    segment_bytes : int
-        Size of a full segment.
-    max_task_bytes : int or None
-        Cap on the files of one import task; ``None`` for that of the release.
-    files_per_preimport_task : int
-    early_index : bool
-        Whether a segment's index is built as soon as the segment is ready (as servers do), or
-        only in the phase IndexBuilding.
-    waits_for_index : bool
-        Whether the job waits for its index; if not, or if there is none, IndexBuilding passes.
-    auto_commit : bool
-        Whether a release with two-phase commit commits by itself.
-    commit_after_s : float or None
-        Seconds after which the user commits; ``None`` if nobody does.
-    commit_s : float
-        Seconds that committing takes.
-    timeout_s : float or None
-        The option ``timeout``: the job fails this long after its creation.
-    dropped_after_s : float or None
-        When the collection is dropped, in seconds after the job's creation.
-    quota_reason : str
-        If not empty: the job fails for this quota between PreImporting and Importing.
-    failing_builds, build_failures : int
-        How many segments have a first index build that fails, and how often it does before it
-        succeeds.
-    build_error : str
-        What such a build fails with.
-    delete_logs : bool
-        Whether the files are delete logs: they have rows and none is ever counted as imported.
-    wrong_totals : bool
-        Details say the job's rows in ``totalRows``.
-    negative_progress : bool
-        ``progress`` is int64's minimum while the job is Pending (milvus issue 31221).
+    Rates are for one file on a node of speed 1 that has a free core, at load factor 1.
     """
 
     collection_name: str
     files: tuple[FileSpec, ...]
+    #: ``None`` for the default database.
     db_name: str | None = None
+    #: Seconds in Pending at 0 %, until every channel knows of the job or it is the job's turn.
     pending_s: float = 4.0
+    #: Speed of reading and of importing a file.
     preimport_bytes_per_s: float = 150e6
     import_bytes_per_s: float = 25e6
+    #: Speed of sorting a segment and of building all of its indexes.
     sort_rows_per_s: float = 150e3
     index_rows_per_s: float = 30e3
+    #: Extra seconds for reading a file, and again for importing it.
     file_overhead_s: float = 0.5
+    #: Standard deviation of the logarithm of how long each file, sort and index build takes.
     noise: float = 0.1
+    #: Shards multiply the write buffer and the size cap of a task.
     shards: int = 1
-    partitions: int = 1
+    #: Write buffer per shard: rows are written when a buffer is full.
     buffer_bytes: int = 16 * MIB
+    #: Size of a full segment.
     segment_bytes: int = GIB
+    #: Cap on the files of one import task; ``None`` for the release's.
     max_task_bytes: int | None = None
-    files_per_preimport_task: int = 2
+    #: Whether a segment's index is built as soon as the segment is ready, as servers do, or only
+    #: in the phase IndexBuilding.
     early_index: bool = True
+    #: Whether the job waits for its index; if not, IndexBuilding passes at once.
     waits_for_index: bool = True
+    #: Whether a release with two-phase commit commits by itself.
     auto_commit: bool = True
+    #: When the user commits, in seconds after the job is Uncommitted; ``None`` if nobody does.
     commit_after_s: float | None = None
+    #: Seconds that a commit takes.
     commit_s: float = 3.0
+    #: The option ``timeout``: the job fails this long after its creation.
     timeout_s: float | None = None
+    #: When the collection is dropped, in seconds after the job's creation.
     dropped_after_s: float | None = None
+    #: If not empty, the job fails for this quota between PreImporting and Importing.
     quota_reason: str = ""
+    #: How many segments have index builds that fail, how often each fails first, and why.
     failing_builds: int = 0
     build_failures: int = 0
     build_error: str = "no space left on device"
+    #: Whether the files are delete logs, whose rows are never counted as imported.
     delete_logs: bool = False
+    #: Whether details give the job's rows as ``totalRows``.
     wrong_totals: bool = False
+    #: Whether ``progress`` is int64's minimum in Pending (milvus issue 31221).
     negative_progress: bool = False
 
     def __post_init__(self) -> None:
@@ -167,7 +117,7 @@ class JobSpec:
     def task_bytes(self, release: Release) -> int:
         """Cap on the bytes in memory of the files of one import task."""
         cap = release.task_cap_bytes if self.max_task_bytes is None else self.max_task_bytes
-        return min(self.segment_bytes * self.shards * self.partitions, cap)
+        return min(self.segment_bytes * self.shards, cap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,18 +139,11 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """Compactions of collections without an import, which take slots of the index nodes.
+    """Compactions of other collections, which take slots of the index nodes."""
 
-    Attributes
-    ----------
-    at_s : float
-        When they are due, in seconds of the cluster's clock.
-    seconds : float
-        How long each takes on a node of speed 1.
-    count : int
-    """
-
+    #: When they are due, in seconds of the cluster's clock.
     at_s: float
+    #: How long each takes on a node of speed 1.
     seconds: float
     count: int = 1
 
@@ -209,84 +152,48 @@ class Compaction:
 class ClusterSpec:
     """The cluster: its nodes, their speeds, and how load and luck change.
 
-    Loads are steps ``(from_s, factor)`` in ascending order: from then on nodes run at `factor` of
-    their speed. Before the first step the factor is 1; 0 is a pause.
-
-    Attributes
-    ----------
-    node_speeds : tuple of float
-        One data node each; 1 is the speed that rates of a :class:`JobSpec` are meant at.
-    added_nodes : tuple of (float, float)
-        Data nodes that come later: when, and their speed. They are numbered after the others.
-    cores_per_node : int
-        Files that a data node imports at full speed; more share it. From 2.5.17 on it also says
-        how many files there are at once.
-    files_at_once : int or None
-        The size of a data node's pool of files; ``None`` for that of the release: 16, from 2.5.17
-        on four for each core.
-    slots_per_node : int
-        Tasks that the coordinator hands to a data node before it has ended some.
-    index_speeds : tuple of float
-        One index node each. They sort segments and build indexes.
-    index_slots_per_node : int
-    load, index_load : steps
-        Of all nodes, and of the index nodes alone besides.
-    node_load : mapping as a tuple of (int, steps)
-        Of single data nodes besides: noisy neighbours.
-    restarts : tuple of Restart
-    other_jobs : tuple of Arrival
-        Jobs of others, which take slots.
-    compactions : tuple of Compaction
-        Compactions that take slots of the index nodes.
-    stored_bytes, disk_quota_bytes : float
-        What is stored already, and how much may be; a job that does not fit fails between
-        PreImporting and Importing.
-    signal : {"whole", "smooth"}
-        When rows are seen: once a file has ended, as every Milvus does, or as they are written.
-        Nobody outside has read the server of Zilliz Cloud, so the second is there for it.
-    release : str
-        A version; see :func:`importstats.simulator.releases.release_of`.
-    retention_s : float
-        Seconds after its end at which a job is forgotten.
-    dropped_segments_s : float
-        Seconds after sorting until the segments as they were before are deleted.
-    ask_interval_s : float
-        The coordinator hands tasks out and asks for them at whole multiples of it.
-    check_interval_s : float
-        A job changes its phase half an interval after whole multiples of it: checks and questions
-        have clocks of their own.
-    slow_check_interval_s : float
-        Time-outs and dropped collections are found at whole multiples of it.
-    shuffled_details : bool
-        Whether every answer lists the tasks, and `list` the jobs, in another order, as servers do
-        (they keep both in a Go map).
-    utc_offset_h : float
-        Hours by which the coordinator's local time, in which it prints times, is ahead of UTC.
+    A load is a tuple of steps ``(from_s, factor)`` in ascending order: from then on nodes run at
+    `factor` of their speed. Before the first step the factor is 1; a factor of 0 is a pause.
     """
 
+    #: Each data node's speed; the rates of a :class:`JobSpec` are for speed 1.
     node_speeds: tuple[float, ...] = (1.0, 1.0)
+    #: When further data nodes join, and their speeds. They are numbered after the others.
     added_nodes: tuple[tuple[float, float], ...] = ()
+    #: How many files a data node imports at full speed; more files share the cores. From 2.5.17
+    #: on it also limits how many files are imported at once.
     cores_per_node: int = 8
-    files_at_once: int | None = None
+    #: How many tasks the coordinator hands to a data node before some of them have ended.
     slots_per_node: int = 16
+    #: Each index node's speed. These nodes sort segments and build indexes.
     index_speeds: tuple[float, ...] = (1.0, 1.0)
     index_slots_per_node: int = 2
+    #: The load of all nodes, of the index nodes alone, and of single data nodes with noisy
+    #: neighbours. They multiply.
     load: Steps = ()
     index_load: Steps = ()
     node_load: tuple[tuple[int, Steps], ...] = ()
     restarts: tuple[Restart, ...] = ()
+    #: Other users' jobs, which take slots.
     other_jobs: tuple[Arrival, ...] = ()
     compactions: tuple[Compaction, ...] = ()
+    #: What is stored already, and how much may be. A job that does not fit fails between
+    #: PreImporting and Importing.
     stored_bytes: float = 0.0
     disk_quota_bytes: float = math.inf
+    #: When rows are seen: once a file has ended, as in every Milvus, or as they are written. Nobody
+    #: outside has read the server of Zilliz Cloud, which may do the second.
     signal: Signal = "whole"
+    #: A version; see :func:`importstats.simulator.releases.release_of`.
     release: str = "2.6"
+    #: Seconds after its end at which a job is forgotten.
     retention_s: float = RETENTION_S
+    #: Seconds after sorting at which the unsorted segments are deleted.
     dropped_segments_s: float = 3 * 3600.0
-    ask_interval_s: float = 2.0
-    check_interval_s: float = 2.0
-    slow_check_interval_s: float = 120.0
+    #: Whether every answer lists the tasks, and `list` the jobs, in another order, as servers do
+    #: (they keep both in a Go map).
     shuffled_details: bool = True
+    #: Hours by which the coordinator's local time, in which it prints times, is ahead of UTC.
     utc_offset_h: float = 0.0
 
     def __post_init__(self) -> None:
@@ -307,14 +214,8 @@ class ClusterSpec:
 
     @property
     def all_speeds(self) -> tuple[float, ...]:
-        """Speeds of all data nodes, those that come later included."""
+        """The speeds of all data nodes, including those that join later."""
         return (*self.node_speeds, *(speed for _, speed in self.added_nodes))
-
-    def pool_size(self, release: Release) -> int:
-        """Files that a data node of a release works on at once."""
-        if self.files_at_once is not None:
-            return self.files_at_once
-        return 4 * self.cores_per_node if release.pool_per_core else 16
 
 
 def _check_steps(steps: Iterable[tuple[float, float]]) -> None:

@@ -1,4 +1,4 @@
-"""What a server knows of a job at one time."""
+"""What a server knows about a job at one time."""
 
 from __future__ import annotations
 
@@ -40,33 +40,23 @@ class WrongPhaseError(ValueError):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskStates:
-    """The import tasks of a job at one time. With Import V3 each file is a task.
+    """The import tasks of a job at one time. With Import V3 each file is a task."""
 
-    Attributes
-    ----------
-    state : uint8 array
-        One :class:`TaskState` per task.
-    progress : int8 array
-        Percent per task.
-    timed : bool array
-        Whether the task has a ``completeTime``.
-    rows : int64 array or None
-        Exact rows of each task, with Import V3; else a file's rows follow from its progress.
-    reasons : tuple of str or None
-        Why the task failed, one per task; ``None`` if no task has a reason.
-    order : int64 array or None
-        The order of the tasks in the answer, if not their own.
-    """
-
+    #: One :class:`TaskState` per task.
     state: npt.NDArray[np.uint8]
+    #: Percent per task.
     progress: npt.NDArray[np.int8]
+    #: Whether each task has a ``completeTime``.
     timed: Bools
+    #: Exact rows of each task with Import V3; without it, a file's rows follow from its progress.
     rows: Ints | None = None
+    #: Why each task failed; ``None`` if no task has a reason.
     reasons: tuple[str, ...] | None = None
+    #: The order of the tasks in the answer, if not their own.
     order: Ints | None = None
 
     def same_as(self, before: TaskStates) -> bool:
-        """Whether nothing can have changed, since the arrays are the same ones."""
+        """Whether nothing has changed for sure, as the arrays are the same objects."""
         return all(
             getattr(self, name) is getattr(before, name)
             for name in ("state", "progress", "timed", "rows", "reasons")
@@ -88,48 +78,29 @@ class TaskStates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobState:
-    """What the server knows of one job at one time.
-
-    Attributes
-    ----------
-    job_id, collection_name : str
-    db_name : str or None
-    phase : Phase
-        The hidden one.
-    state : str
-        The state that is sent.
-    progress : int
-        Percent, or a number far below zero where the server divided zero by zero.
-    imported_rows, total_rows : int or None
-        ``None`` if the release sends no rows of the job.
-    file_size_bytes : int
-    reason : str
-        Why the job failed, else empty.
-    create_time, complete_time : str
-        When the job was created, if the release says so, and completed, as the server prints it;
-        the latter is empty before and if it failed.
-    wrong_totals : bool
-        Whether details say the job's rows in ``totalRows``.
-    layout : Layout
-        Files and tasks.
-    tasks : TaskStates or None
-        ``None`` as long as the server sends no details.
-    """
+    """What the server knows about one job at one time."""
 
     job_id: str
     collection_name: str
     db_name: str | None
+    #: The hidden phase, and the state that is sent.
     phase: Phase
     state: str
+    #: Percent, or a number far below zero if the server divided zero by zero.
     progress: int
+    #: ``None`` if the release sends no rows of the job.
     imported_rows: int | None
     total_rows: int | None
     file_size_bytes: int
+    #: Why the job failed; empty if it did not.
     reason: str
+    #: As the server prints them; empty if the release or the job has none.
     create_time: str
     complete_time: str
+    #: Whether details give the job's rows as ``totalRows``.
     wrong_totals: bool
     layout: Layout = field(repr=False)
+    #: ``None`` as long as the server sends no details.
     tasks: TaskStates | None = field(repr=False)
 
     @property

@@ -1,4 +1,4 @@
-"""Polls of a simulated job as the rows of a store, straight from the arrays of its states."""
+"""A simulated job's polls as a store's rows, straight from the arrays of its states."""
 
 from __future__ import annotations
 
@@ -31,22 +31,19 @@ if TYPE_CHECKING:
 def jobs(simulation: Simulation) -> pa.Table:
     """One row per poll by ``JOBS_SCHEMA``."""
     table = jobs_table(simulation.snapshots(details=False))
-    counts = [
-        None if poll.error else 0 if poll.state is None else _file_count(poll.state)
-        for poll in simulation.polls
-    ]
+    counts = [None if poll.error else _file_count(poll.state) for poll in simulation.polls]
     place = JOBS_SCHEMA.get_field_index("detail_count")
     return table.set_column(place, JOBS_SCHEMA.field(place), pa.array(counts, pa.int64()))
 
 
-def _file_count(state: JobState) -> int:
-    return 0 if state.tasks is None else len(state.layout.files)
+def _file_count(state: JobState | None) -> int:
+    return 0 if state is None or state.tasks is None else len(state.layout.files)
 
 
 def details(simulation: Simulation, *, runs: bool) -> pa.Table:
     """One row per poll and file, or per run, by ``DETAILS_SCHEMA``."""
     if not simulation.dialect.has_state:
-        # What a file without a state is has to be understood first: that is the parser's work.
+        # Only the parser knows the state of a file for which none is sent.
         return details_table(simulation.snapshots())
     seen = [
         (poll, poll.state, poll.state.tasks)
@@ -91,7 +88,7 @@ def _every_row(polls: int, by_name: Ints) -> _Rows:
 
 
 def _runs_of_tasks(layout: Layout, tasks: Sequence[TaskStates], by_name: Ints) -> _Rows:
-    """Runs of equal values of each task, which are those of its files."""
+    """Runs of equal values of each task, and so of its files."""
     began = np.zeros(layout.task_count, np.int64)
     runs = []
     for poll in range(1, len(tasks) + 1):
@@ -141,13 +138,14 @@ def _task_columns(
     layout: Layout, tasks: Sequence[TaskStates], dialect: Dialect, rows: _Rows
 ) -> _Columns:
     task = layout.task[rows.place]
+    times = parse_timestamps(pa.array(layout.complete_times, pa.string()))
     states = _values([each.state for each in tasks], rows.first, task)
     progress = _values([each.progress for each in tasks], rows.first, task)
     timed = _values([each.timed for each in tasks], rows.first, task)
     columns: _Columns = {
         "state": _taken_texts(wire.STATE_NAMES, states),
         "progress_pct": progress.astype(np.float64),
-        "complete_time": _parsed_times(layout.complete_times).take(pa.array(task, mask=~timed)),
+        "complete_time": times.take(pa.array(task, mask=~timed)),
     }
     if dialect.detail_rows:
         imported = wire.rows_of_percent(progress, layout.rows[rows.place])
@@ -161,7 +159,7 @@ def _task_columns(
 
 
 def _values(arrays: Sequence[npt.NDArray[Any]], poll: Ints, task: Ints) -> npt.NDArray[Any]:
-    """The value of each row's task at its first poll; rows are in the order of their polls."""
+    """Each row's value: its task's at the row's first poll. Rows are in the order of polls."""
     values = np.empty(len(poll), arrays[0].dtype)
     bounds = np.searchsorted(poll, np.arange(len(arrays) + 1)).tolist()
     for sent, start, end in zip(arrays, bounds, bounds[1:], strict=False):
@@ -179,21 +177,15 @@ def _reasons_by_poll(
         none if each.reasons is None else np.array([code[reason] for reason in each.reasons])
         for each in tasks
     ]
-    no_reason = _EMPTY_REASON if dialect.empty_reason else None
-    return _taken_texts([no_reason, *distinct[1:]], _values(codes, poll, task))
+    return _taken_texts(
+        [_EMPTY_REASON if dialect.empty_reason else None, *distinct[1:]], _values(codes, poll, task)
+    )
 
 
+_EMPTY_ANSWER: Final = '{"code": 0, "data": {"jobId": "1", "details": [{"reason": ""}]}}'
 #: What the parser makes of a reason that is sent and empty.
-_EMPTY_REASON: Final = (
-    parse_response('{"code": 0, "data": {"jobId": "1", "details": [{"reason": ""}]}}')
-    .data.details[0]
-    .reason
-)
+_EMPTY_REASON: Final = parse_response(_EMPTY_ANSWER).data.details[0].reason
 
 
 def _taken_texts(values: Sequence[str | None], index: npt.NDArray[Any]) -> pa.Array:
     return pa.array(values, pa.string()).take(pa.array(index))
-
-
-def _parsed_times(printed: list[str]) -> pa.Array:
-    return parse_timestamps(pa.array(printed, pa.string()))

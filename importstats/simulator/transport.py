@@ -1,4 +1,4 @@
-"""The socket side of the simulated server: connections, faults of the network, and records."""
+"""The simulated server's sockets: connections, network faults, and records of both directions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HTML: Final = b"<!DOCTYPE html>\n<html><head><title>%s</title></head><body>%s</
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One answer to `describe` as it went out whole: when, about which job, and its body."""
+    """One answer to `describe` that was sent whole: when, about which job, and its body."""
 
     sent_at: datetime
     job_id: str
@@ -33,7 +33,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One request: its path, its JSON body, and its headers but for ``Authorization``."""
+    """One request: its path, its JSON body, and its headers without ``Authorization``."""
 
     path: str
     body: Any
@@ -41,7 +41,7 @@ class Received:
 
 
 class Answering(Protocol):
-    """What stands behind the socket."""
+    """Answers the requests that a socket receives."""
 
     faults: Faults
     record: bool
@@ -57,7 +57,7 @@ class Answering(Protocol):
         """Whether a path answers with a job's progress."""
 
 
-#: How the server says that a request took too long: as JSON, or as text.
+#: The answer to a request that took too long, as JSON or (true) as text.
 _TIMEOUT: Final = {
     False: (b'{"code":10001,"message":"request timeout"}', "application/json; charset=utf-8"),
     True: (b"timeout", "text/plain"),
@@ -79,7 +79,7 @@ class HttpServer(ThreadingHTTPServer):
         super().__init__(address, Connection)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection, which can be closed meanwhile."""
+        """Serve a connection, which :meth:`close_connections` can close."""
         with self._connections_lock:
             self._connections.add(request)
         try:
@@ -98,7 +98,7 @@ class HttpServer(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let a client that went away go in peace; anything else is shown as usual."""
+        """Ignore that a client went away; anything else is shown as usual."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -168,7 +168,7 @@ class Connection(BaseHTTPRequestHandler):
             self._send(status, answer)
 
     def _fail(self, fault: Fault) -> bool:
-        """Answer with a fault that needs no answer of the API; whether it was one."""
+        """Answer with a fault, if it needs no answer of the API; returns whether it was one."""
         faults = self.server.simulator.faults
         if fault is Fault.SERVER_ERRORS:
             status = HTTPStatus(faults.server_error_status)
@@ -209,7 +209,7 @@ class Connection(BaseHTTPRequestHandler):
         headers: Mapping[str, str] | None = None,
         keep_bytes: int | None = None,
     ) -> None:
-        """Send an answer; `keep_bytes` of it if the connection is to break."""
+        """Send an answer; only `keep_bytes` of it if the connection should break."""
         self._send_head(status, len(body), content_type, headers)
         drip = self.server.simulator.faults.drip_bytes_per_s
         whole = body if keep_bytes is None else body[:keep_bytes]

@@ -1,4 +1,4 @@
-"""What really happened to a simulated job: what an analysis has to find out."""
+"""What really happened to a simulated job, which an analysis has to find out."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from importstats.simulator.layout import Layout, places_by_name
 from importstats.simulator.nodes import TaskRun
 from importstats.simulator.releases import Phase
 
-#: From this share of the median node's speed down, and from this slowdown up, a task is slow.
+#: A task is slow on a node with at most this share of the median speed, or from this slowdown on.
 SLOW_NODE: Final = 0.5
 SLOW_FILE: Final = 2.0
-#: From this many times the median task's bytes up, a task is big.
+#: A task is big if it has at least this many times the median task's bytes.
 BIG_TASK: Final = 3.0
 
 
 @dataclass(slots=True)
 class PhaseSpan:
-    """A phase and when it was, in seconds of the cluster's clock; the end may be open (NaN)."""
+    """A phase with its start and end in seconds of the cluster's clock; an open end is NaN."""
 
     phase: Phase
     start_s: float
@@ -40,7 +40,7 @@ class GroundTruth:
     Attributes
     ----------
     outcome : str
-        ``Completed``, ``Failed``, or the phase the job was left in.
+        ``Completed``, ``Failed``, or the last phase of a job that did not end.
     end : pandas.Timestamp
         When the job completed or failed, UTC; NaT if it did not.
     phases : DataFrame
@@ -60,10 +60,10 @@ class GroundTruth:
         ``batch`` (Int64), ``started_at`` (when its read began in the first attempt), ``read_at``
         (when it began in the last), ``ended_at`` (when it was written), ``finished_at`` (its
         task's), ``file_size_bytes``, ``total_rows``, ``retries`` (int64, of the file's task),
-        ``state`` (str), ``straggler`` (str): the cause for which the file's task is slower than
-        the others, the first that holds of ``stuck`` (a file of it hung), ``retried``, ``slow`` (a
-        node at most half as fast as the median node, or files at least twice as slow as their size
-        says), ``big`` (at least 3 times the median task's bytes); else NA.
+        ``state`` (str), ``straggler`` (str): why the file's task is slower than the others, the
+        first of ``stuck`` (one of its files hung), ``retried``, ``slow`` (a node at most half as
+        fast as the median node, or files at least twice as slow as their size says) and ``big`` (at
+        least 3 times the median task's bytes) that is true, or NA.
     """
 
     outcome: str
@@ -87,7 +87,7 @@ def ground_truth(
     node_speeds: Sequence[float],
     start: datetime,
 ) -> GroundTruth:
-    """Tell the truth from what the model kept; see :class:`GroundTruth`."""
+    """The truth about a job, from what its cluster noted."""
     last = spans[-1].phase if spans else Phase.PENDING
     phases = pd.DataFrame(
         {
@@ -103,11 +103,11 @@ def ground_truth(
         end=phases["end"].iloc[-1] if ended else pd.NaT,
         phases=phases,
         tasks=tasks,
-        files=_file_truth(layout, runs, start).join(tasks[_OF_THE_TASK], on="task"),
+        files=_file_truth(layout, runs, start).join(tasks[_TASK_COLUMNS], on="task"),
     )
 
 
-_OF_THE_TASK: Final = ["node", "batch", "finished_at", "retries", "state", "straggler"]
+_TASK_COLUMNS: Final = ["node", "batch", "finished_at", "retries", "state", "straggler"]
 
 
 def _tasks(

@@ -44,13 +44,7 @@ _PARSERS: Final = {
 
 
 class SimulatedWatch:
-    """Looks at a simulated cluster, each time at its present.
-
-    Parameters
-    ----------
-    cluster : SimulatedCluster
-    source_uri : str
-        The server that the frames name.
+    """Watches a simulated cluster: each :meth:`look` polls everything once.
 
     Examples
     --------
@@ -69,7 +63,7 @@ class SimulatedWatch:
 
     def __init__(self, cluster: SimulatedCluster, source_uri: str = _URI) -> None:
         self._cluster = cluster
-        self._port = ManagementPort(Known(cluster), Access(), {})
+        self._port = ManagementPort(Known(cluster), Access())
         self._runs = {table: OpenRuns(table, source_uri) for table in CLUSTER_TABLES}
 
     def look(self) -> None:
@@ -91,40 +85,22 @@ class SimulatedWatch:
         self._runs[table].add(rows, self._cluster.time(self._cluster.now_s))
 
     def tables(self) -> dict[ClusterTable, pa.Table]:
-        """All that was seen so far, as rows of a store."""
+        """Everything seen so far, as a store's rows."""
         return {
             table: join_runs(table, runs.take(everything=True))
             for table, runs in self._runs.items()
         }
 
     def frames(self) -> ClusterFrames:
-        """All that was seen so far."""
+        """Everything seen so far, as frames."""
         return ClusterFrames(*map(cluster_frame, self.tables().values()))
 
 
 class WatchedJob:
     """A simulated job that is polled while its cluster is watched.
 
-    Parameters
-    ----------
-    spec : ClusterSpec
-        Of any release: it runs that of the dialect.
-    job : JobSpec
-    seed : int
-    dialect : str
-        What the server speaks.
-    source_uri : str
-        The server that snapshots and frames name.
-
-    Attributes
-    ----------
-    cluster : SimulatedCluster
-    job_id : str
-    watch : SimulatedWatch
-    state : JobState
-        As of the latest poll.
-    snapshots : list of Snapshot
-        One for each poll.
+    The cluster has the dialect's release. `snapshots` has a snapshot for each poll, and `state` is
+    the job's state at the latest one.
 
     Examples
     --------
@@ -150,7 +126,7 @@ class WatchedJob:
         self.dialect = dialect_named(dialect)
         self.source_uri = source_uri
         self.cluster = SimulatedCluster(replace(spec, release=self.dialect.release), seed=seed)
-        # What came before the job has begun: a spec may have other jobs since before 0.
+        # Other jobs may have begun before.
         self.cluster.advance(max(0.0, self.cluster.now_s))
         self.job_id = self.cluster.create(job)
         self.state = self.cluster.describe(self.job_id)
@@ -158,7 +134,7 @@ class WatchedJob:
         self.snapshots: list[Snapshot] = []
 
     def poll(self, seconds: float) -> bool:
-        """Go on for so long, then ask for everything once; whether the job goes on."""
+        """Poll everything once, some seconds later; returns whether the job goes on."""
         self.cluster.advance(self.cluster.now_s + seconds)
         self.watch.look()
         self.state = self.cluster.describe(self.job_id)

@@ -1,4 +1,4 @@
-"""What each dialect of the protocol makes of a job's state."""
+"""A job's state as JSON, in each dialect of the protocol."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ STATE_NAMES: Final = [state.wire_name for state in TaskState]
 
 
 def describe_answer(state: JobState, dialect: Dialect, *, details: bool = True) -> dict[str, Any]:
-    """The JSON object that `describe` answers with, on request without its details.
-
-    Keys are sorted, as Go prints a map.
-    """
+    """The answer of `describe`, with or without details; keys are sorted, as Go prints a map."""
     data: dict[str, Any] = {
         "collectionName": state.collection_name,
-        "completeTime": state.complete_time or dialect.no_time,
+        "completeTime": state.complete_time or dialect.nothing,
         "details": _details(state, dialect) if details else [],
         "fileSize": state.file_size_bytes,
         "jobId": dialect.printed_id(state.job_id),
@@ -46,7 +43,7 @@ def describe_answer(state: JobState, dialect: Dialect, *, details: bool = True) 
 
 
 def unknown_job_answer(unknown: UnknownJobError, dialect: Dialect) -> dict[str, Any]:
-    """What a release answers about a job it does not know, if it has no error for that."""
+    """The answer about an unknown job of a release that has no error for it."""
     data = {
         "collectionName": "",
         "completeTime": "",
@@ -63,7 +60,7 @@ def unknown_job_answer(unknown: UnknownJobError, dialect: Dialect) -> dict[str, 
 
 
 def list_record(state: JobState, dialect: Dialect) -> dict[str, Any]:
-    """One record of the answer of `list`."""
+    """A job's record in the answer of `list`."""
     return {
         "collectionName": state.collection_name,
         "jobId": dialect.printed_id(state.job_id),
@@ -109,13 +106,9 @@ _PRINTERS: Final[Mapping[str, Callable[[int, tuple[str, ...]], str]]] = {
 
 
 def imported_rows(tasks: TaskStates, task: Ints, rows: Ints) -> Ints:
-    """``importedRows`` of files: exact if their tasks count them, else from their progress.
+    """``importedRows`` of files: exact if their tasks count rows, or else from the progress.
 
-    Parameters
-    ----------
-    tasks : TaskStates
-    task, rows : int64 array
-        The task of each file, and the rows in it.
+    `task` and `rows` are each file's task and the rows in the file.
     """
     if tasks.rows is not None:
         exact: Ints = tasks.rows[task]
@@ -124,7 +117,7 @@ def imported_rows(tasks: TaskStates, task: Ints, rows: Ints) -> Ints:
 
 
 def rows_of_percent(percent: npt.NDArray[np.int8], rows: Ints) -> Ints:
-    """``importedRows`` of files of so many rows, whose tasks are so far.
+    """``importedRows`` of files from their rows and their tasks' progress.
 
     Examples
     --------
@@ -136,7 +129,7 @@ def rows_of_percent(percent: npt.NDArray[np.int8], rows: Ints) -> Ints:
 
 
 def detail_total_rows(state: JobState) -> Ints:
-    """``totalRows`` of each file: its own rows, or the lie that they are the job's."""
+    """``totalRows`` of each file: its own rows or, wrongly, the job's."""
     rows = state.layout.rows
     return np.full_like(rows, state.layout.total_rows) if state.wrong_totals else rows
 
@@ -164,11 +157,11 @@ def _details(state: JobState, dialect: Dialect) -> list[dict[str, Any]]:
 
 
 def _task_fields(state: JobState, tasks: TaskStates, dialect: Dialect) -> list[dict[str, Any]]:
-    """What all files of a task share, one for each task."""
+    """For each task, the fields that all of its files share."""
     reasons = tasks.reasons or [""] * len(tasks.state)
     return [
         {
-            "completeTime": complete_time if timed else dialect.no_time,
+            "completeTime": complete_time if timed else dialect.nothing,
             **_progress_field(progress, dialect),
             **_reason_field(reason, dialect),
             **({"state": STATE_NAMES[code]} if dialect.has_state else {}),
@@ -203,5 +196,5 @@ def _progress_field(progress: int, dialect: Dialect) -> dict[str, Any]:
 
 def _reason_field(reason: str, dialect: Dialect) -> dict[str, Any]:
     if reason or dialect.empty_reason:
-        return {dialect.reason_field: reason or dialect.no_reason}
+        return {dialect.reason_field: reason or dialect.nothing}
     return {}

@@ -16,7 +16,7 @@ from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.priors import VARIABLES, parse_priors, shipped_priors
 from importstats.analysis.forecast.timeline import expand_details, ordered_snapshots
 from importstats.analysis.scoring import backtest
-from importstats.simulator import SHAPES
+from importstats.simulator import SHAPES, Polling
 
 URI = "http://localhost:19530"
 QUANTILES = ["remaining_p10_s", "remaining_p50_s", "remaining_p90_s"]
@@ -24,9 +24,8 @@ TIMES = ["eta_p10", "eta_p50", "eta_p90"]
 
 
 def recording(shape="steady", seed=1, *, files=12, poll_every_s=60.0, **options):
-    return simulated(
-        shape, seed=seed, files=files, poll_every_s=poll_every_s, max_polls=400, **options
-    )
+    polling = Polling(every_s=poll_every_s, most=400)
+    return simulated(shape, seed=seed, files=files, polling=polling, **options)
 
 
 def frame(rows, **columns):

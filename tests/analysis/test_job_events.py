@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from importstats.analysis.job_events import EVENTS, events, payloads
+from importstats.simulator import Polling
 
 LAST = ["finished", "failed"]
 
 
 def recorded(shape, *, seed=3, **options):
-    return simulated(shape, seed=seed, poll_every_s=60, max_polls=600, **options)
+    return simulated(shape, seed=seed, polling=Polling(every_s=60, most=600), **options)
 
 
 def frame(*rows, **columns):

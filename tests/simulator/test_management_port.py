@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from importstats.simulator import ClusterSpec, FileSpec, JobSpec, Restart, SimulatorServer
+from importstats.simulator.jobs import FILES_PER_PREIMPORT_TASK
 from importstats.simulator.specs import Compaction
 from importstats.sources.management import ManagementClient, Outcome
 
@@ -46,7 +47,7 @@ def test_what_is_listed_is_what_happens(dialect):
         left = client.segments(collection).rows
     imports = [rows for rows in tasks.values() if rows[0]["kind"] == "ImportTask"]
     assert {row["job_id"] for rows in tasks.values() for row in rows} == {job_id}
-    assert len(tasks) - len(imports) == len(FILES) / JOB.files_per_preimport_task
+    assert len(tasks) - len(imports) == len(FILES) / FILES_PER_PREIMPORT_TASK
     nodes = sorted(row["node_id"] for rows in imports for row in rows[:1] if row["node_id"])
     assert nodes == sorted(str(101 + node) for node in truth.tasks["node"])
     for rows in imports:

@@ -15,6 +15,7 @@ from importstats.simulator import (
     ClusterSpec,
     FileSpec,
     Phase,
+    Polling,
     Restart,
     SimulatedCluster,
     TaskState,
@@ -245,8 +246,7 @@ def test_a_job_is_forgotten_after_its_retention() -> None:
 def test_a_slow_collector_asks_for_a_forgotten_job(release: str, failed: bool) -> None:
     simulation = simulate_job(
         (ClusterSpec(retention_s=60.0, release=release), plain_job()),
-        poll_every_s=1000,
-        polls_after_end=5,
+        polling=Polling(every_s=1000, after_end=5),
     )
     last = list(simulation.snapshots())[-1]
     if failed:

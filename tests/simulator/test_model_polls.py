@@ -91,15 +91,16 @@ def test_cron_polls_gaps_and_late_starts() -> None:
 
 
 def test_snapshot_ids_ascend_and_polls_jitter() -> None:
-    simulation = simulate_job("small_and_quick", seed=1, poll_every_s=2, polls_after_end=4)
+    simulation = simulate_job("small_and_quick", seed=1, polling=Polling(every_s=2, after_end=4))
     ids = [poll.snapshot_id for poll in simulation.polls]
     assert ids == sorted(set(ids))
     gaps = np.diff([poll.observed_at.timestamp() for poll in simulation.polls])
     assert len(set(gaps.round(3))) > 1
     assert sum(p.state is not None and p.state.ended for p in simulation.polls) == 4
-    none = simulate_job("small_and_quick", seed=1, poll_every_s=2, polls_after_end=0)
+    none = simulate_job("small_and_quick", seed=1, polling=Polling(every_s=2, after_end=0))
     assert not any(p.state is None or p.state.ended for p in none.polls)
-    assert len(simulate_job("small_and_quick", seed=1, max_polls=3, poll_every_s=2).polls) == 3
+    three = simulate_job("small_and_quick", seed=1, polling=Polling(every_s=2, most=3))
+    assert len(three.polls) == 3
     until = simulate_job("small_and_quick", seed=1, until=11.0, poll_every_s=2)
     assert until.polls[-1].observed_at < datetime(2026, 1, 5, 8, 0, 12, tzinfo=UTC)
 
@@ -160,7 +161,8 @@ def test_stragglers_are_named_by_their_cause() -> None:
 def test_tables_equal_those_of_the_snapshots(shape: str, dialect: str) -> None:
     cluster, job = make_shape(shape, seed=2, files=17)
     job = replace(job, db_name="stage", negative_progress=shape == "wrong_totals")
-    simulation = simulate_job((cluster, job), dialect=dialect, poll_every_s=60, max_polls=60)
+    polling = Polling(every_s=60, most=60)
+    simulation = simulate_job((cluster, job), dialect=dialect, polling=polling)
     snapshots = list(simulation.snapshots())
     jobs, details = simulation.tables()
     assert jobs.schema.equals(JOBS_SCHEMA, check_metadata=True)
@@ -186,8 +188,7 @@ def test_runs_expand_to_all_rows(
         family=family,
         files=files,
         signal=signal,  # type: ignore[arg-type]
-        poll_every_s=90,
-        max_polls=80,
+        polling=Polling(every_s=90, most=80),
     )
     jobs, details = (table.to_pandas() for table in simulation.tables())
     runs = simulation.tables(runs=True)[1].to_pandas()
