@@ -142,7 +142,7 @@ def submit(
                 files=[_entry(each, rows) for each in own],
             )
             jobs.append(job)
-            # Saved after each job, so that this one is known whatever happens to the next.
+            # Saved after each job, so that this one is known even if the next one fails.
             count = f"{len(own):,} file{'' if len(own) == 1 else 's'}"
             said = sys.stdout if output == "table" else sys.stderr
             print(f"submitted job={printable(job.job_id)} {count}", file=said, flush=True)

@@ -149,7 +149,7 @@ _FORMS_BY_ENDING: Final[Mapping[str, Literal["html", "md", "json"]]] = {
 
 
 def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
-    """The form of report that a file's ending stands for."""
+    """The report's form for a file's ending."""
     if out is None:
         return "md"
     if out.suffix.lower() not in _FORMS_BY_ENDING:

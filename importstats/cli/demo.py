@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -35,29 +35,6 @@ _POLLS: Final = 120
 _PIPED_S: Final = 2.0
 
 
-@dataclass(frozen=True)
-class DemoResult:
-    """The paths of a demo's store, figure and report.
-
-    Attributes
-    ----------
-    store, figure, report : Path
-    job_id : str
-    """
-
-    store: Path
-    figure: Path
-    report: Path
-    job_id: str
-
-
-def demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
-    """A job with two slow files, a retried one, and an index that takes half the time."""
-    cluster, job = make_shape("steady", files=files, seed=seed)
-    job = with_stragglers(job, ["slow", "retried", "slow"], seed=seed)
-    return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
-
-
 def show_demo(
     *,
     out: Annotated[Path, Parameter(help="Folder for the store, the figure and the report.")] = (
@@ -75,51 +52,14 @@ def show_demo(
     ] = False,
 ) -> None:
     """Watch a simulated import as it is collected; keep its store, figure and report."""
+    console = output_console()
     if why:
-        from importstats.cli.demo_why import run_demo_of_why
+        from importstats.cli.demo_why import show_causes
 
-        run_demo_of_why(out, seed=seed, console=output_console())
+        show_causes(out, seed=seed, console=console)
         return
-    run_demo(out, files=files, seed=seed, seconds=seconds, console=output_console())
-
-
-def new_store(folder: Path) -> SnapshotStore:
-    """A new store for a demo.
-
-    Raises
-    ------
-    StoreError
-        The folder holds an earlier demo.
-    """
-    store = SnapshotStore(folder / "store")
-    if store.exists():
-        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
-    return store
-
-
-def run_demo(
-    folder: Path, *, files: int = 300, seed: int = 6, seconds: float = 25.0, console: Console
-) -> DemoResult:
-    """Run the demo and write its store, figure and report below a folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Created if it does not exist. It must not hold an earlier demo.
-    files, seed : int
-        Source files of the job, and the simulator's seed.
-    seconds : float
-        About how long the job takes: the simulator's clock runs as fast as necessary.
-    console : Console
-        Gets the progress and the results.
-
-    Raises
-    ------
-    StoreError
-        The folder holds an earlier demo, or cannot be written.
-    """
-    store = new_store(folder)
-    cluster, job = demo_job(files, seed)
+    store = new_store(out)
+    cluster, job = _demo_job(files, seed)
     duration_s = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.duration_s
     acceleration = duration_s / seconds
     policy = PollPolicy(seconds / _POLLS, 4 * seconds / _POLLS)
@@ -139,23 +79,44 @@ def run_demo(
         else:
             collector.run()
             console.print(stored_job_view(store, job_id))
-    return _show(folder, store, job_id, console)
+    _write_results(out, store, console)
 
 
-def _show(folder: Path, store: SnapshotStore, job_id: str, console: Console) -> DemoResult:
+def _demo_job(files: int, seed: int) -> tuple[ClusterSpec, JobSpec]:
+    """A job with two slow files, a retried one, and an index that takes half the time."""
+    cluster, job = make_shape("steady", files=files, seed=seed)
+    job = with_stragglers(job, ["slow", "retried", "slow"], seed=seed)
+    return cluster, replace(job, index_rows_per_s=job.index_rows_per_s / 3)
+
+
+def new_store(folder: Path) -> SnapshotStore:
+    """A new store for a demo.
+
+    Raises
+    ------
+    StoreError
+        The folder holds an earlier demo.
+    """
+    store = SnapshotStore(folder / "store")
+    if store.exists():
+        raise StoreError(f"{folder} holds an earlier demo; give another --out, or remove it")
+    return store
+
+
+def _write_results(folder: Path, store: SnapshotStore, console: Console) -> None:
     """Draw the job, write its report, and print where they are."""
     jobs, details = load_jobs(store), load_details(store, runs=True)
     now = datetime.now(UTC)
-    result = DemoResult(folder / "store", folder / "overview.png", folder / "report.html", job_id)
-    overview(jobs, details, at=now).savefig(result.figure, dpi=150)
-    result.report.write_text(report(jobs, details, at=now), encoding="utf-8")
+    figure, page = folder / "overview.png", folder / "report.html"
+    overview(jobs, details, at=now).savefig(figure, dpi=150)
+    page.write_text(report(jobs, details, at=now), encoding="utf-8")
+    place = folder / "store"
     console.print(
-        f"\nstore   {result.store}  ({len(jobs)} snapshots, {len(details):,} file rows)\n"
-        f"figure  {result.figure}\n"
-        f"report  {result.report}\n\n"
+        f"\nstore   {place}  ({len(jobs)} snapshots, {len(details):,} file rows)\n"
+        f"figure  {figure}\n"
+        f"report  {page}\n\n"
         "Next:\n"
-        f"  importstats summary {result.store}\n"
-        f"  python -c \"import pandas; print(pandas.read_parquet('{result.store}/jobs'))\"\n"
+        f"  importstats summary {place}\n"
+        f"  python -c \"import pandas; print(pandas.read_parquet('{place}/jobs'))\"\n"
         "  importstats watch --uri http://YOUR-MILVUS:19530 JOB_ID"
     )
-    return result

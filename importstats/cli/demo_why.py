@@ -1,6 +1,6 @@
 """The demo of causes: an import waits for one thing after another; each has its finding.
 
-The cluster runs on a virtual clock: its hour takes seconds, and waits are as long as real ones. The
+The cluster runs on a virtual clock: its hour takes seconds, yet waits are as long as real ones. The
 snapshots are stored as a collector stores them.
 """
 
@@ -52,8 +52,8 @@ def demo_cluster() -> tuple[ClusterSpec, JobSpec]:
     return cluster, job
 
 
-def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
-    """Run the demo, write its store and a report below a folder, and return the report.
+def show_causes(folder: Path, *, seed: int, console: Console) -> None:
+    """Run the demo, and write its store and a report below a folder.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def run_demo_of_why(folder: Path, *, seed: int = 6, console: Console) -> Path:
                 page = report(jobs, at=job.snapshots[-1].observed_at, cluster=seen)
         if not goes_on:
             break
-    return _save_run(folder, store, job, page, console)
+    _save_run(folder, store, job, page, console)
 
 
 def _print_reasons(console: Console, job: ImportJob) -> None:
@@ -96,7 +96,7 @@ def _print_reasons(console: Console, job: ImportJob) -> None:
 
 def _save_run(
     folder: Path, store: SnapshotStore, job: WatchedJob, page: str, console: Console
-) -> Path:
+) -> None:
     """Store everything that was collected, and print where it is."""
     store.append(job.snapshots)
     tables = ClusterTables(store)
@@ -111,4 +111,3 @@ def _save_run(
         "  python -c \"import importstats; print(importstats.load_tasks('"
         f"{folder / 'store'}'))\""
     )
-    return path

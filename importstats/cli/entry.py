@@ -45,9 +45,9 @@ COMMANDS: Final = {
         "waiting:wait",
         """Wait until jobs completed, are at work, or can be committed; collect them meanwhile.
 
-        Exits 0 once all have come so far, 8 as soon as one has failed, 10 if the rows differ from
-        those expected, 124 if the time runs out, 130 or 143 if a signal stops it; else as `collect`
-        does.
+        Exits 0 once all have reached that point, 8 as soon as one has failed, 10 if the rows differ
+        from those expected, 124 if the time runs out, 130 or 143 if a signal stops it; else as
+        `collect` does.
         """,
     ),
     "snapshot": (
@@ -129,7 +129,7 @@ COMMANDS: Final = {
         """,
     ),
     "completion": (
-        "completing:completion",
+        "entry:completion",
         """Print the script with which a shell completes commands and options.
 
         For example, in ~/.bashrc: source <(importstats completion bash)
@@ -182,6 +182,11 @@ def _common_options(
         os.environ[wanted] = "1"
         os.environ.pop(other, None)
     return app(tokens, print_error=False, exit_on_error=False)
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print the script with which a shell completes commands and options."""
+    sys.stdout.write(app.generate_completion(shell=shell))
 
 
 def main() -> None:

@@ -109,15 +109,12 @@ def _chosen(
         raise UsageError("name the jobs of the group: ids or patterns, --file or --collection")
     ids = every["job_id"].astype("str")
     wanted = {job.job_id for job in manifest}
-    fits = {each for each in ids.unique() if _is_one_of(each, patterns)}
+    fits = {each for each in ids.unique() if any(fnmatchcase(each, one) for one in patterns)}
     chosen = ids.isin(wanted | fits)
     if collection is not None:
-        of_collection = (
-            every["collection_name"]
-            .astype("str")
-            .map(lambda name: isinstance(name, str) and fnmatchcase(name, collection))
-        )
-        chosen |= ids.isin(set(ids[of_collection]))
+        names = every["collection_name"].astype("str")
+        fit = [name for name in names.dropna().unique() if fnmatchcase(name, collection)]
+        chosen |= ids.isin(set(ids[names.isin(fit)]))
     missing = [each for each in patterns if not _WILD & set(each) and each not in fits]
     if missing or not (chosen & every["error"].isna()).any():
         what = f"job {printable(missing[0])}" if missing else "any job of the group"
@@ -128,10 +125,6 @@ def _chosen(
         job = servers.index[servers.gt(1)][0]
         raise UsageError(f"{store} holds job {printable(job)} of several servers; see --source")
     return own
-
-
-def _is_one_of(job_id: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(job_id, pattern) for pattern in patterns)
 
 
 def _details_of(store: SnapshotStore, own: pd.DataFrame) -> pd.DataFrame:

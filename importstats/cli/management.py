@@ -42,7 +42,7 @@ def watched(
     store: SnapshotStore,
     collector: Collector,
 ) -> contextlib.AbstractContextManager[object]:
-    """Watch the cluster while a collector runs, if management ports are named.
+    """A context in which the named management ports are polled while a collector runs.
 
     Raises
     ------
@@ -67,13 +67,7 @@ def look_once(
     source_uri: str,
     running: Collection[str],
 ) -> None:
-    """Ask the management ports once, if any are named, and store the answers.
-
-    Raises
-    ------
-    UsageError
-        An address is not valid, or has a password in it.
-    """
+    """Poll the named management ports once, and store the answers; errors as in :func:`watched`."""
     if not uris:
         return
     from importstats.collect.watcher import ClusterWatcher

@@ -299,7 +299,7 @@ PATIENT: Final = PatientConnection()
 
 
 def chosen_store(store: str, settings: ServerSettings) -> str:
-    """The store from the option, else from the configuration, else the default."""
+    """The store that the option or, failing that, the configuration gives; or the default."""
     is_given = not isinstance(store, _NotGiven)
     return str(store) if is_given else settings.store or str(store)
 

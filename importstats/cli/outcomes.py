@@ -1,4 +1,4 @@
-"""Outcomes: the exit codes, for schedulers and for scripts."""
+"""Outcomes: exit codes for schedulers and scripts."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ _WORST_FIRST: Final = (EXIT_USAGE, 6, 4, 7, 5, 1, 3, EXIT_JOB_FAILED, EXIT_END_M
 
 
 def exit_code_of_jobs(collected: Iterable[CollectedJob]) -> int:
-    """The exit code after collecting in good order: the worst outcome of the jobs."""
+    """The exit code after collecting without an error: the jobs' worst outcome."""
     return worst_code(_exit_code_of_job(job) for job in collected)
 
 
 def worst_code(codes: Iterable[int]) -> int:
-    """The worst of several exit codes: a signal's, else the one that most needs a person.
+    """The worst of several exit codes: a signal's, or the one that most needs a person.
 
     Examples
     --------
@@ -90,13 +90,7 @@ def _exit_code_of_job(job: CollectedJob) -> int:
 
 @dataclass
 class Stopping:
-    """Whether a signal has ended the work.
-
-    Attributes
-    ----------
-    signal : int or None
-        The signal's number; ``None`` if the work ended by itself.
-    """
+    """Whether a signal has ended the work; ``None`` if it ended by itself."""
 
     signal: int | None = None
 
@@ -108,7 +102,7 @@ class Stopping:
 
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[Stopping]:
-    """A context in which SIGTERM or Ctrl-C ends the work in good order, a second one at once."""
+    """A context in which SIGTERM or Ctrl-C stops the work gracefully, and a second one at once."""
     stopping = Stopping()
 
     def handle(signum: int, _frame: object) -> None:

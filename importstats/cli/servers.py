@@ -97,7 +97,7 @@ class Running:
         self._is_stopped = False
 
     def add(self, collector: Collector) -> None:
-        """Add a collector that is about to run; it is stopped at once if the others were."""
+        """Add a collector that is about to run; stop it if the others are stopped."""
         with self._lock:
             self._collectors.append(collector)
             if self._is_stopped:
@@ -134,5 +134,5 @@ def run_side_by_side(
     return outcomes
 
 
-#: The outcome after an error that is none of ours; Python has printed the traceback.
+#: The outcome after an unexpected error, whose traceback Python has printed.
 _NOT_RUN: Final = ImportStatsError("the collector of this server ended by an unexpected error")

@@ -1,6 +1,6 @@
 """The command ``summary``: every job of a store in one table.
 
-It is asked for most often, so it stands alone and imports little.
+It is used most often, so its module imports little.
 """
 
 from __future__ import annotations

@@ -203,21 +203,13 @@ def _outcome(waiting: _Waiting, collected: Mapping[str, CollectedJob], stopped: 
 
 @dataclass
 class _Waiting:
-    """The jobs that have not reached the goal; ends the collector once the outcome is clear.
-
-    Attributes
-    ----------
-    missing : set of str
-    goal : {"completed", "importing", "committable"}
-    said : file or None
-        Gets a line for each change of a job's state.
-    failed : list of str
-        Jobs that can never reach it.
-    """
+    """The jobs that have not reached the goal; ends the collector once the outcome is clear."""
 
     missing: set[str]
     goal: Goal
+    #: A file for the lines about jobs, or ``None`` for no lines.
     said: Any
+    #: Jobs that can never reach the goal.
     failed: list[str] = field(default_factory=list)
     timed_out: bool = False
     collector: Collector | None = None
@@ -247,7 +239,7 @@ class _Waiting:
 
     @contextlib.contextmanager
     def no_longer_than(self, limit_s: float | None) -> Iterator[None]:
-        """End the collector after `seconds`."""
+        """A context in which the collector is ended after some seconds, if there is a limit."""
         if limit_s is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""A small HTTP server that clients cannot block: few at once, and none for long."""
+"""A small HTTP server that no client can block: it serves few at a time, and none for long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Application = Callable[..., Any]
 
 
 class BoundedServer(ThreadingMixIn, WSGIServer):
-    """Serves each connection in a thread; one too many is closed at once."""
+    """Serves each connection in a thread, and closes those that are too many."""
 
     daemon_threads = True
     block_on_close = False
@@ -43,7 +43,7 @@ class BoundedServer(ThreadingMixIn, WSGIServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a client that hangs up or sends nothing is no fault of ours."""
+        """Log nothing: it is not our error if a client hangs up or sends nothing."""
 
 
 class _Handler(WSGIRequestHandler):

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Final
 
 from importstats.collect.discovery import Discovery
-from importstats.collect.jobs import CollectedJob, gap, late_gap, reason_of
+from importstats.collect.jobs import CollectedJob, gap, reason_of
 from importstats.collect.log import log_event, logger
 from importstats.collect.policy import PollPolicy
 from importstats.collect.storing import Append, append_patiently
@@ -106,7 +106,7 @@ class Collector:
         ending = "" if label is None else f"@{label}"
         self._pollers = Workers(workers, f"importstats-poll{ending}")
         self._discoverer = Workers(1, f"importstats-discover{ending}")
-        # Polls must not wait for many.
+        # Polls must not wait while many jobs are compacted.
         self._compactor = Workers(1, f"importstats-compact{ending}")
         self._on_saved = on_saved
         self._gap_after_s = gap_after_s
@@ -241,7 +241,7 @@ class Collector:
             return partial(self._discovered, self._discovery.unstored(ended))
         except StoreError:
             raise
-        except Exception as error:  # noqa: BLE001 -- nor does a job that makes none
+        except Exception as error:  # noqa: BLE001 -- nor does a job that makes no sense
             return self._not_listed(_as_ours("listing jobs", error))
 
     def _not_listed(self, problem: ImportStatsError) -> _Result:
@@ -269,12 +269,12 @@ class Collector:
             raise
         except Exception as error:  # noqa: BLE001 -- one job's trouble is not that of the others
             self._note_failure(job, _as_ours(f"polling job {job.job_id}", error))
-            return partial(self._polled, job)
-        job.since_compaction += 1
+        else:
+            job.since_compaction += 1
         return partial(self._polled, job)
 
     def _compact(self, job: CollectedJob) -> _Result:
-        """Compact; a failure takes nothing from what is stored, so collecting goes on."""
+        """Compact a job; collecting goes on after a failure, which loses nothing that is stored."""
         try:
             self.store.compact(job.job_id, final=job.ended)
         except StoreError as error:
@@ -330,9 +330,9 @@ class Collector:
     def _note_late(self, job: CollectedJob, late_s: float) -> None:
         """Record the gap that a poll leaves if it is far too late."""
         if late_s >= self._gap_after_s and job.latest is not None:
-            hole = late_gap(job.job_id, self.source.uri, late_s)
-            self._append_patiently(hole)
-            log_event(logging.WARNING, "polled late", job=job.job_id, reason=hole.error)
+            why = f"not polled for {late_s:.0f} s: importstats was suspended, or had too much to do"
+            self._append_patiently(gap(job.job_id, self.source.uri, why, ago_s=late_s))
+            log_event(logging.WARNING, "polled late", job=job.job_id, reason=why)
 
     def _note_failure(self, job: CollectedJob, error: ImportStatsError) -> None:
         job.note_failure(error, is_wanted=job.job_id in self._wanted, follow=self.follow)
@@ -341,12 +341,12 @@ class Collector:
         job.pause_s = max(pause, asked_for)
         # The first failure opens the gap; losing the job closes it for good.
         if job.latest is not None and (job.failures == 1 or job.lost):
-            self._append_patiently(gap(job.job_id, self.source.uri, error))
+            self._append_patiently(gap(job.job_id, self.source.uri, str(error)))
         log_event(logging.WARNING, "no answer", job=job.job_id, failures=job.failures, reason=error)
 
 
 def _as_ours(doing: str, error: Exception) -> ImportStatsError:
-    """The error if it is one of ours; else one of ours in its place, with its traceback logged."""
+    """The error if it is one of ours, or one of ours instead; then the log has its traceback."""
     if isinstance(error, ImportStatsError):
         return error
     logger.error("%s failed", printable(doing), exc_info=error)

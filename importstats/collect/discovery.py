@@ -13,12 +13,6 @@ class Discovery:
     """Decides what to do about the jobs in a server's list.
 
     Whether a job's end is stored is looked up only once, not with every list.
-
-    Parameters
-    ----------
-    store : SnapshotStore
-    source_uri : str
-        The server.
     """
 
     def __init__(self, store: SnapshotStore, source_uri: str) -> None:

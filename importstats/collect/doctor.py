@@ -37,26 +37,16 @@ _NO_SPACE_BYTES: Final = 50e6
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check, with what to do if it failed.
-
-    Attributes
-    ----------
-    name : str
-        The thing that was checked.
-    outcome : str
-        ``ok``, ``warning``, ``failed``, or ``skipped`` because an earlier check failed.
-    said : str
-        What was found, on one line without secrets.
-    fix : str
-        What to do about it; empty if nothing.
-    error : ImportStatsError or None
-        What a collector would have raised.
-    """
+    """The outcome of one check, and what to do about it."""
 
     name: str
+    #: ``skipped`` if an earlier check failed.
     outcome: Outcome
+    #: What was found, on one line without secrets.
     said: str
+    #: What to do about it; empty if nothing.
     fix: str = ""
+    #: The error that a collector would have raised.
     error: ImportStatsError | None = None
 
 
@@ -65,31 +55,23 @@ def examine(
 ) -> list[Check]:
     """The checks of a server, the user's rights on it, and a store, in this order.
 
-    Parameters
-    ----------
-    client : ImportClient
-        The server to ask, with the wanted databases.
-    store : SnapshotStore
-        The store for snapshots. The check writes to it and leaves it as it was.
-    poll_s : float
-        The longest pause between two polls, or between two scheduled snapshots.
-    has_token : bool
-        Whether a token is sent.
+    The check writes to the store and leaves it as it was. `poll_s` is the longest pause between two
+    polls or scheduled snapshots.
     """
     return [
         *_check_server(client, has_token=has_token),
         _check_clock(client.clock_ahead_s),
         *_check_store(store),
-        of_retention(poll_s),
+        check_retention(poll_s),
     ]
 
 
-def of_retention(poll_s: float) -> Check:
+def check_retention(poll_s: float) -> Check:
     """Whether polls are frequent enough to see a job's end before the server forgets it.
 
     Examples
     --------
-    >>> of_retention(60).outcome, of_retention(7200).outcome
+    >>> check_retention(60).outcome, check_retention(7200).outcome
     ('ok', 'warning')
     """
     every, kept = format_duration(poll_s), format_duration(RETENTION_S)

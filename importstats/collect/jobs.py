@@ -21,37 +21,24 @@ _FAILURES_LIMIT: Final = 3
 
 @dataclass
 class CollectedJob:
-    """What a collector knows about one job.
-
-    Attributes
-    ----------
-    job_id : str
-    state : str or None
-        As last heard.
-    snapshots : int
-        How many snapshots this collector has stored.
-    failures : int
-        How many polls had no answer since the last answer.
-    lost : bool
-        The server forgot the job before its end was seen. The gap is recorded.
-    listed_state : str or None
-        The state in the server's list when the job was found.
-    given_up : bool
-        It never answered and is no longer polled; `error` says why.
-    reason : str or None
-        Why it failed, or what trouble it has, in the latest answer.
-    error : ImportStatsError or None
-        Why the last poll had no answer.
-    """
+    """What a collector knows about one job."""
 
     job_id: str
+    #: The state in the latest answer.
     state: str | None = None
+    #: How many snapshots this collector has stored.
     snapshots: int = 0
+    #: How many polls had no answer since the latest answer.
     failures: int = 0
+    #: Whether the server forgot the job before its end was seen. The gap is recorded.
     lost: bool = False
+    #: The state in the server's list when the job was found.
     listed_state: str | None = None
+    #: Whether the job never answered and is no longer polled; `error` says why.
     given_up: bool = False
+    #: Why the job failed, or what trouble it has, in the latest answer.
     reason: str | None = None
+    #: Why the last poll had no answer.
     error: ImportStatsError | None = field(default=None, repr=False)
     pause_s: float = 0.0
     since_compaction: int = 0
@@ -65,9 +52,9 @@ class CollectedJob:
     def note_failure(self, error: ImportStatsError, *, is_wanted: bool, follow: bool) -> None:
         """Note a poll without an answer, and give the job up after enough of them.
 
-        A job that was never seen is not polled for ever: it has a wrong id, a wrong address or a
-        missing privilege. For a job that was seen, polls go on however long its server is away,
-        unless the server says that it does not know the job.
+        A job that was never seen is not polled for ever: its id or address is wrong, or a privilege
+        is missing. A job that was seen is polled however long its server is away, unless the server
+        says that it does not know the job.
         """
         self.failures += 1
         self.error = error
@@ -98,16 +85,7 @@ def reason_of(data: ImportProgressData) -> str | None:
     return reasons.most_common(1)[0][0] if reasons else None
 
 
-def gap(job_id: str, source_uri: str, error: ImportStatsError) -> Snapshot:
-    """The record of a poll without an answer, at the current time."""
-    return _gap(job_id, source_uri, str(error), datetime.now(UTC))
-
-
-def late_gap(job_id: str, source_uri: str, late_s: float) -> Snapshot:
-    """The record of a poll that begins only now, at the time when it was due."""
-    why = f"not polled for {late_s:.0f} s: importstats was suspended, or had too much to do"
-    return _gap(job_id, source_uri, why, datetime.now(UTC) - timedelta(seconds=late_s))
-
-
-def _gap(job_id: str, source_uri: str, why: str, when: datetime) -> Snapshot:
-    return Snapshot(when, job_id, source_uri, response=None, error=why)
+def gap(job_id: str, source_uri: str, why: str, *, ago_s: float = 0.0) -> Snapshot:
+    """The record of a poll without an answer, now or some seconds ago."""
+    at = datetime.now(UTC) - timedelta(seconds=ago_s)
+    return Snapshot(at, job_id, source_uri, response=None, error=why)

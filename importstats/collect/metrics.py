@@ -76,6 +76,9 @@ OUTCOMES: Final[dict[type[ImportStatsError], str]] = {
     ImportStatsError: "error",
 }
 
+#: How long a job keeps its series after its last snapshot, if that showed its end, or if not.
+_KEEP_ENDED: Final = timedelta(hours=1)
+_KEEP_SILENT: Final = timedelta(days=1)
 _JOB_LABELS: Final = ("source", "job_id", "collection")
 _LABEL_LIMIT: Final = 128
 _POLL_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -100,8 +103,6 @@ class MetricsServer(Closing):
         takes no more than a quarter of the time.
     most_jobs : int
         How many jobs have their own series, the most recent ones.
-    keep_ended_s, keep_silent_s : float
-        How long a job keeps its series after its last snapshot, if that showed its end, or if not.
 
     Raises
     ------
@@ -128,21 +129,12 @@ class MetricsServer(Closing):
         notifier: Notifier | None = None,
         refresh_s: float = 10.0,
         most_jobs: int = 100,
-        keep_ended_s: float = 3600.0,
-        keep_silent_s: float = 86400.0,
     ) -> None:
         self._registry = CollectorRegistry()
         self._polls = _PollMetrics(self._registry)
         ProcessCollector(registry=self._registry)
         self._registry.register(
-            _StoreCollector(
-                store,
-                source_uri,
-                refresh_s=refresh_s,
-                most_jobs=most_jobs,
-                keep_ended=timedelta(seconds=keep_ended_s),
-                keep_silent=timedelta(seconds=keep_silent_s),
-            )
+            _StoreCollector(store, source_uri, refresh_s=refresh_s, most_jobs=most_jobs)
         )
         if notifier is not None:
             self._registry.register(_EventCollector(notifier))
@@ -275,20 +267,12 @@ class _StoreCollector(Collector):
     """Reports the jobs of the store, read at most every `refresh_s` seconds."""
 
     def __init__(
-        self,
-        store: SnapshotStore,
-        source_uri: str,
-        *,
-        refresh_s: float,
-        most_jobs: int,
-        keep_ended: timedelta,
-        keep_silent: timedelta,
+        self, store: SnapshotStore, source_uri: str, *, refresh_s: float, most_jobs: int
     ) -> None:
         self._store = store
         self._source_uri = source_uri
         self._refresh_s = refresh_s
         self._most_jobs = most_jobs
-        self._keep_ended, self._keep_silent = keep_ended, keep_silent
         self._lock = threading.Lock()
         self._latest: list[Metric] = []
         self._failures = 0
@@ -312,7 +296,7 @@ class _StoreCollector(Collector):
         is_up, families = True, _Families()
         try:
             if self._store.exists():
-                self._tell(families, now)
+                self._fill(families, now)
         except StoreError:
             # Earlier numbers may be wrong by now, and no number is better than an old one.
             is_up, families = False, _Families()
@@ -328,14 +312,12 @@ class _StoreCollector(Collector):
         )
         return [up, reading, failures, *families]
 
-    def _tell(self, families: _Families, now: datetime) -> None:
-        recent = jobs_frame(
-            self._store.jobs(source_uri=self._source_uri, since=now - self._keep_silent)
-        )
+    def _fill(self, families: _Families, now: datetime) -> None:
+        recent = jobs_frame(self._store.jobs(source_uri=self._source_uri, since=now - _KEEP_SILENT))
         answered = with_phase(recent[recent["error"].isna()])
         latest = answered.groupby(JOB_KEY, observed=True).tail(1)
         ended = latest["phase"].isin(END_PHASES)
-        shown = latest[~ended | (latest["observed_at"] >= now - self._keep_ended)]
+        shown = latest[~ended | (latest["observed_at"] >= now - _KEEP_ENDED)]
         families.last_snapshot(self._source_uri, latest["observed_at"].max())
         families.counts(self._source_uri, shown["phase"].value_counts())
         shown = shown.nlargest(self._most_jobs, "observed_at", keep="first")
@@ -349,7 +331,7 @@ class _StoreCollector(Collector):
             families.latest(names, row)
             if row.phase not in END_PHASES:
                 try:
-                    self._tell_running(families, names, str(row.job_id), now, cluster)
+                    self._fill_running(families, names, str(row.job_id), now, cluster)
                 except StoreError:
                     raise
                 except Exception:  # Trouble with one job's data must not silence the others.
@@ -368,7 +350,7 @@ class _StoreCollector(Collector):
             )
             return no_cluster()
 
-    def _tell_running(
+    def _fill_running(
         self,
         families: _Families,
         labels: tuple[str, ...],

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 300.0
+#: How often jobs without news are examined.
+_IDLE_LOOK_S: Final = 60.0
 #: How far back to look for jobs whose events an earlier process may not have sent completely.
 _RECOVERED: Final = timedelta(days=7)
 #: After these events a job is examined again only when it has a new snapshot.
@@ -43,8 +45,8 @@ class Notifier(Closing):
     """Finds the events of the jobs a collector collects, and delivers them.
 
     Use it as a context manager around :meth:`Collector.run`, with :meth:`notice` as its
-    ``on_saved``. Leaving it examines every job once more and gives deliveries under way `grace_s`
-    seconds; the rest stays pending in the store, for the store's next notifier.
+    ``on_saved``. At its end it examines every job once more and gives deliveries `grace_s` seconds;
+    the rest stays pending in the store, for the store's next notifier.
 
     Parameters
     ----------
@@ -56,8 +58,6 @@ class Notifier(Closing):
     look_s : float
         The least time between two examinations of changed jobs; more if they take long, so that
         they take at most a fifth of the time.
-    idle_look_s : float
-        Seconds between two examinations of jobs without news.
     grace_s : float
         How long closing may take.
     expected : int, mapping or Series of int, optional
@@ -76,7 +76,6 @@ class Notifier(Closing):
         targets: Iterable[str],
         *,
         look_s: float = 2.0,
-        idle_look_s: float = 60.0,
         grace_s: float = 15.0,
         expected: int | Mapping[str, int] | pd.Series[int] | None = None,
     ) -> None:
@@ -87,7 +86,7 @@ class Notifier(Closing):
         self._expected = expected
         self._outbox = Outbox(store, source_uri, [target.name for target in parsed])
         self._couriers = [_Courier(target, self._outbox) for target in parsed]
-        self._look_s, self._idle_look_s, self._grace_s = look_s, idle_look_s, grace_s
+        self._look_s, self._grace_s = look_s, grace_s
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._open: set[str] = set()
@@ -141,14 +140,14 @@ class Notifier(Closing):
 
     def _run(self) -> None:
         since: datetime | None = None
-        next_idle_look = time.monotonic() + self._idle_look_s
+        next_idle_look = time.monotonic() + _IDLE_LOOK_S
         while True:
             self._wake.clear()
             is_last = self._closing.is_set()
             started = time.monotonic()
             if started >= next_idle_look or is_last:
                 self._note(self._open)
-                next_idle_look = started + self._idle_look_s
+                next_idle_look = started + _IDLE_LOOK_S
             since = since or self._prepare()
             if since is not None:
                 self._look_at_changed(since)
@@ -229,7 +228,7 @@ def _cluster_if_readable(cluster: ClusterOfJobs, jobs: pd.DataFrame) -> ClusterF
 
 
 class _Courier:
-    """Delivers an outbox's pending events to one target, in a thread, however long it takes.
+    """Delivers an outbox's pending events to one target, in a thread, for as long as it takes.
 
     It holds nothing in memory: the outbox is the queue. A failed event is tried again after all the
     others, so an event that its target refuses does not delay them.
@@ -278,7 +277,7 @@ class _Courier:
                 log_event(logging.WARNING, "cannot read events", reason=error)
                 is_all_delivered = False
                 self._rest()
-            except Exception:  # Whatever one event breaks, the thread goes on for the others.
+            except Exception:  # One bad event must not end the thread, which delivers the others.
                 logger.exception("delivering events to %s failed", self._target.name)
                 self.failed += 1
                 is_all_delivered = False

@@ -31,16 +31,7 @@ _FOLDER: Final = "_events"
 
 
 class Outbox:
-    """The events of one server's jobs in a store. Thread-safe.
-
-    Parameters
-    ----------
-    store : SnapshotStore
-    source_uri : str
-        The server; other servers' events are left alone.
-    targets : sequence of str
-        Names of the targets that each event is delivered to.
-    """
+    """The events of one server's jobs in a store, for the named targets. Thread-safe."""
 
     def __init__(self, store: SnapshotStore, source_uri: str, targets: Sequence[str]) -> None:
         self._files = store.sidecar_files
@@ -62,9 +53,8 @@ class Outbox:
         """
         path = f"{_FOLDER}/since/cluster={slug(self._source_uri)}.json"
         try:
-            found = _decoded(self._files.read(path).to_pybytes())
-            return datetime.fromisoformat(found["since"])
-        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            return msgspec.json.decode(self._files.read(path).to_pybytes(), type=_Since).since
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeError):
             self._files.put(path, _json_bytes({"since": self._asked_at.isoformat()}))
             return self._asked_at
 
@@ -139,6 +129,10 @@ class Outbox:
         log_event(logging.WARNING, "not an event: set aside", file=path, reason=reason)
 
 
+class _Since(msgspec.Struct):
+    since: datetime
+
+
 class _Event(msgspec.Struct):
     """The parts of an event that its delivery needs."""
 
@@ -163,10 +157,3 @@ def _delivered(event_id: str) -> str:
 
 def _json_bytes(payload: Payload) -> bytes:
     return json.dumps(payload).encode()
-
-
-def _decoded(content: bytes) -> dict[str, Any]:
-    decoded = json.loads(content)
-    if not isinstance(decoded, dict):
-        raise ValueError("not a JSON object")
-    return decoded

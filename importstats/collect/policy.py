@@ -9,11 +9,10 @@ from dataclasses import dataclass
 class PollPolicy:
     """How often a job is polled.
 
-    The pause halves when an answer brought something new and grows by half when it did not,
-    between ``min_s`` and the limit of the phase (ours, because a job whose rows move needs dense
-    samples for a rate, and one that waits for its index can be silent for an hour). The limits
-    are shares of ``max_s``: whoever waits in a queue or for rows wants to hear soon, index
-    building moves in few steps.
+    The pause halves after an answer with something new and grows by half after another one, between
+    ``min_s`` and a limit. The limit is ``max_s``, or a quarter of it if the job waits in a queue or
+    if its rows are being imported (ours, because a rate needs dense samples, while a job that waits
+    for its index can be silent for an hour).
 
     Attributes
     ----------
@@ -35,16 +34,8 @@ class PollPolicy:
     def pause_s(self, previous_s: float, *, changed: bool, state: str | None, rows: bool) -> float:
         """The pause after an answer, in seconds and without jitter.
 
-        Parameters
-        ----------
-        previous_s : float
-            The pause before it.
-        changed : bool
-            Whether the answer differs from the one before.
-        state : str, optional
-            The job's state in it.
-        rows : bool
-            Whether rows are still being imported.
+        `changed` is whether the answer differs from the one before, and `rows` whether rows are
+        still being imported.
 
         Examples
         --------

@@ -121,7 +121,7 @@ def openlineage(event: Event) -> Body:
     }
 
 
-#: The presets that need no more than the event. PagerDuty wants a key beside it.
+#: The presets that need only the event. PagerDuty also needs a key.
 PRESETS: Final[Mapping[str, Callable[[Event], Body | None]]] = {
     "slack": slack,
     "teams": teams,

@@ -25,20 +25,14 @@ from importstats.sources.endpoint import ENVIRONMENT
 from importstats.text import excerpt, printable
 from importstats.version import __version__
 
-#: How long a webhook may take to connect, and between two bytes of its answer.
+#: How long a webhook may take to connect, and to send the next byte of its answer.
 _WEBHOOK_TIMEOUT_S: Final = 10.0
 
 Payload = Mapping[str, Any]
 
 
 class DeliveryError(UsageError):
-    """A target did not take an event.
-
-    Attributes
-    ----------
-    retry_after_s : float
-        How long the target asks us to wait; 0 if it does not.
-    """
+    """A target did not take an event; it may ask us to wait for `retry_after_s`."""
 
     def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
@@ -46,14 +40,9 @@ class DeliveryError(UsageError):
 
 
 class Target(Protocol):
-    """One place that events go to.
+    """One place that events go to."""
 
-    Attributes
-    ----------
-    name : str
-        The same for the same target in every process, and without secrets, so it can be logged.
-    """
-
+    #: The same in every process, and without secrets, so that it can be logged.
     name: str
 
     def deliver(self, payload: Payload) -> None:
@@ -65,10 +54,10 @@ def parse_targets(texts: Iterable[str]) -> list[Target]:
 
     A target is ``https://...`` or ``http://...`` (a webhook), the same after ``slack+``,
     ``teams+``, ``pagerduty+`` or ``openlineage+`` (in the form which that service wants),
-    ``exec:COMMAND ...``, ``desktop:`` (a notification on this machine), or ``file:PATH``: a file
-    with one target a line, which is where a webhook belongs whose address is a secret. Empty lines
-    and lines that start with ``#`` are left out there. PagerDuty's routing key stands before an
-    ``@``, as ``pagerduty+https://KEY@events.pagerduty.com/v2/enqueue``.
+    ``exec:COMMAND ...``, ``desktop:`` (a notification on this machine), or ``file:PATH``, a file
+    with one target per line for addresses that are secret. Empty lines in it and lines that start
+    with ``#`` are skipped. PagerDuty's routing key comes before an ``@``, as in
+    ``pagerduty+https://KEY@events.pagerduty.com/v2/enqueue``.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The watcher: polls the management port and stores the state of the cluster.
 
-It has its own thread and shares nothing with the polls of jobs. Whatever happens to it (no such
-port, a slow or hostile one, a full disk) is a line in the log and does not affect collecting.
+It has its own thread and shares nothing with the polls of jobs. Any trouble (a missing, slow or
+hostile port, a full disk) is only a line in the log and does not affect collecting.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class ClusterWatcher(Closing):
         """Stop watching; everything that was seen is stored."""
         self._stop.set()
         if self._thread.is_alive():
-            # Wait for an answer under way only as long as it may take.
+            # Wait for an answer only as long as one may take.
             self._thread.join(10.0)
         for client in self._clients:
             client.close()
@@ -121,7 +121,7 @@ class ClusterWatcher(Closing):
         """Ask for everything once and store it, in this thread; trouble with it is no error.
 
         This is for a process that starts every minute: consecutive runs of equal values become one
-        when they are read, whoever stored them.
+        when they are read, even if several processes stored them.
         """
         self._guarded(self.look)
         if not self._running():

@@ -38,20 +38,13 @@ _ETAS_PER_TASK: Final = 8
 
 @dataclass(frozen=True)
 class Part:
-    """The analysis of some jobs, as a Dask task returns it.
+    """The analysis of some jobs, as a Dask task returns it."""
 
-    Attributes
-    ----------
-    jobs, findings : DataFrame
-        As in :class:`Fleet`.
-    phases : DataFrame
-        The rows of :func:`~importstats.phases` that have a duration.
-    days : DataFrame
-        The rows and bytes that each job wrote on each day, see :func:`rows_by_day`.
-    """
-
+    #: As in :class:`Fleet`, as are the findings.
     jobs: pd.DataFrame
+    #: The rows of :func:`~importstats.phases` that have a duration.
     phases: pd.DataFrame
+    #: The rows and bytes that each job wrote on each day, see :func:`rows_by_day`.
     days: pd.DataFrame
     findings: pd.DataFrame
 
@@ -70,19 +63,7 @@ def analyse(
     at: datetime,
     retention_s: float = RETENTION_S,
 ) -> Part:
-    """The part of some jobs.
-
-    Parameters
-    ----------
-    jobs, details : DataFrame
-        Frames of whole jobs, see :mod:`importstats.store.frames`.
-    at, retention_s
-        As for :func:`fleet`.
-
-    Returns
-    -------
-    Part
-    """
+    """The part of some jobs, from their whole frames; `at`, `retention_s` as for :func:`fleet`."""
     seen = with_phase(jobs[jobs["error"].isna()])
     seen = seen.sort_values([*JOB_KEY, "observed_at"], kind="stable")
     runs = phases(seen).astype(dict.fromkeys(JOB_KEY, "str"))
@@ -125,19 +106,10 @@ def _described(
 
 
 def rows_by_day(rates: pd.DataFrame) -> pd.DataFrame:
-    """What each job wrote on each day (UTC).
+    """The rows and bytes that each job wrote on each day (UTC), from its throughput.
 
-    Parameters
-    ----------
-    rates : DataFrame
-        The :func:`~importstats.throughput` by job.
-
-    Returns
-    -------
-    DataFrame
-        Ordered by job and day: ``source_uri``, ``job_id`` : str, ``day`` : datetime64[us, UTC],
-        ``rows``, ``bytes`` : Int64. An interval that spans a midnight counts for each day by its
-        time (assuming that rows come evenly, as in throughput by collection).
+    An interval that spans a midnight counts for each day by its time (assuming that rows come
+    evenly, as in throughput by collection).
 
     Examples
     --------
@@ -177,17 +149,8 @@ def eta_batches(jobs: pd.DataFrame) -> list[EtaBatch]:
 
     A running job learns from at most 40 jobs that had completed when it was last seen
     (:data:`~importstats.analysis.forecast.levels.MOST_HISTORY`): of its collection first, then its
-    cluster, then the latest of all. With these its ETA is the same as with the whole store.
-
-    Parameters
-    ----------
-    jobs : DataFrame
-        The jobs of a :class:`Fleet`.
-
-    Returns
-    -------
-    list of EtaBatch
-        Each has a few jobs of one cluster.
+    cluster, then the latest of all. With these its ETA is the same as with the whole store. Each
+    batch has a few jobs of one cluster.
     """
     running = jobs[jobs["status"].eq("running")].sort_values(["source_uri", "collection_name"])
     done = jobs[jobs["completed_seen_at"].notna()]

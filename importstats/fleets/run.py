@@ -55,8 +55,8 @@ def fleet(
 ) -> Fleet:
     """Analyse every job of a store: which run and until when, which are slow, which fail and why.
 
-    Every worker reads the store itself, so it must be able to: a bucket with its own credentials,
-    or a folder under the same path.
+    Every worker reads the store itself, so it needs access: its own credentials for a bucket, or
+    the same path to a folder.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def fleet(
     StoreError
         There is no store, or it cannot be read.
     MissingExtraError
-        It needs Dask, which is not installed: ``install importstats with the extra dask``.
+        Dask is needed but not installed: install importstats with the extra ``dask``.
     UnreachableError
         There is no Dask scheduler at the address.
     ImportStatsError
@@ -165,8 +165,10 @@ def _read_frames(
     """The jobs and details frames of some jobs at a time, so that rows do not become too many."""
     jobs, details, rows = [], [], 0
     for place, key in enumerate(keys, start=1):
+        source_uri, job_id = key
         jobs.append(_read_snapshots(store, key, at, warnings_seen))
-        details.append(_read_runs(store, key, at, warnings_seen))
+        with _recording(warnings_seen):
+            details.append(store.details(source_uri=source_uri, job_id=job_id, until=at, runs=True))
         rows += jobs[-1].num_rows + details[-1].num_rows
         if rows >= parts.ROWS_AT_ONCE or place == len(keys):
             yield jobs_frame(pa.concat_tables(jobs)), details_frame(pa.concat_tables(details))
@@ -183,15 +185,6 @@ def _read_snapshots(
     return jobs.filter(pc.is_null(jobs["error"]))
 
 
-def _read_runs(
-    store: SnapshotStore, key: JobKey, at: datetime, warnings_seen: list[str]
-) -> pa.Table:
-    """A job's files up to a time, one row per run."""
-    source_uri, job_id = key
-    with _recording(warnings_seen):
-        return store.details(source_uri=source_uri, job_id=job_id, until=at, runs=True)
-
-
 @contextmanager
 def _recording(warnings_seen: list[str]) -> Iterator[None]:
     """Collect the warnings about a store instead of printing them."""
@@ -206,8 +199,6 @@ def _recording(warnings_seen: list[str]) -> Iterator[None]:
 # Recording warnings changes the interpreter's state, and a worker may run several threads.
 _LOCK: Final = Lock()
 
-
-# --- Where Dask tasks run -------------------------------------------------------------------------
 
 _Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 

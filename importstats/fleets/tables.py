@@ -13,7 +13,7 @@ import pandas as pd
 
 from importstats.analysis.forecast import eta
 from importstats.arrays import floats, microseconds, timestamps
-from importstats.fleets.parts import DAY_US, Part, concat, cut_by_day, merge_parts
+from importstats.fleets.parts import DAY_US, STATUSES, Part, concat, cut_by_day, merge_parts
 from importstats.names import JOB_KEY
 from importstats.store.frames import jobs_frame
 from importstats.store.schema import JOBS_SCHEMA
@@ -121,20 +121,9 @@ class Fleet:
 
 
 def combine(parts: Sequence[Part], estimates: Sequence[pd.DataFrame], at: datetime) -> Fleet:
-    """The fleet's tables, made from its parts.
+    """The fleet's tables, from its parts and the :func:`~importstats.eta` of its running jobs.
 
-    Parameters
-    ----------
-    parts : sequence of Part
-        Each job is in one of them.
-    estimates : sequence of DataFrame
-        The :func:`~importstats.eta` of the running jobs, one row per job.
-    at : datetime
-
-    Returns
-    -------
-    Fleet
-        The result does not depend on how the jobs are spread over the parts.
+    They do not depend on how the jobs are spread over the parts.
     """
     whole = merge_parts(parts)
     # The order in which floats are added must not depend on the parts.
@@ -188,15 +177,8 @@ _COLLECTION_KEY: Final = ["source_uri", "db_name", "collection_name"]
 
 
 def _collection_rows(jobs: pd.DataFrame) -> pd.DataFrame:
-    group = jobs.groupby(_COLLECTION_KEY, dropna=False)
-    counts = group.size().to_frame("jobs")
-    for status in ("running", "lost", "failed", "completed"):
-        counts[status] = (
-            jobs["status"]
-            .eq(status)
-            .groupby([jobs[c] for c in _COLLECTION_KEY], dropna=False)
-            .sum()
-        )
+    flags = jobs.assign(jobs=1, **{status: jobs["status"].eq(status) for status in STATUSES})
+    counts = flags.groupby(_COLLECTION_KEY, dropna=False)[["jobs", *STATUSES]].sum()
     completed = jobs[jobs["status"].eq("completed")].groupby(_COLLECTION_KEY, dropna=False)
     sums = completed[["rows", "bytes"]].sum(min_count=1)
     sums["median_duration_s"] = completed["duration_s"].median()

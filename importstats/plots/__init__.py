@@ -2,16 +2,15 @@
 
 A plot draws on `ax`, or on a new pyplot figure if you give none (notebooks show that one by
 themselves). Times are shown in `zone`, by default the reader's own, and the axis names it. The
-title says what can be seen in the plot. Names that a server sent are drawn as plain text, never as
-mathtext and without control characters. Each is drawn in an installed font that has its letters; a
-letter that no font has is drawn as its number.
+title says what the plot shows. Names that a server sent are drawn as plain text, never as mathtext
+and without control characters. Each is drawn in an installed font that has its letters; a letter
+that no font has is drawn as its number.
 
 The colours are those of Okabe and Ito ("Color Universal Design", 2008), which people with any kind
 of colour vision can tell apart, and two of Tol's because eight are too few. A thing has the same
 colour in all plots.
 """
 
-from importstats.analysis.words import clock, eta_text, headline, is_near
 from importstats.plots.cluster import draw_cluster, plot_node_lanes, plot_queue, plot_segments
 from importstats.plots.comparison import plot_comparison
 from importstats.plots.files import files_height, plot_files
@@ -36,14 +35,10 @@ __all__ = [
     "PHASE_COLORS",
     "VERDICT_COLORS",
     "ShownFigure",
-    "clock",
     "draw_cluster",
     "draw_overview",
-    "eta_text",
     "files_height",
     "for_both",
-    "headline",
-    "is_near",
     "label",
     "overview",
     "plot_calibration",

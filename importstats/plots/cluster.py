@@ -37,7 +37,7 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
-    say_nothing,
+    leave_empty,
     set_time_axis,
     set_title,
     share_text,
@@ -55,7 +55,7 @@ def _look_of(phase: str) -> _Look:
     return PHASE_COLORS[phase], PHASE_HATCHES[phase]
 
 
-#: How each kind of work looks: as the phase which it makes.
+#: The look of each kind of work: that of the phase it belongs to.
 WORK_LOOKS: Final[Mapping[str, _Look]] = {
     "preimport": _look_of("PreImporting"),
     "import": _look_of("Importing"),
@@ -63,7 +63,7 @@ WORK_LOOKS: Final[Mapping[str, _Look]] = {
     "index build": _look_of("IndexBuilding"),
     "compaction": _look_of("Pending"),
 }
-#: How each stage of a segment looks: as the phase which comes next.
+#: The look of each stage of a segment: that of the phase that comes next.
 STAGE_LOOKS: Final[Mapping[str, _Look]] = {
     "indexed": _look_of("Completed"),
     "sorted": _look_of("IndexBuilding"),
@@ -113,7 +113,7 @@ def plot_node_lanes(
     spans = work_spans(cluster)
     at_work = spans[spans["is_at_work"]]
     if at_work.empty:
-        return say_nothing(axes_or_new(ax, (9, 3)), "No node was seen at work")
+        return leave_empty(axes_or_new(ax, (9, 3)), "No node was seen at work")
     names = node_names(cluster)
     shares = busy_shares(spans, start, end)
     idle = pd.Series(0.0, index=names.index.difference(shares.index))
@@ -149,7 +149,7 @@ def plot_queue(
     spans = work_spans(cluster)
     waiting = spans[spans["is_waiting"]]
     if waiting.empty:
-        return say_nothing(axes_or_new(ax, (9, 3)), "Nothing was seen waiting in the cluster")
+        return leave_empty(axes_or_new(ax, (9, 3)), "Nothing was seen waiting in the cluster")
     counts = counts_over_time(waiting, "work")
     ax = axes_or_new(ax, (9, 3))
     drawn = _draw_counts(ax, counts, WORK, WORK_LOOKS, end, "waiting entries")
@@ -178,7 +178,7 @@ def plot_segments(
     start, end = looked_from_to(cluster)
     spans = segment_spans(cluster)
     if spans.empty:
-        return say_nothing(axes_or_new(ax, (9, 3)), "No segment was listed")
+        return leave_empty(axes_or_new(ax, (9, 3)), "No segment was listed")
     counts = counts_over_time(spans, "stage")
     ax = axes_or_new(ax, (9, 3))
     drawn = _draw_counts(ax, counts, STAGES, STAGE_LOOKS, end, "segments")

@@ -16,7 +16,8 @@ from importstats.plots.style import (
     axes_or_new,
     duration_unit,
     label,
-    say_nothing,
+    leave_empty,
+    name_rows,
     set_title,
     share_text,
 )
@@ -49,7 +50,7 @@ def plot_comparison(
     ranked = np.argsort(-total, kind="stable")[:top]
     ax = axes_or_new(ax, (9, max(2.0, 0.3 * len(ranked) + 1.2)))
     if not len(ranked):
-        return say_nothing(ax, "No phase has lasted yet")
+        return leave_empty(ax, "No phase has lasted yet")
     scale, unit = duration_unit(float(total.max()))
     row_of = np.full(len(keys), -1)
     row_of[ranked] = np.arange(len(ranked))
@@ -63,10 +64,7 @@ def plot_comparison(
             width = run.to_numpy()[own] / scale
             look = filled(color, PHASE_HATCHES[phase])
             ax.barh(row[own], width, left=left[own], height=0.7, label=phase, **look)
-    texts = _job_names(keys.iloc[ranked], totals)
-    ax.set_yticks(range(len(ranked)), labels=texts, fontsize="small")
-    ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
+    name_rows(ax, _job_names(keys.iloc[ranked], totals))
     ax.set_xlabel(f"duration ({unit})")
     ax.set_ylabel("job")
     taken = add_legend_above(ax)
@@ -87,8 +85,6 @@ def plot_comparison(
 def _job_names(keys: pd.DataFrame, totals: pd.DataFrame | None) -> list[str]:
     """Each job's id, with its collection if that is known, and its server if there are several."""
     keys = keys.astype("str")
-    servers = keys["source_uri"].str.split("://").str[-1]
-    several = len(keys["source_uri"].unique()) > 1
     names = [label(job_id, 40 if totals is None else 14) for job_id in keys["job_id"]]
     if totals is not None:
         collections = totals[[*JOB_KEY, "collection_name"]].astype("str")
@@ -97,6 +93,7 @@ def _job_names(keys: pd.DataFrame, totals: pd.DataFrame | None) -> list[str]:
             name if pd.isna(collection) else f"{name} {label(collection, 16)}"
             for name, collection in zip(names, known, strict=True)
         ]
-    if several:
+    if len(keys["source_uri"].unique()) > 1:
+        servers = keys["source_uri"].str.split("://").str[-1]
         names = [f"{name} on {label(uri, 20)}" for name, uri in zip(names, servers, strict=True)]
     return names

@@ -39,13 +39,12 @@ STATE_WORDS: Final = {
 _WAITS: Final = ("", "none", "pending")
 # From the top: files that are done, files at work in the server's own states, files that wait.
 _FROM_THE_TOP: Final = ("completed", "failed", "retry", "inprogress", "unseen", *_WAITS)
-# If rows are low, a third of those that wait is drawn; those that are done are pale, with a few
-# lines.
+# If rows are low, a third of the waiting ones is drawn; finished ones are pale, with a few lines.
 _STRIPE: Final = 0.08
 _WAITING_EVERY: Final = 3
 _DONE_EVERY: Final = 9
-# A waiting file is a thin line, a finished one a thinner line: these shares of the row's height
-# stay free above and below it.
+# A waiting file is a thin line, a finished one a thinner line: these shares of the row's height are
+# free above it and below it.
 _THIN: Final = {"completed": 0.44}
 _WAITING_INSET: Final = 0.38
 _MOST_TIMES: Final = 400
@@ -68,15 +67,8 @@ def draw_rows(
 ) -> None:
     """Draw a row for each file: work as bars; waiting and finished files as thin lines, or pale.
 
-    Parameters
-    ----------
-    ax : Axes
-    spans : DataFrame
-        The spans from :func:`~importstats.plots.files.state_spans`.
-    top, height : array of float64
-        Where each file's row begins and how high it is; NaN if it has none.
-    rasterized : bool
-        Whether some rows are too low for lines of their own.
+    `spans` are those of :func:`~importstats.plots.files.state_spans`. `top` is NaN for a file
+    without a row. Rows that are too low for lines of their own are `rasterized`.
     """
     start, end = days(spans["start"]), days(spans["end"])
     key = spans["key"].to_numpy()
@@ -125,15 +117,7 @@ def _striped(top: Floats, height: Floats, every: int) -> npt.NDArray[np.bool_]:
 def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: float) -> None:
     """Stack how many files are in each state over time, with the latest counts at the end.
 
-    Parameters
-    ----------
-    ax : Axes
-    spans : DataFrame
-        The spans of these files only, sorted by file and time.
-    files : int
-        How many there are.
-    top, height : float
-        Where to draw.
+    `spans` are those of these files only, sorted by file and time.
     """
     start, end = days(spans["start"]), days(spans["end"])
     x = np.unique(np.append(start, end.max()))
@@ -149,14 +133,8 @@ def draw_counts(ax: Axes, spans: pd.DataFrame, files: int, top: float, height: f
         own = spans["state"].eq(state).to_numpy()
         count = _counts_until(start[own], x) - _counts_until(end[own & ~is_last], x)
         high = low + height * count / files
-        ax.fill_between(
-            x,
-            low,
-            high,
-            step="post",
-            gid=f"state:{printable(str(state), 60)}",
-            **_fill_style(state),
-        )
+        gid = f"state:{printable(str(state), 60)}"
+        ax.fill_between(x, low, high, step="post", gid=gid, **_fill_style(state))
         if count[-1]:
             age = 86_400 * (x[-1] - start[own & is_last].min())
             oldest = "" if state in (*_WAITS, "completed") else _age_text(age, int(count[-1]))

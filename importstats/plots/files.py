@@ -27,8 +27,8 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
+    leave_empty,
     require_one_job,
-    say_nothing,
     set_time_axis,
     set_title,
     short_name,
@@ -85,7 +85,7 @@ def plot_files(
     files, spans = state_spans(samples)
     gaps = shown_gaps(samples, details) if gaps is None else gaps
     if files.empty:
-        return say_nothing(
+        return leave_empty(
             axes_or_new(ax, (9, 3)), "No files yet: the server lists them when it imports"
         )
     judged = _with_culprits(_judged(files, verdicts), details)
@@ -126,7 +126,8 @@ def plot_files(
     if gaps is not None:
         hatch_gaps(ax, gaps)
     set_time_axis(ax, zone)
-    taken = _state_legend(ax, spans, rows=not len(rest))
+    swatches = state_swatches(list(dict.fromkeys(spans["state"])), rows=not len(rest))
+    taken = add_legend_above(ax, swatches) if len(swatches) > 1 else 0.0
     set_title(ax, files_finding(files, verdicts), taken_in=taken)
     return ax
 
@@ -322,12 +323,6 @@ def lateness_text(verdict: str, delay_s: float | None) -> str:
     if delay_s is None or pd.isna(delay_s):
         return f"{text}, delay unknown" if verdict in _DELAYING else text
     return text if delay_s <= 0 else f"{text}, {format_duration(delay_s)} late"
-
-
-def _state_legend(ax: Axes, spans: pd.DataFrame, *, rows: bool) -> float:
-    """Add a legend of the states that are drawn; returns its approximate width in inches."""
-    swatches = state_swatches(list(dict.fromkeys(spans["state"])), rows=rows)
-    return add_legend_above(ax, swatches) if len(swatches) > 1 else 0.0
 
 
 def files_finding(files: pd.DataFrame, verdicts: pd.DataFrame | None) -> str:

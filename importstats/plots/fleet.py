@@ -23,7 +23,8 @@ from importstats.plots.style import (
     add_legend_above,
     days,
     label,
-    say_nothing,
+    leave_empty,
+    name_rows,
     set_time_axis,
     set_title,
     zone_at,
@@ -41,9 +42,9 @@ _MOST_DAY_LABELS: Final = 12
 def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
     """Draw a fleet at a glance.
 
-    Above, each running job as a bar from its start to its last snapshot in the colour of its phase,
-    with the expected end and its 80 % interval. Below, the rows that each cluster wrote on each day
-    (UTC), and the share of each phase in the time its jobs took.
+    At the top, each running job is a bar from its start to its last snapshot in the colour of its
+    phase, with the expected end and its 80 % interval. Below are the rows that each cluster wrote
+    on each day (UTC), and each phase's share of the time that its jobs took.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def plot_fleet(tables: Fleet, *, zone: tzinfo | None = None) -> Figure:
 def _draw_running(ax: Axes, tables: Fleet, zone: tzinfo | None) -> None:
     running = tables.running.head(MOST_RUNNING)
     if running.empty:
-        say_nothing(ax, "No job is running")
+        leave_empty(ax, "No job is running")
         return
     place = np.arange(len(running))
     start, seen = (days(running[name]) for name in ("started_at", "last_observed_at"))
@@ -86,9 +87,7 @@ def _draw_running(ax: Axes, tables: Fleet, zone: tzinfo | None) -> None:
     ax.axvline(now, color=ink(), lw=0.8, ls=":", zorder=1)
     right = _draw_ends(ax, running, start, seen, now)
     _write_notes(ax, running, seen, right)
-    ax.set_yticks(place, labels=[_job_name(job) for job in running.to_dict("records")])
-    ax.tick_params(axis="y", length=0, labelsize="small")
-    ax.invert_yaxis()
+    name_rows(ax, [_job_name(job) for job in running.to_dict("records")])
     set_time_axis(ax, zone_at(zone, tables.at))
     taken = add_legend_above(ax)
     add_grid(ax, "x")
@@ -152,7 +151,7 @@ def _running_words(tables: Fleet) -> str:
 
 def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     if table.empty:
-        say_nothing(ax, "No rows were written")
+        leave_empty(ax, "No rows were written")
         return
     dates = pd.date_range(table["day"].min(), table["day"].max(), freq="D")
     place = {source: number for number, source in enumerate(clusters)}
@@ -184,18 +183,21 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     ax.yaxis.set_major_formatter(EngFormatter(sep=" "))
     ax.yaxis.set_major_locator(MaxNLocator(5))
     ax.set_ylim(0, 1.1 * rows.max() or 1)
-    ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
-    )
+    _add_legend_below(ax, 2)
     by_day = rows.sum(axis=0)
     best = int(by_day.argmax())
     add_grid(ax, "y")
     set_title(ax, f"{format_count(by_day[best])} rows on the best day, {dates[best]:%Y-%m-%d}")
 
 
+def _add_legend_below(ax: Axes, columns: int) -> None:
+    place, look = (0.5, -0.2), {"frameon": False, "fontsize": "small"}
+    ax.legend(loc="upper center", bbox_to_anchor=place, ncols=columns, **look)
+
+
 def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
     if table.empty:
-        say_nothing(ax, "No time was spent in any phase")
+        leave_empty(ax, "No time was spent in any phase")
         return
     shares = pd.crosstab(table["source_uri"], table["phase"], table["share"], aggfunc="sum")
     shares = shares.reindex(index=clusters).fillna(0.0)
@@ -210,15 +212,11 @@ def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
             **filled(PHASE_COLORS[name], PHASE_HATCHES[name]),
         )
         left += shares[name].to_numpy()
-    ax.set_yticks(range(len(clusters)), labels=[label(c, 32) for c in clusters], fontsize="small")
-    ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
+    name_rows(ax, [label(cluster, 32) for cluster in clusters])
     ax.set_xlim(0, 1)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0))
     ax.set_xlabel("share of the jobs' time")
-    ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=4, frameon=False, fontsize="small"
-    )
+    _add_legend_below(ax, 4)
     whole = table.groupby("phase", observed=True)["duration_s"].sum()
     share = 100 * whole.max() / whole.sum()
     add_grid(ax, "x")

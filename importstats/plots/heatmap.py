@@ -28,8 +28,8 @@ from importstats.plots.style import (
     add_legend_above,
     axes_or_new,
     hatch_gaps,
+    leave_empty,
     require_one_job,
-    say_nothing,
     set_time_axis,
     set_title,
     zone_at,
@@ -64,7 +64,7 @@ def plot_file_heatmap(
     at : datetime, optional
         Leave out what was seen later.
     gaps : DataFrame, optional
-        Times in which nobody looked, as for :func:`plot_files`.
+        Times without snapshots, as for :func:`plot_files`.
     zone, ax
         As for :func:`plot_progress`.
     """
@@ -74,7 +74,7 @@ def plot_file_heatmap(
     samples = FileSamples.from_details(details)
     gaps = shown_gaps(samples, details) if gaps is None else gaps
     if not len(samples.key):
-        return say_nothing(ax, "No files yet: the server lists them when it imports")
+        return leave_empty(ax, "No files yet: the server lists them when it imports")
     files, _ = state_spans(samples)
     begin, last = int(samples.moment_time.min()), int(samples.moment_time.max())
     zone = zone_at(zone, pd.Timestamp(last, unit="us", tz="UTC"))
@@ -108,7 +108,7 @@ def plot_file_heatmap(
 
 
 def _draw_done(ax: Axes, done: npt.NDArray[np.bool_]) -> list[Artist]:
-    """Pale areas with lines over the cells that are done, and their swatch for a legend."""
+    """Cover the cells that are done with pale areas with lines; returns their legend entry."""
     lines, columns = done.shape
     steps = np.diff(np.pad(done.astype(np.int8), ((0, 0), (1, 1))), axis=1)
     line, begin = np.nonzero(steps > 0)
@@ -133,18 +133,14 @@ def _draw_done(ax: Axes, done: npt.NDArray[np.bool_]) -> list[Artist]:
 
 
 def _mark_extremes(ax: Axes, image: Floats, files: int) -> list[Artist]:
-    """A mark beside each line with a failed or retried file, and their marks for a legend."""
+    """Mark each line with a failed or retried file; returns the marks' legend entries."""
     extremes: list[Artist] = []
     for name, value, marker in (("retry", 101.0, "<"), ("failed", -1.0, "X")):
         lines = np.flatnonzero((image == value).any(axis=1))
         if not len(lines):
             continue
-        look: dict[str, Any] = {
-            "color": FILE_STATE_COLORS[name],
-            "marker": marker,
-            "ls": "",
-            "ms": 6,
-        }
+        color = FILE_STATE_COLORS[name]
+        look: dict[str, Any] = {"color": color, "marker": marker, "ls": "", "ms": 6}
         middle = (lines + 0.5) * files / len(image)
         place = np.full(len(lines), 1.008 if name == "failed" else -0.008)
         across = ax.get_yaxis_transform()
@@ -154,7 +150,7 @@ def _mark_extremes(ax: Axes, image: Floats, files: int) -> list[Artist]:
 
 
 def _heat_map() -> Colormap:
-    """From what stands out on the paper to what is just seen on it; what is done has no shade."""
+    """Shades from one that stands out on the paper to one that is just seen on it."""
     on_dark = rgb_to_hsv(to_rgb(paper()))[2] < 0.5
     name, first, last = ("Blues", 0.2, 0.75) if on_dark else ("Blues_r", 0.02, 0.42)
     shades = matplotlib.colormaps[name](np.linspace(first, last, 256))

@@ -28,9 +28,9 @@ from importstats.plots.style import (
     TITLE_CHARACTERS,
     days,
     label,
+    leave_empty,
     on_paper,
     require_one_job,
-    say_nothing,
     wrapped,
     zone_at,
 )
@@ -95,7 +95,7 @@ def overview(
 
 def _without_snapshots(text: str) -> Figure:
     figure = ShownFigure(figsize=(10, 3), layout="constrained")
-    say_nothing(figure.subplots(), text)
+    leave_empty(figure.subplots(), text)
     return figure
 
 
@@ -112,17 +112,9 @@ def draw_overview(
 ) -> ShownFigure:
     """The figure of :func:`overview`, from results that you have already.
 
-    Parameters
-    ----------
-    jobs, details : DataFrame
-        The job's frames as of `at`, see :func:`~importstats.rewind`.
-    estimates, verdicts, rates, findings : DataFrame
-        Results of :func:`~importstats.eta`, :func:`~importstats.stragglers` (or
-        ``None``), :func:`~importstats.throughput` by job and :func:`~importstats.diagnose`.
-    at : datetime
-        Now.
-    zone : tzinfo, optional
-        Zone of the times shown, by default the reader's.
+    These are :func:`~importstats.eta`, :func:`~importstats.stragglers` (or ``None``),
+    :func:`~importstats.throughput` by job and :func:`~importstats.diagnose`, all as of `at`, as are
+    the frames (see :func:`~importstats.rewind`).
     """
     zone = zone_at(zone, at)
     flows = bool(rates["rows_per_s_window"].gt(0).any())
@@ -143,14 +135,8 @@ def draw_overview(
     if flows:
         plot_throughput(rates, gaps=gaps, zone=zone, ax=panels[1])
     if details is not None and not details.empty:
-        plot_files(
-            details,
-            verdicts,
-            gaps=gaps,
-            named=_NAMED_IN_OVERVIEW,
-            zone=zone,
-            ax=panels[-1],
-        )
+        named = _NAMED_IN_OVERVIEW
+        plot_files(details, verdicts, gaps=gaps, named=named, zone=zone, ax=panels[-1])
     _share_time(panels, limits, jobs, None if over else at)
     for panel in panels[:-1]:
         panel.set_xlabel("")
@@ -185,7 +171,7 @@ def _share_time(
 def _mark_now(
     panels: Sequence[Axes], limits: tuple[float, float], jobs: pd.DataFrame, at: datetime
 ) -> float:
-    """Mark now if the latest snapshot is old; returns where the time axis shall end."""
+    """Mark now if the latest snapshot is old; returns where the time axis should end."""
     now = float(days(pd.Series([at]))[0])
     last = float(days(jobs["observed_at"]).max())
     left, right = limits
@@ -198,7 +184,7 @@ def _mark_now(
         "fontsize": "small",
         "gid": "now",
     }
-    # What was seen keeps half of the axis, however long ago that was.
+    # What was seen keeps half of the axis, even if it was long ago.
     if now > right + (last - left):
         right += 0.2 * (last - left)
         text = f"now, {format_duration(86_400 * (now - last))} after the last snapshot →"

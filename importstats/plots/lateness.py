@@ -18,8 +18,9 @@ from importstats.plots.style import (
     common_folder,
     duration_unit,
     label,
+    leave_empty,
+    name_rows,
     require_one_job,
-    say_nothing,
     set_title,
     short_name,
 )
@@ -49,11 +50,10 @@ def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = 
     ranked = rank_files(late).head(top)
     ax = axes_or_new(ax, (9, max(1.8, 0.26 * len(ranked) + 1.2)))
     if ranked.empty:
-        return say_nothing(ax, f"No stragglers among {len(verdicts):,} files")
+        return leave_empty(ax, f"No stragglers among {len(verdicts):,} files")
     prefix = common_folder(verdicts["file"])
     delay = ranked["delay_s"].to_numpy(np.float64, na_value=np.nan)
-    longest = float(np.nanmax(delay)) if np.isfinite(delay).any() else 0.0
-    longest = max(longest, _LEAST_AXIS_S)
+    longest = float(np.nanmax(np.append(delay, _LEAST_AXIS_S)))
     scale, unit = duration_unit(longest)
     unknown = np.isnan(delay)
     width = np.where(unknown, _UNKNOWN_SHARE * longest, delay) / scale
@@ -71,11 +71,7 @@ def plot_stragglers(verdicts: pd.DataFrame, *, top: int = 20, ax: Axes | None = 
             va="center",
             fontsize="small",
         )
-    ax.set_yticks(
-        place, labels=[short_name(name, prefix) for name in ranked["file"]], fontsize="small"
-    )
-    ax.tick_params(axis="y", length=0)
-    ax.invert_yaxis()
+    name_rows(ax, [short_name(name, prefix) for name in ranked["file"]])
     ax.margins(x=0.2)
     ax.set_xlim(0, max(ax.get_xlim()[1], longest / scale))
     if prefix:

@@ -30,9 +30,9 @@ from importstats.plots.style import (
     days,
     hatch_gaps,
     label,
+    leave_empty,
     on_paper,
     require_one_job,
-    say_nothing,
     set_time_axis,
     set_title,
     share_text,
@@ -97,7 +97,7 @@ def plot_progress(
     require_one_job(jobs)
     ax = axes_or_new(ax, (9, 4))
     if jobs["observed_at"].isna().all():
-        return say_nothing(ax, "No snapshots yet")
+        return leave_empty(ax, "No snapshots yet")
     taken = draw_progress(ax, jobs, estimates, zone)
     text = label(headline(jobs, estimates, zone=zone), TITLE_CHARACTERS)
     set_title(ax, text, taken_in=taken, above_pt=_NAMES_PT + 6)
@@ -133,7 +133,7 @@ def plot_eta(
     known = rows[rows["eta_p50"].notna() & ~rows["phase"].astype("str").isin(END_PHASES)]
     if known.empty:
         reason = _last_text(rows, "reason")
-        return say_nothing(
+        return leave_empty(
             ax, label(f"No ETA: {reason}", TITLE_CHARACTERS) if reason else "No ETA yet"
         )
     zone = zone_at(zone, known["observed_at"].iloc[-1])
@@ -146,11 +146,11 @@ def plot_eta(
     if len(x) == 1:
         ax.vlines(x, p10, p90, color=BLUE, lw=1.5)
         ax.plot(x, p50, "o", color=BLUE, clip_on=False, zorder=4)
+    best = p50[-1]
     if end is not None:
-        true = float(days(pd.Series([end]))[0])
-        ax.axhline(true, color=GREEN, lw=1.5, ls="--", label="true end")
+        best = float(days(pd.Series([end]))[0])
+        ax.axhline(best, color=GREEN, lw=1.5, ls="--", label="true end")
     # Early predictions can be months off; the axis keeps to the scale of the job's life.
-    best = float(days(pd.Series([end]))[0]) if end is not None else p50[-1]
     span = max(best, x[-1]) - x[0] or 60 / 86_400
     top = min(np.nanmax(np.append(p90, best)), max(x[0] + 2.5 * span, p90[-1]))
     right = x[-1] if len(x) > 1 else x[-1] + span
@@ -195,10 +195,7 @@ def draw_progress(
 ) -> float:
     """Draw progress as a line on bands of the phases, with the ETA's cone and no title.
 
-    Returns
-    -------
-    float
-        The width of the legend above the phases' names, in inches; 0 if there is none.
+    Returns the width in inches of the legend above the phases' names; 0 if there is none.
     """
     answered = answered_snapshots(jobs)
     if answered.empty:
@@ -239,13 +236,6 @@ def drawn_runs(answered: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """The spans of phases to draw; the job's end is where it was first seen.
 
     Titles use that time as well; :func:`~importstats.phases` puts the end half a poll earlier.
-
-    Parameters
-    ----------
-    answered : DataFrame
-        The job's snapshots with their ``phase``.
-    runs : DataFrame
-        Its :func:`~importstats.phases`.
     """
     over = answered["phase"].astype("str").isin(END_PHASES)
     if not over.any() or str(runs["phase"].iloc[-1]) not in END_PHASES:
@@ -268,7 +258,7 @@ def _draw_cone(
         return now
     level = float(known[-1])
     color = ink()
-    # A far end must not squeeze what has happened so far against the axis.
+    # A far end must not squeeze what has happened so far.
     room = max(now - float(ax.dataLim.x0), 60 / 86_400)
     right = min(p90 if np.isfinite(p90) else p50, now + room)
     if right < p50 <= now + 2 * room:

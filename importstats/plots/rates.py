@@ -28,7 +28,7 @@ from importstats.plots.style import (
     common_folder,
     days,
     hatch_gaps,
-    say_nothing,
+    leave_empty,
     set_time_axis,
     set_title,
     short_name,
@@ -37,7 +37,7 @@ from importstats.plots.style import (
 from importstats.text import format_rate
 
 _SPREAD_TIMES: Final = 200
-# What appeared between two snapshots is cut off at so many times the highest rate of the window.
+# What appeared between two snapshots is cut off at this many times the highest windowed rate.
 _HEADROOM: Final = 1.6
 
 
@@ -73,9 +73,9 @@ def plot_throughput(
     rates = rates.sort_values("observed_at", kind="stable")
     windowed = f"{unit}_per_s_window"
     if rates[windowed].isna().all():
-        return say_nothing(ax, "No throughput yet: it takes two snapshots with rows")
+        return leave_empty(ax, "No throughput yet: it takes two snapshots with rows")
     if not rates[windowed].gt(0).any():
-        return say_nothing(ax, rate_finding(rates, windowed, word, zone))
+        return leave_empty(ax, rate_finding(rates, windowed, word, zone))
     zone = zone_at(zone, rates["observed_at"].iloc[-1])
     names, codes = _rate_keys(rates)
     if len(names) == 1:
@@ -116,7 +116,7 @@ def _draw_rate(
     word: str,
     gaps: pd.DataFrame | None,
 ) -> None:
-    """Draw the rate of one thing; none over a gap, since an average does not show its course."""
+    """Draw the rate of one thing, but none over a gap, where only an average is known."""
     x = days(rates["observed_at"])
     gaps = find_gaps(rates["observed_at"]) if gaps is None else gaps
     between, window = (
@@ -130,7 +130,7 @@ def _draw_rate(
     name = "appeared between snapshots"
     most, top = np.nanmax(np.append(between, 0.0)), _HEADROOM * np.nanmax(np.append(window, 0.0))
     if most > top:
-        # A file's rows come all at once: drawn whole they would press the line to the ground.
+        # A file's rows appear all at once. Drawn in full, they would flatten the line.
         ax.set_ylim(0, top)
         name += f", up to {format_rate(float(most), word)}"
     ax.fill_between(x, between, step="pre", label=name, **area(SKY))
@@ -144,7 +144,7 @@ def _draw_rate(
 
 
 def _rate_keys(rates: pd.DataFrame) -> tuple[list[str], npt.NDArray[np.integer[Any]]]:
-    """The names of the things that have rates, and for each row the number of its thing."""
+    """The names of what has rates, and each row's index into them."""
     for columns in (
         ["source_uri", "job_id", "file_index", "file"],
         ["source_uri", "job_id", "task"],
@@ -168,7 +168,7 @@ def _rate_spread(
 ) -> tuple[Floats, Floats, Floats, Floats]:
     """Times, and the 10, 50 and 90 % quantiles of the keys that write then; NaN if none writes.
 
-    Keys are sampled at different times: the rate of a sample holds back to the one before.
+    Keys are sampled at different times: a sample's rate applies since the sample before.
     """
     ordered = np.lexsort((rates["observed_at"].to_numpy(), codes))
     x = days(rates["observed_at"])[ordered]
@@ -178,7 +178,7 @@ def _rate_spread(
     place = codes[ordered] * span + (x - times[0])
     keys = np.arange(codes.max() + 1)
     found = np.searchsorted(place, keys[:, None] * span + (times - times[0]) - 1e-9)
-    # Thousands wait or are done and have no rate: only those that write are worth showing.
+    # Thousands may wait or be done and have no rate; only those that write are worth showing.
     values = np.append(rates[column].to_numpy(np.float64, na_value=np.nan)[ordered], np.nan)
     values = np.where(values > 0, values, np.nan)
     of_key = np.append(codes[ordered], -1)
@@ -190,7 +190,7 @@ def _rate_spread(
 
 
 def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | None) -> str:
-    """A sentence: how fast one thing is written, on average and at most, and if it still is."""
+    """A sentence: how fast one thing is written, on average and at most, or since when not."""
     values = rates[column]
     moving = rates[values > 0]
     if moving.empty:

@@ -18,7 +18,7 @@ from importstats.plots.style import (
     add_legend,
     axes_or_new,
     label,
-    say_nothing,
+    leave_empty,
     set_title,
     share_text,
 )
@@ -44,12 +44,11 @@ def plot_eta_error(
     ax = axes_or_new(ax, (8, 4))
     rows = scores[scores["support"].eq(support) & scores["median_relative_error"].notna()]
     if rows.empty:
-        return say_nothing(ax, "No scored predictions")
+        return leave_empty(ax, "No scored predictions")
     for place, (method, own) in enumerate(rows.groupby("method", observed=True, sort=False)):
         own = own.sort_values("tenth")
         middle = own["tenth"].to_numpy() * 10 + 5
-        color, marker = CYCLE[place % len(CYCLE)], MARKER_CYCLE[place % len(MARKER_CYCLE)]
-        look: dict[str, Any] = {"color": color, "marker": marker}
+        look = _method_look(place)
         ax.plot(middle, own["median_relative_error"], ms=4, label=label(method), **look)
         ax.plot(middle, own["p90_relative_error"], ls=":", lw=1.2, ms=3, **look)
     ax.set_yscale("log")
@@ -64,6 +63,11 @@ def plot_eta_error(
     add_grid(ax)
     set_title(ax, _closest(rows))
     return ax
+
+
+def _method_look(place: int) -> dict[str, Any]:
+    marker = MARKER_CYCLE[place % len(MARKER_CYCLE)]
+    return {"color": CYCLE[place % len(CYCLE)], "marker": marker}
 
 
 def _closest(scores: pd.DataFrame) -> str:
@@ -91,17 +95,13 @@ def plot_calibration(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Ax
     columns = ["remaining_p10_s", "remaining_p50_s", "remaining_p90_s"]
     known = predictions.dropna(subset=columns)
     if known.empty:
-        return say_nothing(ax, "No predictions with an interval")
+        return leave_empty(ax, "No predictions with an interval")
     ax.plot([0, 1], [0, 1], color=GREY, lw=1, label="perfect")
     texts = []
     for place, (method, own) in enumerate(known.groupby("method", observed=True, sort=False)):
         true = own["true_remaining_s"]
         shares = [float((true <= own[column]).mean()) for column in columns]
-        look: dict[str, Any] = {
-            "color": CYCLE[place % len(CYCLE)],
-            "marker": MARKER_CYCLE[place % len(MARKER_CYCLE)],
-        }
-        ax.plot(levels, shares, label=label(method), **look)
+        ax.plot(levels, shares, label=label(method), **_method_look(place))
         held = float(true.between(own[columns[0]], own[columns[2]]).mean())
         texts.append(f"{label(method)} {share_text(held)} of {len(own):,} times")
     ax.set_xlim(0, 1)

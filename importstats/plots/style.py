@@ -149,8 +149,8 @@ def axes_or_new(ax: Axes | None, size: tuple[float, float]) -> Axes:
     return pyplot.figure(figsize=size, layout="constrained").subplots()
 
 
-def say_nothing(ax: Axes, text: str) -> Axes:
-    """Write on the axes why there is nothing to draw."""
+def leave_empty(ax: Axes, text: str) -> Axes:
+    """Leave the axes empty, with the reason as their title."""
     ax.set_axis_off()
     set_title(ax, text)
     return ax
@@ -276,6 +276,13 @@ def set_time_axis(
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows of bars, from the top down."""
+    ax.set_yticks(range(len(names)), labels=names, fontsize="small")
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+
+
 def hatch_gaps(ax: Axes, gaps: pd.DataFrame) -> None:
     """Hatch the times without snapshots: what is drawn there is not known."""
     for start, end in zip(days(gaps["start"]), days(gaps["end"]), strict=True):
@@ -314,7 +321,7 @@ def days(times: pd.Series[Any]) -> Floats:
 
 
 def duration_unit(seconds: float) -> tuple[float, str]:
-    """The unit that suits a duration: its seconds and its name."""
+    """The unit that suits a duration: its length in seconds, and its name."""
     for size, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 2 * size:
             return size, unit

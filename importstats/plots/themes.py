@@ -70,44 +70,42 @@ class ShownFigure(Figure):
     on_dark: Callable[[], Figure] | None = None
 
     def _repr_png_(self) -> bytes:
-        return _png(self)
+        return png_bytes(self)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         if self.on_dark is None:
             return {}
         # A notebook that shows no HTML gets the PNG, whatever its theme.
-        plain = _png(self, facecolor=PAPERS["light"][0])
+        plain = png_bytes(self, facecolor=PAPERS["light"][0])
         return {
             "text/plain": repr(self),
-            "image/png": _base64_text(plain),
-            "text/html": _both_pictures(_png(self), _png(self.on_dark())),
+            "image/png": base64.b64encode(plain).decode(),
+            "text/html": _both_pictures(png_bytes(self), png_bytes(self.on_dark())),
         }
 
     def _mime_(self) -> tuple[str, str]:
         """What marimo shows; without this it draws each matplotlib figure itself."""
         if self.on_dark is None:
-            return "image/png", _url(_png(self))
-        return "text/html", _both_pictures(_png(self), _png(self.on_dark()))
+            return "image/png", data_url(png_bytes(self))
+        return "text/html", _both_pictures(png_bytes(self), png_bytes(self.on_dark()))
 
 
-def _png(figure: Figure, **options: Any) -> bytes:
+def png_bytes(figure: Figure, dpi: int = _DPI, **options: Any) -> bytes:
+    """A figure as a PNG image."""
     png = BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI, **options)
+    figure.savefig(png, format="png", dpi=dpi, **options)
     return png.getvalue()
 
 
-def _base64_text(png: bytes) -> str:
-    return base64.b64encode(png).decode()
-
-
-def _url(png: bytes) -> str:
-    return f"data:image/png;base64,{_base64_text(png)}"
+def data_url(png: bytes) -> str:
+    """A PNG image as a URL that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _both_pictures(light: bytes, dark: bytes) -> str:
     """HTML with the light picture; a style, which may be removed, swaps in the dark one."""
     name = f"importstats-{sha256(light).hexdigest()[:12]}"
-    shown, other = _url(light), _url(dark)
+    shown, other = data_url(light), data_url(dark)
     dark_marks = ", ".join(DARK_MARKS)
     unless = "".join(f":not({mark} *)" for mark in LIGHT_MARKS)
     style = (

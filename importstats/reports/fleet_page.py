@@ -22,20 +22,9 @@ _SEVERITIES: Final = {"lost": "warning", "failed": "critical"}
 
 
 def write_fleet(tables: Fleet, store: SnapshotStore, path: Path) -> int:
-    """Write a page with a row for every job, and next to it a folder with a page for each.
+    """Write a page (``index.html``) with a row for every job, and a page for each of them.
 
-    Parameters
-    ----------
-    tables : Fleet
-    store : SnapshotStore
-        The store with the fleet's jobs.
-    path : Path
-        The page, such as ``index.html``; the others are in ``index.jobs/``.
-
-    Returns
-    -------
-    int
-        How many jobs have a page.
+    The jobs' pages are in the folder ``index.jobs``; returns how many there are.
 
     Raises
     ------
@@ -71,8 +60,8 @@ def _fleet_rows(tables: Fleet) -> list[JobRow]:
 
 def _job_cells(job: dict[Any, Any], running: dict[Any, Any] | None, tables: Fleet) -> list[str]:
     end = job["ended_at"] if running is None else running["eta_p50"]
-    # A failed job has a progress of 0; and nobody knows what a job not seen for long is doing.
     rate = job["rows_per_s"]
+    # A failed job's progress is 0, and the phase of a job not seen for long is only the last known.
     failed, lost = (str(job["status"]) == status for status in ("failed", "lost"))
     return [
         str(job["job_id"]),

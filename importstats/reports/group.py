@@ -27,18 +27,7 @@ _HEADINGS = ("job", "collection", "phase", "done", "rows", "took", "ends about")
 def group_markdown(
     group: GroupProgress, findings: pd.DataFrame, *, at: datetime, zone: tzinfo
 ) -> str:
-    """A report of a group for terminals and code hosts.
-
-    Parameters
-    ----------
-    group : GroupProgress
-        The result of :func:`importstats.group_progress`.
-    findings : DataFrame
-        The :func:`importstats.diagnose` of its jobs.
-    at : datetime
-    zone : tzinfo
-        Zone of the times shown.
-    """
+    """A group's report for terminals and code hosts, with its jobs' findings."""
     rows = [_member_cells(row, zone) for row in group.jobs.to_dict("records")]
     parts = [
         f"# {len(group.jobs):,} import jobs",
@@ -65,21 +54,9 @@ def write_group(
     at: datetime,
     zone: tzinfo,
 ) -> int:
-    """Write a group's page, and next to it a folder with a page for each of its jobs.
+    """Write a group's page (``load.html``), and a page for each of its jobs that was ever seen.
 
-    Parameters
-    ----------
-    group, findings, at, zone
-        As for :func:`group_markdown`.
-    store : SnapshotStore
-        The store with the group's jobs.
-    path : Path
-        The page, such as ``load.html``; the others are in ``load.jobs/``.
-
-    Returns
-    -------
-    int
-        How many jobs have a page: a job that was never seen has none.
+    The jobs' pages are in the folder ``load.jobs``; returns how many there are.
 
     Raises
     ------

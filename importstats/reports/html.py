@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from datetime import tzinfo
 from typing import Any, Final
 
@@ -34,14 +33,8 @@ from importstats.show.first_screen import (
 )
 from importstats.show.job import ImportJob
 from importstats.show.page_data import file_columns, packed, script_data
-from importstats.show.pages import render
-from importstats.text import (
-    format_bytes,
-    format_count,
-    format_duration,
-    format_rate,
-    printable,
-)
+from importstats.show.pages import csp_hash, render
+from importstats.text import format_bytes, format_count, format_duration, format_rate, printable
 from importstats.version import __version__
 
 #: How many files the page shows to readers without JavaScript.
@@ -73,16 +66,7 @@ _QUANTILES: Final = (("least", 0.0), ("25 %", 0.25), ("median", 0.5), ("75 %", 0
 
 
 def to_html(job: ImportJob, zone: tzinfo, *, refresh_s: float | None = None) -> str:
-    """The job as one HTML page that needs no network.
-
-    Parameters
-    ----------
-    job : ImportJob
-    zone : tzinfo
-        Zone of the times shown.
-    refresh_s : float, optional
-        How often, roughly, the page is rewritten; it reloads itself.
-    """
+    """The job as one HTML page that needs no network; it reloads itself if it is rewritten."""
     files = file_columns(job)
     data = script_data(job, files, zone)
     strip = phase_strip(job)
@@ -189,10 +173,6 @@ def _policy(style: str, script: str, refresh_s: float | None, *, pictures: bool)
     connect = "'none'" if refresh_s is None else "'self'"
     images = "img-src data:; " if pictures else ""
     return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"default-src 'none'; style-src '{csp_hash(style)}'; script-src '{csp_hash(script)}'; "
         f"{images}connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from markupsafe import Markup
 from importstats.reports import report
 from importstats.reports.live import write_whole
 from importstats.show.assets import plain_style
-from importstats.show.pages import render
+from importstats.show.pages import csp_hash, render
 from importstats.store import SnapshotStore
 from importstats.store.frames import load_details
 from importstats.version import __version__
@@ -27,26 +26,24 @@ _NUMBERS: Final = frozenset({"done", "rows", "rate", "took"})
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job's row in the table: its key, its cells, and whether it has a page to link to.
-
-    `severity` marks a job to look at: warning or critical.
-    """
+    """A job's row in the table: its key, its cells, and whether it has a page to link to."""
 
     source_uri: str
     job_id: str
     cells: Sequence[str]
     has_page: bool = True
+    #: warning or critical for a job to look at.
     severity: str = ""
 
     @property
     def page_name(self) -> str:
-        """The file name of a job's page: the same each time, and safe whatever the server sent."""
+        """The file name of a job's page: always the same, and safe for any text from a server."""
         key = f"{self.source_uri}\0{self.job_id}"
         return f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.html"
 
 
 def folder_of(path: Path) -> Path:
-    """The folder next to a page that holds the pages of its jobs."""
+    """The folder next to a page that has its jobs' pages."""
     return path.with_name(f"{path.stem}.jobs")
 
 
@@ -55,17 +52,7 @@ def write_job_pages(
 ) -> int:
     """Write each job's page to the folder next to a page; returns how many were written.
 
-    Parameters
-    ----------
-    path : Path
-        The page that links to them.
-    rows : sequence of JobRow
-    store : SnapshotStore
-        The store with the jobs' details.
-    every : DataFrame
-        The store's jobs frame.
-    at : datetime
-        Now.
+    `every` is the store's whole jobs frame.
 
     Raises
     ------
@@ -92,30 +79,17 @@ def jobs_html(
     zone: tzinfo,
     findings: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """The page with a table of jobs, which links to the jobs' pages.
+    """The page at a path, with a table of jobs that links to the jobs' pages.
 
-    Parameters
-    ----------
-    path : Path
-        Where the page will be.
-    headings : sequence of str
-    rows : sequence of JobRow
-    headline : str
-        The state of all jobs in one line.
-    at : datetime
-    zone : tzinfo
-        Zone of the times shown.
-    findings : sequence of dict, optional
-        ``severity`` and ``text`` of each, the severest first.
+    `headline` is the state of all jobs in one line. Each finding has a ``severity`` and a ``text``.
     """
     style = Markup(plain_style())  # noqa: S704 -- ours, without a value
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     folder = folder_of(path).name
     return render(
         "importstats.reports",
         "jobs.html.jinja",
         style=style,
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'",
+        policy=f"default-src 'none'; style-src '{csp_hash(style)}'; base-uri 'none'",
         headline=headline,
         headings=headings,
         numbers=_NUMBERS,

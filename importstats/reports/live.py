@@ -77,16 +77,8 @@ def write_whole(path: Path, text: str) -> None:
 class PageWriter(Closing):
     """Keeps a job's page in a file up to date, in the background, until it is closed.
 
-    Parameters
-    ----------
-    store : SnapshotStore
-    job_id : str
-    path : Path
-        The file. Its folder must exist.
-    refresh_s : float
-        How often, roughly, it is written.
-    source_uri : str, optional
-        The job's server; needed only if several servers in the store have a job with this id.
+    The file's folder must exist. `source_uri` is needed only if several servers in the store have a
+    job with this id.
     """
 
     def __init__(
@@ -114,7 +106,7 @@ class PageWriter(Closing):
             pause = max(self._refresh_s, took / _SHARE) if written else min(1.0, self._refresh_s)
 
     def _write(self, refresh_s: float | None) -> bool:
-        """Write the page; returns whether there was one. An error may be gone at the next try."""
+        """Write the page; returns whether that worked. An error may be gone at the next try."""
         try:
             page = stored_page(self._store, self._job_id, refresh_s, source_uri=self._source_uri)
             write_whole(self._path, page)
@@ -133,16 +125,8 @@ class PageServer(Closing):
     """Serves a job's page to browsers on this machine, and remakes it as the store grows.
 
     It listens on 127.0.0.1 and answers only requests for that host, so that another site whose name
-    leads to 127.0.0.1 gets nothing (DNS rebinding).
-
-    Parameters
-    ----------
-    store : SnapshotStore
-    job_id : str
-    port : int
-        0 takes a free one.
-    refresh_s : float
-        A page younger than this is sent again.
+    leads to 127.0.0.1 gets nothing (DNS rebinding). Port 0 takes a free one. A page younger than
+    half of `refresh_s` is sent again.
 
     Raises
     ------
@@ -235,6 +219,6 @@ class PageServer(Closing):
                     self.wfile.write(text)
 
             def log_message(self, *_: object) -> None:
-                """Say nothing: the terminal shows the address, and that is enough."""
+                """Log nothing: the terminal shows the address, and that is enough."""
 
         return Handler

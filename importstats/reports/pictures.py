@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Final
 
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+from importstats.plots.themes import data_url, png_bytes
 
 _DPI: Final = 110
 #: Paper and ink of a page on a dark screen, as in its style sheet.
@@ -20,19 +20,12 @@ _INK: Final = 0.45
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure as two images, with a description of them.
+    """A figure as two images, with a description of them."""
 
-    Attributes
-    ----------
-    light, dark : str
-        The PNG images as data URIs.
-    width, height : int
-        In CSS pixels.
-    alt : str
-    """
-
+    #: The PNG images as data URIs.
     light: str
     dark: str
+    #: In CSS pixels, as is the height.
     width: int
     height: int
     alt: str
@@ -55,9 +48,7 @@ _PLACES: Final = ("left", "center", "right")
 
 
 def _png_url(figure: Figure) -> str:
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=_DPI, facecolor=figure.get_facecolor())
-    return "data:image/png;base64," + base64.b64encode(image.getvalue()).decode()
+    return data_url(png_bytes(figure, dpi=_DPI, facecolor=figure.get_facecolor()))
 
 
 def _darken(figure: Figure) -> None:

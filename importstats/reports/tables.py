@@ -80,7 +80,7 @@ def shown(text: object, limit: int = 160) -> str:
 
 
 def long_reason(job: ImportJob) -> str:
-    """Why the job failed, if the headline has no room for it all; else empty."""
+    """Why the job failed, if that is too long for the headline; otherwise empty."""
     reason = excerpt(job.reason or "", MOST_TEXT)
     return reason if reason != excerpt(reason) else ""
 

@@ -11,14 +11,7 @@ from importstats.text import format_duration
 
 
 def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
-    """The comparison of two jobs: the verdict, their phases, and everything else that differs.
-
-    Parameters
-    ----------
-    found : SideBySide
-    names : tuple of str
-        The names of the two jobs, in order.
-    """
+    """The comparison of two jobs: the verdict, their phases, and everything else that differs."""
     names = md_text(names[0]), md_text(names[1])
     headings = ["", *names, "difference"]
     times = [
@@ -51,6 +44,6 @@ def versus_markdown(found: SideBySide, names: tuple[str, str]) -> str:
 
 
 def _seen_text(seconds: float, *, whole: bool) -> str:
-    """The time in a phase; of one that was not seen from begin to end it is the least."""
+    """The time in a phase; "at least" that time if the phase was not seen whole."""
     text = format_duration(seconds)
     return text if whole or pd.isna(seconds) else f"at least {text}"

@@ -19,37 +19,23 @@ _FILE_FINDINGS: Final = frozenset({"one_file_holds_up"})
 
 @dataclass(frozen=True)
 class Look:
-    """A finding or file to look at, in words.
+    """A finding or file to look at, in words."""
 
-    Attributes
-    ----------
-    text : str
-        What it is and what to do, in sentences.
-    severity : str
-        critical, warning or info.
-    file_index : int or None
-        The file it is about, if any.
-    """
-
+    #: What it is and what to do, in sentences.
     text: str
+    #: critical, warning or info.
     severity: str
+    #: The file that it is about, if any.
     file_index: int | None = None
 
 
 def looks(files: pd.DataFrame, findings: pd.DataFrame, *, running: bool) -> list[Look]:
     """What to look at, the most important first; empty if nothing needs attention.
 
-    Critical findings come first, then the files that are late now, then other warnings. A finding
-    about a file that is late now is part of that file's entry.
-
-    Parameters
-    ----------
-    files : DataFrame
-        The result of :func:`~importstats.analysis.ranking.rank_files`.
-    findings : DataFrame
-        The :func:`~importstats.diagnose` of the job, the severest first.
-    running : bool
-        Whether the job is at work; once it has ended, no file is late now.
+    Critical findings come first, then the files that are late now (none if the job is not running),
+    then other warnings. A finding about a file that is late now is part of that file's entry.
+    `files` are those of :func:`~importstats.analysis.ranking.rank_files`, and the severest of the
+    findings is the first.
     """
     late = _late_now(files) if running else files.iloc[:0]
     of_files = findings["finding"].astype("str").isin(_FILE_FINDINGS)

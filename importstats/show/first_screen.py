@@ -1,4 +1,4 @@
-"""First screen: what a page and a widget show of a job before the reader scrolls."""
+"""First screen: what a page and a widget show about a job before the reader scrolls."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from importstats.analysis.words import eta_text, left_text, what_matters
 from importstats.names import END_PHASES
+from importstats.plots.file_states import STATE_WORDS
 from importstats.plots.hatching import OTHER_HATCH, PHASE_HATCHES, STATE_HATCHES
 from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
 from importstats.show.attention import Look, sentences
@@ -17,7 +18,7 @@ from importstats.show.page_data import MOST_NAME
 from importstats.text import format_duration, format_percent, printable
 
 _MOST_LOOKS: Final = 4
-# Of a file that takes no longer than its size says: so long, and so much of its own time.
+# A file is worth a sentence if it delays the end by this, and by this share of its own time.
 _LONG_DELAY_S: Final = 60.0
 _LONG_DELAY_SHARE: Final = 0.25
 _TO_COME: Final = "radial-gradient(circle,var(--soft) 2px,transparent 2.5px) 0 50%/10px 8px"
@@ -42,14 +43,12 @@ _HATCH_LAYERS: Final = {
     "o": _RINGS,
     "*": _STARS,
 }
-_STATES: Final = {"": "waiting", "none": "waiting", "pending": "waiting", "inprogress": "importing"}
-_STATES_MORE: Final = {"unseen": "imported between two polls", "completed": "done"}
 
 
 def first_line(job: ImportJob) -> str:
     """How much time is left, or the state of a job that has ended or was not seen for long."""
     if job.stale:
-        # What was found is said below.
+        # The findings are shown below.
         return job.headline.split(". ")[0]
     if job.phase in END_PHASES:
         return job.headline
@@ -57,7 +56,7 @@ def first_line(job: ImportJob) -> str:
 
 
 def second_line(job: ImportJob, zone: tzinfo) -> str:
-    """Phase, progress and end time; the page says them only here."""
+    """Phase, progress and end time, which the page shows only here."""
     if job.phase in END_PHASES or job.stale:
         return ""
     text = f"{job.phase}, {format_percent(job.progress_pct)}"
@@ -88,7 +87,7 @@ def first_look(job: ImportJob) -> str:
 
 
 def _last_to_end(job: ImportJob) -> str:
-    """The file that by its own rows will end long after all others, in a sentence; or nothing."""
+    """A sentence about the file that will end long after all others by its own rows; or nothing."""
     files = job.stragglers
     if files.empty or job.stale:
         return ""
@@ -137,17 +136,13 @@ def _file_in(job: ImportJob, text: str) -> str | None:
 
 
 def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
-    """The phases as parts of a strip, each as wide as it was long, with its look in CSS.
+    """The phases as parts of a strip: ``name``, ``text``, ``look`` in CSS, and ``grow``.
 
-    Returns
-    -------
-    list of dict
-        ``name``, ``text``, ``look``, and ``grow``: its share of the width, which is never 0.
+    The last is the share of the width, by the phase's duration; it is never 0.
     """
-    runs = job.phases
     parts = []
     last = job.jobs["observed_at"].iloc[-1]
-    for run in runs.to_dict("records"):
+    for run in job.phases.to_dict("records"):
         phase = str(run["phase"])
         if phase in END_PHASES:
             continue
@@ -159,8 +154,8 @@ def phase_strip(job: ImportJob) -> list[dict[str, Any]]:
         parts.append({"name": phase, "seconds": seconds, "text": text, "look": _phase_look(phase)})
     if job.phase not in END_PHASES and not job.stale and pd.notna(job.eta["eta_p50"]):
         seconds = max((job.eta["eta_p50"] - job.at).total_seconds(), 0.0)
-        left = f"about {left_text(job.eta_frame, job.at).split(' left')[0]}"
-        left = left if " left" in left_text(job.eta_frame, job.at) else "overdue"
+        text = left_text(job.eta_frame, job.at)
+        left = f"about {text.split(' left')[0]}" if " left" in text else "overdue"
         parts.append({"name": "to come", "seconds": seconds, "text": left, "look": _TO_COME})
     if job.phase in END_PHASES:
         look = _phase_look(job.phase)
@@ -186,10 +181,8 @@ def _phase_look(phase: str) -> str:
 
 def state_looks(data: dict[str, Any]) -> dict[str, str]:
     """The states that the files' timeline shows, in words, with their backgrounds in CSS."""
-    words = {**_STATES, **_STATES_MORE}
-    return {
-        words.get(name, name): _legend_background(name) for name in data["spans"]["state"]["names"]
-    }
+    names = data["spans"]["state"]["names"]
+    return {STATE_WORDS.get(name, name): _legend_background(name) for name in names}
 
 
 def _legend_background(state: str) -> str:

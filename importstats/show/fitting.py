@@ -36,22 +36,14 @@ def id_text(job_id: object) -> Text:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a :class:`FittingTable`.
-
-    Attributes
-    ----------
-    heading : str
-    cells : sequence of str or Text
-    kind : {"id", "name", "number", "text"}
-        An id or a number is never cut, but a list of ids wraps between them. A name is shortened at
-        its front, where names are alike. A text wraps.
-    keep : int
-        If there is not enough room, columns with the lowest number go first.
-    """
+    """A column of a :class:`FittingTable`."""
 
     heading: str
     cells: Sequence[str | Text]
+    #: An id or a number is never cut, but a list of ids wraps between them. A name is shortened at
+    #: its front, where names are alike. A text wraps.
     kind: Kind = "number"
+    #: If there is not enough room, columns with the lowest number go first.
     keep: int = 5
 
     def width(self) -> int:
@@ -69,17 +61,10 @@ class Column:
 
 @dataclass(frozen=True)
 class FittingTable:
-    """Columns side by side as far as there is room, the most important first.
-
-    Attributes
-    ----------
-    columns : sequence of Column
-        From left to right, each with one cell per row.
-    styles : sequence of str, optional
-        A style for each row.
-    """
+    """Columns side by side, as many as there is room for, the most important first."""
 
     columns: Sequence[Column]
+    #: A style for each row.
     styles: Sequence[str] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -30,12 +30,7 @@ from importstats.store import SnapshotStore
 from importstats.store.cluster_frames import load_cluster_of
 from importstats.store.frames import load_details, load_jobs
 from importstats.store.inputs import at_the_door
-from importstats.text import (
-    UNKNOWN,
-    format_duration,
-    format_rate,
-    printable,
-)
+from importstats.text import UNKNOWN, format_duration, format_rate, printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -216,7 +211,7 @@ class ImportJob(RecordedJob):
 
     @property
     def cause(self) -> str:
-        """What holds the job up, as its cluster proves, in a few words; empty if nothing does."""
+        """A few words about what holds the job up, as its cluster proves; empty if nothing does."""
         return "" if self.phase in END_PHASES or self.stale else cause_text(self.diagnosis)
 
     @property
@@ -246,14 +241,8 @@ class ImportJob(RecordedJob):
     @property
     def headline(self) -> str:
         """The job in one line: see :func:`importstats.analysis.words.headline`."""
-        return headline(
-            self.jobs,
-            self.eta_frame,
-            self.stragglers,
-            self.diagnosis,
-            at=self.at,
-            zone=self._zone,
-        )
+        known = (self.eta_frame, self.stragglers, self.diagnosis)
+        return headline(self.jobs, *known, at=self.at, zone=self._zone)
 
     def plot(self, theme: Literal["auto", "light", "dark"] = "auto") -> Figure:
         """The :func:`importstats.plots.overview` of the job, on a transparent background.
@@ -323,10 +312,15 @@ class ImportJob(RecordedJob):
             As for :func:`importstats.live`, which also lists what is raised. A job that was made
             from frames and not loaded from a store raises ``ValueError``.
         """
+        if self._store is None:
+            raise ValueError(
+                "this job was made from frames and does not grow: load it with ImportJob.load, or "
+                "use importstats.live(client, job_id)"
+            )
         return live(
             source,
             self.job_id,
-            store=_grown_store(self._store),
+            store=self._store,
             source_uri=self.source_uri,
             policy=policy,
             refresh_s=refresh_s,
@@ -346,16 +340,6 @@ class ImportJob(RecordedJob):
 
     def _repr_html_(self) -> str:
         return _as_html(self, self._zone)
-
-
-def _grown_store(store: _Store | None) -> _Store:
-    """The store that the job was loaded from."""
-    if store is None:
-        raise ValueError(
-            "this job was made from frames and does not grow: load it with ImportJob.load, or use "
-            "importstats.live(client, job_id)"
-        )
-    return store
 
 
 def _rate_text(rates: pd.DataFrame, *, over: bool) -> str:

@@ -28,21 +28,9 @@ _REFRESH_S: Final = 0.5
 
 
 def watch(collector: Collector, job_id: str, console: Console) -> dict[str, CollectedJob]:
-    """Run a collector and show one of its jobs until the job ends or you stop it.
+    """Run a collector and show one of its jobs on a terminal until the job ends or you stop it.
 
-    Parameters
-    ----------
-    collector : Collector
-        Not yet running.
-    job_id : str
-        The job to show.
-    console : Console
-        A terminal.
-
-    Returns
-    -------
-    dict of str to CollectedJob
-        As from :meth:`Collector.run`; its errors are raised too.
+    Returns and raises what :meth:`Collector.run` does.
     """
     outcome: list[BaseException] = []
 
@@ -91,19 +79,12 @@ def headline_printer(
 ) -> Callable[[CollectedJob], None]:
     """A function that prints a job's headline after a snapshot, for an output that is no terminal.
 
-    Parameters
-    ----------
-    store : SnapshotStore
-        Where the snapshots are.
-    console : Console
-    least_s : float
-        The least time between two lines.
-    source_uri : str, optional
-        The job's server; needed only if several servers in the store have a job with this id.
+    `least_s` is the least time between two lines. `source_uri` is needed only if several servers in
+    the store have a job with this id.
     """
     lock, printed = threading.Lock(), -math.inf
 
-    def tell(collected: CollectedJob) -> None:
+    def print_headline(collected: CollectedJob) -> None:
         nonlocal printed
         with lock:
             if time.monotonic() < printed + least_s:
@@ -121,7 +102,7 @@ def headline_printer(
             console.file.flush()
             printed = time.monotonic()
 
-    return tell
+    return print_headline
 
 
 def _view(collector: Collector, job_id: str) -> RenderableType:

@@ -55,7 +55,7 @@ def live(
     Returns
     -------
     LiveJob
-        The view. Its ``stop()`` ends the collecting, its ``job`` is the job as it is now.
+        The view. ``stop()`` ends the collecting, and ``job`` is the job as it is now.
 
     Raises
     ------

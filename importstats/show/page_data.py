@@ -23,7 +23,7 @@ from importstats.plots.style import FILE_STATE_COLORS, OTHER_COLOR, PHASE_COLORS
 from importstats.show.job import ImportJob
 from importstats.text import printable
 
-# A curve with more points than a screen has is thinned.
+# A curve with more points than this, which no screen shows, is thinned.
 _MOST_POINTS: Final = 2000
 #: How many characters a file's name can have in a page.
 MOST_NAME: Final = 300
@@ -52,13 +52,7 @@ def packed(data: dict[str, Any]) -> bytes:
 def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, Any]:
     """Everything that the page's script draws; times are in seconds since ``t0``.
 
-    Parameters
-    ----------
-    job : ImportJob
-    files : DataFrame
-        The result of :func:`file_columns`.
-    zone : tzinfo
-        Zone of the times shown.
+    `files` are those of :func:`file_columns`.
     """
     jobs = job.jobs
     t0 = jobs["observed_at"].iloc[0].floor("s")
@@ -73,7 +67,7 @@ def script_data(job: ImportJob, files: pd.DataFrame, zone: tzinfo) -> dict[str, 
         "progress": _progress_line(job, t0),
         "rates": _rates(job, t0),
         "phases": _phases(job, t0),
-        "gaps": _pairs(find_gaps(jobs["observed_at"]), t0),
+        "gaps": _intervals(find_gaps(jobs["observed_at"]), t0),
         "eta": _eta(job, t0),
         "files": _file_chart_data(files, t0),
         "spans": _spans(job, files, t0),
@@ -162,7 +156,7 @@ def _json_numbers(values: Floats, digits: int = 3) -> list[float | None]:
 
 
 def _thinned(changes: npt.NDArray[np.bool_]) -> Ints:
-    """The points to draw, at most `most`: first those at which something changes."""
+    """The points to draw: those at which something changes, but not too many."""
     places = np.flatnonzero(changes)
     if len(places) <= _MOST_POINTS:
         return places
@@ -198,18 +192,14 @@ def _rates(job: ImportJob, t0: pd.Timestamp) -> dict[str, Any]:
 
 def _phases(job: ImportJob, t0: pd.Timestamp) -> list[list[Any]]:
     runs = drawn_runs(job.jobs, job.phases)
-    start, end = _seconds_after(runs["start"], t0), _seconds_after(runs["end"], t0)
     names = runs["phase"].astype("str")
-    return [list(row) for row in zip(names, start, end, strict=True)]
+    return [[name, *ends] for name, ends in zip(names, _intervals(runs, t0), strict=True)]
 
 
-def _pairs(gaps: pd.DataFrame, t0: pd.Timestamp) -> list[list[Any]]:
-    return [
-        list(row)
-        for row in zip(
-            _seconds_after(gaps["start"], t0), _seconds_after(gaps["end"], t0), strict=True
-        )
-    ]
+def _intervals(spans: pd.DataFrame, t0: pd.Timestamp) -> list[list[Any]]:
+    """The start and the end of each span."""
+    ends = (_seconds_after(spans[name], t0) for name in ("start", "end"))
+    return [list(pair) for pair in zip(*ends, strict=True)]
 
 
 def _eta(job: ImportJob, t0: pd.Timestamp) -> list[float | None] | None:
@@ -222,15 +212,12 @@ def _eta(job: ImportJob, t0: pd.Timestamp) -> list[float | None] | None:
 def _file_chart_data(files: pd.DataFrame, t0: pd.Timestamp) -> dict[str, Any]:
     if files.empty:
         return {"count": 0}
-    text = {
-        name: _coded(files[name].astype("str").str.lower() if name == "state" else files[name])
-        for name in ("state", "verdict", "matters", "reason")
-    }
     return {
         "count": len(files),
         "name": [printable(name, MOST_NAME) for name in files["file"].tolist()],
         "raw_state": _coded(files["state"]),
-        **text,
+        "state": _coded(files["state"].astype("str").str.lower()),
+        **{name: _coded(files[name]) for name in ("verdict", "matters", "reason")},
         "culprit": np.flatnonzero(files["culprit"]).tolist(),
         "task": files["task"].tolist(),
         **{name: _json_numbers(files[name].to_numpy(), 1) for name in NUMBERS},

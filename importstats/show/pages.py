@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import lru_cache
 from typing import Any
 
@@ -29,6 +31,11 @@ def render(package: str, template: str, **values: Any) -> str:
     :mod:`importstats.plots`, and ``name``, which makes one printable line of a server's text.
     """
     return _template_environment(package).get_template(template).render(values)
+
+
+def csp_hash(text: str) -> str:
+    """The hash of a style or script, as a content-security policy names it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 @lru_cache(maxsize=4)

@@ -51,35 +51,18 @@ def job_view(
     details: pd.DataFrame,
     *,
     at: datetime,
-    history: pd.DataFrame | None = None,
     cluster: Cluster | None = None,
     zone: tzinfo | None = None,
 ) -> RenderableType:
-    """One job as a panel: when it ends, its phase, what to look at, rates, files at work.
+    """One job as a panel for ``rich.print``: its end, phase, rates, files at work, what to look at.
 
-    Parameters
-    ----------
-    jobs, details : DataFrame
-        The job's frames, see :mod:`importstats.store.frames`.
-    at : datetime
-        Now. The view says how old the latest snapshot is and leaves out what came later.
-    history : DataFrame, optional
-        Jobs frame of earlier jobs, for the ETA.
-    cluster : ClusterFrames, optional
-        What its cluster was doing, see :func:`~importstats.store.cluster_frames.load_cluster`.
-    zone : tzinfo, optional
-        Zone of the times shown; default the reader's.
-
-    Returns
-    -------
-    RenderableType
-        The panel, for ``rich.print``.
+    Parameters are those of :class:`~importstats.ImportJob`, and `at` is now.
     """
     if rewind(jobs, at).empty:
         return Text("waiting for the first snapshot …", style="dim")
     from importstats.show.job import ImportJob
 
-    job = ImportJob(jobs, details, at, history=history, cluster=cluster, zone=zone)
+    job = ImportJob(jobs, details, at, cluster=cluster, zone=zone)
     lines: list[RenderableType] = [_headline(job), _end_text(job, zone)]
     lines += [
         Text(printable(look.text, 400), style=SEVERITY_STYLES[look.severity])
@@ -111,7 +94,7 @@ def _headline(job: ImportJob) -> RenderableType:
 
 
 def _end_text(job: ImportJob, zone: tzinfo | None) -> RenderableType:
-    """When the job ends or ended; of a job not seen for long, that it was at work."""
+    """When the job ends or ended; for a job not seen for long, that it was at work."""
     if job.phase in END_PHASES or job.stale:
         return Text(printable(job.headline, 400))
     text = left_text(job.eta_frame, job.at)
@@ -167,7 +150,7 @@ def _files_at_work(files: pd.DataFrame) -> FittingTable | None:
         Column("rate", [format_rate(file["rows_per_s"], "rows") for file in shown], keep=4),
         Column("rows", [_rows_text(file) for file in shown], keep=3),
     ]
-    # A server that counts rows only of whole files says nothing of a rate or a pause in one.
+    # A server that counts the rows of whole files only shows no rate of a file and no pause in it.
     unsaid = {"idle", "rate"}
     return FittingTable(
         [one for one in columns if one.heading not in unsaid or set(one.cells) != {UNKNOWN}]

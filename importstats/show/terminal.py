@@ -198,7 +198,7 @@ def _phase_name(row: Row) -> str:
 
 _SLOWEST_COLLECTIONS: Final = 10
 _NOTES: Final = 10
-_DEAR: Final = {
+_PRIORITIES: Final = {
     name: 99 - place
     for place, name in enumerate(
         ("job", "cause", "ETA", "phase", "done", "rate", "median", "share")
@@ -224,7 +224,12 @@ def _print_table(
     console.print(f"\n{title}", style="bold")
     # If there is too little room, the last columns go first, and the table's main columns last.
     specs = [
-        (heading, _KINDS.get(heading, "number"), _DEAR.get(heading, len(columns) - place), cell)
+        (
+            heading,
+            _KINDS.get(heading, "number"),
+            _PRIORITIES.get(heading, len(columns) - place),
+            cell,
+        )
         for place, (heading, cell) in enumerate(columns.items())
     ]
     _print_rows(console, rows, specs, empty="none")

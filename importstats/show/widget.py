@@ -44,8 +44,8 @@ class LiveJob(anywidget.AnyWidget):
     Attributes
     ----------
     running : bool
-        Whether the view is kept up to date: until the job ends, you call :meth:`stop`, or there is
-        an error that trying again would not mend.
+        Whether the view is kept up to date: until the job ends, you call :meth:`stop`, or an error
+        occurs that no retry can fix.
     problem : str
         Why nothing new comes; empty if all is well.
     selected : str
@@ -99,7 +99,7 @@ class LiveJob(anywidget.AnyWidget):
         )
 
     def stop(self) -> None:
-        """Stop asking the server; what is stored and shown stays."""
+        """Stop polling the server; what is stored and shown stays."""
         if self._collector is not None:
             self._collector.stop()
         self._closing.set()
