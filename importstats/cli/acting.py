@@ -15,6 +15,7 @@ import pandas as pd
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from importstats.cli.expecting import paths_of_file
 from importstats.cli.options import (
     DEFAULT_STORE,
     ENVIRONMENT,
@@ -178,13 +179,7 @@ def _files_named(
         words += [line.strip() for line in text.splitlines() if line.strip()]
     if not words:
         raise UsageError("no files to import: give --files, --files-from or --manifest")
-    return [_paths_of_file(word) for word in words]
-
-
-def _paths_of_file(word: str) -> list[str]:
-    """The paths of one import file; several only if all are NumPy files."""
-    parts = word.split(",")
-    return parts if all(part.lower().endswith(".npy") for part in parts) else [word]
+    return [paths_of_file(word) for word in words]
 
 
 def _option(given: str) -> tuple[str, str]:

@@ -55,8 +55,7 @@ def write_report(
         Parameter(name=("--format", "--output"), help="Format of the report."),
     ] = None,
     serve: Annotated[
-        bool,
-        Parameter(help="Serve the page on this machine and keep it up to date, until Ctrl-C."),
+        bool, Parameter(help="Serve the page on this machine and keep it up to date, until Ctrl-C.")
     ] = False,
     port: Annotated[int, Parameter(help="Port for --serve; 0 takes a free one.")] = 0,
     expectation: Expectation = NOTHING,
@@ -222,7 +221,7 @@ def show_fleet(
         str | None,
         Parameter(
             help="Where to do the work: synchronous (here), processes (local), or the address "
-            "of a Dask scheduler, tcp://host:8786. Default: here for few jobs, else processes.",
+            "of a Dask scheduler, tcp://host:8786. Default: here for few jobs, else processes."
         ),
     ] = None,
     since: Annotated[

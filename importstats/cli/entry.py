@@ -157,10 +157,7 @@ app = App(
 )
 for _name, (_function, _help) in COMMANDS.items():
     app.command(
-        f"importstats.cli.{_function}",
-        name=_name,
-        help=cleandoc(_help),
-        help_format="markdown",
+        f"importstats.cli.{_function}", name=_name, help=cleandoc(_help), help_format="markdown"
     )
 
 

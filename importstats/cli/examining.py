@@ -31,8 +31,7 @@ def doctor(
     *,
     store: Store = DEFAULT_STORE,
     poll_interval: Annotated[
-        float,
-        Parameter(help="Longest pause between two polls, seconds.", validator=positive),
+        float, Parameter(help="Longest pause between two polls, seconds.", validator=positive)
     ] = 60.0,
     json: Annotated[bool, Parameter(help="The same as --output json.")] = False,
     output: Output = "table",

@@ -40,7 +40,7 @@ class Expectation:
         str | None,
         Parameter(
             help="Folder or s3:// address that holds the files. If the manifest gives no rows "
-            "for a Parquet file, they are read from its footer.",
+            "for a Parquet file, they are read from its footer."
         ),
     ] = None
 
@@ -64,6 +64,12 @@ class Expectation:
 NOTHING = Expectation()
 
 
+def paths_of_file(file: str) -> list[str]:
+    """The paths of an import file; several only if all are NumPy files."""
+    parts = file.split(",")
+    return parts if all(part.lower().endswith(".npy") for part in parts) else [file]
+
+
 def shown_file(file: str) -> str:
     """A file as the details name it: the first of a set of NumPy files, and how many follow.
 
@@ -72,10 +78,8 @@ def shown_file(file: str) -> str:
     >>> shown_file("a/x.npy,a/y.npy"), shown_file("a,b.parquet")
     ('a/x.npy +1', 'a,b.parquet')
     """
-    parts = file.split(",")
-    if len(parts) == 1 or not all(part.lower().endswith(".npy") for part in parts):
-        return file
-    return f"{parts[0]} +{len(parts) - 1}"
+    first, *others = paths_of_file(file)
+    return f"{first} +{len(others)}" if others else file
 
 
 def rows_of_files(job: GroupJob) -> pd.Series[int] | None:

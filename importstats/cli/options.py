@@ -91,11 +91,7 @@ Store = Annotated[
     ),
 ]
 StoreArgument = Annotated[
-    str,
-    Parameter(
-        env_var="IMPORTSTATS_STORE",
-        help="Folder, or s3://, gs://, abfs:// URI.",
-    ),
+    str, Parameter(env_var="IMPORTSTATS_STORE", help="Folder, or s3://, gs://, abfs:// URI.")
 ]
 MinInterval = Annotated[
     float, Parameter(help="Shortest pause between two polls, seconds.", validator=positive)
@@ -132,7 +128,7 @@ class Connection:
         Path | None,
         Parameter(
             help="File that holds the token. Default: MILVUS_TOKEN or ZILLIZ_CLOUD_API_KEY. "
-            "There is no --token: anyone could read it off the process list.",
+            "There is no --token: anyone could read it off the process list."
         ),
     ] = None
     db: Annotated[

@@ -40,8 +40,7 @@ def simulate(
         int, Parameter(name="--jobs", help="How many jobs.", validator=AtLeastOne)
     ] = 1,
     files: Annotated[
-        int | None,
-        Parameter(help="Files of each job; drawn if not given.", validator=AtLeastOne),
+        int | None, Parameter(help="Files of each job; drawn if not given.", validator=AtLeastOne)
     ] = None,
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
     acceleration: Annotated[

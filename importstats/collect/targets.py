@@ -140,11 +140,7 @@ class Webhook:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        service: str = "",
-        form: Callable[[Payload], Payload | None] = dict,
+        self, url: str, *, service: str = "", form: Callable[[Payload], Payload | None] = dict
     ) -> None:
         try:
             parts = urlsplit(url)

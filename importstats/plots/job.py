@@ -153,10 +153,7 @@ def draw_overview(
 
 
 def _share_time(
-    panels: Sequence[Axes],
-    limits: tuple[float, float],
-    jobs: pd.DataFrame,
-    at: datetime | None,
+    panels: Sequence[Axes], limits: tuple[float, float], jobs: pd.DataFrame, at: datetime | None
 ) -> None:
     """Give all panels the same time axis, and a line for now if the latest snapshot is old."""
     left, right = limits

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 from rich.cells import cell_len
@@ -46,14 +47,19 @@ class Column:
     #: If there is not enough room, columns with the lowest number go first.
     keep: int = 5
 
+    @cached_property
+    def texts(self) -> list[Text]:
+        """The cells as texts."""
+        return [cell if isinstance(cell, Text) else Text(cell) for cell in self.cells]
+
     def width(self) -> int:
         """The width that needs no cut."""
-        return max([cell_len(self.heading), *(_length(cell) for cell in self.cells)])
+        return max([cell_len(self.heading), *(text.cell_len for text in self.texts)])
 
     def least(self) -> int:
         """The width below which the column cannot be shown."""
         if self.kind == "id":
-            parts = (part for cell in self.cells for part in _id_parts(cell))
+            parts = (part for text in self.texts for part in _id_parts(text))
             return max([cell_len(self.heading), *map(cell_len, parts)])
         least = {"name": _LEAST_NAME, "text": _LEAST_TEXT}.get(self.kind)
         return self.width() if least is None else min(self.width(), least)
@@ -83,7 +89,7 @@ class FittingTable:
         for row in range(len(self.columns[0].cells) if self.columns else 0):
             style = self.styles[row] if self.styles else ""
             cells = [
-                _fitted_cell(column.cells[row], column.kind, width)
+                _fitted_cell(column.texts[row], column.kind, width)
                 for column, width in zip(shown, widths, strict=True)
             ]
             table.add_row(*cells, style=style or None)
@@ -118,40 +124,35 @@ def _widths(columns: Sequence[Column], room: int) -> list[int]:
     return widths
 
 
-def _length(cell: str | Text) -> int:
-    return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
-
-
-def _fitted_cell(cell: str | Text, kind: Kind, width: int) -> str | Text:
+def _fitted_cell(cell: Text, kind: Kind, width: int) -> Text:
     if kind == "name":
         return _shortened(cell, width)
     return _wrapped_ids(cell, width) if kind == "id" else cell
 
 
-def _id_parts(cell: str | Text) -> list[str]:
+def _id_parts(cell: Text) -> list[str]:
     """The ids of a list; all but the last keep their comma."""
-    ids = (cell.plain if isinstance(cell, Text) else cell).split(",")
+    ids = cell.plain.split(",")
     return [f"{job_id}," for job_id in ids[:-1]] + ids[-1:]
 
 
-def _wrapped_ids(cell: str | Text, width: int) -> str | Text:
+def _wrapped_ids(cell: Text, width: int) -> Text:
     """The cell, on several lines of whole ids if it is wider than `width`."""
-    if _length(cell) <= width:
+    if cell.cell_len <= width:
         return cell
     lines = [""]
     for part in _id_parts(cell):
         if lines[-1] and cell_len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part
-    return Text("\n".join(lines), style=cell.style if isinstance(cell, Text) else "")
+    return Text("\n".join(lines), style=cell.style)
 
 
-def _shortened(cell: str | Text, width: int) -> Text:
+def _shortened(cell: Text, width: int) -> Text:
     """The cell, with its front cut off if it is too long."""
-    text = cell if isinstance(cell, Text) else Text(cell)
-    if text.cell_len <= width:
-        return text
-    plain = text.plain
+    if cell.cell_len <= width:
+        return cell
+    plain = cell.plain
     while plain and cell_len(plain) > width - 1:
         plain = plain[1:]
-    return Text(f"…{plain}", style=text.style)
+    return Text(f"…{plain}", style=cell.style)

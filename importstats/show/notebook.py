@@ -76,10 +76,5 @@ def live(
         collector = Collector(source, opened, jobs=[job_id], policy=policy)
         source_uri = source.uri
     return LiveJob(
-        opened,
-        job_id,
-        source_uri=source_uri,
-        collector=collector,
-        refresh_s=refresh_s,
-        zone=zone,
+        opened, job_id, source_uri=source_uri, collector=collector, refresh_s=refresh_s, zone=zone
     )

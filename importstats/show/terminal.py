@@ -215,10 +215,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
 
 
 def _print_table(
-    console: Console,
-    title: str,
-    rows: Sequence[Row],
-    columns: Mapping[str, Cell],
+    console: Console, title: str, rows: Sequence[Row], columns: Mapping[str, Cell]
 ) -> None:
     """Print a titled table; each column is made by a function, and a row may have a ``style``."""
     console.print(f"\n{title}", style="bold")

@@ -9,19 +9,9 @@ from importstats.simulator.releases import RELEASES, Phase, Release, release_of
 from importstats.simulator.reported import REPORTED, reported_job
 from importstats.simulator.server import SimulatorServer
 from importstats.simulator.shapes import SHAPES, make_shape, with_stragglers
-from importstats.simulator.simulation import (
-    Polling,
-    Simulation,
-    simulate_cluster,
-    simulate_job,
-)
+from importstats.simulator.simulation import Polling, Simulation, simulate_cluster, simulate_job
 from importstats.simulator.specs import Arrival, ClusterSpec, FileSpec, JobSpec, Restart
-from importstats.simulator.states import (
-    JobState,
-    TaskState,
-    UnknownJobError,
-    WrongPhaseError,
-)
+from importstats.simulator.states import JobState, TaskState, UnknownJobError, WrongPhaseError
 from importstats.simulator.truth import GroundTruth
 
 __all__ = [

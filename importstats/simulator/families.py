@@ -39,8 +39,6 @@ class Family:
     files: tuple[int, int]
     #: Median bytes of all files, log-normal with sigma 1.3.
     median_bytes: float
-    #: Sigma of log-normal file sizes, unless there is a `tail_index`.
-    size_sigma: tuple[float, float]
     #: Log-uniform.
     bytes_per_row: tuple[float, float]
     #: Size in memory over size on disk, log-uniform, the same for all files of a job.
@@ -61,7 +59,8 @@ class Family:
     shards: tuple[int, int]
     #: Chance that a few of the job's tasks go back, whatever its shape.
     retry_chance: float
-    #: Pareto tail index of file sizes.
+    #: Sigma of log-normal file sizes, or tail index of Pareto-distributed ones.
+    size_sigma: tuple[float, float] = (0.0, 0.0)
     tail_index: tuple[float, float] | None = None
     #: Sigma of the nodes' log-normal speeds.
     speed_sigma: float = 0.0
@@ -102,7 +101,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             files=(20, 1500),
             median_bytes=50e9,
             tail_index=(1.2, 3.0),
-            size_sigma=(0.0, 0.0),
             bytes_per_row=(2e3, 60e3),
             memory_factor=(1.0, 4.0),
             import_bytes_per_s=6e6,
@@ -171,7 +169,6 @@ FAMILIES: Final[Mapping[str, Family]] = {
             files=(50, 2000),
             median_bytes=300e9,
             tail_index=(1.5, 4.0),
-            size_sigma=(0.0, 0.0),
             bytes_per_row=(400, 4e3),
             memory_factor=(1.5, 6.0),
             import_bytes_per_s=10e6,

@@ -34,10 +34,7 @@ _COMPACTION_LIVES_S: Final = 900.0
 _MOST_TASKS: Final = 512
 _MOST_BUILDS: Final = 1024
 
-_TASK_TYPES: Final[Mapping[TaskKind, str]] = {
-    "preimport": "PreImportTask",
-    "import": "ImportTask",
-}
+_TASK_TYPES: Final[Mapping[TaskKind, str]] = {"preimport": "PreImportTask", "import": "ImportTask"}
 
 
 @dataclass

@@ -22,7 +22,6 @@ from typing import Final
 import numpy as np
 
 from importstats.simulator.specs import ClusterSpec, FileSpec, JobSpec
-from importstats.simulator.units import GIB
 
 _Reported = tuple[ClusterSpec, JobSpec]
 
@@ -55,12 +54,9 @@ def _equal_files(count: int, rows: int, bytes_per_row: int) -> tuple[FileSpec, .
 
 
 def _billion_rows(pace: float) -> _Reported:
+    four = (1.0,) * 4
     cluster = ClusterSpec(
-        node_speeds=(1.0,) * 4,
-        cores_per_node=16,
-        index_speeds=(1.0,) * 4,
-        index_slots_per_node=4,
-        release="2.6",
+        node_speeds=four, cores_per_node=16, index_speeds=four, index_slots_per_node=4
     )
     return cluster, JobSpec(
         collection_name="billion",
@@ -70,13 +66,11 @@ def _billion_rows(pace: float) -> _Reported:
         sort_rows_per_s=70e3 * pace,
         index_rows_per_s=8e3 * pace,
         shards=4,
-        segment_bytes=GIB,
     )
 
 
 def _ten_million_rows(pace: float) -> _Reported:
-    cluster = ClusterSpec(index_speeds=(1.0,) * 4, index_slots_per_node=2, release="2.6")
-    return cluster, JobSpec(
+    return ClusterSpec(index_speeds=(1.0,) * 4), JobSpec(
         collection_name="wide",
         files=_equal_files(40, 250_000, 4096),
         preimport_bytes_per_s=300e6 * pace,
@@ -87,8 +81,7 @@ def _ten_million_rows(pace: float) -> _Reported:
 
 
 def _sixty_files(pace: float) -> _Reported:
-    cluster = ClusterSpec(index_slots_per_node=2, release="2.6")
-    return cluster, JobSpec(
+    return ClusterSpec(), JobSpec(
         collection_name="parts",
         files=_equal_files(60, 137_500, 3072),
         preimport_bytes_per_s=200e6 * pace,
