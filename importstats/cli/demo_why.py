@@ -64,7 +64,7 @@ def show_causes(folder: Path, *, seed: int, console: Console) -> None:
     job = WatchedJob(*demo_cluster(), seed=seed)
     console.print(
         f"A simulated cluster imports 8 files (job {job.job_id}) beside another job and "
-        "compactions.\nWhat the management port says about it, each time that this changes:\n"
+        "compactions.\nWhat the management port says about it, each time it changes:\n"
     )
     said: tuple[str, ...] = ()
     page = ""

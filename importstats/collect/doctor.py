@@ -82,7 +82,7 @@ def check_retention(poll_s: float) -> Check:
         "retention",
         "warning",
         f"a poll every {every} can miss the end of a job: a server forgets it after {kept}",
-        "poll more often, or raise dataCoord.import.taskRetention of the server",
+        "poll more often, or raise dataCoord.import.taskRetention on the server",
     )
 
 
@@ -101,7 +101,7 @@ def _check_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
         return
     yield Check("address", "ok", f"{client.uri} answers")
     if isinstance(problem, CertificateError):
-        fix = "give your own authority with --ca-file, or use the host name in the certificate"
+        fix = "give the authority with --ca-file, or use the host name in the certificate"
         yield Check("TLS", "failed", str(problem), fix, problem)
         yield from _skipped(later[1:])
         return
@@ -181,7 +181,7 @@ def _check_privilege(
     if problem is not None:
         kind = "have the privilege Import granted" if isinstance(problem, PrivilegeError) else ""
         return Check(
-            "privilege", "failed", str(problem), kind or "see what the server says", problem
+            "privilege", "failed", str(problem), kind or "read what the server says", problem
         )
     if not records:
         return Check(
@@ -201,7 +201,7 @@ def _check_describe(client: ImportClient, records: list[ImportJobRecord]) -> Che
     try:
         answer = client.describe(job_id)
     except ImportStatsError as error:
-        fix = "see what the server says; other jobs may answer"
+        fix = "read what the server says; other jobs may answer"
         return Check("describe", "failed", str(error), fix, error)
     return Check("describe", "ok", f"job {excerpt(job_id)} is {excerpt(str(answer.data.state))}")
 

@@ -191,8 +191,13 @@ def _draw_days(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:
 
 
 def _add_legend_below(ax: Axes, columns: int) -> None:
-    place, look = (0.5, -0.2), {"frameon": False, "fontsize": "small"}
-    ax.legend(loc="upper center", bbox_to_anchor=place, ncols=columns, **look)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.2),
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+    )
 
 
 def _draw_shares(ax: Axes, table: pd.DataFrame, clusters: list[str]) -> None:

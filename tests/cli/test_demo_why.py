@@ -8,7 +8,7 @@ from importstats import load_builds, load_tasks
 
 SAID = """\
 A simulated cluster imports 8 files (job JOB) beside another job and compactions.
-What the management port says about it, each time that this changes:
+What the management port says about it, each time it changes:
 """
 
 
