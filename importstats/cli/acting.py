@@ -153,10 +153,10 @@ def submit(
         counted = [{**msgspec.structs.asdict(job), "files": len(job.files)} for job in jobs]
         print_tables(output, "importstats.submit/1", {"jobs": pd.DataFrame(counted)})
         sys.stdout.flush()
-    return _watched(jobs, store, connection) if watch else 0
+    return _watch_jobs(jobs, store, connection) if watch else 0
 
 
-def _watched(jobs: Sequence[GroupJob], store: str, connection: Connection) -> int:
+def _watch_jobs(jobs: Sequence[GroupJob], store: str, connection: Connection) -> int:
     """Show one job, or wait for several, until they end; returns the exit code."""
     from importstats.cli import collecting, waiting
 

@@ -68,7 +68,7 @@ def write_report(
 
     opened = SnapshotStore(store)
     if serve:
-        return _served(opened, job, port, source_of_job(opened, job, server))
+        return _serve_page(opened, job, port, source_of_job(opened, job, server))
     form = form or _form_by_ending(out)
     expected = expectation.rows()
     jobs, details = frames_of_job(opened, job, server, gaps=True)
@@ -91,7 +91,7 @@ def write_report(
     return EXIT_ROWS_DIFFER
 
 
-def _served(store: SnapshotStore, job: str, port: int, source_uri: str) -> int | None:
+def _serve_page(store: SnapshotStore, job: str, port: int, source_uri: str) -> int | None:
     """Serve a job's page until a signal ends it."""
     from importstats.reports.live import PageServer
 
@@ -159,7 +159,7 @@ def _form_by_ending(out: Path | None) -> Literal["html", "md", "json"]:
     return _FORMS_BY_ENDING[out.suffix.lower()]
 
 
-def _picture(_type: object, path: Path | None) -> None:
+def _check_picture(_type: object, path: Path | None) -> None:
     """Refuse a file that cannot hold a figure, before the work is done."""
     from matplotlib.figure import Figure
 
@@ -171,7 +171,7 @@ def _picture(_type: object, path: Path | None) -> None:
     in_a_folder(_type, path)
 
 
-Picture = Annotated[Path | None, Parameter(validator=_picture)]
+Picture = Annotated[Path | None, Parameter(validator=_check_picture)]
 
 
 def score_methods(

@@ -22,19 +22,19 @@ from importstats.simulator.specs import Signal
 AtLeastOne = Number(gte=1)
 
 
-def _known_shape(_type: object, shape: str) -> None:
+def _check_shape(_type: object, shape: str) -> None:
     if shape not in SHAPES:
         raise ValueError(f"there is no shape {shape!r}; one of {', '.join(SHAPES)}")
 
 
-def _known_dialect(_type: object, dialect: str) -> None:
+def _check_dialect(_type: object, dialect: str) -> None:
     dialect_named(dialect)
 
 
 def simulate(
     *,
     shape: Annotated[
-        str, Parameter(help=f"Kind of job: {', '.join(SHAPES)}.", validator=_known_shape)
+        str, Parameter(help=f"Kind of job: {', '.join(SHAPES)}.", validator=_check_shape)
     ] = "stragglers",
     count: Annotated[
         int, Parameter(name="--jobs", help="How many jobs.", validator=AtLeastOne)
@@ -53,7 +53,7 @@ def simulate(
         str,
         Parameter(
             help=f"Kind of server: {', '.join(DIALECTS)}, or a version of Milvus from 2.4.0 on.",
-            validator=_known_dialect,
+            validator=_check_dialect,
         ),
     ] = "2.6",
     signal: Annotated[

@@ -131,7 +131,7 @@ def plot_node_lanes(
     # The layout makes room for the names, and the title has less.
     longest = max(len(line) for text in texts for line in text.splitlines())
     taken_in = max(0.0, 0.065 * longest - 0.5)
-    return _finished(ax, (start, end), zone, gaps, looks, title, taken_in)
+    return _finish(ax, (start, end), zone, gaps, looks, title, taken_in)
 
 
 def plot_queue(
@@ -161,7 +161,7 @@ def plot_queue(
     now = f"{left:,} still wait{'s' * (left == 1)}" if left else "none waits any more"
     zone = zone_at(zone, end)
     title = f"At most {at_worst} waited at once, at {clock(worst, end, zone, named=False)}; {now}"
-    return _finished(ax, (start, end), zone, gaps, drawn, title)
+    return _finish(ax, (start, end), zone, gaps, drawn, title)
 
 
 def plot_segments(
@@ -187,7 +187,7 @@ def plot_segments(
     if now.sum():
         stages = _counted_kinds(now, STAGES, count="")
         title = f"{plural(int(now.sum()), 'segment')} listed at the last look: {stages}"
-    return _finished(ax, (start, end), zone, gaps, drawn, title)
+    return _finish(ax, (start, end), zone, gaps, drawn, title)
 
 
 def draw_cluster(
@@ -284,7 +284,7 @@ def _stack(
     return {kind: looks[kind] for kind in drawn}
 
 
-def _finished(
+def _finish(
     ax: Axes,
     looked: tuple[pd.Timestamp, pd.Timestamp],
     zone: tzinfo | None,

@@ -45,7 +45,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
     is_over = False
     while not is_over:
         with Live(console=console, auto_refresh=False) as live:
-            is_over = _drawn_to_the_end(live, thread, lambda: _view(collector, job_id))
+            is_over = _draw_to_the_end(live, thread, lambda: _view(collector, job_id))
         if not is_over:
             console.clear()
     if outcome:
@@ -53,7 +53,7 @@ def watch(collector: Collector, job_id: str, console: Console) -> dict[str, Coll
     return collector.jobs
 
 
-def _drawn_to_the_end(
+def _draw_to_the_end(
     screen: Live, thread: threading.Thread, view: Callable[[], RenderableType]
 ) -> bool:
     """Draw a view until a thread ends (true), or until the terminal has another size (false).
