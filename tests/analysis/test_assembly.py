@@ -26,13 +26,11 @@ def rows_of(phase="Importing", *, gained=0.0, step=0.1, line_s=np.nan):
     return pd.DataFrame([row])
 
 
-def model(seconds, queue_s=0.0, spread=0.4):
+def model(seconds, spread=0.4):
     left = twin_quantiles(np.log([seconds]), np.array([spread]))
     none = np.zeros((1, DRAWS))
     nothing = np.zeros(1)
-    return _Forecast(
-        none, none, left, np.full((1, DRAWS), queue_s), none, nothing, nothing, nothing
-    )
+    return _Forecast(none, none, left, none, nothing, nothing, nothing)
 
 
 def mixed(rows, model_s, twin_s, *, queue_s=0.0, spread=0.4, has_memory=False):
@@ -40,7 +38,8 @@ def mixed(rows, model_s, twin_s, *, queue_s=0.0, spread=0.4, has_memory=False):
     twin = np.full((1, DRAWS), np.nan)
     if twin_s is not None:
         twin = twin_quantiles(np.log([twin_s]), np.array([spread]))
-    left, weight = _model_with_twin(rows, model(model_s, queue_s), twin, np.array([has_memory]))
+    queue = np.full((1, DRAWS), queue_s)
+    left, weight = _model_with_twin(rows, model(model_s), twin, queue, np.array([has_memory]))
     assert (np.diff(left[0]) >= 0).all()
     return float(np.median(left)), float(np.log(left[0]).std()), float(weight[0])
 

@@ -6,6 +6,7 @@ import pytest
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.interruption import (
     chance_interrupted,
+    rest_of_queue,
     rest_of_wait,
     with_interruptions,
 )
@@ -25,6 +26,22 @@ def test_the_rest_of_a_wait_is_in_proportion_to_it(scale_s, power, middle, longe
     assert found[[DRAWS // 2 - 1, DRAWS // 2]].mean() == pytest.approx(10 * middle, rel=1e-2)
     assert found[-1] == pytest.approx(10 * longest)
     assert (np.diff(found) > 0).all()
+
+
+def test_jobs_wait_as_long_as_earlier_ones_did():
+    waited, none = np.array([0.0, 60.0, 4000.0]), np.array([])
+    hour = np.full(9, 3600.0)
+    start, later, beyond = np.median(rest_of_queue(waited, hour), axis=1)
+    assert start == pytest.approx(3600, rel=0.1)
+    assert later == pytest.approx(3540, rel=0.1)
+    # Beyond what is usual the waits that go on are few, and those of long waits lasted longest.
+    assert 100 < beyond < np.median(rest_of_queue(waited, none)[2])
+    # One long wait counts as much as what is believed without it: it is likely after a minute.
+    once = rest_of_queue(waited, hour[:1])
+    assert once[0, DRAWS // 3] < 60 < 3000 < once[0, DRAWS * 2 // 3]
+    assert np.median(once[1]) > 3000
+    assert (np.diff(rest_of_queue(waited, hour)) >= 0).all()
+    assert rest_of_queue(waited, none)[1] == pytest.approx(rest_of_wait(waited, 3.0, 1.6)[1])
 
 
 def chance(silence_s, next_s=60.0):

@@ -15,7 +15,7 @@ from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.importing import PacePrior, rest_of_importing
 from importstats.analysis.forecast.interruption import (
     chance_interrupted,
-    rest_of_wait,
+    rest_of_queue,
     with_interruptions,
 )
 from importstats.analysis.forecast.levels import condition, given_earlier, job_variables
@@ -44,9 +44,6 @@ _BYTES: Final = VARIABLES.index("bytes")
 _PACE_SPREAD: Final = 0.5
 # How much the schedule of tasks counts in the rest of Importing; the rest is its pace's.
 _BY_TASKS: Final = 0.6
-# A share ``(1 + t / scale) ** -power`` of the waits in the queue lasts longer than t (ours).
-_QUEUE_S: Final = 3.0
-_QUEUE_POWER: Final = 1.6
 #: From this many ended jobs of a cluster on, up to so many are replayed, with so many before each.
 LEAST_REPLAYED: Final = 3
 MOST_REPLAYED: Final = 10
@@ -171,8 +168,9 @@ def outlook(
     belief.remember(priors, rows, stretches, memories or {})
     found = _Forecast.from_snapshots(priors, seen, rows, belief, spells, at_work & needed)
     twin = _twins(past, stretches, rows, found.log_bytes)
+    queue = _queue(past, stretches, rows)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight = _model_with_twin(rows, found, twin, belief.has_memory)
+    left, weight = _model_with_twin(rows, found, twin, queue, belief.has_memory)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
@@ -210,13 +208,12 @@ def outlook(
 class _Forecast:
     """The model's draws at each row: the rest of the phase, the later phases, and both.
 
-    The rest of a wait in the queue is kept apart, since it says nothing about what comes after.
+    The rest of a wait in the queue is not among them: it says nothing about what comes after.
     """
 
     rest_s: Floats
     later_s: Floats
     left_s: Floats
-    queue_s: Floats
     next_s: Floats
     log_bytes: Floats
     slots: Floats
@@ -253,10 +250,7 @@ class _Forecast:
                 slots[at], age[at] = found.slots[place], found.running_age_s[place]
         later = later_phases(rows, phase, mean, covariance, rest)
         left = weighted(rest + later, floats(rows, "lived_s"))
-        waits = rows["phase"].eq("Pending").to_numpy(np.bool_)[:, None]
-        queue = rest_of_wait(floats(rows, "elapsed_s"), _QUEUE_S, _QUEUE_POWER)[:, _SHUFFLED]
-        queue = np.where(waits, queue, 0.0)
-        return cls(rest, later, left, queue, next_s, log_bytes, slots, age)
+        return cls(rest, later, left, next_s, log_bytes, slots, age)
 
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
@@ -308,7 +302,8 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float
     belief = _Belief.from_priors(priors, replays, begin)
     found = _Forecast.from_snapshots(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
-    left, _ = _model_with_twin(rows, found, twin, belief.has_memory)
+    queue = _queue(past, replays, rows)
+    left, _ = _model_with_twin(rows, found, twin, queue, belief.has_memory)
     quantiles = _interval(rows, left, belief, np.ones(begin))
     return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
 
@@ -353,10 +348,27 @@ def _by_tasks(
     return found
 
 
+def _queue(past: Past, stretches: list[Stretch], rows: pd.DataFrame) -> Floats:
+    """The rest of each row's wait in the queue, (rows, draws); 0 in other phases."""
+    found = np.zeros((len(rows), DRAWS))
+    waits, waited = rows["phase"].eq("Pending").to_numpy(np.bool_), floats(rows, "elapsed_s")
+    for stretch in stretches:
+        at = stretch.rows[waits[stretch.rows]]
+        if len(at):
+            near = stretch.earlier.key[stretch.earlier.cluster == stretch.cluster].tolist()
+            known = [past.courses[key].waited_s for key in near if key in past.courses]
+            earlier = np.array([wait for wait in known if np.isfinite(wait)][-MOST_REPLAYED:])
+            found[at] = rest_of_queue(waited[at], earlier)[:, _SHUFFLED]
+    return found
+
+
 def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: Floats) -> Floats:
     """The time left by the twin at even levels, (rows, draws); NaN if there is no twin."""
     found = np.full((len(rows), DRAWS), np.nan)
-    point, stood = np.maximum(floats(rows, "point"), 0.0), np.maximum(floats(rows, "stood_s"), 0.0)
+    # In the queue the twin says how long the job takes from the queue's end on.
+    waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
+    point = np.maximum(floats(rows, "point"), np.where(waits, 1.0, 0.0))
+    stood = np.where(waits, 0.0, np.maximum(floats(rows, "stood_s"), 0.0))
     segments = rows["phase"].isin(["Sorting", "IndexBuilding"]).to_numpy(np.bool_)
     for stretch in stretches:
         same = stretch.earlier.collection == stretch.collection
@@ -370,12 +382,12 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
 
 
 def _model_with_twin(
-    rows: pd.DataFrame, found: _Forecast, twin: Floats, has_memory: Bools
+    rows: pd.DataFrame, found: _Forecast, twin: Floats, queue_s: Floats, has_memory: Bools
 ) -> tuple[Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
 
     If there is no twin and the cluster remembers no jobs, the line is mixed in. The rest of a wait
-    in the queue is added, because earlier jobs say nothing about it.
+    in the queue is added.
     """
     model = with_line(rows, found.left_s, np.isnan(twin[:, 0]) & ~has_memory)
     log = np.log(np.maximum(model, 1e-3))
@@ -387,5 +399,5 @@ def _model_with_twin(
     mixed = (1 - weight)[:, None] * log + weight[:, None] * other
     middle = np.median(mixed, axis=1, keepdims=True)
     wider = np.hypot(1.0, apart / np.maximum(mixed.std(axis=1), _LEAST_SD))[:, None]
-    left = np.exp(middle + wider * (mixed - middle)) + found.queue_s
+    left = np.exp(middle + wider * (mixed - middle)) + queue_s
     return np.asarray(np.sort(left, axis=1), np.float64), weight

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from importstats.analysis.forecast.chance import DRAWS, log_survival
+from importstats.analysis.forecast.chance import DRAWS, log_survival, normal_quantile
 from importstats.arrays import Floats, Ints
 
 # One interruption in this many hours at work (ours: rarer than once a day of work).
@@ -28,6 +28,12 @@ _SCALE_S: Final = 1800.0
 _POWER: Final = 2.0
 _LEAST_SPREAD: Final = 0.25
 
+# A share ``(1 + t / scale) ** -power`` of the waits in the queue lasts longer than t (ours).
+_QUEUE_S: Final = 3.0
+_QUEUE_POWER: Final = 1.6
+# The spread of the logarithm between two waits of a cluster's jobs (ours).
+_WAITS_SPREAD: Final = 0.25
+
 # A fixed shuffled order of the draws.
 _MIXED: Final = (np.arange(DRAWS) * 37) % DRAWS
 _LEVELS: Final = (np.arange(DRAWS) + 0.5) / DRAWS
@@ -37,6 +43,27 @@ def rest_of_wait(waited_s: Floats, scale_s: float, power: float) -> Floats:
     """The rest of waits that have lasted for a time, at even levels: (rows, draws)."""
     factor = (1 - _LEVELS) ** (-1 / power) - 1
     return np.asarray((waited_s + scale_s)[:, None] * factor, np.float64)
+
+
+def rest_of_queue(waited_s: Floats, earlier_s: Floats) -> Floats:
+    """How long waits in the queue will still last, at even levels: (rows, draws).
+
+    Each wait of an earlier job, give or take a quarter, counts as much as all that is believed
+    without one; of both counts what is longer than the wait so far.
+    """
+    rest = rest_of_wait(waited_s, _QUEUE_S, _QUEUE_POWER)
+    if not len(earlier_s):
+        return rest
+    about = np.exp(_WAITS_SPREAD * normal_quantile(_LEVELS))
+    beyond = np.outer(np.maximum(earlier_s, 1.0), about).ravel() - waited_s[:, None]
+    values = np.hstack([rest, np.maximum(beyond, 0.0)])
+    lasts = np.broadcast_to((1 + waited_s / _QUEUE_S)[:, None] ** -_QUEUE_POWER, rest.shape)
+    weight = np.hstack([lasts, (beyond > 0).astype(np.float64)])
+    order = np.argsort(values, axis=1)
+    weight = np.take_along_axis(weight, order, axis=1)
+    reached = (np.cumsum(weight, axis=1) - weight / 2) / weight.sum(axis=1, keepdims=True)
+    ranked = np.take_along_axis(values, order, axis=1)
+    return np.array([np.interp(_LEVELS, *row) for row in zip(reached, ranked, strict=True)])
 
 
 def chance_interrupted(silence_s: Floats, next_s: Floats) -> Floats:

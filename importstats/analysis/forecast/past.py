@@ -31,12 +31,15 @@ class Course:
     log_bytes : float
     replay : DataFrame
         Some of its rows, spread evenly, with ``true_left_s``.
+    waited_s : float
+        How long it was in the queue; NaN if that is not known.
     """
 
     point: Floats
     left_s: Floats
     log_bytes: float
     replay: pd.DataFrame
+    waited_s: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
     waits = seen["phase"].eq("Uncommitted").to_numpy()
     place = seen["place"].to_numpy()
     now = seen["now_s"].to_numpy(np.float64)
-    size = job_variables(seen)[0][:, -1]
+    size, waited = job_variables(seen)[0][:, -1], seen["Pending_s"].to_numpy(np.float64)
     end = ended_at(seen)
     for mine in np.split(np.arange(len(seen)), np.flatnonzero(np.diff(codes)) + 1):
         if not len(mine) or int(codes[mine[0]]) in courses:
@@ -145,7 +148,11 @@ def _add_courses(courses: dict[int, Course], seen: pd.DataFrame, codes: Ints) ->
         some = some[true_left[some] > 0]
         replay = seen.iloc[known[some]].assign(true_left_s=true_left[some])
         courses[int(codes[mine[0]])] = Course(
-            level, np.maximum(left, 0.5), float(size[over[0]]), replay
+            level,
+            np.maximum(left, 0.5),
+            float(size[over[0]]),
+            replay,
+            float(waited[over[0]]),
         )
 
 
