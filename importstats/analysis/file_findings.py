@@ -232,7 +232,7 @@ def _slow_node(job: JobHistory, files: pd.DataFrame) -> Finding | None:
     late = late[late["elapsed_s"] >= _MAYBE_LATE * late["expected_duration_s"]]
     late = late[late["verdict"].isin(["slow", "unknown", "stuck"])]
     ended = tasks["verdict"].eq("done") | tasks["when"].eq("was")
-    # Where all are late from some time on it is no node: other tasks since then were quick.
+    # Beside a slow node, other tasks since then were quick; if all are late, no node is to blame.
     since = tasks["started_at"] >= late["started_at"].min()
     fine = int((ended & since & (times < _MAYBE_LATE)).sum())
     between = int((ended & (times >= _MAYBE_LATE) & ~tasks.index.isin(late.index)).sum())

@@ -1,8 +1,7 @@
-"""The time that tasks have taken, compared with those of their job that are nearest in size.
+"""The time that tasks have taken, compared with the tasks of their job that are nearest in size.
 
-The server makes and hands out tasks by size, so these ran at about the same time, under the same
-load. The median is that of Kaplan and Meier (JASA 1958), in which running tasks count as not ended
-yet.
+The server makes and hands out tasks by size, so such tasks run at about the same time, under the
+same load. The median is Kaplan and Meier's (JASA 1958); running tasks count as not ended yet.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ _LEAST_S: Final = 0.5
 
 
 def relative_times(job: Ints, size: Floats, whole_s: Floats, known: Bools) -> Floats:
-    """The time of each task over the usual time of the 31 nearest in size, itself included.
+    """Each task's time, divided by the usual time of the 31 nearest in size, itself included.
 
     Parameters
     ----------
     job : ndarray of int64
-        Per task.
+        Each task's job.
     size : ndarray of float64
         Bytes, including the fixed cost of every task.
     whole_s : ndarray of float64
-        How long it took or has taken so far; NaN if it has not begun.
+        The time that it took or has taken so far; NaN if it has not begun.
     known : ndarray of bool
         Whether that is the whole time.
 
@@ -61,7 +60,7 @@ def relative_times(job: Ints, size: Floats, whole_s: Floats, known: Bools) -> Fl
 def _medians(values: Floats, ended: Bools) -> Floats:
     """The median of each row by Kaplan and Meier, infinite values left out.
 
-    If fewer than half are known to have ended, it is the largest.
+    It is the largest value if fewer than half are known to have ended.
     """
     by_value = np.lexsort((~ended, values), axis=1)
     values = np.take_along_axis(values, by_value, axis=1)

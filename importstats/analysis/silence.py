@@ -1,4 +1,4 @@
-"""Whether a job's tasks end far more slowly than before, or none at all.
+"""Whether a job's tasks end far more slowly than before, or not at all.
 
 Either the job's tasks go on as before, apart from the load on its cluster, or since some time all
 take several times as long. Under each of the two, what has been seen since has a probability: which
@@ -62,7 +62,7 @@ class Slump:
     usual_s : float
         How long the median of those at work takes at the pace before.
     odds : float
-        How many times more probable what was seen is with a change of pace than without.
+        How much more probable a change of pace makes what was seen.
     """
 
     since: float
@@ -150,7 +150,7 @@ class _Tasks:
         )
 
     def known_at(self, times: Floats) -> Durations:
-        """How long tasks take, as was known at each of these times."""
+        """The durations of tasks, as known at each of these times."""
         job, task = np.nonzero(self.begin < times[:, None])
         at = times[job]
         ended = self.ended[task] & (self.late[task] <= at)
@@ -159,7 +159,7 @@ class _Tasks:
         return fit_durations(job, len(times), self.size[task], least, most)
 
     def odds(self, known: Durations, place: int, since: float, below: Floats) -> Floats:
-        """How probable is what was seen since a time at each changed pace, divided by unchanged."""
+        """The odds of each changed pace against the unchanged one, by what was seen since."""
         seen = self.late > since
         begin = self.begin[seen]
         usual = known.pace[place] + np.log(self.size[seen] + known.fixed_bytes[place])
