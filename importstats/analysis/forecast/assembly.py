@@ -365,7 +365,7 @@ def _queue(past: Past, stretches: list[Stretch], rows: pd.DataFrame) -> Floats:
 def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: Floats) -> Floats:
     """The time left by the twin at even levels, (rows, draws); NaN if there is no twin."""
     found = np.full((len(rows), DRAWS), np.nan)
-    # In the queue the twin says how long the job takes from the queue's end on.
+    # For a job in the queue, the twin predicts the time from the queue's end on.
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
     point = np.maximum(floats(rows, "point"), np.where(waits, 1.0, 0.0))
     stood = np.where(waits, 0.0, np.maximum(floats(rows, "stood_s"), 0.0))

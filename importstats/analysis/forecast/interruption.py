@@ -46,10 +46,10 @@ def rest_of_wait(waited_s: Floats, scale_s: float, power: float) -> Floats:
 
 
 def rest_of_queue(waited_s: Floats, earlier_s: Floats) -> Floats:
-    """How long waits in the queue will still last, at even levels: (rows, draws).
+    """The rest of waits in the queue, at even levels: (rows, draws).
 
-    Each wait of an earlier job, give or take a quarter, counts as much as all that is believed
-    without one; of both counts what is longer than the wait so far.
+    Each earlier job's wait, give or take a quarter, counts as much as all that is believed without
+    one. Of both, only waits longer than the wait so far count.
     """
     rest = rest_of_wait(waited_s, _QUEUE_S, _QUEUE_POWER)
     if not len(earlier_s):

@@ -32,7 +32,7 @@ class Course:
     replay : DataFrame
         Some of its rows, spread evenly, with ``true_left_s``.
     waited_s : float
-        How long it was in the queue; NaN if that is not known.
+        Its time in the queue; NaN if that is not known.
     """
 
     point: Floats
