@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from importstats.analysis.totals import summary
-from importstats.fleets import parts
 from importstats.names import JOB_KEY
 from importstats.store import SnapshotStore
 from importstats.store.frames import flatten_jobs, jobs_frame
@@ -51,6 +50,8 @@ def summarise(store: SnapshotStore | str | Path) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True).sort_values(JOB_KEY, ignore_index=True)
 
 
+# Few enough for the next to be read meanwhile, and enough for an analysis to work on in one go.
+_ROWS_AT_ONCE: Final = 120_000
 # The columns of snapshots and of files that a summary needs.
 _SNAPSHOTS: Final = (
     "snapshot_id",
@@ -94,7 +95,7 @@ def _some_at_once(
     for piece in pieces:
         gathered.append(piece)
         rows += piece[0].num_rows + piece[1].num_rows
-        if rows >= parts.ROWS_AT_ONCE:
+        if rows >= _ROWS_AT_ONCE:
             yield _frames(gathered)
             gathered, rows = [], 0
     if gathered:

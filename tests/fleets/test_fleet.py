@@ -30,9 +30,9 @@ from importstats.fleets import (
     combine,
     eta_batches,
     fleet,
-    parts,
     rows_by_day,
     summarise,
+    totals,
 )
 from importstats.names import JOB_KEY
 from importstats.plots.fleet import plot_fleet
@@ -59,7 +59,7 @@ def test_a_summary_of_few_jobs_at_a_time(
 ) -> None:
     whole = summary(load_jobs(store), load_details(store, runs=True))
     for rows in (1, 500, 10**6):
-        monkeypatch.setattr(parts, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(totals, "_ROWS_AT_ONCE", rows)
         assert_frame_equal(summarise(store), whole)
 
 
