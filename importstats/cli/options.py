@@ -295,7 +295,7 @@ PATIENT: Final = PatientConnection()
 
 
 def chosen_store(store: str, settings: ServerSettings) -> str:
-    """The store that the option or, failing that, the configuration gives; or the default."""
+    """The option's store if one was given, or the configuration's, or the default."""
     is_given = not isinstance(store, _NotGiven)
     return str(store) if is_given else settings.store or str(store)
 

@@ -190,7 +190,7 @@ def _rate_spread(
 
 
 def rate_finding(rates: pd.DataFrame, column: str, word: str, zone: tzinfo | None) -> str:
-    """A sentence: how fast one thing is written, on average and at most, or since when not."""
+    """A sentence: how fast one thing is written, on average and at most, or when it stopped."""
     values = rates[column]
     moving = rates[values > 0]
     if moving.empty:

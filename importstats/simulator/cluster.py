@@ -302,5 +302,5 @@ class SimulatedCluster:
         return release.progress(phase, 0, 0)
 
 
-#: Phases in which rows are counted. Before them there are none, and after them the count is full.
+#: Phases in which rows are counted. Before them there are none, and after them all are counted.
 _COUNTED_PHASES: Final = (Phase.RESHARDING, Phase.PLANNING, Phase.IMPORTING)

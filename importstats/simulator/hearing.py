@@ -16,7 +16,7 @@ from importstats.simulator.states import TaskState
 
 
 class Decisions(Protocol):
-    """Decides what a job does next after its tasks did something."""
+    """Decides what a job does next after its tasks have done something."""
 
     def import_task_done(self, job: LiveJob, index: int) -> None:
         """All files of an import task are written."""
