@@ -108,7 +108,8 @@ FINDING_KINDS: Final = (
         "stalled",
         ("warning", "critical"),
         "no file has ended for 5 minutes and so long that a pause is 200 times as likely as the "
-        "pace before; or, where rows grow inside files, none has come for 5 minutes and 4 times "
+        "pace before, or 1.25 times as long as any task of the job took, for its size; or, where "
+        "rows grow inside files, none has come for 5 minutes and 4 times "
         "longer than ever before; or, before rows come and if files are not known, nothing has "
         "moved for far longer than in earlier jobs of the collection, else `stall_factor` times "
         "longer than before in this phase, at least 10 minutes and 10 polls, else 6 hours; never "
