@@ -259,9 +259,9 @@ class _Windows:
     def from_curve(cls, curve: Curve, window_us: int) -> _Windows:
         first = starts(curve.key)
         count = np.diff(np.append(first, len(curve.key)))
-        # All keys share one axis, each in its own stretch, a window away from the next.
+        # All keys share one axis, each in its own stretch.
         since = curve.time - np.repeat(curve.time[first], count)
-        span = since[ends(first, len(since))] + window_us + 1
+        span = since[ends(first, len(since))] + 1
         origin = np.repeat(np.cumsum(span) - span, count).astype(np.float64)
         axis = origin + since
         # The last step of each key, and the step before it, or else its first point.
