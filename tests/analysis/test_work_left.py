@@ -1,6 +1,7 @@
 """The rest of a job by the work that is left, on clusters."""
 
 from dataclasses import replace
+from functools import cache
 
 import culprits
 import numpy as np
@@ -17,8 +18,14 @@ from importstats.simulator import Arrival, ClusterSpec
 from importstats.store.cluster_frames import no_cluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def building():
+    """See :func:`simulated_building`."""
+    return simulated_building()
+
+
+@cache
+def simulated_building():
     """A job in IndexBuilding behind the builds of another, and the seconds that were left."""
     rng = np.random.default_rng(5)
     job = culprits.job_of(rng, index_rows_per_s=8e3)
@@ -95,8 +102,14 @@ def test_nothing_of_later_is_used(building):
     np.testing.assert_array_equal(*both)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def importing():
+    """See :func:`simulated_importing`."""
+    return simulated_importing()
+
+
+@cache
+def simulated_importing():
     """A job whose cluster ran others before it was watched; looks in Importing, and the truth."""
     rng = np.random.default_rng(8)
     job = culprits.job_of(rng, index_rows_per_s=6e3)
