@@ -342,6 +342,23 @@ def test_builds_wait_in_a_queue(waited_s, others, found):
     assert said(index_queue(history(), now)) == found
 
 
+@pytest.mark.parametrize(
+    ("others", "compactions", "severity"),
+    [
+        ([], [], "info"),
+        ([build("2", "InProgress", "n")], [], "info"),
+        ([build("0", "Unissued", collection="d")], [], "warning"),
+        ([build("2", "InProgress", "n", "d")], [], "warning"),
+        ([], [{"plan_id": "p", "kind": "MixCompaction", "state": "executing"}], "warning"),
+    ],
+)
+def test_any_work_of_others_makes_a_long_queue_a_warning(others, compactions, severity):
+    builds = [(0, HOUR, each) for each in (build("b", "Unissued"), *others)]
+    tables = {"builds": builds, "compactions": [(0, HOUR, each) for each in compactions]}
+    now = state(121, tasks=[IMPORT], nodes=[NODE], **tables)
+    assert index_queue(history(), now).severity == severity
+
+
 def test_a_queue_ends_when_all_before_it_and_its_own_are_built():
     builds = [(0, HOUR, build(name, "Unissued")) for name in "ab"]
     builds += [(0, HOUR, build("c", "Unissued", collection="d"))]

@@ -188,3 +188,11 @@ def test_what_is_greatest_and_what_was_last_known_need_not_be_last():
     assert summary(bare).iloc[0][["files", "bytes", "total_rows"]].isna().all()
     assert summary(bare.drop(columns="collection_name"))["collection_name"].isna().all()
     assert str(summary(samples.assign(total_rows=0))["bytes_per_s"].item()) == "nan"
+
+
+@pytest.mark.parametrize(("after_s", "total", "rates"), [(1, 1, (1, 10_000)), (0, 1, (NA, NA))])
+def test_a_job_of_a_row_and_a_second_has_a_rate(after_s, total, rates):
+    samples = [(0, "Importing", 40.0, 0), (after_s, "Importing", 60.0, 1)]
+    row = summary(frame(samples, total_rows=pd.array([total] * 2, "Int64"))).iloc[0]
+    assert row["duration_s"] == after_s
+    np.testing.assert_allclose([row["rows_per_s"], row["bytes_per_s"]], rates)
