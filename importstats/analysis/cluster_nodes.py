@@ -23,14 +23,12 @@ def node_slower(job: JobHistory, state: ClusterState) -> Finding | None:
     if not len(entries_at_work(state.of_job(job.key[1]))):
         return None
     spells = _spells(own, state.at)
-    if spells["node_id"].nunique() < 2:
-        return None
     median_s = spells.groupby("node_id")["took_s"].median()
     ended = spells[spells["ended"]]
     for node in median_s.sort_values(ascending=False).index:
         peers = ended.loc[ended["node_id"].ne(node), "took_s"]
         mine = spells.loc[spells["node_id"].eq(node), "took_s"]
-        if len(peers) < 2 or not len(mine):
+        if len(peers) < 2:
             continue
         times = float(mine.median() / peers.median()) if peers.median() > 0 else math.nan
         if times >= _TIMES_PEERS and float(mine.median()) >= MINUTE:
@@ -102,9 +100,8 @@ def _spells(runs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """Each task's work on each node: ``node_id``, ``began``, ``took_s`` and ``ended``."""
     text = runs["state"].astype("str")
     work = runs[text.eq("InProgress") & runs["node_id"].notna()]
-    spells = work.groupby(["task_id", "node_id"], as_index=False).agg(
-        began=("observed_at", "min"), last=("last_observed_at", "max")
-    )
+    first = work.groupby(["task_id", "node_id"], as_index=False)["observed_at"].min()
+    spells = first.rename(columns={"observed_at": "began"})
     end = runs[~text.eq("InProgress")].groupby("task_id", as_index=False)["observed_at"].max()
     ends = spells.merge(end, on="task_id", how="left")["observed_at"]
     ended = ends.notna() & (ends > spells["began"])

@@ -230,6 +230,7 @@ def test_segments_wait_to_be_sorted(waited_s, plans, builds, found):
         (100, 50, 50, 0, "Pending", None),
         (100, 50, 51, 0, "Pending",
          ("critical", "is too small: 50B of 100B are left, and the job brings 51B")),
+        (100, 120, None, 0, "Pending", ("warning", "is nearly used up: 0B of 100B are left")),
         (100, 120, None, 1, "Pending", ("critical", "is used up: 0B of 100B are left")),
         (None, None, None, 1, "Pending", ("critical", "is used up")),
         (100, 90, None, 0, "Importing", None),
