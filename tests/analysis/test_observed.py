@@ -56,6 +56,16 @@ def test_what_was_done_before_the_first_sight_was_not_seen_to_be_gained():
     ]
 
 
+def test_what_was_done_before_the_first_sight_was_gained_since_its_creation_if_that_is_known():
+    rows = [("Importing", 47, 25), ("Importing", 55, 50), ("Importing", 55, 50)]
+    created = pd.Timestamp("2026-05-18T07:59:00Z")
+    assert shown(seen(*rows, create_time=created), *COLUMNS[2:]) == [
+        [60, 0.25, 30, 0.25, 30, 0.25],
+        [120, 0.5, 30, 0.5, 90, 0.25],
+        [180, 0.5, 90, 0.5, 90, 0.25],
+    ]
+
+
 def test_a_job_that_falls_back_is_as_far_as_it_ever_was_and_its_largest_step_counts():
     rows = [("Pending", 0, 0), *[("Importing", p, r) for p, r in ((47, 25), (43, 10), (55, 50))]]
     found = seen(*rows)

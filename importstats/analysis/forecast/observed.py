@@ -257,12 +257,10 @@ def _pace(
     """
     size = len(job)
     begin = np.where(place >= 0, first[job, np.maximum(place, 0)], np.arange(size))
-    if size:
-        sorts = np.minimum(begin, first[job, _INDEXES - 1])
-        begin = np.where(place == _INDEXES, sorts, begin)
-    unseen = opens[begin] & (place != 0) if size else opens
-    origin = start[begin] if size else start
-    unseen &= origin >= now[begin] if size else opens
+    sorts = np.minimum(begin, first[job, _INDEXES - 1])
+    begin = np.where(place == _INDEXES, sorts, begin)
+    origin = start[begin]
+    unseen = opens[begin] & (place != 0) & (origin >= now[begin])
     run = begin * len(_ORDER) + place
     order = np.lexsort((np.arange(size), run))
     known = order[~np.isnan(fraction[order])]
@@ -286,8 +284,7 @@ def _pace(
     )
     begins = pd.Series(np.where(late, at, origin[known]))
     base_at = begins.groupby(group).transform("first").to_numpy(np.float64)
-    changed = (done != last_done) & ~late
-    changed |= head & late
+    changed = (done != last_done) | late
     # IndexBuilding is timed from the first sort on, but its first step is no older than a snapshot.
     earlier = np.where(opens[known], base_at, np.maximum(base_at, now[np.maximum(known - 1, 0)]))
     before = np.where(head, earlier, np.append(0.0, at[:-1]))
@@ -298,10 +295,9 @@ def _pace(
     step = pd.Series(jump).groupby(group).cummax().to_numpy(np.float64)
     names = np.array([_RESOLUTION.get(name, 0.1) for name in _ORDER])
     step = np.where(step > 0, np.maximum(step, names[np.maximum(place[known], 0)]), 1.0)
-    reached = np.where(changed[last] | (head[last]), done[last], 0.0)
-    result["reached"][known] = reached
+    result["reached"][known] = done[last]
     result["still_s"][known] = at - when[last]
-    result["gained"][known] = np.maximum(reached - base, 0.0)
+    result["gained"][known] = np.maximum(done[last] - base, 0.0)
     result["gained_s"][known] = np.maximum(when[last] - base_at, 0.0)
     result["step"][known] = step
     return result
