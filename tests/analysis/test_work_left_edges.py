@@ -12,6 +12,7 @@ from importstats.analysis.work_left import (
     _pause_s,
     _rows_of_segments,
     _sort_pace,
+    import_and_work_left_s,
     work_left_s,
 )
 from importstats.analysis.work_queue import Pace
@@ -219,3 +220,52 @@ def test_a_queue_that_is_very_long_is_left_to_the_general_forecast():
     many = [waits(f"x{number}") for number in range(5001)]
     assert left(works("2", 100), *many[1:]) > 100_000
     assert left(works("2", 100), *many) is None
+
+
+def test_what_else_runs_counts_for_its_slot_and_not_as_work_of_the_job():
+    """A compaction of 100 s has run for 50 s; a sort of a second and a build of ten follow it."""
+    done = [row for number in range(9) for row in compacted(str(number), 0, 99, kind="Mix")]
+    waits_to_sort = (120, HOUR, plan("p", "pipelining", rows=1000, collection_id="c"))
+    at_work = (100, HOUR, plan("m", "executing", kind="Mix"))
+    builds = built("1", -20, -10)
+    tables = {"tasks": [IMPORT, *LOOKS], "builds": builds, "segments": SIZES}
+    before = state(150, compactions=[*done, waits_to_sort], **tables)
+    assert work_left_s(before, "7") is None, "nothing is at work"
+    one = [(first, last, each) for first, last, each in done if each["plan_id"] == "0"]
+    alone = state(150, compactions=[*one, waits_to_sort, at_work], **tables)
+    behind = state(150, compactions=[*done, waits_to_sort, at_work], **tables)
+    # Of nine at once eight slots are free; the only slot is held.
+    assert np.median(work_left_s(behind, "7")) == pytest.approx(11, rel=0.3)
+    assert np.median(work_left_s(alone, "7")) == pytest.approx(61, rel=0.5)
+
+
+def importing(**tables):
+    """Two segments of 1,000 rows to come, one task at work, and a build that takes 1 s per row."""
+    own = {"collection_id": "c", "is_importing": True, "is_sorted": False}
+    known = {
+        "tasks": [*LOOKS, (0, HOUR, task("i", "InProgress", node="n"))],
+        "segments": [
+            *SIZES,
+            *((0, HOUR, {"segment_id": name, "rows": 1000, **own}) for name in "ab"),
+        ],
+        "nodes": [(0, HOUR, {"node_id": "n", "kind": "datanode"})],
+        "builds": [*built("1", 0, 10, collection="d"), *built("2", 0, 10, collection="d")],
+    }
+    found = import_and_work_left_s(state(100, **{**known, **tables}), "7", 2000.0)
+    return None if found is None else float(np.median(found))
+
+
+def test_an_import_is_followed_by_its_sorts_and_builds_whatever_others_build():
+    usual = importing()
+    assert 50 < usual < 300
+    # Another job's build of 10,000 s holds one of two slots, and is none of the job's.
+    long = {"builds": [*built("1", 0, 10, collection="d"), *built("2", 0, 10, collection="d"),
+                       (90, HOUR, build("x", "InProgress", collection="d"))]}  # fmt: skip
+    sizes = [segment("s1", 1000), segment("s2", 1000), segment("sx", 1_000_000)]
+    own = {"collection_id": "c", "is_importing": True, "is_sorted": False}
+    sizes += [(0, HOUR, {"segment_id": name, "rows": 1000, **own}) for name in "ab"]
+    assert importing(**long, segments=sizes) == pytest.approx(usual, rel=0.3)
+    assert importing(builds=[]) is None
+    assert importing(nodes=[]) is None
+    assert importing(segments=SIZES) is None
+    assert importing(tasks=[IMPORT, *LOOKS]) is None
