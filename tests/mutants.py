@@ -50,7 +50,11 @@ def main() -> None:
         for one in draw(module, settings["operators"], options.each, options.seed)
     ]
     excused = justified()
-    judged = [one for one in drawn if (one.module, one.was, one.becomes) not in excused]
+    judged = [
+        one
+        for one in drawn
+        if excused.isdisjoint((module, one.was, one.becomes) for module in (one.module, "*"))
+    ]
     tasks = with_tests(judged, settings, options.tests)
     results: dict[Mutant, str] = dict.fromkeys(drawn, "justified")
     with ProcessPoolExecutor(options.jobs, FORK, start_worker) as workers:
@@ -112,7 +116,7 @@ def parsed() -> argparse.Namespace:
 
 
 def justified() -> set[tuple[str, str, str]]:
-    """Module, line before and line after of the mutants that no test can notice."""
+    """Module (``*`` for any), line before and line after of mutants that no test can notice."""
     if not JUSTIFIED.exists():
         return set()
     listed = tomllib.loads(JUSTIFIED.read_text()).get("mutant", [])
