@@ -220,9 +220,8 @@ def _verdict_codes(ages: Ages, limits: Limits) -> Ints:
     late = _is_late(ages, limits.late_factor)
     behind = late & spans.running & _may_wait(ages, late)
     late &= ~behind
-    total_s = _elapsed_s(ages) - np.where(spans.retries > 0, 0.0, spans.wait_most_s)
     with np.errstate(invalid="ignore"):
-        back = (spans.retries > 0) & (total_s > limits.back_factor * ages.usual_s)
+        back = (spans.retries > 0) & (_elapsed_s(ages) > limits.back_factor * ages.usual_s)
         back |= _overtaken(spans)
         leads = spans.running & (ages.lead_share > limits.lead_share)
         leads &= ages.worked_s > _GROWN * ages.usual_s
