@@ -100,8 +100,8 @@ def _spells(runs: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """Each task's work on each node: ``node_id``, ``began``, ``took_s`` and ``ended``."""
     text = runs["state"].astype("str")
     work = runs[text.eq("InProgress") & runs["node_id"].notna()]
-    first = work.groupby(["task_id", "node_id"], as_index=False)["observed_at"].min()
-    spells = first.rename(columns={"observed_at": "began"})
+    key = ["task_id", "node_id"]
+    spells = work.groupby(key, as_index=False).agg(began=("observed_at", "min"))
     end = runs[~text.eq("InProgress")].groupby("task_id", as_index=False)["observed_at"].max()
     ends = spells.merge(end, on="task_id", how="left")["observed_at"]
     ended = ends.notna() & (ends > spells["began"])

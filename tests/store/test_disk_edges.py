@@ -261,3 +261,12 @@ def test_a_file_is_moved_into_a_folder_that_is_not_there(tmp_path, monkeypatch):
     assert (files.exists("a/b/y"), files.read("c/y").to_pybytes()) == (False, b"1")
     with pytest.raises(StoreError, match="cannot move"):
         files.move("nothing", "c/z")
+
+
+def test_a_file_may_be_read_and_written_by_whom_the_process_lets_and_run_by_nobody(tmp_path):
+    before = os.umask(0)
+    try:
+        Files(tmp_path, None).put("file", b"rows")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666
