@@ -10,7 +10,7 @@ from importstats.analysis.work_left import (
     _compaction_pace,
     _paces,
     _pause_s,
-    _rows_of_segments,
+    _rows_by_segment,
     _sort_pace,
     import_and_work_left_s,
     work_left_s,
@@ -138,7 +138,7 @@ def test_segments_are_as_large_as_listed_or_as_their_sort_made_them():
             (0, HOUR, plan("3", "executing", rows=90)),
         ],
     )
-    assert _rows_of_segments(now).to_dict() == {"s1": 100.0, "s2": 80.0}
+    assert _rows_by_segment(now).to_dict() == {"s1": 100.0, "s2": 80.0}
 
 
 @pytest.mark.parametrize(
