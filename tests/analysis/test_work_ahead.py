@@ -132,3 +132,13 @@ def test_builds_at_once_are_their_time_over_that_of_the_jobs(builds_s, jobs_ms, 
     ]
     assert builds_at_once(state(HOUR, gauges=gauges)) == at_once
     assert builds_at_once(state(HOUR)) is None
+
+
+def test_a_single_row_that_is_left_is_that_of_the_segment_without_rows():
+    own = {"collection_id": "c", "is_importing": True, "is_sorted": False}
+    listed = [
+        (0, HOUR, {"segment_id": name, "rows": rows, **own}) for name, rows in (("a", 9), ("b", 0))
+    ]
+    now = state(HOUR, tasks=[(0, HOUR, task("1", "InProgress"))], segments=listed)
+    assert sorted(segments_to_come(now, "7", 10.0)) == [1, 9]
+    assert segments_to_come(now, "7", 9.0).tolist() == [9, 9]
