@@ -96,8 +96,10 @@ def eta(
         ``observed_at`` : datetime64[us, UTC]
         ``phase`` : ordered category
         ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
-            The job will have ended by then with probability 10, 50 and 90 %. NaT if nothing
-            supports an estimate. Never before ``observed_at``; for a job that has ended, its end.
+            The median, and the ends of an interval that contains the job's end in 80 of 100 cases.
+            Of the others, more end after it than before it, as it is the shortest such interval.
+            NaT if nothing supports an estimate. Never before ``observed_at``; for a job that has
+            ended, its end.
         ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
             The same in seconds from ``observed_at``; 0 once the job has ended.
         ``method`` : category
