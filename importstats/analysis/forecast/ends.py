@@ -95,11 +95,15 @@ def eta(
         ``snapshot_id`` : int64
         ``observed_at`` : datetime64[us, UTC]
         ``phase`` : ordered category
-        ``eta_p10``, ``eta_p50``, ``eta_p90`` : datetime64[us, UTC]
-            The median, and the ends of an interval that contains the job's end in 80 of 100 cases.
-            Of the others, more end after it than before it, as it is the shortest such interval.
-            NaT if nothing supports an estimate. Never before ``observed_at``; for a job that has
-            ended, its end.
+        ``eta_p10`` : datetime64[us, UTC]
+            The begin of an interval that contains the job's end in 80 of 100 cases. The interval is
+            kept short: of the other jobs, more end after it than before it. NaT without an
+            estimate.
+        ``eta_p50`` : datetime64[us, UTC]
+            The median. NaT if nothing supports an estimate. Never before ``observed_at``; for a job
+            that has ended, its end.
+        ``eta_p90`` : datetime64[us, UTC]
+            The end of that interval. NaT without an estimate.
         ``remaining_p10_s``, ``remaining_p50_s``, ``remaining_p90_s`` : float64
             The same in seconds from ``observed_at``; 0 once the job has ended.
         ``method`` : category
@@ -114,9 +118,11 @@ def eta(
             The median of the rest of the current phase.
         ``later_phases_s`` : float64
             The median of the phases after it.
-        ``model_s``, ``twin_s`` : float64
-            The median of this forecast, see :mod:`importstats.analysis.forecast.twin`; in Pending
-            without the wait.
+        ``model_s`` : float64
+            The median of the model's forecast; in Pending without the wait.
+        ``twin_s`` : float64
+            The median of the forecast by earlier jobs at the same point, see
+            :mod:`importstats.analysis.forecast.twin`; in Pending without the wait.
         ``twin_weight`` : float64
             The twin's weight in the estimate.
         ``earlier_jobs`` : int64
