@@ -1,15 +1,18 @@
 """Put the measured figures into the documentation: ``python benchmarks/publish.py``.
 
-Takes ``benchmarks/results/*.md`` as the benchmarks wrote them, and replaces what stands between the
+Takes what the benchmarks wrote to ``benchmarks/results``, and replaces what stands between the
 marks ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->`` in the documentation and the README, so
 no figure is copied by hand.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
+
+from scaling.tables import growth, report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -134,6 +137,15 @@ def diagnosis_section() -> str:
     return "\n\n".join(parts)
 
 
+def scale_section() -> str:
+    found = json.loads((RESULTS / "scale.json").read_text())
+    stores, results = found["stores"], found["results"]
+    tasks = list(dict.fromkeys(result["task"] for result in results))
+    results = sorted(results, key=lambda result: tasks.index(result["task"]))
+    engines = ("importstats", "duckdb", "polars", "pyarrow")
+    return "\n".join([*report(stores, results, engines), *growth(stores, results)])
+
+
 def main() -> None:
     changes = {
         "docs/eta.md": {"eta scores": eta_section()},
@@ -141,6 +153,7 @@ def main() -> None:
             "straggler scores": stragglers_section(),
             "diagnosis scores": diagnosis_section(),
         },
+        "docs/fleet.md": {"scale": scale_section()},
         "README.md": {"eta table": readme_table(results("eta") or "")},
     }
     for name, sections in changes.items():
