@@ -15,6 +15,9 @@ Ints = npt.NDArray[np.int64]
 
 Bools = npt.NDArray[np.bool_]
 
+#: Microseconds in a second.
+US_PER_S: Final = 1e6
+
 # numpy sorts 16 bits by counting.
 _RADIX: Final = 1 << 16
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from importstats.analysis.samples import Curve
 from importstats.analysis.spreading import grown, running_within
-from importstats.arrays import Bools, Floats, Ints, dense, running_total, starts, summed
-
-_US: Final = 1e6
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, dense, running_total, starts, summed
 
 
 def add_up(curve: Curve, group: Ints) -> Curve:
@@ -83,7 +80,7 @@ class _Grid:
         new[1:] = (key[1:] != key[:-1]) | (time[1:] != time[:-1])
         point = np.empty(len(key), np.int64)
         point[order] = np.cumsum(new) - 1
-        seconds = (curve.time - begin) / _US
+        seconds = (curve.time - begin) / US_PER_S
         return cls(key[new], time[new], point[: len(group)], point[len(group) :], seconds)
 
     def at_samples(self, values: Floats | Bools) -> Floats:
@@ -102,7 +99,7 @@ class _Grid:
         borders = np.concatenate([self.begin, self.here])
         changes = summed(borders, np.concatenate([slope, -slope]), len(self.time))
         running = np.append(0.0, np.cumsum(changes)[:-1])[: len(self.time)]
-        step = np.diff(self.time, prepend=0) / _US
+        step = np.diff(self.time, prepend=0) / US_PER_S
         step[starts(self.key)] = 0.0
         even: Floats = np.maximum(running, 0.0) * step
         return even + self.at_samples(jump)

@@ -9,14 +9,11 @@ later one, and a running task shows only that it has *not ended yet*: interval- 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
 from importstats.analysis.samples import DONE_STATES, WAITING_STATES, FileSamples
-from importstats.arrays import Bools, Floats, Ints, count_before, microseconds, starts
-
-_US: Final = 1e6
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, count_before, microseconds, starts
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ class Steps:
 
     def find_attempts(self, samples: FileSamples) -> Attempts:
         """The attempts that the steps show."""
-        before, time = self.before, self.time / _US
+        before, time = self.before, self.time / US_PER_S
         since = np.where(self.first, _moment_before(samples, self.moment), time[before])
         begins = (self.at_work | self.done) & (self.first | self.waits[before] | self.back)
         number = np.cumsum(begins) - 1
@@ -177,7 +174,7 @@ def _poll_s(samples: FileSamples) -> Floats:
     changed[1:] &= (state[1:] != state[:-1]) | (progress[1:] != progress[:-1])
     at = np.flatnonzero(changed)
     gap = np.full(len(samples.jobs), np.inf)
-    apart = (samples.time[at] - samples.time[at - 1]) / _US
+    apart = (samples.time[at] - samples.time[at - 1]) / US_PER_S
     np.minimum.at(gap, samples.job[samples.key[at]], apart)
     return np.where(np.isfinite(gap), gap, 0.0)
 
@@ -187,7 +184,7 @@ def _complete_times(samples: FileSamples, chosen: Ints) -> Floats:
     if "complete_time" not in frame:
         return np.full(len(row), np.nan)
     time, known = microseconds(frame, "complete_time")
-    return np.where(known, time / _US, np.nan)[row]
+    return np.where(known, time / US_PER_S, np.nan)[row]
 
 
 def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
@@ -200,7 +197,7 @@ def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
     # The first has no predecessor: its -1 is the last sample, which `same` leaves out.
     before = moment - 1
     same = (moment > 0) & (samples.moment_job[before] == samples.moment_job[moment])
-    since = np.where(same, samples.moment_time[before] / _US, np.nan)
+    since = np.where(same, samples.moment_time[before] / US_PER_S, np.nan)
     opens = starts(samples.moment_job)
     gap = _poll_s(samples)
     at_first = np.zeros(len(samples.moment_job), np.bool_)
@@ -210,5 +207,5 @@ def _moment_before(samples: FileSamples, moment: Ints) -> Floats:
     fresh = np.ones(len(samples.jobs), np.bool_)
     fresh[samples.moment_job[samples.moment[seen[done]]]] = False
     job = samples.moment_job[moment]
-    guess = samples.moment_time[moment] / _US - gap[job]
+    guess = samples.moment_time[moment] / US_PER_S - gap[job]
     return np.where(~same & fresh[job], guess, since)

@@ -246,7 +246,7 @@ def _end_quantiles(
         first = open_[~waits].iloc[0]
         return None, f"job {first['job_id']}: {first['reason']}"
     if len(open_) == 1 and not silent[0]:
-        return [open_[name].iloc[0] for name in _ETA], None
+        return [open_[name].item() for name in _ETA], None
     own_s = (open_["eta_p50"].max() - now).total_seconds()
     written = float(table.loc[table["phase"].ne("Failed"), "rows"].fillna(0).sum())
     left = max(total - written, 0.0)

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.phase import job_codes, with_phase, without_gaps
-from importstats.arrays import Bools, Floats, floats, microseconds
+from importstats.arrays import US_PER_S, Bools, Floats, floats, microseconds
 from importstats.names import JOB_KEY
 
-_US: Final = 1e6
 _MOVES: Final = ("progress_pct", "imported_rows", "total_rows")
 
 #: Phases after the last row, in which a server does one segment after the other.
@@ -152,7 +151,7 @@ def standstills(history: pd.DataFrame) -> pd.DataFrame:
     moved[1:] |= phase[1:] != phase[:-1]
     marks = phased[moved]
     at, of = time[moved], job[moved]
-    gap = np.diff(at, append=0) / _US
+    gap = np.diff(at, append=0) / US_PER_S
     gap[np.append(of[1:] != of[:-1], True)] = np.nan
     table = pd.DataFrame(
         {

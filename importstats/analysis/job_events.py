@@ -426,11 +426,11 @@ def _messages(rows: pd.DataFrame, words: Any) -> list[str]:
 
 
 def _first_per_job(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.groupby(JOB_KEY, as_index=False).head(1)
+    return rows.groupby(JOB_KEY).head(1)
 
 
 def _last_per_job(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.groupby(JOB_KEY, as_index=False).tail(1)
+    return rows.groupby(JOB_KEY).tail(1)
 
 
 def _evidence_columns(rows: pd.DataFrame) -> pd.DataFrame:

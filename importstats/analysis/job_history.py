@@ -15,13 +15,12 @@ from importstats.analysis.finding_kinds import KIND_OF
 from importstats.analysis.habits import Habits, limit_of, moved_since
 from importstats.analysis.phase import phases, with_phase, without_gaps
 from importstats.analysis.waiting_line import jobs_ahead, latest_states
-from importstats.arrays import Floats, floats, microseconds
+from importstats.arrays import US_PER_S, Floats, floats, microseconds
 from importstats.names import END_PHASES, JOB_KEY
 from importstats.text import format_duration
 
 MINUTE: Final = 60.0
 HOUR: Final = 3600.0
-_US: Final = 1e6
 # A job that was not seen for longer than this may have ended.
 _LATELY: Final = pd.Timedelta(hours=1)
 
@@ -157,9 +156,9 @@ class JobHistory:
         time, _ = microseconds(part, "observed_at")
         moved = moved_since(part)
         moved[0] = True
-        marks = time[moved] / _US
+        marks = time[moved] / US_PER_S
         longest_s = float(np.diff(marks).max()) if len(marks) > 1 else math.nan
-        return float(time[-1] / _US - marks[-1]), longest_s, len(marks) - 1
+        return float(time[-1] / US_PER_S - marks[-1]), longest_s, len(marks) - 1
 
 
 def greatest(snapshots: pd.DataFrame, name: str) -> float:

@@ -23,6 +23,7 @@ from importstats.analysis.ages import Ages
 from importstats.analysis.near import relative_times
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
+    US_PER_S,
     Bools,
     Floats,
     Ints,
@@ -54,7 +55,6 @@ STRAGGLING: Final = ("big", "slow", "unknown", "goes back", "stuck")
 #: Whether a straggler is at work now, or was one and has ended.
 WHEN_DTYPE: Final = pd.CategoricalDtype(["now", "was"], ordered=True)
 
-_US: Final = 1e6
 # The least scatter of log durations that is believed: a few tasks may agree by chance.
 _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
@@ -89,11 +89,11 @@ def stragglers(
     details: pd.DataFrame,
     at: datetime | pd.Timestamp | None = None,
     *,
-    late_factor: float = 2.0,
-    back_factor: float = 1.2,
-    lead_share: float = 0.1,
-    big_factor: float = 3.0,
-    stuck_factor: float = 5.0,
+    late_factor: float = Limits.late_factor,
+    back_factor: float = Limits.back_factor,
+    lead_share: float = Limits.lead_share,
+    big_factor: float = Limits.big_factor,
+    stuck_factor: float = Limits.stuck_factor,
 ) -> pd.DataFrame:
     """Every file with how long it takes, how long it should, and the verdict.
 
@@ -381,7 +381,7 @@ def _verdict_table(ages: Ages, verdict: Ints) -> pd.DataFrame:
     keys = samples.keys()
     np.minimum.at(leader, unit, keys["file_index"].to_numpy(np.int64))
     started = _started(ages)
-    at = timestamps(np.where(np.isnan(started), 0, started * _US).astype(np.int64))
+    at = timestamps(np.where(np.isnan(started), 0, started * US_PER_S).astype(np.int64))
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = np.where(ages.known & (ages.whole_s > 0), ages.whole_s, np.nan)
         pace = ages.usual_s / whole

@@ -51,9 +51,9 @@ def relative_times(job: Ints, size: Floats, whole_s: Floats, known: Bools) -> Fl
     first = np.clip(np.arange(len(order)) - _NEAREST // 2, begin, np.maximum(end - _NEAREST, begin))
     place = first[:, None] + np.arange(_NEAREST)
     inside = place < end[:, None]
-    place = np.where(inside, place, 0)
+    near_s = np.where(inside, per_s.take(place, mode="clip"), np.inf)
     times = np.full(len(job), np.nan)
-    times[order] = per_s / _medians(np.where(inside, per_s[place], np.inf), known[order][place])
+    times[order] = per_s / _medians(near_s, known[order].take(place, mode="clip"))
     return times
 
 

@@ -14,9 +14,8 @@ from typing import Final
 import numpy as np
 
 from importstats.analysis.ages import Ages
-from importstats.arrays import Bools, Floats, Ints, dense, starts
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, dense, starts
 
-_US: Final = 1e6
 # A task has its own pace once this many parts of it were seen and this share of it is done.
 _LEAST_STEPS: Final = 3
 _LEAST_DONE: Final = 0.05
@@ -104,7 +103,7 @@ class _Course:
         count = spans.files[chosen]
         places = np.flatnonzero(chosen[moves.unit])
         unit = dense(moves.unit[places])
-        time = moves.time[places] / _US
+        time = moves.time[places] / US_PER_S
         now = float(spans.now[job])
         origin = float(time.min(initial=now))
         apart = 2 * max(now - origin, 1.0)

@@ -19,6 +19,7 @@ from importstats.analysis.samples import Curve, FileSamples, row_share
 from importstats.analysis.spreading import grown
 from importstats.analysis.tasks import group_files
 from importstats.arrays import (
+    US_PER_S,
     Bools,
     Floats,
     Ints,
@@ -34,7 +35,6 @@ _A = TypeVar("_A", Floats, Ints, Bools)
 
 By = Literal["job", "file", "task", "collection"]
 
-_US: Final = 1e6
 _ENDED: Final = ("completed", "failed")
 
 
@@ -189,7 +189,7 @@ def _rate_table(curve: Curve, keys: pd.DataFrame, window_us: int) -> pd.DataFram
     count = np.diff(np.append(first, len(curve.key)))
     opens = np.zeros(len(curve.key), np.bool_)
     opens[first] = True
-    interval = np.diff(curve.time, prepend=0) / _US
+    interval = np.diff(curve.time, prepend=0) / US_PER_S
     interval[first] = np.nan
 
     sized = np.repeat(np.logical_or.reduceat(curve.sized, first), count) if len(first) else opens
@@ -237,7 +237,7 @@ def _mean(curve: Curve, spread: Floats, first: Ints, count: Ints) -> Floats:
     grows = np.where(grown(spread, curve.key) > rounding, place, -1)
     grows[first] = first
     until = np.where(curve.open, curve.time, curve.time[np.maximum.accumulate(grows)])
-    return _per_second(np.where(written > rounding, written, 0.0), (until - begun) / _US)
+    return _per_second(np.where(written > rounding, written, 0.0), (until - begun) / US_PER_S)
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class _Windows:
         begin = np.where(silent & ~waits, step - patience, end - window_us)
         begin = np.maximum(begin, origin)
         lasts = np.where(silent & ~waits, axis - step, end - begin)
-        return cls(axis, begin, end, lasts / _US, curve.time[latest])
+        return cls(axis, begin, end, lasts / US_PER_S, curve.time[latest])
 
     def windowed(self, total: Floats) -> Floats:
         """The rate over each window of a quantity that has grown to `total`."""

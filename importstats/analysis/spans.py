@@ -12,9 +12,8 @@ import pandas as pd
 from importstats.analysis.attempts import Attempts, Steps
 from importstats.analysis.samples import FileSamples, in_microseconds
 from importstats.analysis.tasks import group_files
-from importstats.arrays import Bools, Floats, Ints, ends, floats, starts, summed
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, ends, floats, starts, summed
 
-_US: Final = 1e6
 # Rows grow inside files if this share of the tasks that were seen to move have more steps than
 # files.
 _SMOOTH_SHARE: Final = 0.5
@@ -206,7 +205,7 @@ def _first_files(of_file: Ints) -> Ints:
 def _last_times(samples: FileSamples) -> Floats:
     """Per job, its last snapshot, in seconds since 1970."""
     now = np.full(len(samples.jobs), -np.inf)
-    np.maximum.at(now, samples.moment_job, samples.moment_time / _US)
+    np.maximum.at(now, samples.moment_job, samples.moment_time / US_PER_S)
     return now
 
 
@@ -236,7 +235,7 @@ class _Shown:
         rises = ~moves.first & (moves.fraction > moves.fraction[moves.before])
         inside = rises & (moves.fraction > 0) & (moves.fraction < 1)
         moved = np.full(units, np.nan)
-        moved[moves.unit[rises]] = moves.time[rises] / _US
+        moved[moves.unit[rises]] = moves.time[rises] / US_PER_S
         rose_after, rose_by = _first_rise(moves, handed_by, units)
         return cls(
             np.bincount(moves.unit[inside], minlength=units),
@@ -287,7 +286,7 @@ def _smooth(job: Ints, jobs: int, steps: Ints, files: Ints, *, once: Bools) -> B
 
 def _first_rise(moves: Steps, handed_by: Floats, units: int) -> tuple[Floats, Floats]:
     """The times between which each unit's last attempt first showed more than at its start."""
-    before, time = moves.before, moves.time / _US
+    before, time = moves.before, moves.time / US_PER_S
     more = np.where(moves.first, moves.fraction > 0, moves.fraction > moves.fraction[before])
     rises = np.flatnonzero(more & ~moves.waits & (time >= handed_by[moves.unit]))[::-1]
     after, by = np.full(units, np.nan), np.full(units, np.nan)

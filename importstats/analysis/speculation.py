@@ -90,7 +90,7 @@ def late_stragglers(
         to_end = np.where(rate > 0, (1 - tasks.fraction) / rate, np.inf)
     limit = grouped_quantile(rate, tasks.job, tasks.jobs, slow_task_percentile / 100)
     candidate = tasks.running & (rate < limit[tasks.job]) & (elapsed >= least_run_s)
-    order = np.lexsort((-np.where(candidate, to_end, -np.inf), ~candidate, tasks.job))
+    order = np.lexsort((-to_end, ~candidate, tasks.job))
     first = starts(tasks.job[order])
     rank = np.empty(len(order), np.int64)
     per_job = np.diff(np.append(first, len(order)))

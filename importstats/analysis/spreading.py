@@ -12,8 +12,6 @@ import numpy as np
 
 from importstats.arrays import Bools, Floats, Ints, starts, summed
 
-_US = 1e6
-
 
 def steps_before(key: Ints, gain: Floats, rests: Bools) -> Ints:
     """The earlier point of its key from which each point's rows were written; -1 for none.

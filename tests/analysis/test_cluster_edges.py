@@ -155,6 +155,17 @@ def test_what_was_not_listed_for_two_hours_holds_no_slot(seen_s, found):
     assert (None if finding is None else finding.severity) == found
 
 
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "1 compaction is at work"), (2, "2 compactions are at work")]
+)
+def test_compactions_that_hold_slots_are_counted(count, text):
+    plan = {"kind": "MixCompaction", "state": "executing"}
+    plans = [(0, HOUR, plan | {"plan_id": str(number)}) for number in range(count)]
+    tasks = [(0, HOUR, task("1", "Pending"))]
+    finding = no_slot(history(), state(200, tasks=tasks, nodes=[NODE], compactions=plans))
+    assert finding.message.endswith(f"the first for 3 min 20 s: {text}")
+
+
 def test_who_holds_the_slots_is_named_up_to_three_jobs():
     others = [
         (0, HOUR, task(f"{job}{n}", "InProgress", job=f"{job}"))

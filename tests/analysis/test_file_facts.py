@@ -34,6 +34,11 @@ def test_the_reason_of_most_files_counts_as_last_seen():
     assert found.size_bytes == 600
 
 
+def test_the_reason_of_a_file_without_a_state_counts():
+    found = facts((0, "a", 0, None, 0, "x"), (1, "b", 0, "Completed", 100, "y"))
+    assert (found.reason, found.reason_files) == ("x", 1)
+
+
 @pytest.mark.parametrize(
     ("names", "restore", "only_deletes"),
     [
