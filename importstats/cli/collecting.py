@@ -212,7 +212,7 @@ def _snapshot(
     if stopping.exit_code is not None:
         return stopping.exit_code
     if not collected and not quiet:
-        print("nothing to save: every job that the server lists has ended and is stored")
+        print("nothing to save: the server lists no job that needs a snapshot")
     for job in collected.values():
         if job.error is not None:
             line = f"importstats: error: job {printable(job.job_id)}: {job.error}"

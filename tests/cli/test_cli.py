@@ -1,6 +1,7 @@
 """The command line, as a subprocess against a real server."""
 
 import json
+import math
 import os
 import random
 import re
@@ -94,6 +95,20 @@ def test_snapshot_is_one_shot(tmp_path, still):
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"saved job={still.job_ids[0]} state=Pending\n"
         assert len(load_jobs(tmp_path / "s")) == count
+
+
+def test_a_snapshot_of_jobs_that_need_none_says_so(tmp_path):
+    arguments = ("-s", tmp_path / "s")
+    with server_of("small_and_quick", seconds=math.inf) as server:
+        server.advance(3600)
+        saved = run("snapshot", "-u", server.uri, *arguments)
+        again = run("snapshot", "-u", server.uri, *arguments)
+        server.advance(7 * 86_400)
+        forgotten = run("snapshot", "-u", server.uri, *arguments)
+    assert saved.stdout == f"saved job={server.job_ids[0]} state=Completed\n"
+    for done in (again, forgotten):
+        assert done.stdout == "nothing to save: the server lists no job that needs a snapshot\n"
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
