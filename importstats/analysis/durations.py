@@ -205,24 +205,28 @@ def pooled_prior(known: Durations, *groups: Ints) -> tuple[Floats, Floats, Bools
     return mean, sd, pooled
 
 
-def median_of_censored(values: Floats, ended: Bools) -> float:
-    """The median of durations, some of which have not ended, by Kaplan and Meier (JASA 1958).
+def medians_of_censored(values: Floats, ended: Bools) -> Floats:
+    """The median of each row of durations, some of which have not ended.
 
-    If fewer than half are known to have ended, it is the largest that was seen; NaN if there is
-    none.
+    It is Kaplan and Meier's (JASA 1958). If fewer than half of a row are known to have ended, it is
+    the largest that was seen. Infinite values are left out; NaN if there are no others.
 
     Examples
     --------
-    >>> median_of_censored(np.array([1.0, 2.0, 3.0, 9.0]), np.array([True, True, True, False]))
-    2.0
+    >>> rows = np.array([[1.0, 2.0, 3.0, 9.0], [4.0, 5.0, np.inf, np.inf]])
+    >>> ended = np.array([[True, True, True, False], [False, False, False, False]])
+    >>> medians_of_censored(rows, ended).tolist()
+    [2.0, 5.0]
     """
-    if not len(values):
-        return float("nan")
-    order = np.lexsort((~ended, values))
-    at_risk = len(values) - np.arange(len(values))
-    survival = np.cumprod(np.where(ended[order], 1 - 1 / at_risk, 1.0))
-    below = np.flatnonzero(survival <= 0.5)
-    return float(values[order[below[0]]] if len(below) else values.max())
+    by_value = np.lexsort((~ended, values), axis=1)
+    values = np.take_along_axis(values, by_value, axis=1)
+    ended = np.take_along_axis(ended, by_value, axis=1)
+    count = np.isfinite(values).sum(axis=1, keepdims=True)
+    at_risk = np.maximum(count - np.arange(values.shape[1]), 1)
+    survival = np.cumprod(np.where(ended & np.isfinite(values), 1 - 1 / at_risk, 1.0), axis=1)
+    half = np.minimum((survival > 0.5).sum(axis=1, keepdims=True), count - 1)
+    median = np.where(count > 0, np.take_along_axis(values, half, axis=1), np.nan)
+    return np.asarray(median[:, 0], np.float64)
 
 
 def _logistic_share(error: Floats) -> Floats:

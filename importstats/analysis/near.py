@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from importstats.analysis.durations import medians_of_censored
 from importstats.arrays import Bools, Floats, Ints
 
 # Ours: with 15 precision is 0.02 higher and recall 0.015 lower, with 9 both are lower.
@@ -53,21 +54,5 @@ def relative_times(job: Ints, size: Floats, whole_s: Floats, known: Bools) -> Fl
     inside = place < end[:, None]
     near_s = np.where(inside, per_s.take(place, mode="clip"), np.inf)
     times = np.full(len(job), np.nan)
-    times[order] = per_s / _medians(near_s, known[order].take(place, mode="clip"))
+    times[order] = per_s / medians_of_censored(near_s, known[order].take(place, mode="clip"))
     return times
-
-
-def _medians(values: Floats, ended: Bools) -> Floats:
-    """The median of each row by Kaplan and Meier, infinite values left out.
-
-    It is the largest value if fewer than half are known to have ended.
-    """
-    by_value = np.lexsort((~ended, values), axis=1)
-    values = np.take_along_axis(values, by_value, axis=1)
-    ended = np.take_along_axis(ended, by_value, axis=1)
-    count = np.isfinite(values).sum(axis=1, keepdims=True)
-    at_risk = np.maximum(count - np.arange(values.shape[1]), 1)
-    survival = np.cumprod(np.where(ended & np.isfinite(values), 1 - 1 / at_risk, 1.0), axis=1)
-    half = np.minimum((survival > 0.5).sum(axis=1, keepdims=True), count - 1)
-    median: Floats = np.take_along_axis(values, half, axis=1)[:, 0]
-    return median

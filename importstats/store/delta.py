@@ -5,9 +5,9 @@ The log of a table is its folder ``_delta_log``, by the `Delta transaction log p
 It is metadata only: it names files and copies none. :meth:`SnapshotStore.publish` begins it; from
 then on each compaction adds to it.
 
-A commit is one file that must not exist yet, made from the log as it was read; if somebody else
-commits in between, it starts over. In a bucket, where a file can be replaced, the later of two
-commits made at once stands, and the next one adds what it lacks.
+A commit is one file that must not exist yet, made from the log as it was read; if another
+writer commits in between, it starts over. In a bucket, where a file can be replaced, the later of
+two commits made at once stands, and the next one adds what it lacks.
 """
 
 from __future__ import annotations

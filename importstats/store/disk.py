@@ -67,7 +67,7 @@ class Disk:
         )
 
     def _in_folders(self, folders: tuple[str, ...], work: Callable[[], _T]) -> _T:
-        """Make folders and do some work in them; once more if somebody deleted a folder."""
+        """Make folders and do some work in them; once more if a folder was deleted meanwhile."""
         for folder in folders:
             self._keep(folder)
         try:

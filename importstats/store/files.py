@@ -66,7 +66,7 @@ class Files:
     def put_new(self, path: str, content: bytes) -> bool:
         """Make a file appear whole and durable unless one has its name; returns whether it did.
 
-        In a bucket somebody else may make one at the same time; the later one stands.
+        In a bucket another writer may make one at the same time; the later one stands.
         """
         with self.explained("write", path):
             if self.is_local:

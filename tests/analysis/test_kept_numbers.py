@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from importstats.analysis.ages import Ages
-from importstats.analysis.durations import fit_durations, median_of_censored, pooled_prior
+from importstats.analysis.durations import fit_durations, medians_of_censored, pooled_prior
 from importstats.analysis.speculation import late_stragglers, spark_speculation
 from importstats.analysis.work_queue import Pace, Works, last_end_s
 from importstats.store import datasets
@@ -64,7 +64,8 @@ def test_the_durations_of_three_jobs():
     ],
 )
 def test_the_median_of_what_has_partly_ended(values, ended, median):
-    found = median_of_censored(np.array(values), np.array(ended, np.bool_))
+    row, known = np.array([[*values, np.inf]]), np.array([[*ended, False]])
+    found = medians_of_censored(row, known)[0]
     np.testing.assert_equal(found, median)
 
 
