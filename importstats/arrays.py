@@ -177,4 +177,4 @@ def grouped_quantile(values: Floats, group: Ints, count: int, quantile: float = 
 def seconds(rows: pd.DataFrame) -> Floats:
     """``observed_at`` in seconds since 1970."""
     times = rows["observed_at"].to_numpy(dtype="datetime64[us]")
-    return np.asarray(times.astype(np.int64) / 1e6, dtype=np.float64)
+    return np.asarray(times.astype(np.int64) / US_PER_S, dtype=np.float64)

@@ -15,7 +15,7 @@ from importstats.analysis.own_pace import slowdown
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.silence import slump_of
 from importstats.analysis.spans import Spans
-from importstats.arrays import Bools, Ints, floats, summed
+from importstats.arrays import US_PER_S, Bools, Ints, floats, summed
 from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration, format_percent, format_times
 
@@ -100,7 +100,7 @@ def _no_free_slot(job: JobHistory, spans: Spans, number: int) -> Finding | None:
         return None
     samples, tries = spans.samples, spans.attempts
     stops = np.concatenate([tries.released_by, tries.back_by])[np.tile(mine[tries.unit], 2)]
-    first = samples.moment_time[np.flatnonzero(samples.moment_job == number)[0]] / 1e6
+    first = samples.moment_time[np.flatnonzero(samples.moment_job == number)[0]] / US_PER_S
     first = min(first, job.phase_since.timestamp())
     since = max([first, *stops[np.isfinite(stops)]])
     waited_s = float(spans.now[number] - since)
@@ -290,7 +290,7 @@ def _slowed_down(job: JobHistory, ages: Ages, number: int, factor: float) -> Fin
 
 
 def _utc_time(seconds: float) -> pd.Timestamp:
-    return pd.Timestamp(round(seconds * 1e6), unit="us", tz="UTC")
+    return pd.Timestamp(round(seconds * US_PER_S), unit="us", tz="UTC")
 
 
 def _going_back(job: JobHistory, spans: Spans, number: int) -> list[Finding]:

@@ -19,6 +19,7 @@ from importstats.analysis.spreading import (
     with_open_end,
 )
 from importstats.arrays import (
+    US_PER_S,
     Bools,
     Floats,
     Ints,
@@ -170,7 +171,7 @@ class Curve:
         before = np.append(0.0, total)[offset]
         key = np.repeat(np.arange(count), width)
         time = moment_time[np.arange(cells) - (offset - low)[key]]
-        seconds = np.diff(time, prepend=0) / 1e6
+        seconds = np.diff(time, prepend=0) / US_PER_S
         seconds[starts(key)] = 0.0
         begin = np.maximum(cell - self.moment + self.since, offset[group[self.key]])
         until = self._complete_until(group, count, cell - self.moment, offset + width - 1)

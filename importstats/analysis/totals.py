@@ -11,6 +11,7 @@ import pandas as pd
 from importstats.analysis.phase import job_codes, phases, without_gaps
 from importstats.analysis.spans import Spans
 from importstats.arrays import (
+    US_PER_S,
     Floats,
     Ints,
     floats,
@@ -177,7 +178,7 @@ def _lifetimes(
     if "complete_time" in seen:
         said, known = microseconds(seen.iloc[first], "complete_time")
         end = np.where(late & known, said, end)
-    duration_s = (np.where(np.isnan(end), time[last], end) - begin) / 1e6
+    duration_s = (np.where(np.isnan(end), time[last], end) - begin) / US_PER_S
     # A server clock that is behind must not make a duration negative.
     duration_s = np.where(late & ~created, np.nan, np.maximum(duration_s, 0.0))
     return {

@@ -16,7 +16,7 @@ from importstats.analysis.forecast.levels import MOST_HISTORY
 from importstats.analysis.phase import phases, with_phase
 from importstats.analysis.rates import throughput
 from importstats.analysis.totals import summary
-from importstats.arrays import Ints, floats, microseconds, timestamps
+from importstats.arrays import US_PER_S, Ints, floats, microseconds, timestamps
 from importstats.names import JOB_KEY, RETENTION_S
 from importstats.store.frames import details_frame, jobs_frame
 from importstats.store.schema import DETAILS_SCHEMA, JOBS_SCHEMA
@@ -124,7 +124,7 @@ def rows_by_day(rates: pd.DataFrame) -> pd.DataFrame:
     """
     wrote = rates[rates["rows_delta"].gt(0).fillna(False) & rates["interval_s"].gt(0)]
     end, _ = microseconds(wrote, "observed_at")
-    length = np.rint(floats(wrote, "interval_s") * 1e6).astype(np.int64)
+    length = np.rint(floats(wrote, "interval_s") * US_PER_S).astype(np.int64)
     row, day, low, high = cut_by_day(end - length, end)
     size = floats(wrote, "bytes_per_s") * floats(wrote, "interval_s")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from importstats.analysis.forecast import eta
-from importstats.arrays import floats, microseconds, timestamps
+from importstats.arrays import US_PER_S, floats, microseconds, timestamps
 from importstats.fleets.parts import DAY_US, STATUSES, Part, concat, cut_by_day, merge_parts
 from importstats.names import JOB_KEY
 from importstats.store.frames import jobs_frame
@@ -234,7 +234,7 @@ def _importing_time(runs: pd.DataFrame) -> pd.DataFrame:
     importing = runs[runs["phase"].eq("Importing") & runs["duration_s"].gt(0)]
     importing = importing.sort_values(["source_uri", "start"])
     start, _ = microseconds(importing, "start")
-    end = start + np.rint(floats(importing, "duration_s") * 1e6).astype(np.int64)
+    end = start + np.rint(floats(importing, "duration_s") * US_PER_S).astype(np.int64)
     source = importing["source_uri"]
     reached = pd.Series(end, importing.index).groupby(source).cummax()
     before = reached.groupby(source).shift().fillna(start.min() - 1 if len(start) else 0)
@@ -249,7 +249,7 @@ def _importing_time(runs: pd.DataFrame) -> pd.DataFrame:
         {
             "source_uri": blocks["source_uri"].iloc[row].to_numpy(),
             "day": timestamps(day * DAY_US),
-            "importing_s": (high - low) / 1e6,
+            "importing_s": (high - low) / US_PER_S,
         }
     )
     pieces = pieces.astype({"source_uri": "str"})

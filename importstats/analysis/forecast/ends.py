@@ -28,7 +28,7 @@ from importstats.analysis.forecast.observed import observe
 from importstats.analysis.forecast.past import ended_at
 from importstats.analysis.forecast.priors import QUANTILES, Priors, shipped_priors
 from importstats.analysis.work_left import WORK, with_work_left
-from importstats.arrays import Floats, floats, timestamps
+from importstats.arrays import US_PER_S, Floats, floats, timestamps
 from importstats.names import JOB_KEY, PHASE_DTYPE
 
 #: The values of ``method``: from earlier jobs, from priors alone, from the work left in the
@@ -187,7 +187,7 @@ def _outlook_frame(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
     answer = seen[[*JOB_KEY, "snapshot_id", "observed_at"]].astype(dict.fromkeys(JOB_KEY, "str"))
     answer["phase"] = seen["shown_phase"].astype(PHASE_DTYPE)
     now = answer["observed_at"]
-    end = timestamps(np.rint(ended_at(seen) * 1e6).astype(np.int64))
+    end = timestamps(np.rint(ended_at(seen) * US_PER_S).astype(np.int64))
     for place, name in enumerate(_NAMES):
         left = pd.Series(_timedeltas(remaining[:, place]), index=now.index)
         answer[f"eta_{name}"] = (now + left).where(~over, end)
@@ -201,7 +201,7 @@ def _outlook_frame(seen: pd.DataFrame, found: Outlook) -> pd.DataFrame:
 def _timedeltas(seconds: Floats) -> npt.NDArray[np.timedelta64]:
     """Seconds as time deltas of whole microseconds, NaT for NaN."""
     missing = np.isnan(seconds)
-    whole = np.round(np.where(missing, 0.0, seconds) * 1e6).astype(np.int64)
+    whole = np.round(np.where(missing, 0.0, seconds) * US_PER_S).astype(np.int64)
     return np.where(missing, np.timedelta64("NaT", "us"), whole.astype("timedelta64[us]"))
 
 

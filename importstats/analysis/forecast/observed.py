@@ -14,7 +14,7 @@ import pandas as pd
 from importstats.analysis.forecast.line import line_s
 from importstats.analysis.forecast.timeline import ordered_snapshots
 from importstats.analysis.phase import is_bulk_insert, with_phase
-from importstats.arrays import Bools, Floats, Ints, floats, seconds
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, floats, seconds
 from importstats.names import PHASE_DTYPE, WORK_PHASES
 
 _MODELLED: Final = {
@@ -198,7 +198,7 @@ def _creation_times(rows: pd.DataFrame, now: Floats) -> Floats:
 
 def _since_1970(times: pd.Series) -> Floats:
     value = pd.to_datetime(times, utc=True).to_numpy(dtype="datetime64[us]")
-    return np.where(np.isnat(value), np.nan, value.astype(np.int64) / 1e6)
+    return np.where(np.isnat(value), np.nan, value.astype(np.int64) / US_PER_S)
 
 
 def _reached_at(job: Ints, now: Floats, before: Floats, point: Floats) -> Floats:

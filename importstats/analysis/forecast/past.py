@@ -11,7 +11,7 @@ import pandas as pd
 
 from importstats.analysis.forecast.levels import Earlier, job_variables
 from importstats.analysis.phase import job_codes
-from importstats.arrays import Floats, Ints
+from importstats.arrays import US_PER_S, Floats, Ints
 from importstats.names import JOB_KEY
 
 #: At how many snapshots of an earlier job its interval is compared with what then happened.
@@ -166,7 +166,7 @@ def ended_at(seen: pd.DataFrame) -> Floats:
     if "complete_time" in seen:
         before = now - np.nan_to_num(seen["poll_s"].to_numpy(np.float64), nan=np.inf)
         reported = seen["complete_time"].to_numpy(dtype="datetime64[us]")
-        at = np.where(np.isnat(reported), np.nan, reported.astype(np.int64) / 1e6)
+        at = np.where(np.isnat(reported), np.nan, reported.astype(np.int64) / US_PER_S)
         end = np.where((at >= before) & (at <= now), at, now)
     over = seen["phase"].eq("Completed").to_numpy()
     job, _ = job_codes(seen)

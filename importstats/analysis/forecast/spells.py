@@ -10,7 +10,17 @@ import pandas as pd
 
 from importstats.analysis.attempts import Steps
 from importstats.analysis.samples import DONE_STATES, FileSamples
-from importstats.arrays import Bools, Floats, Ints, count_before, ends, floats, seconds, starts
+from importstats.arrays import (
+    US_PER_S,
+    Bools,
+    Floats,
+    Ints,
+    count_before,
+    ends,
+    floats,
+    seconds,
+    starts,
+)
 from importstats.names import JOB_KEY
 
 WAITS: Final = 0
@@ -85,7 +95,7 @@ class Spells:
         opens[1:] |= (np.diff(kind) != 0) | (np.diff(share) != 0)
         begin = np.flatnonzero(opens)
         key, kind, share, back = (v[begin] for v in (steps.unit, kind, share, steps.back))
-        since = steps.time[begin] / 1e6
+        since = steps.time[begin] / US_PER_S
         first = np.diff(key, prepend=-1) != 0
         job = _timeline_jobs(seen, samples)[samples.job[key]]
         after = _snapshot_before(seen, job, since)
