@@ -3,8 +3,9 @@
 Jobs of :mod:`worlds` are diagnosed as they run, with the recordings of the earlier jobs of their
 server. Healthy ones (nothing injected, no task went back, no queue, no file that delays the end by
 a tenth) are looked at eight times and at the end of each phase: a warning or worse is false. Jobs
-with a trouble are looked at every minute or two from its beginning on; what is counted is whether,
-and after how long, a finding names it that was not there before. A third of a server's jobs have
+with a trouble are looked at every minute or two from the first poll on that was made after its
+beginning, since nobody can see it sooner; what is counted is whether, and after how long, a finding
+names it that was not there before. A third of a server's jobs have
 one, so most of what is known of earlier jobs is healthy, as on servers that people use. A pause of
 the indexes is counted if a job of its collection had completed before.
 
@@ -36,7 +37,7 @@ OUTPUT = Path(__file__).parent / "results"
 LOOKS = 8
 #: The share of jobs with a trouble in a fleet of such.
 TROUBLED = 1 / 3
-#: After how many minutes of a trouble it is looked at.
+#: After how many minutes it is looked at, from the first poll within the trouble.
 MINUTES = (1, 2, 4, 6, 8, 10, 12, 15, 20, 25, 30, 45, 60, 90, 120, 180)
 #: How many tasks must be overdue for the oracle; one alone may be slow.
 OVERDUE = 3
@@ -131,16 +132,17 @@ def troubled(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
         end = polls.iloc[-1] if pd.isna(end) else min(end, polls.iloc[-1])
         seen = polls[(polls > start) & (polls <= end)]
         # Neither who looks away nor a trouble that passes within minutes can be held against it.
-        if len(seen) < 3 or end - start < pd.Timedelta(5, "min"):
+        first = seen.min()
+        if len(seen) < 3 or end - first < pd.Timedelta(5, "min"):
             continue
-        lasts_min = (end - start).total_seconds() / 60
+        lasts_min = (end - first).total_seconds() / 60
         before = known.diagnosed(start)
         already = set(before.loc[warns(before), "finding"].astype("str"))
         named = np.nan
         for minutes in MINUTES:
             if minutes > lasts_min:
                 break
-            found = known.diagnosed(start + pd.Timedelta(minutes, "min"))
+            found = known.diagnosed(first + pd.Timedelta(minutes, "min"))
             warned = set(found.loc[warns(found), "finding"].astype("str"))
             if warned & NAMED_BY[job["trouble"]] - already:
                 named = float(minutes)
@@ -151,21 +153,23 @@ def troubled(family: str, seed: int, jobs: int, signal: str) -> pd.DataFrame:
                 "lasts_min": lasts_min,
                 "earlier": completed_before(made, job),
                 "named_after_min": named,
-                **known_to_oracle(made, job, lasts_min),
+                **known_to_oracle(made, job, first, lasts_min),
             }
         )
     return pd.DataFrame(rows)
 
 
-def known_to_oracle(made: Fleet, job: pd.Series, lasts_min: float) -> dict[str, object]:
+def known_to_oracle(
+    made: Fleet, job: pd.Series, first: pd.Timestamp, lasts_min: float
+) -> dict[str, object]:
     """After how long the oracle names a trouble, and whether a task had ended before it."""
     mine = made.files[JOB].eq(job[JOB]).all(axis=1)
     tasks = made.files[mine].drop_duplicates("task")
-    due = (tasks["due_at"] - job["trouble_start"]).dt.total_seconds() / 60
-    reported = (tasks["reported_at"] - job["trouble_start"]).dt.total_seconds() / 60
+    due = (tasks["due_at"] - first).dt.total_seconds() / 60
+    reported = (tasks["reported_at"] - first).dt.total_seconds() / 60
     reported = reported.fillna(np.inf)
     after = np.nan
-    rise = (job["rise_due_at"] - job["trouble_start"]).total_seconds() / 60
+    rise = (job["rise_due_at"] - first).total_seconds() / 60
     for minutes in MINUTES:
         left = int((reported > minutes).sum())
         overdue = int(((due <= minutes) & (reported > minutes)).sum())
@@ -175,7 +179,8 @@ def known_to_oracle(made: Fleet, job: pd.Series, lasts_min: float) -> dict[str, 
         if minutes >= rise if indexing else overdue >= min(OVERDUE, left):
             after = float(minutes)
             break
-    return {"oracle_after_min": after, "nothing_ended": bool((reported >= 0).all())}
+    ended_before = tasks["reported_at"] < job["trouble_start"]
+    return {"oracle_after_min": after, "nothing_ended": not ended_before.any()}
 
 
 def completed_before(made: Fleet, job: pd.Series) -> int:
