@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from importstats.analysis.forecast.calibration import online_stretch, stretched
+from importstats.analysis.forecast.calibration import (
+    PACE,
+    beside_interruptions,
+    online_stretch,
+    stretched,
+)
 
 
 def after(*jobs):
@@ -37,28 +42,61 @@ def test_no_job_stretches_or_shrinks_it_without_bounds():
     assert after(*[[0.0]] * 20) == pytest.approx(np.exp(-0.5))
 
 
-def test_an_interval_reaches_by_the_root_of_what_the_model_says():
-    no = np.zeros(2, np.bool_)
-    # The second model is surer: its quantiles are four times nearer, on the log scale.
-    quantiles = np.exp([[0.0, 4.0, 8.0], [3.0, 4.0, 5.0]])
-    wide, narrow = np.log(stretched(quantiles, no, no, np.ones(2)))
-    assert wide[1] == narrow[1] == pytest.approx(4)
-    np.testing.assert_allclose(wide - 4, 2 * (narrow - 4))
-    twice = np.log(stretched(quantiles, no, no, np.array([2.0, 1.0])))
-    np.testing.assert_allclose(twice[0] - 4, 2 * (wide - 4))
-    np.testing.assert_allclose(twice[1], narrow)
+def reach(phase, jobs, stretch=1.0, sure=1.0):
+    """How far intervals reach below and above a median, of models that reach `sure` both ways."""
+    each = np.broadcast_arrays(np.array(phase), np.array(jobs, float), stretch, sure)
+    phases, earlier, wider, away = map(np.atleast_1d, each)
+    quantiles = np.exp(np.column_stack([4 - away, np.full(len(away), 4.0), 4 + away]))
+    found = np.log(stretched(quantiles, phases, earlier, wider))
+    np.testing.assert_allclose(found[:, 1], 4)
+    return 4 - found[:, 0], found[:, 2] - 4
 
 
-def test_how_far_an_interval_reaches_below_and_above_without_and_with_history_and_a_pace():
-    quantiles = np.exp([[3.0, 4.0, 5.0]] * 4)
-    by_pace, history = np.array([False, False, True, True]), np.array([False, True, False, True])
-    found = np.log(stretched(quantiles, by_pace, history, np.ones(4)))
-    below, above = 4 - found[:, 0], found[:, 2] - 4
-    assert below == pytest.approx([1.8, 0.9, 1.3, 0.6])
-    assert above == pytest.approx([0.7, 0.5, 0.65, 0.4])
+def test_an_interval_reaches_by_a_root_of_what_the_model_says():
+    below, above = reach("Importing", [0, 0, 5, 5], 1.0, [1.0, 1 / 16] * 2)
+    np.testing.assert_allclose(below[::2] / below[1::2], [4, 2])
+    np.testing.assert_allclose(above[::2] / above[1::2], [4, 2])
+    twice = reach("Importing", [0, 5], 2.0)
+    np.testing.assert_allclose(twice, 2 * np.array([below[::2], above[::2]]))
+
+
+@pytest.mark.parametrize(
+    ("phase", "without", "with_history"),
+    [
+        ("Pending", (1.8, 0.7), (1.1, 0.45)),
+        ("PreImporting", (1.8, 0.7), (1.0, 0.45)),
+        ("Importing", (1.8, 0.7), (0.8, 0.35)),
+        ("Sorting", (3.0, 0.5), (0.8, 0.35)),
+        ("IndexBuilding", (1.8, 0.7), (0.8, 0.35)),
+        (PACE, (1.1, 0.6), (0.4, 0.3)),
+    ],
+)
+def test_how_far_an_interval_reaches_in_each_phase(phase, without, with_history):
+    assert np.ravel(reach(phase, 0)) == pytest.approx(without)
+    assert np.ravel(reach(phase, 10_000)) == pytest.approx(with_history, rel=1e-3)
+
+
+def test_one_earlier_job_says_less_than_many():
+    below, _ = reach("Importing", [1, 2, 8])
+    np.testing.assert_allclose(below, 0.8 * np.sqrt([2, 1.5, 1.125]))
+
+
+def test_with_history_no_interval_reaches_further_than_a_little_over_three_times():
+    below, above = reach("Importing", [0, 10_000], 6.0)
+    np.testing.assert_allclose(above, [4.2, 1.2])
+    np.testing.assert_allclose(below, [10.8, 4.8], rtol=1e-3)
 
 
 def test_no_time_left_is_as_little_as_can_be_told():
-    no = np.zeros(1, np.bool_)
-    (found,) = stretched(np.array([[0.0, 1e-7, 1.0]]), no, no, np.ones(1))
+    no = np.zeros(1)
+    (found,) = stretched(np.array([[0.0, 1e-7, 1.0]]), np.array(["Importing"]), no, np.ones(1))
     assert found[:2] == pytest.approx([1e-6, 1e-6])
+
+
+def test_an_interval_is_calibrated_as_far_as_the_job_is_not_interrupted():
+    calm = np.array([[5.0, 10.0, 40.0]] * 3)
+    drawn = np.array([[10.0, 100.0, 200.0]] * 3)
+    found = beside_interruptions(calm, drawn, np.array([0.0, 1.0, 0.5]))
+    np.testing.assert_allclose(found[0], [50, 100, 400])
+    np.testing.assert_allclose(found[1], [10, 100, 200])
+    np.testing.assert_allclose(found[2], [100 / np.sqrt(20), 100, 100 * np.sqrt(8)])

@@ -10,7 +10,6 @@ from frames import jobs_of as made_jobs
 
 from importstats import eta
 from importstats.analysis.forecast.backlog import Backlog, Ended, typical_bytes
-from importstats.analysis.forecast.calibration import REACH, stretched
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.interruption import chance_interrupted, rest_of_wait
 from importstats.analysis.forecast.levels import widen
@@ -208,25 +207,6 @@ def test_long_jobs_are_less_likely_at_a_young_age():
     young, old = weighted(left, np.array([1.0, 1e6]))
     assert (young < 20).mean() > 0.9
     assert (old < 20).mean() == pytest.approx(0.5, abs=0.05)
-
-
-def test_stretched_around_the_median():
-    quantiles = np.array([[1.0, 4.0, 8.0]] * 3)
-    yes = np.ones(3, np.bool_)
-    once, twice, _ = np.log(stretched(quantiles, ~yes, ~yes, np.array([1.0, 2.0, 1.0])))
-    reach = np.array([-REACH[0][0] * np.sqrt(np.log(4)), 0, REACH[0][1] * np.sqrt(np.log(2))])
-    np.testing.assert_allclose(once, np.log(4) + reach)
-    np.testing.assert_allclose(twice - np.log(4), 2 * (once - np.log(4)))
-
-
-@pytest.mark.parametrize("by_pace", [False, True])
-def test_history_and_pace_make_the_interval_narrower(by_pace):
-    quantiles = np.array([[1.0, 4.0, 8.0]])
-    yes, paces = np.array([True]), np.array([by_pace])
-    low, _, high = stretched(quantiles, paces, ~yes, np.ones(1))[0]
-    later_low, middle, later_high = stretched(quantiles, paces, yes, np.ones(1))[0]
-    assert low < later_low < middle == 4 < later_high < high
-    assert stretched(quantiles, yes, yes, np.ones(1))[0, 2] <= later_high
 
 
 WHOLE = [

@@ -56,12 +56,16 @@ def test_at_the_time_of_the_next_step_an_interruption_is_one_in_a_thousand():
     assert chance(60.0) == pytest.approx(odds / (1 + odds), rel=1e-4)
 
 
+def test_within_a_round_of_the_server_no_silence_is_an_interruption():
+    assert chance(59.9, 0.5) == 0 < 0.99 < chance(60.0, 0.5)
+
+
 def test_no_more_than_the_time_until_the_step_was_at_work():
     # After 600 s the work of 60 s would still be the only time in which one could have begun.
     begins, lasts = 1 - np.exp(-60 / 108_000), (1 + 600 / 1800) ** -2
     assert chance(600.0) > 0.99
-    early = (1 - np.exp(-30 / 108_000)) * (1 + 30 / 1800) ** -2
-    assert chance(30.0) == pytest.approx(early, rel=0.01)
+    early = (1 - np.exp(-90 / 108_000)) * (1 + 90 / 1800) ** -2
+    assert chance(90.0, 180.0) == pytest.approx(early, rel=0.01)
     assert begins * lasts < chance(600.0)
 
 

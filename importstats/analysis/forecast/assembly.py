@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from importstats.analysis.forecast.calibration import online_stretch, stretched
+from importstats.analysis.forecast.calibration import (
+    PACE,
+    beside_interruptions,
+    online_stretch,
+    stretched,
+)
 from importstats.analysis.forecast.chance import DRAWS
 from importstats.analysis.forecast.importing import PacePrior, rest_of_importing
 from importstats.analysis.forecast.interruption import (
@@ -177,8 +182,7 @@ def outlook(
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
     quantiles = _interval(rows, left, belief, _online(priors, past, stretches, len(rows)))
-    # Nothing calibrates what an interruption adds, so it is left as it is.
-    quantiles = np.maximum.accumulate(quantiles * _quantiles(certain) / _quantiles(left), axis=1)
+    quantiles = beside_interruptions(quantiles, _quantiles(certain), chance)
     reason = silence.reasons(rows, places, chance, belief.any_history)
     silent = np.array([text is not None for text in reason], np.bool_)
     quantiles[silent] = np.nan
@@ -255,7 +259,8 @@ class _Forecast:
 
 def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
     """The quantiles of the draws, stretched as calibration requires, (rows, 3)."""
-    return stretched(_quantiles(left), shows_pace(rows), belief.same_collection > 0, stretch)
+    phase = np.where(shows_pace(rows), PACE, rows["phase"].astype("str").to_numpy(dtype=np.str_))
+    return stretched(_quantiles(left), phase, belief.same_collection, stretch)
 
 
 def _quantiles(draws: Floats) -> Floats:

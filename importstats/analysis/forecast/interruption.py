@@ -27,6 +27,9 @@ _RATE_PER_S: Final = 1 / (30 * 3600)
 _SCALE_S: Final = 1800.0
 _POWER: Final = 2.0
 _LEAST_SPREAD: Final = 0.25
+# The server's own rounds keep a job waiting that is not interrupted: however soon a step was due, a
+# shorter silence says nothing (ours).
+_ROUND_S: Final = 60.0
 
 # A share ``(1 + t / scale) ** -power`` of the waits in the queue lasts longer than t (ours).
 _QUEUE_S: Final = 3.0
@@ -67,7 +70,7 @@ def rest_of_queue(waited_s: Floats, earlier_s: Floats) -> Floats:
 
 
 def chance_interrupted(silence_s: Floats, next_s: Floats) -> Floats:
-    """The probability that a silent job is interrupted.
+    """The probability that a silent job is interrupted; 0 within a round of the server.
 
     Parameters
     ----------
@@ -84,7 +87,8 @@ def chance_interrupted(silence_s: Floats, next_s: Floats) -> Floats:
     begins = -np.expm1(-_RATE_PER_S * exposed)
     lasts = -_POWER * np.log1p(silence / _SCALE_S)
     odds = np.log(np.maximum(begins, 1e-12)) + lasts - np.maximum(slow, -300.0)
-    return np.asarray(1 / (1 + np.exp(-np.clip(odds, -500, 500))), np.float64)
+    found = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
+    return np.asarray(np.where(silence_s < _ROUND_S, 0.0, found), np.float64)
 
 
 def with_interruptions(left_s: Floats, moved: Ints, silence_s: Floats, chance: Floats) -> Floats:
