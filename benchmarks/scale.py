@@ -6,7 +6,8 @@
 
 A detail row is one file in one snapshot; a store keeps runs of equal ones, so it has far fewer rows
 on disk. The store of each size is simulated once and kept in the folder: jobs of several shapes and
-50 to 1500 files on three clusters, each job compacted to one segment, as a collector leaves it.
+50 to 1500 files on three clusters, each job merged to one segment by the compaction that a
+collector runs at its end.
 ``1000x10000`` is another shape: 1,000 jobs of 10,000 files, of which five snapshots were taken.
 
 Every measurement is a process of its own, which reads the Parquet files from disk and hands out the

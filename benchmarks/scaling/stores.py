@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from importstats.simulator import simulate_job
+from importstats.simulator import Simulation, simulate_job
 from importstats.store import SnapshotStore
 
 from .columns import KEY
@@ -54,11 +54,14 @@ def wide(store: SnapshotStore, jobs: int, files: int) -> dict:
     whole = simulate_job("many_small_files", files=files, seed=1, poll_every_s=20.0, start=START)
     listed = [poll for poll in whole.polls if poll.state is not None and poll.state.tasks]
     seen = [listed[place] for place in np.linspace(0, len(listed) - 1, 5).astype(int)]
-    tables = replace(whole, polls=seen).tables(runs=True)
+    whole = replace(whole, polls=seen)
+    parts = [half.tables(runs=True) for half in halves(whole)]
     for number in range(jobs):
         key = SOURCES[number % len(SOURCES)], str(449839014328146740 + number)
-        store.append_tables(*(named(table, *key) for table in tables))
-    snapshots, runs = tables
+        for tables in parts:
+            store.append_tables(*(named(table, *key) for table in tables))
+    store.compact(final=True)
+    snapshots, runs = whole.tables(runs=True)
     return {
         "detail_rows": jobs * pc.sum(snapshots["detail_count"]).as_py(),
         "run_rows": jobs * runs.num_rows,
@@ -97,9 +100,18 @@ def long(store: SnapshotStore, rows: float) -> dict:
         detail_rows = pc.sum(jobs["detail_count"]).as_py() or 0
         if facts["detail_rows"] + detail_rows > 1.05 * rows:
             continue
-        store.append_tables(jobs, details)
+        for half in halves(simulation):
+            store.append_tables(*half.tables(runs=True))
         facts["jobs"] += 1
         facts["snapshots"] += jobs.num_rows
         facts["run_rows"] += details.num_rows
         facts["detail_rows"] += detail_rows
+    store.compact(final=True)
     return facts
+
+
+def halves(simulation: Simulation) -> list[Simulation]:
+    """The first and the second half of what was polled, which a compaction merges."""
+    middle = len(simulation.polls) // 2
+    polls = simulation.polls[:middle], simulation.polls[middle:]
+    return [replace(simulation, polls=some) for some in polls]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
@@ -20,12 +21,20 @@ from importstats.store.runs import (
     concat,
     expand,
     extend,
+    in_one_chunk,
     run_rows,
     windows,
     with_schema,
 )
 from importstats.store.schema import RUN_COLUMNS, TIMESTAMP
-from importstats.store.segments import ALWAYS, JobFolder, Period, Segment, TableName
+from importstats.store.segments import (
+    ALWAYS,
+    JobFolder,
+    Period,
+    Segment,
+    TableName,
+    is_plain,
+)
 from importstats.text import excerpt
 
 _S = TypeVar("_S")
@@ -48,6 +57,14 @@ class _Known(NamedTuple):
     state: JobState
 
 
+class _Merged(NamedTuple):
+    """A job of one segment, which a compaction wrote: its details are runs as reads return them."""
+
+    key: tuple[str, str]
+    folder: JobFolder
+    segment: Segment
+
+
 class Queries:
     """Answers queries from the segments that exist when each is asked."""
 
@@ -61,7 +78,8 @@ class Queries:
         def read(segments: Sequence[Segment]) -> pa.Table:
             return self._reader.read_jobs(segments, needed, choice.period).rows
 
-        found = [rows for _, rows in self._each_job(choice, read) if rows.num_rows]
+        listing = self._listing.of_jobs(*choice)
+        found = [rows for _, rows in self._each_job(listing, read) if rows.num_rows]
         found.sort(key=_key)
         schema = result_schema("jobs", wanted)
         tables = [schema.empty_table(), *(with_schema(rows, schema) for rows in found)]
@@ -84,9 +102,18 @@ class Queries:
             state, found = self._read_details(job, JOBS_KEY, needed, filter_, choice)
             return state.timeline, found
 
-        def read_runs(job: _Known) -> pa.Table:
-            timeline, found = read(job)
-            return run_rows(extend(found), timeline, schema)
+        def read_runs(job: _Known | _Merged) -> pa.Table:
+            if isinstance(job, _Merged):
+                try:
+                    rows = self._reader.read_file(job.segment, "details", wanted)
+                    return in_one_chunk(rows)
+                except (FileNotFoundError, CorruptFile):
+                    # No files, or newer or damaged ones: the snapshots show which.
+                    segments = {job.folder: [job.segment]}
+                    found = [*self._known_jobs(segments, choice, JOBS_KEY)]
+                    return read_runs(found[0]) if found else schema.empty_table()
+            timeline, parts = read(job)
+            return run_rows(extend(parts), timeline, schema)
 
         def pieces(
             jobs: Iterable[tuple[Timeline, Runs]],
@@ -99,9 +126,14 @@ class Queries:
             timeline, found, begin, end = piece
             return run_rows(expand(found, begin, end), timeline, schema)
 
-        known = sorted(self._known_jobs(choice, JOBS_KEY), key=lambda job: (job.key, job.folder))
+        listing = self._listing.of_jobs(*choice)
+        as_stored = runs and filter_ is None and choice.period == ALWAYS
+        merged = self._merged_jobs(listing) if as_stored and {*VALUE_COLUMNS} <= {*wanted} else []
+        others = {folder: listing[folder] for folder in listing.keys() - {m.folder for m in merged}}
+        known = sorted(self._known_jobs(others, choice, JOBS_KEY), key=_key_and_folder)
         if runs:
-            tables = self._ahead(read_runs, known)
+            every: list[_Known | _Merged] = [*merged, *known]
+            tables = self._ahead(read_runs, sorted(every, key=_key_and_folder))
         else:
             # Unlike a file's rows, all its snapshots' are enough for a thread to be worth waking.
             tables = map_ahead(expanded, pieces(self._ahead(read, known)), pa.cpu_count())
@@ -143,7 +175,7 @@ class Queries:
             state, runs = self._read_details(job, columns, needed, None, choice)
             return state.rows.select(wanted), run_rows(extend(runs), state.timeline, schema)
 
-        known = self._known_jobs(choice, columns)
+        known = self._known_jobs(self._listing.of_jobs(*choice), choice, columns)
         if not details_wanted:
             yield from ((job.state.rows.select(wanted), schema.empty_table()) for job in known)
             return
@@ -172,53 +204,76 @@ class Queries:
 
         return sorted(
             f"{self._files.uri.rstrip('/')}/{part.segment.path(table)}"
-            for _, parts in self._each_job(choice, read)
+            for _, parts in self._each_job(self._listing.of_jobs(*choice), read)
             for part in parts
             if part.kept.any() and (table == "jobs" or part.detail_rows != 0)
         )
 
-    def _known_jobs(self, choice: Choice, columns: Sequence[str]) -> Iterator[_Known]:
-        """The chosen jobs with their snapshots, in no particular order."""
+    def _merged_jobs(self, listing: Mapping[JobFolder, list[Segment]]) -> list[_Merged]:
+        """The listed jobs of one segment that a compaction wrote.
+
+        A folder's name is the job's id if that is plain, so one file of each server shows the keys.
+        """
+        uris: dict[str, str] = {}
+        merged = []
+        for folder, segments in listing.items():
+            if len(segments) > 1 or not segments[0].level or not is_plain(folder.job):
+                continue
+            if folder.cluster not in uris:
+                with suppress(FileNotFoundError):
+                    if key := self._key_in(segments):
+                        uris[folder.cluster] = key[0]
+            if folder.cluster in uris:
+                key = uris[folder.cluster], folder.job
+                merged.append(_Merged(key, folder, segments[0]))
+        return merged
+
+    def _known_jobs(
+        self, listing: Mapping[JobFolder, list[Segment]], choice: Choice, columns: Sequence[str]
+    ) -> Iterator[_Known]:
+        """The listed jobs with their snapshots, in no particular order."""
 
         def read(segments: Sequence[Segment]) -> JobState:
             return self._reader.read_jobs(segments, columns, choice.period)
 
-        for folder, state in self._each_job(choice, read):
+        for folder, state in self._each_job(listing, read):
             if state.rows.num_rows:
                 yield _Known(_key(state.rows), folder, state)
 
     def _with_keys(self, choice: Choice) -> list[tuple[tuple[str, str], list[Segment]]]:
         """The chosen jobs' (source_uri, job_id) and segments, sorted."""
         listing = self._listing.of_jobs(*choice)
-
-        def read(segments: Sequence[Segment]) -> tuple[str, str] | None:
-            for segment in segments:
-                try:
-                    rows = self._reader.read_file(segment, "jobs", ("source_uri", "job_id"))
-                except CorruptFile as reason:
-                    self._reader.leave_out(segment, "jobs", reason)
-                    continue
-                if rows.num_rows:
-                    return _key(rows)
-            return None
-
         keys = self._ahead(
-            lambda job: (self._listing.retrying(*job, read), job[1]), list(listing.items())
+            lambda job: (self._listing.retrying(*job, self._key_in), job[1]), list(listing.items())
         )
         return sorted(
             ((key, segments) for key, segments in keys if key is not None),
             key=lambda found: found[0],
         )
 
+    def _key_in(self, segments: Sequence[Segment]) -> tuple[str, str] | None:
+        """The (source_uri, job_id) of a job from the first of its segments that shows them."""
+        for segment in segments:
+            try:
+                rows = self._reader.read_file(segment, "jobs", ("source_uri", "job_id"))
+            except CorruptFile as reason:
+                self._reader.leave_out(segment, "jobs", reason)
+                continue
+            if rows.num_rows:
+                return _key(rows)
+        return None
+
     def _each_job(
-        self, choice: Choice, read: Callable[[Sequence[Segment]], _T]
+        self,
+        listing: Mapping[JobFolder, list[Segment]],
+        read: Callable[[Sequence[Segment]], _T],
     ) -> Iterator[tuple[JobFolder, _T]]:
-        """The folder of each chosen job, and what `read` returns for its segments."""
+        """The folder of each listed job, and what `read` returns for its segments."""
 
         def read_job(job: tuple[JobFolder, list[Segment]]) -> tuple[JobFolder, _T]:
             return job[0], self._listing.retrying(*job, read)
 
-        return self._ahead(read_job, list(self._listing.of_jobs(*choice).items()))
+        return self._ahead(read_job, list(listing.items()))
 
     def _ahead(self, work: Callable[[_S], _T], items: Iterable[_S]) -> Iterator[_T]:
         """The results for the items in their order; in a bucket some are made ahead, side by side.
@@ -247,6 +302,10 @@ _KEYS_SCHEMA: Final = pa.schema(
 def _value_columns(columns: Sequence[str]) -> list[str]:
     """The columns to read from a details file: those that the snapshots do not give."""
     return union(["file_index"], [name for name in columns if name not in RUN_COLUMNS])
+
+
+def _key_and_folder(job: _Known | _Merged) -> tuple[tuple[str, str], JobFolder]:
+    return job.key, job.folder
 
 
 def _key(rows: pa.Table) -> tuple[str, str]:

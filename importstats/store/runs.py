@@ -90,15 +90,21 @@ def concat(parts: Sequence[Runs], schema: pa.Schema) -> Runs:
     """Several segments' runs, which share one timeline, one after the other."""
     if len(parts) == 1 and parts[0].values.num_rows:
         values = with_schema(parts[0].values, schema)
-        if all(column.num_chunks == 1 for column in values.columns):
-            return Runs(values, parts[0].first, parts[0].last)
+        return Runs(in_one_chunk(values), parts[0].first, parts[0].last)
     tables = [schema.empty_table(), *(part.values.select(schema.names) for part in parts)]
     values = pa.concat_tables([table.cast(schema) for table in tables])
     return Runs(
-        values.unify_dictionaries().combine_chunks(),
+        in_one_chunk(values),
         np.concatenate([np.empty(0, np.int64), *(part.first for part in parts)]),
         np.concatenate([np.empty(0, np.int64), *(part.last for part in parts)]),
     )
+
+
+def in_one_chunk(table: pa.Table) -> pa.Table:
+    """The table with one chunk in each column, and one dictionary in each of text."""
+    if all(column.num_chunks == 1 for column in table.columns):
+        return table
+    return table.unify_dictionaries().combine_chunks()
 
 
 def with_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -35,11 +35,16 @@ def slug(identifier: str) -> str:
     >>> slug("../../etc/passwd")
     'etc-passwd~b8860ee917d4e3d10f7c'
     """
-    if _PLAIN.fullmatch(identifier):
+    if is_plain(identifier):
         return identifier
     remnant = re.sub(r"[^a-z0-9_.]+", "-", identifier.lower().removeprefix("https://"))
     digest = hashlib.blake2b(identifier.encode("utf-8", "surrogatepass"), digest_size=10)
     return f"{remnant[:48].strip('-._')}~{digest.hexdigest()}"
+
+
+def is_plain(identifier: str) -> bool:
+    """Whether an identifier is its own slug; so is every slug that has no ``~``."""
+    return _PLAIN.fullmatch(identifier) is not None
 
 
 _PLAIN: Final = re.compile(r"0|[1-9][0-9]{0,17}|(?=.*[a-z])[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")

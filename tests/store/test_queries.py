@@ -1,5 +1,6 @@
 """Queries: which jobs, files and columns are read, in which order and on how many threads."""
 
+import shutil
 import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pytest
 from stored_snapshots import START, numbered
 
-from importstats.store import SnapshotStore, queries
+from importstats.store import SnapshotStore, parquet, queries
 from importstats.store.files import Files
 from importstats.store.queries import (
     Choice,
@@ -19,7 +20,8 @@ from importstats.store.queries import (
     check_columns,
     check_filter,
 )
-from importstats.store.reading import CorruptSegmentWarning
+from importstats.store.reading import CorruptSegmentWarning, Reader
+from importstats.store.schema import details_table, jobs_table
 from importstats.store.segments import Period
 
 ORDER = [("https://a", "7"), ("https://a", "8"), ("https://b", "7")]
@@ -167,3 +169,125 @@ def test_a_filter_leaves_whole_rows_out_of_every_piece(max_rows, found):
     )
     rows = [(row["job_id"], row["snapshot_id"]) for t in tables for row in t.to_pylist()]
     assert rows == [("7", 0), ("7", 1), ("8", 0), ("8", 1)]
+
+
+# --- Merged jobs ----------------------------------------------------------------------------------
+
+# By server and id; the folders of the servers and of the last job are in another order.
+MERGED = [("http://z", "10"), ("http://z", "9"), ("https://a", "9"), ("https://a", "Job/1")]
+
+
+@pytest.fixture
+def merged(tmp_path, monkeypatch):
+    """A store of four jobs that were merged to a segment each, and the same store before.
+
+    Its files have several row groups, each of which is a chunk when it is read.
+    """
+    monkeypatch.setattr(parquet, "_ROW_GROUP_ROWS", 4)
+    before = SnapshotStore(tmp_path / "before")
+    for server, job in reversed(MERGED):
+        for number in range(4):
+            before.append(numbered(number, job=job, server=server, files=3))
+    shutil.copytree(tmp_path / "before", tmp_path / "after")
+    store = SnapshotStore(tmp_path / "after")
+    assert store.compact(final=True).segments_after == len(MERGED)
+    return store, before
+
+
+def read_jobs_of(monkeypatch):
+    """The folders of the jobs whose snapshots are read from now on."""
+    folders = []
+    read = Reader.read_jobs
+
+    def note(self, segments, columns, period):
+        folders.append(segments[0].job.job)
+        return read(self, segments, columns, period)
+
+    monkeypatch.setattr(Reader, "read_jobs", note)
+    return folders
+
+
+def test_runs_of_merged_jobs_are_read_without_their_snapshots(merged, monkeypatch):
+    store, before = merged
+    expected = before.details(runs=True)
+    folders = read_jobs_of(monkeypatch)
+    tables = list(store.iter_details(runs=True))
+    assert [key_of(table.slice(0, 1).to_pylist()[0]) for table in tables] == MERGED
+    together = pa.concat_tables(tables).unify_dictionaries()
+    assert together.schema.equals(expected.schema, check_metadata=True)
+    assert together.to_pylist() == expected.to_pylist()
+    assert all(column.num_chunks == 1 for table in tables for column in table.columns)
+    # Only the id that is not its folder's name has to be read.
+    assert [folder.partition("~")[0] for folder in folders] == ["job-1"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"columns": ["job_id", "snapshot_id", "last_snapshot_id", "file_index"]},
+        {"since": START + timedelta(seconds=1)},
+        {"filter": pc.field("file_index") == 1},
+    ],
+    ids=["some columns", "some snapshots", "some rows"],
+)
+def test_parts_of_runs_are_made_of_the_snapshots(choice, merged, monkeypatch):
+    store, before = merged
+    expected = before.details(runs=True, **choice).to_pylist()
+    folders = read_jobs_of(monkeypatch)
+    assert store.details(runs=True, **choice).to_pylist() == expected
+    assert len(folders) == len(MERGED)
+
+
+def test_a_job_is_merged_only_if_no_snapshots_came_since(merged):
+    store, before = merged
+    for each in (store, before):
+        each.append(numbered(4, job="9", server="https://a", files=3))
+    for runs in (True, False):
+        assert store.details(runs=runs).to_pylist() == before.details(runs=runs).to_pylist()
+
+
+def test_rows_come_by_server_and_job_whatever_their_folders_are_called(merged):
+    tables = merged[0].iter_details(max_rows=1)
+    keys = [key_of(table.slice(0, 1).to_pylist()[0]) for table in tables]
+    assert list(dict.fromkeys(keys)) == MERGED
+
+
+def test_a_segment_that_was_not_merged_may_have_its_rows_in_any_order(tmp_path):
+    store = SnapshotStore(tmp_path)
+    one = numbered(0, files=3)
+    reverse = details_table([one]).take(pa.array([2, 1, 0]))
+    store.append_tables(jobs_table([one]), reverse)
+    assert store.details(runs=True)["file_index"].to_pylist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_a_merged_job_without_its_details_is_named_and_the_rest_are_read(damage, merged):
+    store, before = merged
+    path = Path(store.files("details", job_id="10")[0])
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(b"PAR1 garbage PAR1")
+    with pytest.warns(CorruptSegmentWarning, match="details are left out"):
+        found = store.details(runs=True)
+    others = [row for row in before.details(runs=True).to_pylist() if row["job_id"] != "10"]
+    assert found.to_pylist() == others
+
+
+def test_a_merged_job_is_read_if_the_first_of_its_server_is_damaged(merged):
+    store, before = merged
+    Path(store.files("jobs", job_id="10")[0]).write_bytes(b"")
+    with pytest.warns(CorruptSegmentWarning, match="snapshots are left out"):
+        found = store.details(runs=True)
+    others = [row for row in before.details(runs=True).to_pylist() if row["job_id"] != "10"]
+    assert found.to_pylist() == others
+
+
+def test_a_merged_job_may_have_no_files(tmp_path):
+    store = SnapshotStore(tmp_path)
+    for number in range(2):
+        store.append(numbered(number, files=0))
+    store.compact(final=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert store.details(runs=True).num_rows == 0
