@@ -5,8 +5,9 @@ take several times as long. Under each of the two, what has been seen since has 
 tasks ended and when, and for how long the others have been at work. The odds of a change are the
 ratio of the two. While a job goes on as before, they exceed 50 with a probability of at most 1 in
 50, however often they are looked at (Ville's inequality), as far as the model of its durations
-holds; as measured, they do so in far fewer jobs. Odds for several times of the change are averaged (Shiryaev, Theory of Probability and Its
-Applications 1963; Robbins, Annals of Mathematical Statistics 1970).
+holds; as measured, they do so in far fewer jobs. Odds for several times of the change are averaged
+(Shiryaev, Theory of Probability and Its Applications 1963; Robbins, Annals of Mathematical
+Statistics 1970).
 
 A silence that lasts longer than any task took is too long as well: all should have ended in it.
 """
