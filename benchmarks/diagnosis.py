@@ -14,7 +14,7 @@ wrong, and names a trouble once three tasks are overdue, or all that have not en
 fewer. A pause of the indexes it names once progress would have risen. No rule that goes by the ends
 of files, or by progress, can be expected to be quicker. It needs no ends to compare with; how many
 jobs had shown none when their trouble began is counted as well, and how many of the oracle's names
-come within the time that is asked.
+come within the time that is asked, and of these how many of the diagnosis.
 """
 
 from __future__ import annotations
@@ -214,7 +214,9 @@ def by_trouble(rough: pd.DataFrame) -> pd.DataFrame:
     troubles = rough.groupby("trouble", observed=True)
     named, oracle = troubles["named_after_min"], troubles["oracle_after_min"]
     asked = rough["trouble"].map({name: within or np.inf for name, (_, within) in ASKED.items()})
-    in_time = rough["oracle_after_min"].le(asked.astype("float64"))
+    asked = asked.astype("float64")
+    in_time = rough["oracle_after_min"].le(asked)
+    both = in_time & rough["named_after_min"].le(asked)
     table = pd.DataFrame(
         {
             "jobs": troubles.size(),
@@ -223,6 +225,7 @@ def by_trouble(rough: pd.DataFrame) -> pd.DataFrame:
             "slowest_min": named.max(),
             "by_oracle": oracle.count(),
             "by_oracle_in_time": in_time.groupby(rough["trouble"], observed=True).sum(),
+            "of_these_in_time": both.groupby(rough["trouble"], observed=True).sum(),
             "oracle_median_min": oracle.median(),
             "nothing_ended": troubles["nothing_ended"].sum(),
         }
