@@ -37,9 +37,13 @@ _PIPED_S: Final = 2.0
 
 def show_demo(
     *,
-    out: Annotated[Path, Parameter(help="Folder for the store, the figure and the report.")] = (
-        Path("importstats-demo")
-    ),
+    out: Annotated[
+        Path | None,
+        Parameter(
+            help="Folder for the store, the figure and the report; importstats-demo if not given, "
+            "with --why importstats-demo-why."
+        ),
+    ] = None,
     files: Annotated[
         int, Parameter(help="Number of files in the job.", validator=Number(gte=1))
     ] = 300,
@@ -56,8 +60,9 @@ def show_demo(
     if why:
         from importstats.cli.demo_why import show_causes
 
-        show_causes(out, seed=seed, console=console)
+        show_causes(out or Path("importstats-demo-why"), seed=seed, console=console)
         return
+    out = out or Path("importstats-demo")
     store = new_store(out)
     cluster, job = _demo_job(files, seed)
     duration_s = simulate_job((cluster, job), seed=seed, poll_every_s=600).truth.duration_s

@@ -19,6 +19,7 @@ from importstats.show.job import ImportJob
 from importstats.simulator import Arrival, ClusterSpec, FileSpec, JobSpec
 from importstats.simulator.specs import Compaction
 from importstats.simulator.watching import WatchedJob
+from importstats.sources.management_metrics import parse_samples
 from importstats.store import SnapshotStore
 from importstats.store.cluster_tables import ClusterTables
 from importstats.store.frames import flatten_jobs
@@ -59,8 +60,11 @@ def show_causes(folder: Path, *, seed: int, console: Console) -> None:
     ------
     StoreError
         The folder holds an earlier demo, or cannot be written.
+    MissingExtraError
+        The extra ``prometheus`` is not installed.
     """
     store = new_store(folder)
+    parse_samples(b"")  # a missing extra is named before anything is shown
     job = WatchedJob(*demo_cluster(), seed=seed)
     console.print(
         f"A simulated cluster imports 8 files (job {job.job_id}) beside another job and "

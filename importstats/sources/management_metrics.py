@@ -91,7 +91,7 @@ def parse_samples(content: bytes) -> list[Row]:
     try:
         from prometheus_client.parser import text_string_to_metric_families
     except ImportError as error:
-        raise MissingParserError("--management-uri", error.name, "prometheus") from None
+        raise MissingParserError("reading metrics", error.name, "prometheus") from None
     text = "\n".join(_wanted_lines(content)) + "\n"
     # Without their # TYPE lines all samples have an unknown type, and keep their names.
     return [
