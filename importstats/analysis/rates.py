@@ -125,10 +125,11 @@ def throughput(frame: pd.DataFrame, by: By = "job", window: str = "60s") -> pd.D
     if window_us <= 0:
         raise ValueError(f"window is a positive duration such as '60s', not {window!r}")
     is_details = "file_index" in frame
+    if not isinstance(by, str) or by not in ("job", "file", "task", "collection"):
+        given = repr(by) if isinstance(by, str) else f"a {type(by).__name__}"
+        raise ValueError(f"by is job, file, task or collection, not {given}")
     if by in ("file", "task") and not is_details:
         raise ValueError(f"throughput by {by} needs a details frame, this has no file_index")
-    if by not in ("job", "file", "task", "collection"):
-        raise ValueError(f"by is job, file, task or collection, not {by!r}")
 
     if not is_details:
         curve, keys = _job_curve(frame)

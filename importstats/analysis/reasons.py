@@ -87,8 +87,8 @@ REASON_PATTERNS: Final = (
         "quota",
         r"disk quota|disk limit exceeded|disk (?:is )?full|no space left on device",
         "Give the cluster more disk, delete data that is not needed, or raise "
-        "quotaAndLimits.limitWriting.diskProtection; the same files fit no better when imported "
-        "again.",
+        "quotaAndLimits.limitWriting.diskProtection; before that, a new import of the same files "
+        "fails too.",
     ),
     _reason_pattern(
         "quota",

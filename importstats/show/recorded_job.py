@@ -34,11 +34,7 @@ class RecordedJob:
         answered = recorded[recorded["error"].isna()] if "error" in recorded else recorded
         _, keys = job_codes(answered)
         if len(keys) != 1:
-            when = "" if at is None else f" by {at.isoformat()}"
-            raise ValueError(
-                f"the jobs frame holds snapshots of {len(keys)} jobs{when} and ImportJob shows "
-                "one: select it by source_uri and job_id"
-            )
+            raise ValueError(_not_one_job(len(keys), jobs["observed_at"].min(), at))
         self.source_uri, self.job_id = (str(keys[name].iloc[0]) for name in JOB_KEY)
         self.jobs = with_phase(answered)
         self._recorded = recorded
@@ -90,3 +86,19 @@ class RecordedJob:
     def _own(self, details: pd.DataFrame) -> pd.DataFrame:
         own = details["job_id"].eq(self.job_id) & details["source_uri"].eq(self.source_uri)
         return rewind(details[own], self.at, self.jobs)
+
+
+def _not_one_job(count: int, first: pd.Timestamp, at: datetime | None) -> str:
+    """Why a frame with the snapshots of `count` jobs by `at` cannot be shown as one job."""
+    if count:
+        when = "" if at is None else f" by {at.isoformat()}"
+        return (
+            f"the jobs frame holds snapshots of {count} jobs{when} and ImportJob shows one: "
+            "select it by source_uri and job_id"
+        )
+    if at is not None and first > at:
+        return (
+            f"the jobs frame holds no snapshot by {at.isoformat()}: its first is of "
+            f"{first.isoformat()}"
+        )
+    return "the jobs frame holds no answer about a job: check source_uri and job_id"

@@ -208,6 +208,8 @@ def test_wrong_arguments_are_named():
         throughput(one_job([0], [0]), window="0s")
     with pytest.raises(ValueError, match="not 'shard'"):
         throughput(one_job([0], [0]), "shard")
+    with pytest.raises(ValueError, match="collection, not a DataFrame"):
+        throughput(one_job([0], [0]), one_job([0], [0]))
 
 
 samples = st.lists(

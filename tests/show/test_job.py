@@ -203,7 +203,7 @@ def test_loading_as_of_a_time(store, simulation):
 
 
 def test_a_job_that_the_store_lacks_or_has_twice_is_refused(store, simulation):
-    with pytest.raises(ValueError, match="snapshots of 0 jobs"):
+    with pytest.raises(ValueError, match="no answer about a job: check source_uri and job_id"):
         ImportJob.load(store, "1")
     with pytest.raises(ValueError, match="snapshots of 2 jobs"):
         ImportJob.load(store, simulation.job_id)
