@@ -25,7 +25,7 @@ from importstats.analysis.interval_chances import SLOW_SCATTER, SLOW_SHARE, SLOW
 from importstats.arrays import Bools, Floats
 
 #: The odds from which on a change is believed. Ours: of 543 healthy jobs of tuning seeds, 477 of
-#: ``benchmarks/worlds`` and 66 of the simulator, 3 ever had higher ones.
+#: ``benchmarks/worlds`` and 66 of the simulator, 3 had higher ones at one of twelve looks.
 LEAST_ODDS: Final = 50.0
 # How much the pace of all tasks may change with a cluster's load (standard deviation of the
 # logarithm; ours), and how many of these deviations are tried, with their weights.
