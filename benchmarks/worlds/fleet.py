@@ -79,11 +79,13 @@ def fleet(
     *,
     signal: str = "files",
     troubles: float = 0.15,
+    campaigns: tuple[int, int] = CAMPAIGNS,
 ) -> Fleet:
     """A fleet of about so many jobs, evenly of all families, the same for the same arguments.
 
     `signal` is ``files`` (rows are reported when a whole file has ended) or ``smooth``; `troubles`
-    is the share of jobs in which something goes wrong.
+    is the share of jobs in which something goes wrong; `campaigns` are the jobs of the collections
+    of one cluster.
     """
     if signal not in ("files", "smooth"):
         raise ValueError(f"no signal {signal!r}; there are files and smooth")
@@ -94,7 +96,7 @@ def fleet(
         left, place = each, 0
         while left > 0:
             rng = np.random.default_rng([seed, zlib.crc32(name.encode()), place])
-            wanted = [min(CAMPAIGNS[0], left), min(CAMPAIGNS[1], max(0, left - CAMPAIGNS[0]))]
+            wanted = [min(campaigns[0], left), min(campaigns[1], max(0, left - campaigns[0]))]
             site = _Site(name, place, rng, smooth=signal == "smooth", troubles=troubles)
             for count in wanted:
                 recordings += site.campaign(count)

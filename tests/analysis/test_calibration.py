@@ -81,12 +81,6 @@ def test_one_earlier_job_says_less_than_many():
     np.testing.assert_allclose(below, 0.8 * np.sqrt([2, 1.5, 1.125]))
 
 
-def test_with_history_no_interval_reaches_further_than_a_little_over_three_times():
-    below, above = reach("Importing", [0, 10_000], 6.0)
-    np.testing.assert_allclose(above, [4.2, 1.2])
-    np.testing.assert_allclose(below, [10.8, 4.8], rtol=1e-3)
-
-
 def test_no_time_left_is_as_little_as_can_be_told():
     no = np.zeros(1)
     (found,) = stretched(np.array([[0.0, 1e-7, 1.0]]), np.array(["Importing"]), no, np.ones(1))
@@ -96,7 +90,12 @@ def test_no_time_left_is_as_little_as_can_be_told():
 def test_an_interval_is_calibrated_as_far_as_the_job_is_not_interrupted():
     calm = np.array([[5.0, 10.0, 40.0]] * 3)
     drawn = np.array([[10.0, 100.0, 200.0]] * 3)
-    found = beside_interruptions(calm, drawn, np.array([0.0, 1.0, 0.5]))
+    chance = np.array([0.0, 1.0, 0.5])
+    found = beside_interruptions(calm, drawn, chance, np.zeros(3))
     np.testing.assert_allclose(found[0], [50, 100, 400])
     np.testing.assert_allclose(found[1], [10, 100, 200])
     np.testing.assert_allclose(found[2], [100 / np.sqrt(20), 100, 100 * np.sqrt(8)])
+    # With history it reaches a little over twice as far at most.
+    later = beside_interruptions(calm, drawn, chance, np.ones(3))
+    np.testing.assert_allclose(later[:, :2], found[:, :2])
+    np.testing.assert_allclose(later[:, 2], [100 * np.exp(0.8), 200, 100 * np.exp(0.8)])

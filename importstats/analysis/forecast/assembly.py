@@ -182,7 +182,8 @@ def outlook(
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
     quantiles = _interval(rows, left, belief, _online(priors, past, stretches, len(rows)))
-    quantiles = beside_interruptions(quantiles, _quantiles(certain), chance)
+    jobs = belief.same_collection
+    quantiles = beside_interruptions(quantiles, _quantiles(certain), chance, jobs)
     reason = silence.reasons(rows, places, chance, belief.any_history)
     silent = np.array([text is not None for text in reason], np.bool_)
     quantiles[silent] = np.nan

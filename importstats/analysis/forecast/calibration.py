@@ -38,9 +38,9 @@ REACH_IN: Final = {
     PACE: ((1.1, 0.6), (0.4, 0.3)),
 }
 _POWER: Final = (0.5, 0.25)
-#: With history no interval reaches further above the median than this, on the log scale: what lies
-#: beyond is as far off as it is rare (ours).
-MOST_ABOVE: Final = 1.2
+#: With history no interval reaches further above the median than this, on the log scale: beyond it
+#: hardly any job ended, on tuning seeds, interrupted or not (ours).
+MOST_ABOVE: Final = 0.8
 _MISSES: Final = 0.2
 _STEP: Final = 0.7
 _BOUNDS: Final = (-0.5, 1.2)
@@ -70,17 +70,16 @@ def stretched(
     power = np.array(_POWER)[history]
     log = np.log(np.maximum(quantiles, 1e-6))
     low = log[:, 1] - factor[:, 0] * (log[:, 1] - log[:, 0]) ** power
-    above = factor[:, 1] * (log[:, 2] - log[:, 1]) ** power
-    high = log[:, 1] + np.minimum(above, np.where(jobs > 0, MOST_ABOVE, np.inf))
+    high = log[:, 1] + factor[:, 1] * (log[:, 2] - log[:, 1]) ** power
     return np.asarray(np.exp(np.column_stack([low, log[:, 1], high])), np.float64)
 
 
-def beside_interruptions(calm: Floats, drawn: Floats, chance: Floats) -> Floats:
+def beside_interruptions(calm: Floats, drawn: Floats, chance: Floats, jobs: Floats) -> Floats:
     """The quantiles of the draws with interruptions, as sure as those without them were made.
 
     Nothing calibrates what an interruption adds. So the interval reaches as far around its median
     as the calibrated one if the job is not interrupted, as far as the draws if it is, and in
-    between by the probability of that (ours).
+    between by the probability of that; with history never further than :data:`MOST_ABOVE` (ours).
 
     Parameters
     ----------
@@ -90,11 +89,14 @@ def beside_interruptions(calm: Floats, drawn: Floats, chance: Floats) -> Floats:
         The quantiles of the draws with interruptions.
     chance : ndarray of float64, (rows,)
         The probability of an interruption.
+    jobs : ndarray of float64
+        How many earlier jobs of the collection each row rests on.
     """
     log, middle = np.log(np.maximum(calm, 1e-6)), np.log(np.maximum(drawn, 1e-6))
     part = chance[:, None]
     away = (1 - part) * (log - log[:, [1]]) + part * (middle - middle[:, [1]])
-    return np.asarray(np.exp(middle[:, [1]] + away), np.float64)
+    most = np.where(jobs > 0, MOST_ABOVE, np.inf)[:, None]
+    return np.asarray(np.exp(middle[:, [1]] + np.minimum(away, most)), np.float64)
 
 
 def online_stretch(quantiles: Floats, true_left_s: Floats, jobs: list[Ints]) -> float:
