@@ -470,7 +470,7 @@ def test_none_or_several_jobs_are_refused(form):
     with pytest.raises(ValueError, match=r"no snapshot by 20\S+: its first is of 2026-"):
         report(jobs, details, at=at - timedelta(days=1000), form=form)
     with pytest.raises(ValueError, match="no answer about a job: check source_uri and job_id"):
-        report(jobs.iloc[:0], details, form=form)
+        report(jobs.iloc[:0], details, at=at, form=form)
     two = pd.concat([jobs.astype({"job_id": "str"}), jobs.assign(job_id="8")])
     with pytest.raises(ValueError, match="snapshots of 2 jobs"):
         report(two, details, at=at, form=form)
