@@ -163,7 +163,7 @@ def report(rows: pd.DataFrame, signal: str, seed: int) -> str:
         f"signal `{signal}`",
         f"Seed {seed:,}. Tasks at work at 10, 25, 50 and 75 % of Importing.",
         markdown(by(shares, "method", "share"), {"share": 2}),
-        "At 75 %, 95 % intervals over jobs: "
+        "At 75 %, 95 % intervals over clusters and jobs: "
         + ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in ranges.items())
         + ".",
         "## What must hold",
