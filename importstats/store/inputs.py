@@ -69,12 +69,31 @@ def at_the_door(function: Callable[P, R]) -> Callable[P, R]:
                 continue
             bound.arguments[name], back = normalised(given, kind, name)
             first = first or back
-        answer = function(*bound.args, **bound.kwargs)
+        try:
+            answer = function(*bound.args, **bound.kwargs)
+        except KeyError as error:
+            for name, kind in PARAMETERS.items():
+                _refuse_lacking(bound.arguments.get(name), kind, name, error)
+            raise
         if first is not None and isinstance(answer, pd.DataFrame):
             return first(answer)  # type: ignore[no-any-return]
         return answer
 
     return with_normalised_frames
+
+
+def _refuse_lacking(frame: Any, kind: Kind, name: str, error: KeyError) -> None:
+    """Raise a ValueError that names the column, if the error is about one that the frame lacks."""
+    if not isinstance(frame, pd.DataFrame):
+        return
+    schema = DETAILS_SCHEMA if _has_files(frame) else JOBS_SCHEMA
+    for column in schema.names:
+        if column not in frame.columns and repr(column) in str(error):
+            raise _no_column(column, kind, name) from error
+
+
+def _no_column(column: str, kind: Kind, name: str) -> ValueError:
+    return ValueError(f"{name} has no column {column!r}; make the frame with {_MAKERS[kind]}")
 
 
 def normalised(given: Any, kind: Kind, name: str) -> tuple[pd.DataFrame, Back]:
@@ -206,9 +225,7 @@ def _has_files(frame: pd.DataFrame) -> bool:
 def _check_kind(frame: pd.DataFrame, kind: Kind, name: str) -> None:
     missing = [column for column in _NEEDED if column not in frame.columns]
     if missing:
-        raise ValueError(
-            f"{name} has no column {missing[0]!r}; make the frame with {_MAKERS[kind]}"
-        )
+        raise _no_column(missing[0], kind, name)
     if kind == "jobs" and _has_files(frame):
         raise ValueError(
             f"{name} has the column {next(c for c in _OF_FILES if c in frame.columns)!r}, so it is "

@@ -255,6 +255,24 @@ WRONG = {
         "jobs has no column 'observed_at'; make the frame with "
         "importstats.load_jobs or importstats.flatten_jobs",
     ),
+    "a column that not every function needs is missing": (
+        lambda: importstats.phases(JOBS.drop(columns="state")),
+        ValueError,
+        "jobs has no column 'state'; make the frame with "
+        "importstats.load_jobs or importstats.flatten_jobs",
+    ),
+    "a column of the other frame is missing": (
+        lambda: importstats.eta(JOBS, DETAILS.drop(columns="state")),
+        ValueError,
+        "details has no column 'state'; make the frame with "
+        "importstats.load_details or importstats.flatten_details",
+    ),
+    "a column that pandas does not find in an index is missing": (
+        lambda: importstats.diagnose(JOBS, DETAILS.drop(columns="file_index")),
+        ValueError,
+        "details has no column 'file_index'; make the frame with "
+        "importstats.load_details or importstats.flatten_details",
+    ),
     "naive times": (
         lambda: importstats.phases(
             JOBS.assign(observed_at=JOBS["observed_at"].dt.tz_localize(None))
