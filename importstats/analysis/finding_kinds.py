@@ -107,7 +107,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "stalled",
         ("warning", "critical"),
-        "no file has ended for 5 minutes and so long that a pause is 50 times as likely as the "
+        "no file has ended for 5 minutes and so long that a pause is 100 times as likely as the "
         "pace before, or 1.25 times as long as any task of the job took, for its size; or, where "
         "rows grow inside files, none has come for 5 minutes and 4 times "
         "longer than ever before; or, before rows come and if files are not known, nothing has "
@@ -291,7 +291,7 @@ FINDING_KINDS: Final = (
     FindingKind(
         "throughput_collapsed",
         ("warning",),
-        "for 5 minutes or more, tasks have taken so long that it is 50 times as likely at less "
+        "for 5 minutes or more, tasks have taken so long that it is 100 times as likely at less "
         "than `collapse_factor` of their earlier pace or, if progress shows it, have gone on at "
         "less than that share of it",
         ("ratio", "lasts_s", "tasks"),

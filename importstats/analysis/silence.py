@@ -3,11 +3,10 @@
 Either the job's tasks go on as before, apart from the load on its cluster, or since some time all
 take several times as long. Under each of the two, what has been seen since has a probability: which
 tasks ended and when, and for how long the others have been at work. The odds of a change are the
-ratio of the two. While a job goes on as before, they exceed 50 with a probability of at most 1 in
-50, however often they are looked at (Ville's inequality), as far as the model of its durations
-holds; as measured, they do so in far fewer jobs. Odds for several times of the change are averaged
-(Shiryaev, Theory of Probability and Its Applications 1963; Robbins, Annals of Mathematical
-Statistics 1970).
+ratio of the two. While a job goes on as before, they exceed 100 with a probability of at most 1 in
+100, however often they are looked at (Ville's inequality), as far as the model of its durations
+holds. Odds for several times of the change are averaged (Shiryaev, Theory of Probability and Its
+Applications 1963; Robbins, Annals of Mathematical Statistics 1970).
 
 A silence that lasts longer than any task took is too long as well: all should have ended in it.
 """
@@ -25,8 +24,8 @@ from importstats.analysis.interval_chances import SLOW_SCATTER, SLOW_SHARE, SLOW
 from importstats.arrays import Bools, Floats
 
 #: The odds from which on a change is believed. Ours: of 543 healthy jobs of tuning seeds, 477 of
-#: ``benchmarks/worlds`` and 66 of the simulator, 3 had higher ones at one of twelve looks.
-LEAST_ODDS: Final = 50.0
+#: ``benchmarks/worlds`` and 66 of the simulator, one had higher ones at one of twelve looks.
+LEAST_ODDS: Final = 100.0
 # How much the pace of all tasks may change with a cluster's load (standard deviation of the
 # logarithm; ours), and how many of these deviations are tried, with their weights.
 _PACE_SD: Final = 0.5
