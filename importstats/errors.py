@@ -6,6 +6,11 @@ and what to do. No message ever holds a token.
 
 from __future__ import annotations
 
+from typing import Final
+
+#: What to do about a refused token, which may come from either place.
+REFUSED_ADVICE: Final = "check MILVUS_TOKEN or the token file"
+
 
 class ImportStatsError(Exception):
     """The base of all errors of this package."""

@@ -10,6 +10,7 @@ import re
 from typing import Final
 
 from importstats.errors import (
+    REFUSED_ADVICE,
     JobNotFoundError,
     PrivilegeError,
     ServerError,
@@ -97,7 +98,7 @@ def _raise(status: int, message: str) -> None:
         named = _DATABASE.search(message)
         raise PrivilegeError(said, code=status, database=named[1] if named else None)
     if status in _UNAUTHORIZED_CODES or _SAYS_UNAUTHORIZED.search(message):
-        raise UnauthorizedError(f"the server refused the token ({quoted}); check MILVUS_TOKEN")
+        raise UnauthorizedError(f"the server refused the token ({quoted}); {REFUSED_ADVICE}")
     if _SAYS_NO_JOB.search(message):
         raise JobNotFoundError(
             f"the server does not know this import job ({quoted}); wrong id, or it ended and was "

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from importstats.errors import (
+    REFUSED_ADVICE,
     BadResponseError,
     ImportStatsError,
     JobNotFoundError,
@@ -259,7 +260,7 @@ class GrpcImportClient(Client):
         # gRPC puts the cause last: "failed to connect to all addresses; last error: ...".
         said = f"{code.name}: {self._excerpt((error.details() or '').split('last error: ')[-1])}"
         if code in _UNAUTHORIZED:
-            return UnauthorizedError(f"{self.uri} refused the token ({said}); check MILVUS_TOKEN")
+            return UnauthorizedError(f"{self.uri} refused the token ({said}); {REFUSED_ADVICE}")
         if code in _UNREACHABLE:
             return UnreachableError(
                 f"{self.uri} does not answer ({said}); check the URI and the network"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from importstats.errors import (
+    REFUSED_ADVICE,
     BadResponseError,
     PrivilegeError,
     ServerError,
@@ -91,7 +92,7 @@ def _check_http_status(uri: str, answer: Answer, path: str) -> None:
     said = excerpt(str(message or "") or answer.content, _MESSAGE_LIMIT)
     if status == 401:
         raise UnauthorizedError(
-            f"{uri} refused the token (HTTP {status}: {said}); check MILVUS_TOKEN"
+            f"{uri} refused the token (HTTP {status}: {said}); {REFUSED_ADVICE}"
         )
     if 300 <= status < 400:
         raise ServerError(

@@ -115,7 +115,7 @@ def test_a_snapshot_of_jobs_that_need_none_says_so(tmp_path):
     ("change", "code", "says"),
     [
         ({"uri": "http://127.0.0.1:1"}, 3, "does not answer"),
-        ({"token": "root:wrong-one"}, 4, "refused the token"),
+        ({"token": "root:wrong-one"}, 4, "check MILVUS_TOKEN or the token file"),
         ({"job": "404"}, 5, "does not know"),
         ({"store": "/dev/null/store"}, 6, "/dev/null"),
         ({"uri": ""}, 2, "MILVUS_URI"),
