@@ -60,8 +60,8 @@ _LEAST_SIGMA: Final = 0.1
 # Standard deviation of a logistic error of scale one.
 _LOGISTIC_SD: Final = np.pi / np.sqrt(3)
 # A task that has reached this share of the factor and is still at work is likely to reach it
-# (ours: of 0.6 to 0.9 the least that keeps a precision of 0.65 on ``benchmarks/worlds``).
-_AT_WORK: Final = 0.75
+# (ours: of 0.75, 0.8 and 0.85 the least with a precision of 0.6 on ``benchmarks/worlds``).
+_AT_WORK: Final = 0.8
 # A prediction from rows counts once a task has worked for this share of its usual time.
 _WORKED: Final = 0.8
 # From this multiple of its usual time on it is certain enough that a task will be the last.
@@ -120,7 +120,7 @@ def stragglers(
     ==========================  ====================================================================
 
     The last row that applies is the verdict. A task is worth a look if it takes far longer than
-    usual (`late_factor`; one at work from three quarters of that on), went back and is late, or
+    usual (`late_factor`; one at work from four fifths of that on), went back and is late, or
     will end later than all others by `lead_share` of the import's time. A file that was a straggler
     stays one after its end (``when`` is "was").
 

@@ -207,17 +207,17 @@ def test_any_frame_gets_one_verdict_per_file(samples, second):
         assert not np.isinf(files[name]).any()
 
 
-@pytest.mark.parametrize(("worked_s", "late"), [(154, False), (162, True)])
-def test_a_task_at_work_is_late_from_three_quarters_of_the_factor_on(worked_s, late):
+@pytest.mark.parametrize(("worked_s", "late"), [(165, False), (175, True)])
+def test_a_task_at_work_is_late_from_four_fifths_of_the_factor_on(worked_s, late):
     # Six of them run on, so none may well be the last by far.
     spans = [*((1, 96 + n) for n in range(12)), *[(201, 5000)] * 6]
     last = found(job(spans, 201 + worked_s, every=1)).iloc[-1]
-    assert 1.45 < last["times_usual"] < 1.6
+    assert 1.5 < last["times_usual"] < 1.7
     assert last["is_straggler"] == late
     assert found(job(spans, 201 + worked_s, every=1), late_factor=4.0)["when"].isna().all()
 
 
-@pytest.mark.parametrize(("worked_s", "late"), [(295, False), (305, True)])
+@pytest.mark.parametrize(("worked_s", "late"), [(310, False), (330, True)])
 def test_a_late_task_takes_longer_than_those_nearest_in_size(worked_s, late):
     # The larger half of the tasks takes twice as long, as load came.
     quick = [(1, 80 + n) for n in range(40)]
