@@ -30,17 +30,17 @@ PACE: Final = "pace"
 #: multiple of the root of the model's own reach. Jobs of simulated fleets needed these in each
 #: phase (tuning seeds); of intervals that hold as much, they are about the narrowest. The wait for
 #: an index that shows nothing is often almost over, and the interval reaches down to there.
-REACH: Final = ((1.8, 0.7), (0.8, 0.35))
+REACH: Final = ((1.8, 0.7), (0.7, 0.3))
 REACH_IN: Final = {
-    "Pending": ((1.8, 0.7), (1.1, 0.45)),
-    "PreImporting": ((1.8, 0.7), (1.0, 0.45)),
-    "Sorting": ((3.0, 0.5), (0.8, 0.35)),
-    PACE: ((1.1, 0.6), (0.4, 0.3)),
+    "Pending": ((1.8, 0.7), (0.95, 0.38)),
+    "PreImporting": ((1.8, 0.7), (0.85, 0.38)),
+    "Sorting": ((3.0, 0.5), (0.7, 0.3)),
+    PACE: ((1.1, 0.6), (0.35, 0.25)),
 }
 _POWER: Final = (0.5, 0.25)
 #: With history no interval reaches further above the median than this, on the log scale: beyond it
 #: hardly any job ended, on tuning seeds, interrupted or not (ours).
-MOST_ABOVE: Final = 0.8
+MOST_ABOVE: Final = 0.6
 _MISSES: Final = 0.2
 _STEP: Final = 0.7
 _BOUNDS: Final = (-0.5, 1.2)
