@@ -98,4 +98,4 @@ def test_an_interval_is_calibrated_as_far_as_the_job_is_not_interrupted():
     # With history it reaches less than twice as far at most.
     later = beside_interruptions(calm, drawn, chance, np.ones(3))
     np.testing.assert_allclose(later[:, :2], found[:, :2])
-    np.testing.assert_allclose(later[:, 2], [100 * np.exp(0.6), 100 * np.exp(0.6), 100 * np.exp(0.6)])
+    np.testing.assert_allclose(later[:, 2], 100 * np.exp(0.6))
