@@ -62,7 +62,9 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
     part = "" if not share > 0 else f"; {format_percent(100 * share)} of them are {done}"
     if indexing and part:
         part = f", {format_percent(100 * share)} of the segments have one"
-    still = f", and has not moved for {format_duration(idle_s)}" if idle_s > 10 * MINUTE else ""
+    waited, idle = format_duration(waited_s), format_duration(idle_s)
+    still = f", and has not moved {'since' if idle == waited else f'for {idle}'}"
+    still = still if idle_s > 10 * MINUTE else ""
     evidence = {
         "waited_s": waited_s,
         "idle_s": idle_s,
@@ -74,7 +76,7 @@ def waits_after_rows(job: JobHistory) -> Finding | None:
         "waiting_for_index" if indexing else "waiting_for_sorting",
         "warning" if idle_s > _patience_s(job) else "info",
         job.phase_since,
-        f"{all_in} in; the job {what} for {format_duration(waited_s)}{job.usual_text}{part}{still}",
+        f"{all_in} in; the job {what} for {waited}{job.usual_text}{part}{still}",
         {**evidence, "indexed_share": share} if indexing else evidence,
     )
 

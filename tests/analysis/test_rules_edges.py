@@ -154,13 +154,23 @@ def test_a_wait_after_the_rows_is_unusual_from_a_time_on(before, idle_s, options
             85,
             601,
             "All 1,000 rows are in; the job has been building indexes for 10 min 1 s, 50 % of the "
-            "segments have one, and has not moved for 10 min 1 s",
+            "segments have one, and has not moved since",
         ),
     ],
 )
 def test_a_wait_for_an_index_says_how_many_segments_have_one(progress, idle_s, message):
     job = history((0, "Importing", progress, 1000), (idle_s, "Importing", progress, 1000))
     assert waits.waits_after_rows(job).message == message
+
+
+def test_a_wait_for_an_index_says_how_long_it_has_not_moved():
+    shown = [(0, 80), (300, 85), (1000, 85)]
+    job = history(*((second, "Importing", progress, 1000) for second, progress in shown))
+    message = waits.waits_after_rows(job).message
+    assert message.endswith(
+        "has been building indexes for 16 min 40 s, 50 % of the segments have "
+        "one, and has not moved for 11 min 40 s"
+    )
 
 
 def moving(times, idle_s, *, progress=41, state="Importing"):
