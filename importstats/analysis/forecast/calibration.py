@@ -38,8 +38,8 @@ REACH_IN: Final = {
     PACE: ((1.1, 0.6), (0.35, 0.25)),
 }
 _POWER: Final = (0.5, 0.25)
-#: With history no interval reaches further above the median than this, on the log scale: beyond it
-#: hardly any job ended, on tuning seeds, interrupted or not (ours).
+#: With history no interval reaches further above the median than this, on the log scale: on tuning
+#: seeds any further reach adds to its width, and next to nothing to what it holds (ours).
 MOST_ABOVE: Final = 0.6
 _MISSES: Final = 0.2
 _STEP: Final = 0.7
