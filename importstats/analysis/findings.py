@@ -194,9 +194,18 @@ def _findings_table(findings: list[Finding]) -> pd.DataFrame:
 
 
 def _json(evidence: dict[str, Any]) -> str:
-    """Numbers and texts as JSON; missing values are null."""
+    """Numbers and texts as JSON; missing values are null.
+
+    A fraction keeps nine digits: the last ones of a sum depend on the jobs that are summed with it.
+    """
     plain = {
-        name: None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
+        name: _nine_digits(float(value)) if isinstance(value, float | np.floating) else value
         for name, value in evidence.items()
     }
     return json.dumps(plain, default=lambda value: value.item())
+
+
+def _nine_digits(value: float) -> float | None:
+    if not math.isfinite(value):
+        return None
+    return value if value.is_integer() else float(f"{value:.9g}")

@@ -8,7 +8,7 @@ from frames import jobs_of as made_jobs
 
 from importstats import datasets
 from importstats.analysis.finding_kinds import FINDING_KINDS, FINDINGS
-from importstats.analysis.findings import diagnose
+from importstats.analysis.findings import _json, diagnose
 from importstats.simulator import (
     Arrival,
     ClusterSpec,
@@ -287,3 +287,11 @@ def test_only_the_failed_tasks_of_a_bulk_insert_are_to_be_imported_again():
     advice = diagnose(jobs, details).set_index("finding").loc["failed", "advice"]
     assert "the rows of those that completed are in the collection" in advice
     assert "leaves no visible rows" not in advice
+
+
+def test_evidence_keeps_whole_numbers_whole_and_nine_digits_of_others():
+    # The last digits of a fraction depend on which other jobs are analysed beside it.
+    evidence = {"rows": 12_345_678_901.0, "share": 1 / 3, "p": np.float64(2e-18) / 3, "x": np.nan}
+    assert _json(evidence) == (
+        '{"rows": 12345678901.0, "share": 0.333333333, "p": 6.66666667e-19, "x": null}'
+    )
