@@ -34,19 +34,21 @@ def model(seconds, spread=0.4):
 
 
 def mixed(rows, model_s, twin_s, *, queue_s=0.0, spread=0.4, has_memory=False):
-    """The median of what is left, the spread of its log, and how much the twin counts."""
+    """The median of what is left, how much the twin counts, and how far it is from the model."""
     twin = np.full((1, DRAWS), np.nan)
     if twin_s is not None:
         twin = twin_quantiles(np.log([twin_s]), np.array([spread]))
     queue = np.full((1, DRAWS), queue_s)
-    left, weight = _model_with_twin(rows, model(model_s), twin, queue, np.array([has_memory]))
+    memory = np.array([has_memory])
+    left, weight, apart = _model_with_twin(rows, model(model_s), twin, queue, memory)
     assert (np.diff(left[0]) >= 0).all()
-    return float(np.median(left)), float(np.log(left[0]).std()), float(weight[0])
+    return float(np.median(left)), float(weight[0]), float(apart[0])
 
 
 @pytest.mark.parametrize("phase", ["Pending", "Importing", "Sorting", "IndexBuilding"])
 def test_model_and_twin_meet_between_the_two_on_the_log_scale(phase):
-    middle, _, weight = mixed(rows_of(phase), 1000.0, 100.0)
+    middle, weight, apart = mixed(rows_of(phase), 1000.0, 100.0)
+    assert apart == pytest.approx(np.log(10), rel=1e-3)
     assert weight == pytest.approx(WEIGHT[phase], rel=1e-3)
     assert middle == pytest.approx(1000 * 0.1**weight, rel=1e-3)
 
@@ -63,20 +65,22 @@ def test_a_wait_in_the_queue_comes_on_top():
     assert mixed(rows_of("Pending"), 100.0, 100.0, queue_s=50.0)[0] == pytest.approx(150, rel=1e-3)
 
 
-def test_a_twin_that_the_pace_of_indexes_contradicts_counts_little_and_widens():
+def test_without_a_twin_nothing_is_apart():
+    assert mixed(rows_of(line_s=100.0), 1000.0, None)[2] == 0
+
+
+def test_a_twin_that_the_pace_of_indexes_contradicts_counts_little():
     moved = rows_of("IndexBuilding", gained=0.5)
-    _, alike_sd, alike = mixed(moved, 100.0, 100.0)
-    assert alike == pytest.approx(WEIGHT["IndexBuilding"], rel=1e-3)
+    assert mixed(moved, 100.0, 100.0)[1] == pytest.approx(WEIGHT["IndexBuilding"], rel=1e-3)
     # So far apart that it counts as a deviation of one.
-    apart = 100.0 * np.exp(0.5)
-    middle, sd, weight = mixed(moved, 100.0, apart)
+    other = 100.0 * np.exp(0.5)
+    middle, weight, apart = mixed(moved, 100.0, other)
+    assert apart == pytest.approx(0.5, rel=1e-3)
     assert weight == pytest.approx(WEIGHT["IndexBuilding"] * np.exp(-0.5), rel=1e-3)
     assert middle == pytest.approx(100 * np.exp(0.5 * weight), rel=1e-3)
-    assert sd == pytest.approx(np.hypot(alike_sd, 0.5), rel=0.02)
     # A first step may be of many builds, so it contradicts nothing.
-    _, sd, weight = mixed(rows_of("IndexBuilding", gained=0.5, step=0.5), 100.0, apart)
+    _, weight, _ = mixed(rows_of("IndexBuilding", gained=0.5, step=0.5), 100.0, other)
     assert weight == pytest.approx(WEIGHT["IndexBuilding"], rel=1e-3)
-    assert sd == pytest.approx(alike_sd, rel=0.02)
 
 
 def test_the_quantiles_of_draws_are_those_of_a_tenth_a_half_and_nine_tenths():
@@ -96,7 +100,7 @@ def test_an_interval_is_narrower_with_history_and_once_indexes_are_built():
     left = model(100.0).left_s
 
     def width(rows, earlier):
-        low, middle, high = _interval(rows, left, belief(earlier), np.ones(1))[0]
+        low, middle, high = _interval(rows, left, np.zeros(1), belief(earlier), np.ones(1))[0]
         assert middle == pytest.approx(100, rel=1e-3)
         return np.log(high / low)
 
@@ -145,20 +149,22 @@ def test_a_cluster_is_remembered_where_none_of_its_jobs_is_known(clusters, secon
     assert found.mean.shape == (1, len(VARIABLES))
 
 
-def test_intervals_are_stretched_by_three_earlier_jobs_of_the_cluster_or_more(monkeypatch):
+def test_intervals_are_stretched_by_two_earlier_jobs_of_the_cluster_or_more(monkeypatch):
     replayed = []
 
     def note(priors, past, stretch, near):
         replayed.append(near.tolist())
-        return float(len(near))
+        return {"": float(len(near)), "Sorting": 0.5}
 
     monkeypatch.setattr(assembly, "_replayed", note)
-    few, enough, many = earlier(1, 1, 2), earlier(2, 1, 1, 1), earlier(*[1] * 12)
+    few, enough, many = earlier(1, 2, 2), earlier(2, 1, 1), earlier(*[1] * 12)
     stretches = [
         Stretch(np.array([place]), jobs, 1, 1)
-        for place, jobs in enumerate([few, enough, enough, many])
+        for place, jobs in enumerate([few, enough, enough, many, many])
     ]
-    found = assembly._online(shipped_priors(), None, stretches, 5)
-    # Of the same jobs once, and of very many the latest ten.
-    assert found.tolist() == [1, 3, 3, 10, 1]
-    assert replayed == [[1, 2, 3], list(range(2, 12))]
+    phases = ["Importing", "Importing", "Sorting", "Importing", "Sorting", "Importing"]
+    rows = pd.concat([rows_of(phase) for phase in phases], ignore_index=True)
+    found = assembly._stretch(shipped_priors(), None, stretches, rows)
+    # Of the same jobs once, of very many the latest ten, and of each phase its own.
+    assert found.tolist() == [1, 2, 0.5, 10, 0.5, 1]
+    assert replayed == [[1, 2], list(range(2, 12))]

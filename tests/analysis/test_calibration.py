@@ -1,4 +1,4 @@
-"""How the interval follows what earlier jobs had outside of it."""
+"""How the interval follows what was missed of earlier jobs."""
 
 import numpy as np
 import pytest
@@ -6,84 +6,88 @@ import pytest
 from importstats.analysis.forecast.calibration import (
     PACE,
     beside_interruptions,
-    online_stretch,
+    learned_stretch,
     stretched,
 )
 
 
-def after(*jobs):
+def after(*jobs, phase="Importing", of=""):
     """The stretch after jobs, each with how many times its own reach a row was away."""
     away = np.concatenate([np.array(job, float) for job in jobs])
     # Twice below and four times above the median: a reach of log 2, and of log 4.
     quantiles = np.tile([1.0, 2.0, 8.0], (len(away), 1))
     reach = np.where(away < 0, np.log(2), np.log(4))
-    ends = np.cumsum([len(job) for job in jobs])
-    rows = [np.arange(end - len(job), end) for job, end in zip(jobs, ends, strict=True)]
-    return online_stretch(quantiles, 2 * np.exp(away * reach), rows)
+    phases = np.broadcast_to(phase, len(away))
+    number = np.repeat(np.arange(len(jobs)), [len(job) for job in jobs])
+    return learned_stretch(quantiles, 2 * np.exp(away * reach), phases, number)[of]
 
 
-def test_two_of_ten_outside_is_what_an_interval_promises():
-    within = [0.0, 0.5, -0.5, 0.9, -0.9, 0.1, 0.2, 0.3]
-    assert after([*within, 1.1, -1.1]) == pytest.approx(1)
-    assert after([*within, 1.1, 0.0]) < 1 < after([*within[1:], 1.1, -1.1, 1.1])
-    assert online_stretch(np.ones((0, 3)), np.ones(0), []) == 1
+def test_jobs_that_missed_by_the_reach_leave_it_as_it_is():
+    assert after([1.0, -1.0], [1.0]) == pytest.approx(1)
+    assert after([1.0, -0.9], [1.0]) < 1 < after([1.0, -1.1], [1.0])
 
 
-def test_a_step_is_seven_tenths_of_what_was_too_much():
-    assert np.log(after([2.0])) == pytest.approx(0.7 * 0.8)
-    assert np.log(after([0.0])) == pytest.approx(0.7 * -0.2)
-    # Then 1.1 is within, as what counts is the stretch at that time.
-    assert np.log(after([2.0], [1.1])) == pytest.approx(0.7 * 0.8 - 0.7 * 0.2)
-    assert np.log(after([0.0], [0.99])) == pytest.approx(0.7 * -0.2 + 0.7 * 0.8)
+def test_what_is_shipped_weighs_as_two_jobs():
+    assert after([2.0]) ** 2 == pytest.approx((2 + 4) / 3)
+    # A job counts once, however many rows it has.
+    assert after([2.0] * 9, [0.0]) ** 2 == pytest.approx((2 + 4) / 4)
+    assert after([2.0, 0.0], [0.0]) ** 2 == pytest.approx((2 + 2) / 4)
+    assert after([99.0]) ** 2 == pytest.approx((2 + 9) / 3)
 
 
-def test_no_job_stretches_or_shrinks_it_without_bounds():
-    assert after(*[[99.0]] * 20) == pytest.approx(np.exp(1.2))
-    assert after(*[[0.0]] * 20) == pytest.approx(np.exp(-0.5))
+def test_what_all_phases_have_in_common_weighs_as_two_jobs_in_each():
+    phase = ["Importing", "Importing", "Sorting"]
+    jobs = ([2.0, 2.0], [0.0])
+    whole = (2 + 4) / 4
+    assert after(*jobs, phase=phase) ** 2 == pytest.approx(whole)
+    assert after(*jobs, phase=phase, of="Importing") ** 2 == pytest.approx((2 * whole + 4) / 3)
+    assert after(*jobs, phase=phase, of="Sorting") ** 2 == pytest.approx(2 * whole / 3)
 
 
-def reach(phase, jobs, stretch=1.0, sure=1.0):
+def reach(phase, jobs, stretch=1.0, sure=1.0, apart=0.0):
     """How far intervals reach below and above a median, of models that reach `sure` both ways."""
-    each = np.broadcast_arrays(np.array(phase), np.array(jobs, float), stretch, sure)
-    phases, earlier, wider, away = map(np.atleast_1d, each)
+    each = np.broadcast_arrays(np.array(phase), np.array(jobs, float), stretch, sure, apart)
+    phases, earlier, wider, away, twin = map(np.atleast_1d, each)
     quantiles = np.exp(np.column_stack([4 - away, np.full(len(away), 4.0), 4 + away]))
-    found = np.log(stretched(quantiles, phases, earlier, wider))
+    found = np.log(stretched(quantiles, twin, phases, earlier, wider))
     np.testing.assert_allclose(found[:, 1], 4)
     return 4 - found[:, 0], found[:, 2] - 4
 
 
-def test_an_interval_reaches_by_a_root_of_what_the_model_says():
+def test_an_interval_reaches_by_the_root_of_what_the_model_says():
     below, above = reach("Importing", [0, 0, 5, 5], 1.0, [1.0, 1 / 16] * 2)
-    np.testing.assert_allclose(below[::2] / below[1::2], [4, 2])
-    np.testing.assert_allclose(above[::2] / above[1::2], [4, 2])
+    np.testing.assert_allclose(below[::2] / below[1::2], [4, 4])
+    np.testing.assert_allclose(above[::2] / above[1::2], [4, 4])
     twice = reach("Importing", [0, 5], 2.0)
     np.testing.assert_allclose(twice, 2 * np.array([below[::2], above[::2]]))
+
+
+def test_an_interval_reaches_further_if_model_and_twin_are_apart():
+    np.testing.assert_allclose(
+        reach("Importing", 5, sure=0.6, apart=0.8), reach("Importing", 5, sure=1.0)
+    )
 
 
 @pytest.mark.parametrize(
     ("phase", "without", "with_history"),
     [
-        ("Pending", (1.8, 0.7), (0.95, 0.38)),
-        ("PreImporting", (1.8, 0.7), (0.85, 0.38)),
-        ("Importing", (1.8, 0.7), (0.7, 0.3)),
-        ("Sorting", (3.0, 0.5), (0.7, 0.3)),
-        ("IndexBuilding", (1.8, 0.7), (0.7, 0.3)),
-        (PACE, (1.1, 0.6), (0.35, 0.25)),
+        ("Pending", (1.8, 0.7), (1.05, 0.72)),
+        ("PreImporting", (1.8, 0.7), (1.05, 0.72)),
+        ("Importing", (1.8, 0.7), (0.9, 0.62)),
+        ("Sorting", (3.0, 0.5), (1.2, 0.52)),
+        ("IndexBuilding", (1.8, 0.7), (1.2, 0.52)),
+        (PACE, (1.1, 0.6), (0.66, 0.52)),
     ],
 )
 def test_how_far_an_interval_reaches_in_each_phase(phase, without, with_history):
     assert np.ravel(reach(phase, 0)) == pytest.approx(without)
-    assert np.ravel(reach(phase, 10_000)) == pytest.approx(with_history, rel=1e-3)
-
-
-def test_one_earlier_job_says_less_than_many():
-    below, _ = reach("Importing", [1, 2, 8])
-    np.testing.assert_allclose(below, 0.7 * np.sqrt([2, 1.5, 1.125]))
+    assert np.ravel(reach(phase, 1)) == pytest.approx(with_history)
 
 
 def test_no_time_left_is_as_little_as_can_be_told():
     no = np.zeros(1)
-    (found,) = stretched(np.array([[0.0, 1e-7, 1.0]]), np.array(["Importing"]), no, np.ones(1))
+    none = np.array([[0.0, 1e-7, 1.0]])
+    (found,) = stretched(none, no, np.array(["Importing"]), no, np.ones(1))
     assert found[:2] == pytest.approx([1e-6, 1e-6])
 
 

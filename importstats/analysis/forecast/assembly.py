@@ -13,7 +13,7 @@ import pandas as pd
 from importstats.analysis.forecast.calibration import (
     PACE,
     beside_interruptions,
-    online_stretch,
+    learned_stretch,
     stretched,
 )
 from importstats.analysis.forecast.chance import DRAWS
@@ -49,13 +49,12 @@ _BYTES: Final = VARIABLES.index("bytes")
 _PACE_SPREAD: Final = 0.5
 # How much the schedule of tasks counts in the rest of Importing; the rest is its pace's.
 _BY_TASKS: Final = 0.6
-#: From this many ended jobs of a cluster on, up to so many are replayed, with so many before each.
-LEAST_REPLAYED: Final = 3
+#: From this many ended jobs of a cluster on, up to so many are replayed, with so many others each.
+LEAST_REPLAYED: Final = 2
 MOST_REPLAYED: Final = 10
-MOST_BEFORE: Final = 12
+MOST_OTHERS: Final = 12
 # Model and twin that lie this far apart (log) contradict each other.
 _APART: Final = 0.5
-_LEAST_SD: Final = 0.1
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 
@@ -175,13 +174,14 @@ def outlook(
     twin = _twins(past, stretches, rows, found.log_bytes)
     queue = _queue(past, stretches, rows)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight = _model_with_twin(rows, found, twin, queue, belief.has_memory)
+    left, weight, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
-    quantiles = _interval(rows, left, belief, _online(priors, past, stretches, len(rows)))
+    stretch = _stretch(priors, past, stretches, rows)
+    quantiles = _interval(rows, left, apart, belief, stretch)
     jobs = belief.same_collection
     quantiles = beside_interruptions(quantiles, _quantiles(certain), chance, jobs)
     reason = silence.reasons(rows, places, chance, belief.any_history)
@@ -258,10 +258,16 @@ class _Forecast:
         return cls(rest, later, left, next_s, log_bytes, slots, age)
 
 
-def _interval(rows: pd.DataFrame, left: Floats, belief: _Belief, stretch: Floats) -> Floats:
+def _interval(
+    rows: pd.DataFrame, left: Floats, apart: Floats, belief: _Belief, stretch: Floats
+) -> Floats:
     """The quantiles of the draws, stretched as calibration requires, (rows, 3)."""
-    phase = np.where(shows_pace(rows), PACE, rows["phase"].astype("str").to_numpy(dtype=np.str_))
-    return stretched(_quantiles(left), phase, belief.same_collection, stretch)
+    return stretched(_quantiles(left), apart, _kinds(rows), belief.same_collection, stretch)
+
+
+def _kinds(rows: pd.DataFrame) -> npt.NDArray[np.str_]:
+    """The phases as calibration knows them."""
+    return np.where(shows_pace(rows), PACE, rows["phase"].astype("str").to_numpy(dtype=np.str_))
 
 
 def _quantiles(draws: Floats) -> Floats:
@@ -269,13 +275,13 @@ def _quantiles(draws: Floats) -> Floats:
     return np.asarray(found.T.reshape(-1, len(QUANTILES)), np.float64)
 
 
-def _online(priors: Priors, past: Past, stretches: list[Stretch], rows: int) -> Floats:
+def _stretch(priors: Priors, past: Past, stretches: list[Stretch], rows: pd.DataFrame) -> Floats:
     """The stretch of each row's interval that its cluster's earlier jobs would have needed.
 
-    Each of them is replayed, with the jobs before it as its history and without its files.
+    Each of them is replayed, with the others as its history and without its files.
     """
-    found = np.ones(rows)
-    known: dict[tuple[int, ...], float] = {}
+    found, kinds = np.ones(len(rows)), _kinds(rows)
+    known: dict[tuple[int, ...], dict[str, float]] = {}
     for stretch in stretches:
         near = np.flatnonzero(stretch.earlier.cluster == stretch.cluster)[-MOST_REPLAYED:]
         if len(near) < LEAST_REPLAYED:
@@ -283,35 +289,38 @@ def _online(priors: Priors, past: Past, stretches: list[Stretch], rows: int) -> 
         keys = tuple(stretch.earlier.key.tolist())
         if keys not in known:
             known[keys] = _replayed(priors, past, stretch, near)
-        found[stretch.rows] = known[keys]
+        learned = known[keys]
+        found[stretch.rows] = [learned.get(kind, learned[""]) for kind in kinds[stretch.rows]]
     return found
 
 
-def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> float:
+def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> dict[str, float]:
     frames: list[pd.DataFrame] = []
     replays: list[Stretch] = []
     begin = 0
-    for place in near[1:].tolist():
+    for place in near.tolist():
         course = past.courses.get(int(stretch.earlier.key[place]))
         if course is None or course.replay.empty:
             continue
         collection = int(stretch.earlier.collection[place])
-        before = stretch.earlier.take(np.arange(place))
-        before = before.nearest(stretch.cluster, collection, MOST_BEFORE)
+        others = stretch.earlier.take(np.arange(len(stretch.earlier)) != place)
+        others = others.nearest(stretch.cluster, collection, MOST_OTHERS)
         at = np.arange(begin, begin + len(course.replay))
-        replays.append(Stretch(at, before, stretch.cluster, collection))
+        replays.append(Stretch(at, others, stretch.cluster, collection))
         frames.append(course.replay)
         begin += len(at)
     if not frames:
-        return 1.0
-    rows = pd.concat(frames, ignore_index=True)
+        return {"": 1.0}
+    job = np.repeat(np.arange(len(replays)), [len(replay.rows) for replay in replays])
+    # Jobs of different frames may have the same number.
+    rows = pd.concat(frames, ignore_index=True).assign(job=job)
     belief = _Belief.from_priors(priors, replays, begin)
     found = _Forecast.from_snapshots(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
     queue = _queue(past, replays, rows)
-    left, _ = _model_with_twin(rows, found, twin, queue, belief.has_memory)
-    quantiles = _interval(rows, left, belief, np.ones(begin))
-    return online_stretch(quantiles, floats(rows, "true_left_s"), [r.rows for r in replays])
+    left, _, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory)
+    quantiles = _interval(rows, left, apart, belief, np.ones(begin))
+    return learned_stretch(quantiles, floats(rows, "true_left_s"), _kinds(rows), job)
 
 
 def _first_of_importing(seen: pd.DataFrame, needed: Bools) -> Ints:
@@ -389,8 +398,8 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
 
 def _model_with_twin(
     rows: pd.DataFrame, found: _Forecast, twin: Floats, queue_s: Floats, has_memory: Bools
-) -> tuple[Floats, Floats]:
-    """Model and twin mixed geometrically, quantile by quantile, and the weight of the twin.
+) -> tuple[Floats, Floats, Floats]:
+    """Model and twin mixed geometrically, quantile by quantile; the twin's weight; their distance.
 
     If there is no twin and the cluster remembers no jobs, the line is mixed in. The rest of a wait
     in the queue is added.
@@ -398,12 +407,9 @@ def _model_with_twin(
     model = with_line(rows, found.left_s, np.isnan(twin[:, 0]) & ~has_memory)
     log = np.log(np.maximum(model, 1e-3))
     other = np.where(np.isnan(twin), log, np.log(np.maximum(twin, 1e-3)))
-    # An index's pace shows how long it takes; a twin that contradicts it is from before a change.
     apart = np.abs(np.median(log, axis=1) - np.median(other, axis=1))
-    apart = np.where(shows_pace(rows), apart, 0.0)
-    weight = twin_weight(rows["phase"], twin) * np.exp(-((apart / _APART) ** 2) / 2)
-    mixed = (1 - weight)[:, None] * log + weight[:, None] * other
-    middle = np.median(mixed, axis=1, keepdims=True)
-    wider = np.hypot(1.0, apart / np.maximum(mixed.std(axis=1), _LEAST_SD))[:, None]
-    left = np.exp(middle + wider * (mixed - middle)) + queue_s
-    return np.asarray(np.sort(left, axis=1), np.float64), weight
+    # An index's pace shows how long it takes; a twin that contradicts it is from before a change.
+    contradicts = np.where(shows_pace(rows), apart / _APART, 0.0)
+    weight = twin_weight(rows["phase"], twin) * np.exp(-(contradicts**2) / 2)
+    left = np.exp((1 - weight)[:, None] * log + weight[:, None] * other) + queue_s
+    return np.asarray(np.sort(left, axis=1), np.float64), weight, apart
