@@ -27,21 +27,21 @@ def test_jobs_that_missed_by_the_reach_leave_it_as_it_is():
     assert after([1.0, -0.9], [1.0]) < 1 < after([1.0, -1.1], [1.0])
 
 
-def test_what_is_shipped_weighs_as_two_jobs():
-    assert after([2.0]) ** 2 == pytest.approx((2 + 4) / 3)
+def test_what_is_shipped_weighs_as_three_jobs():
+    assert after([2.0]) ** 2 == pytest.approx((3 + 4) / 4)
     # A job counts once, however many rows it has.
-    assert after([2.0] * 9, [0.0]) ** 2 == pytest.approx((2 + 4) / 4)
-    assert after([2.0, 0.0], [0.0]) ** 2 == pytest.approx((2 + 2) / 4)
-    assert after([99.0]) ** 2 == pytest.approx((2 + 9) / 3)
+    assert after([2.0] * 9, [0.0]) ** 2 == pytest.approx((3 + 4) / 5)
+    assert after([2.0, 0.0], [0.0]) ** 2 == pytest.approx((3 + 2) / 5)
+    assert after([99.0]) ** 2 == pytest.approx((3 + 9) / 4)
 
 
-def test_what_all_phases_have_in_common_weighs_as_two_jobs_in_each():
+def test_what_all_phases_have_in_common_weighs_as_three_jobs_in_each():
     phase = ["Importing", "Importing", "Sorting"]
     jobs = ([2.0, 2.0], [0.0])
-    whole = (2 + 4) / 4
+    whole = (3 + 4) / 5
     assert after(*jobs, phase=phase) ** 2 == pytest.approx(whole)
-    assert after(*jobs, phase=phase, of="Importing") ** 2 == pytest.approx((2 * whole + 4) / 3)
-    assert after(*jobs, phase=phase, of="Sorting") ** 2 == pytest.approx(2 * whole / 3)
+    assert after(*jobs, phase=phase, of="Importing") ** 2 == pytest.approx((3 * whole + 4) / 4)
+    assert after(*jobs, phase=phase, of="Sorting") ** 2 == pytest.approx(3 * whole / 4)
 
 
 def reach(phase, jobs, stretch=1.0, sure=1.0, apart=0.0):
@@ -71,12 +71,12 @@ def test_an_interval_reaches_further_if_model_and_twin_are_apart():
 @pytest.mark.parametrize(
     ("phase", "without", "with_history"),
     [
-        ("Pending", (1.8, 0.7), (1.05, 0.72)),
-        ("PreImporting", (1.8, 0.7), (1.05, 0.72)),
-        ("Importing", (1.8, 0.7), (0.9, 0.62)),
-        ("Sorting", (3.0, 0.5), (1.2, 0.52)),
-        ("IndexBuilding", (1.8, 0.7), (1.2, 0.52)),
-        (PACE, (1.1, 0.6), (0.66, 0.52)),
+        ("Pending", (1.8, 0.7), (1.2, 0.64)),
+        ("PreImporting", (1.8, 0.7), (1.2, 0.64)),
+        ("Importing", (1.8, 0.7), (1.05, 0.55)),
+        ("Sorting", (3.0, 0.5), (1.35, 0.46)),
+        ("IndexBuilding", (1.8, 0.7), (1.35, 0.46)),
+        (PACE, (1.1, 0.6), (0.76, 0.46)),
     ],
 )
 def test_how_far_an_interval_reaches_in_each_phase(phase, without, with_history):

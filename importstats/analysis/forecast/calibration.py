@@ -27,15 +27,15 @@ PACE: Final = "pace"
 #: The interval's reach below and above the median on the log scale, without and with history, as a
 #: multiple of the root of the model's own reach. Jobs of simulated fleets needed these in each
 #: phase (tuning seeds). Without history intervals that hold as much are about the narrowest if
-#: they reach far below; with history 6 of 100 jobs end before, and 14 after. The wait for an index
+#: they reach far below; with history 4 of 100 jobs end before, and 16 after. The wait for an index
 #: that shows nothing is often almost over, and the interval reaches down to there.
-REACH: Final = ((1.8, 0.7), (0.9, 0.62))
+REACH: Final = ((1.8, 0.7), (1.05, 0.55))
 REACH_IN: Final = {
-    "Pending": ((1.8, 0.7), (1.05, 0.72)),
-    "PreImporting": ((1.8, 0.7), (1.05, 0.72)),
-    "Sorting": ((3.0, 0.5), (1.2, 0.52)),
-    "IndexBuilding": ((1.8, 0.7), (1.2, 0.52)),
-    PACE: ((1.1, 0.6), (0.66, 0.52)),
+    "Pending": ((1.8, 0.7), (1.2, 0.64)),
+    "PreImporting": ((1.8, 0.7), (1.2, 0.64)),
+    "Sorting": ((3.0, 0.5), (1.35, 0.46)),
+    "IndexBuilding": ((1.8, 0.7), (1.35, 0.46)),
+    PACE: ((1.1, 0.6), (0.76, 0.46)),
 }
 #: With history no interval reaches further above the median than this, on the log scale: on tuning
 #: seeds any further reach adds to its width, and next to nothing to what it holds (ours).
@@ -43,7 +43,7 @@ MOST_ABOVE: Final = 0.6
 # A row misses by this many times its reach at most: a job that hung for hours says little.
 _MOST_MISSED: Final = 3.0
 # The belief that the shipped reach is right weighs as much as so many jobs.
-_SHIPPED_JOBS: Final = 2.0
+_SHIPPED_JOBS: Final = 3.0
 
 
 def stretched(
@@ -109,7 +109,7 @@ def learned_stretch(
     """The stretch in each phase after some jobs, from how far the truth was from the median.
 
     The distance is a multiple of the interval's reach on that side. Its mean square over a job's
-    rows is one observation of a variance, and the belief that it is 1 weighs as much as two jobs:
+    rows is one observation of a variance, and the belief that it is 1 weighs as much as three jobs:
     the posterior mean of a scaled inverse chi-squared variance (Gelman et al., *Bayesian Data
     Analysis*, 2013, section 2.6). What all phases have in common is the belief about each phase in
     the same way. Under ``""`` is the stretch of a phase that none of the jobs was seen in.
