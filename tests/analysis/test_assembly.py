@@ -33,14 +33,14 @@ def model(seconds, spread=0.4):
     return _Forecast(none, none, left, none, nothing, nothing, nothing)
 
 
-def mixed(rows, model_s, twin_s, *, queue_s=0.0, spread=0.4, has_memory=False):
+def mixed(rows, model_s, twin_s, *, queue_s=0.0, spread=0.4, has_memory=False, odds=1.0):
     """The median of what is left, how much the twin counts, and how far it is from the model."""
     twin = np.full((1, DRAWS), np.nan)
     if twin_s is not None:
         twin = twin_quantiles(np.log([twin_s]), np.array([spread]))
     queue = np.full((1, DRAWS), queue_s)
-    memory = np.array([has_memory])
-    left, weight, apart = _model_with_twin(rows, model(model_s), twin, queue, memory)
+    memory, odds = np.array([has_memory]), np.array([odds])
+    left, weight, apart = _model_with_twin(rows, model(model_s), twin, queue, memory, odds)
     assert (np.diff(left[0]) >= 0).all()
     return float(np.median(left)), float(weight[0]), float(apart[0])
 
@@ -67,6 +67,14 @@ def test_a_wait_in_the_queue_comes_on_top():
 
 def test_without_a_twin_nothing_is_apart():
     assert mixed(rows_of(line_s=100.0), 1000.0, None)[2] == 0
+    assert mixed(rows_of(), 1000.0, None, odds=9.0)[1] == 0
+
+
+def test_what_was_learned_multiplies_the_odds_of_the_twin_up_to_nearly_all():
+    usual = WEIGHT["Importing"] / (1 - WEIGHT["Importing"])
+    _, weight, _ = mixed(rows_of(), 1000.0, 100.0, odds=3.0)
+    assert weight / (1 - weight) == pytest.approx(3 * usual, rel=2e-3)
+    assert mixed(rows_of(), 1000.0, 100.0, odds=99.0)[1] == 0.95
 
 
 def test_a_twin_that_the_pace_of_indexes_contradicts_counts_little():
@@ -149,12 +157,12 @@ def test_a_cluster_is_remembered_where_none_of_its_jobs_is_known(clusters, secon
     assert found.mean.shape == (1, len(VARIABLES))
 
 
-def test_intervals_are_stretched_by_two_earlier_jobs_of_the_cluster_or_more(monkeypatch):
+def test_two_earlier_jobs_of_the_cluster_or_more_teach(monkeypatch):
     replayed = []
 
     def note(priors, past, stretch, near):
         replayed.append(near.tolist())
-        return {"": float(len(near)), "Sorting": 0.5}
+        return {"": float(len(near)), "Sorting": 0.5}, {"": 7.0, "Sorting": 8.0}
 
     monkeypatch.setattr(assembly, "_replayed", note)
     few, enough, many = earlier(1, 2, 2), earlier(2, 1, 1), earlier(*[1] * 12)
@@ -164,7 +172,8 @@ def test_intervals_are_stretched_by_two_earlier_jobs_of_the_cluster_or_more(monk
     ]
     phases = ["Importing", "Importing", "Sorting", "Importing", "Sorting", "Importing"]
     rows = pd.concat([rows_of(phase) for phase in phases], ignore_index=True)
-    found = assembly._stretch(shipped_priors(), None, stretches, rows)
+    found, odds = assembly._learned(shipped_priors(), None, stretches, rows)
     # Of the same jobs once, of very many the latest ten, and of each phase its own.
     assert found.tolist() == [1, 2, 0.5, 10, 0.5, 1]
+    assert odds.tolist() == [1, 7, 8, 7, 8, 1]
     assert replayed == [[1, 2], list(range(2, 12))]

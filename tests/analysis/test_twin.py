@@ -10,6 +10,7 @@ from importstats.analysis.forecast.twin import (
     WEIGHT,
     _still_so,
     _weighted_median,
+    learned_odds,
     twin_logs,
     twin_quantiles,
     twin_weight,
@@ -134,3 +135,26 @@ def test_a_twin_counts_by_the_square_of_how_close_its_jobs_are(phase):
 
 def test_neither_twin_nor_model_counts_alone():
     assert all(0 < weight < 1 for weight in WEIGHT.values())
+
+
+def odds(model_off, twin_off, phase="Importing", job=(0,), of="Importing"):
+    """The odds after jobs, each row's forecasts off by these logarithms."""
+    true = np.full(len(job), 1000.0)
+    off = [np.broadcast_to(np.array(value, float), len(job)) for value in (model_off, twin_off)]
+    said = [true * np.exp(away) for away in off]
+    return learned_odds(*said, true, np.broadcast_to(phase, len(job)), np.array(job))[of]
+
+
+def test_the_twin_counts_more_if_it_missed_less_of_earlier_jobs():
+    assert odds(0.3, -0.3) == pytest.approx(1)
+    assert odds(0.5, 0.1) > 1 > odds(0.1, 0.5)
+    # The shipped belief is of three jobs, and that of all phases is of three jobs in each.
+    shipped = 0.35**2
+    whole = [(3 * shipped + square) / 4 for square in (0.5**2, 0.1**2)]
+    model, twin = (3 * whole[0] + 0.5**2) / 4, (3 * whole[1] + 0.1**2) / 4
+    assert odds(0.5, 0.1) == pytest.approx((model / twin) ** 2)
+    assert odds(0.5, 0.1, of="") == pytest.approx((whole[0] / whole[1]) ** 2)
+    # More jobs say more; more rows of one job, or a longer hang, do not.
+    assert odds(0.5, 0.1, job=(0, 1)) > odds(0.5, 0.1, job=(0, 0)) == odds(0.5, 0.1)
+    assert odds(9.0, 0.1) == pytest.approx(odds(1.0, 0.1))
+    assert learned_odds(*np.zeros((3, 0)), np.array([], np.str_), np.array([], int)) == {"": 1}

@@ -39,7 +39,12 @@ from importstats.analysis.forecast.remaining import (
 )
 from importstats.analysis.forecast.silence import Silence
 from importstats.analysis.forecast.spells import Spells
-from importstats.analysis.forecast.twin import twin_logs, twin_quantiles, twin_weight
+from importstats.analysis.forecast.twin import (
+    learned_odds,
+    twin_logs,
+    twin_quantiles,
+    twin_weight,
+)
 from importstats.arrays import Bools, Floats, Ints, floats
 from importstats.names import WORK_PHASES
 
@@ -55,6 +60,8 @@ MOST_REPLAYED: Final = 10
 MOST_OTHERS: Final = 12
 # Model and twin that lie this far apart (log) contradict each other.
 _APART: Final = 0.5
+# However well the twin did for earlier jobs, the model counts a little.
+_MOST_TWIN: Final = 0.95
 _SHUFFLED: Final = (np.arange(DRAWS) * 27) % DRAWS
 
 
@@ -174,13 +181,13 @@ def outlook(
     twin = _twins(past, stretches, rows, found.log_bytes)
     queue = _queue(past, stretches, rows)
     waits = rows["phase"].eq("Pending").to_numpy(np.bool_)
-    left, weight, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory)
+    stretch, odds = _learned(priors, past, stretches, rows)
+    left, weight, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory, odds)
     moved = within[silence.moved[places]]
     moved = np.where(moved >= 0, moved, np.arange(len(rows)))
     chance = chance_interrupted(silence.seconds[places], found.next_s[moved])
     chance = np.where(waits, 0.0, chance)
     certain = with_interruptions(left, moved, silence.seconds[places], chance)
-    stretch = _stretch(priors, past, stretches, rows)
     quantiles = _interval(rows, left, apart, belief, stretch)
     jobs = belief.same_collection
     quantiles = beside_interruptions(quantiles, _quantiles(certain), chance, jobs)
@@ -275,26 +282,31 @@ def _quantiles(draws: Floats) -> Floats:
     return np.asarray(found.T.reshape(-1, len(QUANTILES)), np.float64)
 
 
-def _stretch(priors: Priors, past: Past, stretches: list[Stretch], rows: pd.DataFrame) -> Floats:
-    """The stretch of each row's interval that its cluster's earlier jobs would have needed.
+def _learned(
+    priors: Priors, past: Past, stretches: list[Stretch], rows: pd.DataFrame
+) -> tuple[Floats, Floats]:
+    """What earlier jobs of its cluster teach each row: its interval's stretch, the twin's odds.
 
     Each of them is replayed, with the others as its history and without its files.
     """
-    found, kinds = np.ones(len(rows)), _kinds(rows)
-    known: dict[tuple[int, ...], dict[str, float]] = {}
+    found, kinds = np.ones((2, len(rows))), _kinds(rows)
+    known: dict[tuple[int, ...], tuple[dict[str, float], dict[str, float]]] = {}
     for stretch in stretches:
         near = np.flatnonzero(stretch.earlier.cluster == stretch.cluster)[-MOST_REPLAYED:]
         if len(near) < LEAST_REPLAYED:
             continue
-        keys = tuple(stretch.earlier.key.tolist())
+        keys = (stretch.collection, *stretch.earlier.key.tolist())
         if keys not in known:
             known[keys] = _replayed(priors, past, stretch, near)
-        learned = known[keys]
-        found[stretch.rows] = [learned.get(kind, learned[""]) for kind in kinds[stretch.rows]]
-    return found
+        for column, learned in zip(found, known[keys], strict=True):
+            column[stretch.rows] = [learned.get(kind, learned[""]) for kind in kinds[stretch.rows]]
+    return found[0], found[1]
 
 
-def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> dict[str, float]:
+def _replayed(
+    priors: Priors, past: Past, stretch: Stretch, near: Ints
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The stretch and the odds in each phase; only jobs of the collection teach the odds."""
     frames: list[pd.DataFrame] = []
     replays: list[Stretch] = []
     begin = 0
@@ -310,7 +322,7 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> dict[
         frames.append(course.replay)
         begin += len(at)
     if not frames:
-        return {"": 1.0}
+        return {"": 1.0}, {"": 1.0}
     job = np.repeat(np.arange(len(replays)), [len(replay.rows) for replay in replays])
     # Jobs of different frames may have the same number.
     rows = pd.concat(frames, ignore_index=True).assign(job=job)
@@ -318,9 +330,17 @@ def _replayed(priors: Priors, past: Past, stretch: Stretch, near: Ints) -> dict[
     found = _Forecast.from_snapshots(priors, rows, rows, belief, None, np.ones(begin, np.bool_))
     twin = _twins(past, replays, rows, found.log_bytes)
     queue = _queue(past, replays, rows)
-    left, _, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory)
-    quantiles = _interval(rows, left, apart, belief, np.ones(begin))
-    return learned_stretch(quantiles, floats(rows, "true_left_s"), _kinds(rows), job)
+    even = np.ones(begin)
+    left, _, apart = _model_with_twin(rows, found, twin, queue, belief.has_memory, even)
+    quantiles = _interval(rows, left, apart, belief, even)
+    true_s, kinds = floats(rows, "true_left_s"), _kinds(rows)
+    same = np.array([replay.collection == stretch.collection for replay in replays])[job]
+    at = np.flatnonzero(same & ~np.isnan(twin[:, 0]))
+    model_s, twin_s = (np.median((draws + queue)[at], axis=1) for draws in (found.left_s, twin))
+    return (
+        learned_stretch(quantiles, true_s, kinds, job),
+        learned_odds(model_s, twin_s, true_s[at], kinds[at], job[at]),
+    )
 
 
 def _first_of_importing(seen: pd.DataFrame, needed: Bools) -> Ints:
@@ -397,7 +417,12 @@ def _twins(past: Past, stretches: list[Stretch], rows: pd.DataFrame, log_bytes: 
 
 
 def _model_with_twin(
-    rows: pd.DataFrame, found: _Forecast, twin: Floats, queue_s: Floats, has_memory: Bools
+    rows: pd.DataFrame,
+    found: _Forecast,
+    twin: Floats,
+    queue_s: Floats,
+    has_memory: Bools,
+    odds: Floats,
 ) -> tuple[Floats, Floats, Floats]:
     """Model and twin mixed geometrically, quantile by quantile; the twin's weight; their distance.
 
@@ -411,5 +436,6 @@ def _model_with_twin(
     # An index's pace shows how long it takes; a twin that contradicts it is from before a change.
     contradicts = np.where(shows_pace(rows), apart / _APART, 0.0)
     weight = twin_weight(rows["phase"], twin) * np.exp(-(contradicts**2) / 2)
+    weight = np.minimum(weight * odds / (1 - weight + weight * odds), _MOST_TWIN)
     left = np.exp((1 - weight)[:, None] * log + weight[:, None] * other) + queue_s
     return np.asarray(np.sort(left, axis=1), np.float64), weight, apart

@@ -108,11 +108,8 @@ def learned_stretch(
 ) -> dict[str, float]:
     """The stretch in each phase after some jobs, from how far the truth was from the median.
 
-    The distance is a multiple of the interval's reach on that side. Its mean square over a job's
-    rows is one observation of a variance, and the belief that it is 1 weighs as much as three jobs:
-    the posterior mean of a scaled inverse chi-squared variance (Gelman et al., *Bayesian Data
-    Analysis*, 2013, section 2.6). What all phases have in common is the belief about each phase in
-    the same way. Under ``""`` is the stretch of a phase that none of the jobs was seen in.
+    The distance is a multiple of the interval's reach on that side; its variance is learned by
+    :func:`learned_variance` from the belief that it is 1.
 
     Examples
     --------
@@ -127,12 +124,25 @@ def learned_stretch(
     away = np.log(np.maximum(true_left_s, 1e-3)) - log[:, 1]
     side = np.where(away < 0, log[:, 1] - log[:, 0], log[:, 2] - log[:, 1])
     missed = np.minimum(np.abs(away) / np.maximum(side, 1e-6), _MOST_MISSED)
-    rows = pd.DataFrame({"phase": phase, "job": job, "square": missed**2})
-    whole = _posterior(1.0, rows.groupby("job")["square"].mean().to_numpy())
-    found = {"": whole**0.5}
+    variance = learned_variance(missed**2, phase, job, 1.0)
+    return {name: value**0.5 for name, value in variance.items()}
+
+
+def learned_variance(
+    squares: Floats, phase: npt.NDArray[np.str_], job: Ints, believed: float
+) -> dict[str, float]:
+    """The variance of an error in each phase, from its squares in rows of some jobs.
+
+    The mean square over a job's rows is one observation, and the belief weighs as much as three
+    jobs: the posterior mean of a scaled inverse chi-squared variance (Gelman et al., *Bayesian Data
+    Analysis*, 2013, section 2.6). What all phases have in common is the belief about each phase in
+    the same way. Under ``""`` is the variance in a phase that none of the jobs was seen in.
+    """
+    rows = pd.DataFrame({"phase": phase, "job": job, "square": squares})
+    whole = _posterior(believed, rows.groupby("job")["square"].mean().to_numpy())
+    found = {"": whole}
     for (name,), part in rows.groupby(["phase"]):
-        squares = part.groupby("job")["square"].mean().to_numpy()
-        found[str(name)] = _posterior(whole, squares) ** 0.5
+        found[str(name)] = _posterior(whole, part.groupby("job")["square"].mean().to_numpy())
     return found
 
 

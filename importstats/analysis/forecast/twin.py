@@ -10,11 +10,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from importstats.analysis.forecast.calibration import learned_variance
 from importstats.analysis.forecast.chance import DRAWS, normal_quantile
 from importstats.analysis.forecast.past import Course
-from importstats.arrays import Bools, Floats
+from importstats.arrays import Bools, Floats, Ints
 
 #: How much the twin counts in each phase; the rest is the model's.
 WEIGHT: Final = {
@@ -138,3 +140,23 @@ def twin_weight(phase: pd.Series, twin: Floats) -> Floats:
     spread = np.maximum(away / (levels[_HIGH] - levels[_LOW]), _LEAST_SPREAD)
     weight = np.minimum(weight * (_USUAL_SPREAD / spread) ** 2, _MOST_WEIGHT)
     return np.where(np.isnan(twin[:, 0]), 0.0, weight)
+
+
+def learned_odds(
+    model_s: Floats, twin_s: Floats, true_left_s: Floats, phase: npt.NDArray[np.str_], job: Ints
+) -> dict[str, float]:
+    """The factor on the odds of the twin's weight in each phase, from what both missed of jobs.
+
+    It is the square of the ratio of the model's variance to the twin's, both by
+    :func:`learned_variance` from the belief that they are equal. In the weights of forecasts the
+    ratio itself counts (Bates & Granger, 1969); the square is ours, since the belief draws the
+    ratio of few jobs towards 1. A job that hung for hours missed by no more than a factor of *e*.
+    """
+    true = np.log(np.maximum(true_left_s, 1.0))
+    model, twin = (
+        learned_variance(
+            np.minimum((np.log(np.maximum(said, 1.0)) - true) ** 2, 1.0), phase, job, _SPREAD**2
+        )
+        for said in (model_s, twin_s)
+    )
+    return {name: (model[name] / twin[name]) ** 2 for name in model}
