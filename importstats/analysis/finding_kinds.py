@@ -282,8 +282,8 @@ FINDING_KINDS: Final = (
     FindingKind(
         "slow_node",
         ("warning",),
-        "three tasks or more, two of them at work, take twice as long as others of their size; as "
-        "many have ended in the usual time, and no more in between",
+        "three tasks or more, two of them at work, take 2.5 times as long as others of their size; "
+        "as many have ended in the usual time, and no more lie in between, from 1.75 times on",
         ("tasks", "tasks_at_work", "times_usual"),
         "Compare the load of the data nodes and their disks; tasks stay where they are until they "
         "end or their node restarts.",
@@ -292,8 +292,8 @@ FINDING_KINDS: Final = (
         "throughput_collapsed",
         ("warning",),
         "for 5 minutes or more, tasks have taken so long that it is 100 times as likely at less "
-        "than `collapse_factor` of their earlier pace or, if progress shows it, have gone on at "
-        "less than that share of it",
+        "than `collapse_factor` of their earlier pace, and tasks of several files have not written "
+        "rows at that share of it; or, if progress shows it, have gone on at less than that",
         ("ratio", "lasts_s", "tasks"),
         "Look for load on the data nodes and the object store since then.",
     ),
