@@ -272,12 +272,34 @@ def test_the_command_line_trusts_a_ca_file_and_nothing_else(self_signed, tmp_pat
         refused = run(*arguments)
         trusted = run(*arguments, "--ca-file", ca_file)
         missing = run(*arguments, "--ca-file", tmp_path / "none")
+        no_certificate = run(*arguments, "--ca-file", __file__)
     assert refused.returncode == 3
     assert b"certificate" in refused.stderr
     assert trusted.returncode == 0, trusted.stderr
-    assert missing.returncode == 3
-    assert b"Traceback" not in missing.stderr
+    assert (missing.returncode, no_certificate.returncode) == (2, 2)
+    path = str(tmp_path / "none")
+    assert missing.stderr.decode() == (
+        f"importstats: error: the CA file {path!r} cannot be read (No such file or directory); "
+        "check the path\n"
+    )
+    assert b"holds no certificate in PEM form; check the path" in no_certificate.stderr
     assert len(server.requests) == 1
+
+
+def test_a_port_without_tls_is_named_and_gets_no_request(tmp_path):
+    with Canned(says(FINE)) as server:
+        uri = server.uri.replace("http://", "https://")
+        arguments = ("-u", uri, "--timeout", "5")
+        refused = run("commit", "7", *arguments)
+        examined = run("doctor", *arguments, "-s", tmp_path / "s")
+    assert refused.returncode == 3
+    said = (
+        f"{uri}: what answers at this port does not speak TLS; check the port, or use http:// if "
+        "the token may be sent unencrypted"
+    )
+    assert refused.stderr.decode() == f"importstats: error: {said}\n"
+    assert f"failed   TLS        {said}\n" in examined.stdout.decode()
+    assert not server.requests
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -24,7 +24,7 @@ from importstats.releases import CLOUD
 from importstats.sources.endpoint import is_private
 from importstats.sources.messages import ImportJobRecord
 from importstats.sources.rest import ImportClient
-from importstats.sources.transport import CertificateError
+from importstats.sources.transport import TlsError
 from importstats.store import SnapshotStore
 from importstats.text import excerpt, format_bytes, format_duration
 
@@ -94,15 +94,13 @@ def _check_server(client: ImportClient, *, has_token: bool) -> Iterator[Check]:
     except ImportStatsError as error:
         problem = error
     later = ["TLS", "server", "token", "databases", "privilege", "describe"]
-    if isinstance(problem, UnreachableError) and not isinstance(problem, CertificateError):
-        fix = "check the address, the port and the network; is the server up?"
-        yield Check("address", "failed", str(problem), fix, problem)
+    if isinstance(problem, UnreachableError) and not isinstance(problem, TlsError):
+        yield Check("address", "failed", str(problem), "is the server up?", problem)
         yield from _skipped(later)
         return
     yield Check("address", "ok", f"{client.uri} answers")
-    if isinstance(problem, CertificateError):
-        fix = "give the authority with --ca-file, or use the host name in the certificate"
-        yield Check("TLS", "failed", str(problem), fix, problem)
+    if isinstance(problem, TlsError):
+        yield Check("TLS", "failed", str(problem), error=problem)
         yield from _skipped(later[1:])
         return
     yield _check_encryption(client.uri, has_token=has_token)

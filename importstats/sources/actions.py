@@ -22,7 +22,7 @@ from importstats.sources.answers import checked_envelope
 from importstats.sources.envelope import check_message
 from importstats.sources.messages import ImportProgressData
 from importstats.sources.source import Client
-from importstats.sources.transport import CertificateError
+from importstats.sources.transport import NotSentError
 from importstats.text import excerpt, printable
 
 Files = Iterable[str | Sequence[str]]
@@ -114,8 +114,8 @@ class RestActions(Client):
                 database,
                 [value for name, value in (storage or {}).items() if name != "volumeName"],
             )
-        except CertificateError:
-            raise  # Nothing was sent.
+        except NotSentError:
+            raise
         except UnreachableError as error:
             raise UnreachableError(
                 f"{error}; the job may have been created anyway: look at the list of jobs "
@@ -165,6 +165,8 @@ class RestActions(Client):
                 {"jobId": job_id, "dbName": database},
                 database,
             )
+        except NotSentError:
+            raise
         except UnreachableError as error:
             raise UnreachableError(
                 f"{error}; whether job {printable(job_id)} was {_DONE[what]} is not known: ask for "

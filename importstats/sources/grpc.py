@@ -37,9 +37,9 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
     UnreachableError,
-    UsageError,
 )
 from importstats.sources.actions import Files, import_files
+from importstats.sources.ca_bundle import read_ca_file
 from importstats.sources.endpoint import from_environment, parse_endpoint
 from importstats.sources.messages import INT64_MAX, GetImportProgressResponse, ImportJobRecord
 from importstats.sources.secrets import Secrets
@@ -85,7 +85,7 @@ class GrpcImportClient(Client):
     Raises
     ------
     ImportStatsError
-        No URI is given or set, or it is not a URI, or ``ca_file`` cannot be read.
+        No URI is given or set, or it is not a URI, or ``ca_file`` cannot be used.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class GrpcImportClient(Client):
         target = f"{host}:{endpoint.port or _DEFAULT_PORT[endpoint.scheme]}"
         options = _channel_options(retries, max_response_bytes)
         if endpoint.scheme == "https":
-            credentials = grpc.ssl_channel_credentials(_read_ca_file(ca_file))
+            credentials = grpc.ssl_channel_credentials(read_ca_file(ca_file) if ca_file else None)
             self._channel = grpc.secure_channel(target, credentials, options)
         else:
             self._channel = grpc.insecure_channel(target, options)
@@ -320,14 +320,3 @@ def _channel_options(retries: int, max_response_bytes: int) -> list[tuple[str, A
         config = {"methodConfig": [once, {"name": [{}], "retryPolicy": retry}]}
         options.append(("grpc.service_config", json.dumps(config)))
     return options
-
-
-def _read_ca_file(ca_file: str | Path | None) -> bytes | None:
-    if ca_file is None:
-        return None
-    try:
-        return Path(ca_file).read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"the CA file {str(ca_file)!r} cannot be read ({error.strerror}); check the path"
-        ) from error

@@ -110,7 +110,7 @@ class ManagementClient(Closing):
     Raises
     ------
     UsageError
-        It is not a URI.
+        It is not a URI, or the CA bundle cannot be used.
 
     Examples
     --------

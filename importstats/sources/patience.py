@@ -17,7 +17,7 @@ from importstats.errors import (
 )
 from importstats.sources.answers import decode_object
 from importstats.sources.envelope import check_status
-from importstats.sources.transport import Answer, CertificateError, Transport
+from importstats.sources.transport import Answer, TlsError, Transport
 from importstats.text import excerpt
 
 _FIRST_PAUSE_S: Final = 0.5
@@ -72,7 +72,7 @@ class Patience:
                 self.clock_ahead_s = answer.clock_ahead_s
                 _check_http_status(self._transport.uri, answer, path)
                 return parse(answer.content)
-            except CertificateError:
+            except TlsError:
                 raise
             except UnreachableError as error:
                 pause = max(_backoff(attempt), error.retry_after_s)

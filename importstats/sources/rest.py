@@ -97,8 +97,8 @@ class ImportClient(RestActions):
     Raises
     ------
     ImportStatsError
-        No URI is given or set, or it is not a URI; or the token or database does not fit an HTTP
-        header.
+        No URI is given or set, or it is not a URI; the token or database does not fit an HTTP
+        header; or the CA bundle cannot be used.
     ValueError
         The timeout is not a positive number.
     """

@@ -18,10 +18,17 @@ from typing import Any, Final
 import requests
 from requests.auth import AuthBase
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, IncompleteRead, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    IncompleteRead,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 from urllib3.util import Timeout
 
 from importstats.errors import BadResponseError, ImportStatsError, UnreachableError, nested_errors
+from importstats.sources.ca_bundle import check_ca_bundle
 from importstats.sources.deadline import DeadlineAdapter
 from importstats.sources.secrets import Secrets
 from importstats.text import excerpt, without_secrets
@@ -37,8 +44,12 @@ _LONGEST_RETRY_AFTER_S: Final = 3600.0
 Sink = Callable[[bytes], bool]
 
 
-class CertificateError(UnreachableError):
-    """The server's TLS certificate cannot be verified; another try would end the same way."""
+class NotSentError(UnreachableError):
+    """No connection was made, so the server has not seen the request."""
+
+
+class TlsError(NotSentError):
+    """No connection can be encrypted as asked; another try would end the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,11 @@ class Transport:
         A longer answer is refused.
     basic : bool
         Send the token, a ``user:password``, as HTTP Basic instead.
+
+    Raises
+    ------
+    UsageError
+        The CA bundle cannot be used.
     """
 
     def __init__(
@@ -105,6 +121,8 @@ class Transport:
             # The variables that requests reads.
             bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
             self._verify = next(filter(None, bundles), True)
+        if isinstance(self._verify, str):
+            check_ca_bundle(self._verify)
         adapter = DeadlineAdapter(_CONNECTIONS)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
@@ -182,16 +200,9 @@ class Transport:
                 return Answer(response.status_code, content, location, retry_after_s, ahead_s)
         except ImportStatsError as error:
             return error
-        except requests.exceptions.SSLError as error:
-            return CertificateError(
-                f"{self.uri}: the TLS certificate cannot be verified ({self._cause(error)}); "
-                "give your own CA with verify=PATH or --ca-file"
-            )
         # The libraries raise ValueError for a status or Location that makes no sense.
         except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
-            return UnreachableError(
-                f"{self.uri} does not answer ({self._cause(error)}); check the URI and the network"
-            )
+            return self._failure(error)
 
     def _read(
         self, response: requests.Response, deadline: float, timeout_s: float, sink: Sink | None
@@ -217,6 +228,24 @@ class Transport:
             f"{self.uri} was still sending after {timeout_s:.3g} s; raise the timeout"
         )
 
+    def _failure(self, error: BaseException) -> UnreachableError:
+        """The error to raise if a library's exception ended an exchange."""
+        seen = nested_errors(error)
+        if any(isinstance(each, ssl.SSLCertVerificationError) for each in seen):
+            return TlsError(
+                f"{self.uri}: the TLS certificate cannot be verified ({self._cause(error)}); give "
+                "your own CA with verify=PATH or --ca-file, or use the host name in the certificate"
+            )
+        if any(isinstance(each, ssl.SSLError) and each.reason in _NO_TLS for each in seen):
+            return TlsError(
+                f"{self.uri}: what answers at this port does not speak TLS; check the port, or use "
+                "http:// if the token may be sent unencrypted"
+            )
+        not_sent = any(isinstance(each, NewConnectionError | ConnectTimeoutError) for each in seen)
+        return (NotSentError if not_sent else UnreachableError)(
+            f"{self.uri} does not answer ({self._cause(error)}); check the URI and the network"
+        )
+
     def _cause(self, error: BaseException) -> str:
         """A nested connection error's innermost reason, in a few words.
 
@@ -236,6 +265,8 @@ class Transport:
         return f"its answer is not HTTP: {type(seen[-1]).__name__}"
 
 
+#: How OpenSSL's releases call a first answer that is no TLS.
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST")
 _SAY_NO_MORE_THAN_NUMBERS: Final = (
     http.client.RemoteDisconnected,
     http.client.IncompleteRead,

@@ -13,6 +13,7 @@ from importstats.errors import (
     UsageError,
 )
 from importstats.sources.rest import ImportClient
+from importstats.sources.transport import NotSentError
 
 CREATED = says({"code": 0, "data": {"jobId": "449"}})
 STORAGE = {"accessKey": "AKIA-canary-1", "secretKey": "s3cret-canary-2"}
@@ -38,6 +39,24 @@ def test_a_submit_is_sent_once_whatever_comes_back(answer, error):
         assert len(server.requests) == 1
     may_exist = "may have been created" in str(caught.value)
     assert may_exist == (error is UnreachableError)
+
+
+def test_a_commit_without_an_answer_may_have_been_taken():
+    with Canned(says({"message": "try later"}, 503)) as server:
+        with ImportClient(server.uri) as client, pytest.raises(UnreachableError) as caught:
+            client.commit("7")
+        assert len(server.requests) == 1
+    assert str(caught.value).endswith("whether job 7 was committed is not known: ask for its state")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("what", ["submit", "commit"])
+def test_what_was_never_sent_is_not_said_to_be_uncertain(host, what):
+    with Canned(CREATED) as server:
+        port = server.server_port
+    with ImportClient(f"http://{host}:{port}") as client, pytest.raises(NotSentError) as caught:
+        client.submit("books", ["a.parquet"]) if what == "submit" else client.commit("7")
+    assert str(caught.value).endswith("check the URI and the network")
 
 
 def test_milvus_gets_files_and_the_cloud_object_urls():

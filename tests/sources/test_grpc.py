@@ -25,6 +25,7 @@ from importstats.errors import (
     ServerError,
     UnauthorizedError,
     UnreachableError,
+    UsageError,
 )
 from importstats.sources.grpc import GrpcImportClient
 from importstats.store.schema import details_table, jobs_table
@@ -338,9 +339,10 @@ def test_a_uri_that_is_none(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
         GrpcImportClient(uri)
 
 
-def test_a_ca_file_that_cannot_be_read() -> None:
-    with pytest.raises(ImportStatsError, match="CA file"):
-        GrpcImportClient("https://localhost:1", ca_file="does/not/exist.pem")
+@pytest.mark.parametrize("path", ["does/not/exist.pem", __file__, "."])
+def test_a_ca_file_that_cannot_be_used(path: str) -> None:
+    with pytest.raises(UsageError, match="CA file"):
+        GrpcImportClient("https://localhost:1", ca_file=path)
 
 
 def test_without_the_extra_the_error_names_it() -> None:
