@@ -55,11 +55,18 @@ def reach(phase, jobs, stretch=1.0, sure=1.0, apart=0.0):
 
 
 def test_an_interval_reaches_by_the_root_of_what_the_model_says():
-    below, above = reach("Importing", [0, 0, 5, 5], 1.0, [1.0, 1 / 16] * 2)
+    below, above = reach(["Importing", "Importing", PACE, PACE], [5, 5, 0, 0], 1.0, [1, 1 / 16] * 2)
     np.testing.assert_allclose(below[::2] / below[1::2], [4, 4])
     np.testing.assert_allclose(above[::2] / above[1::2], [4, 4])
-    twice = reach("Importing", [0, 5], 2.0)
+    twice = reach(["Importing", PACE], [5, 0], 2.0)
     np.testing.assert_allclose(twice, 2 * np.array([below[::2], above[::2]]))
+
+
+def test_without_history_regular_tasks_do_not_make_the_later_phases_sure():
+    very_sure = np.ravel(reach("Importing", 0, sure=0.0))
+    np.testing.assert_allclose(very_sure, np.array([1.8, 0.7]) * np.sqrt(0.5))
+    at_a_half = np.ravel(reach("Importing", 0, sure=0.5))
+    np.testing.assert_allclose(at_a_half, very_sure * 2**0.25)
 
 
 def test_an_interval_reaches_further_if_model_and_twin_are_apart():
@@ -74,20 +81,21 @@ def test_an_interval_reaches_further_if_model_and_twin_are_apart():
         ("Pending", (1.8, 0.7), (1.2, 0.64)),
         ("PreImporting", (1.8, 0.7), (1.2, 0.64)),
         ("Importing", (1.8, 0.7), (1.05, 0.55)),
-        ("Sorting", (3.0, 0.5), (1.35, 0.46)),
+        ("Sorting", (3.0, 0.6), (1.35, 0.46)),
         ("IndexBuilding", (1.8, 0.7), (1.35, 0.46)),
-        (PACE, (1.1, 0.6), (0.76, 0.46)),
+        (PACE, (1.1, 0.7), (0.76, 0.46)),
     ],
 )
 def test_how_far_an_interval_reaches_in_each_phase(phase, without, with_history):
-    assert np.ravel(reach(phase, 0)) == pytest.approx(without)
+    own = 1.0 if phase == PACE else np.hypot(1.0, 0.5)
+    assert np.ravel(reach(phase, 0)) == pytest.approx(np.array(without) * np.sqrt(own))
     assert np.ravel(reach(phase, 1)) == pytest.approx(with_history)
 
 
 def test_no_time_left_is_as_little_as_can_be_told():
     no = np.zeros(1)
     none = np.array([[0.0, 1e-7, 1.0]])
-    (found,) = stretched(none, no, np.array(["Importing"]), no, np.ones(1))
+    (found,) = stretched(none, no, np.array([PACE]), no, np.ones(1))
     assert found[:2] == pytest.approx([1e-6, 1e-6])
 
 

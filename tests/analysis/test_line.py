@@ -35,21 +35,21 @@ def test_what_is_left_goes_on_as_it_went_since_the_queue(rows, left):
     assert found == pytest.approx(expected, nan_ok=True)
 
 
-def rows_of(phase="Importing", line=100.0, gained=0.0, only_imports=False):
-    row = {"phase": phase, "line_s": line, "gained": gained, "step": 0.1}
+def rows_of(phase="Importing", line=100.0, gained=0.0, only_imports=False, lived=1e6):
+    row = {"phase": phase, "line_s": line, "gained": gained, "step": 0.1, "lived_s": lived}
     return pd.DataFrame([{**row, "only_imports": only_imports}])
 
 
 @pytest.mark.parametrize(
     ("row", "is_alone", "weight"),
     [
-        ({}, True, WEIGHT["Importing"]),
-        ({"phase": "Sorting"}, True, WEIGHT["Sorting"]),
-        ({"phase": "PreImporting"}, True, WEIGHT["PreImporting"]),
-        ({"phase": "IndexBuilding"}, True, WEIGHT["IndexBuilding"]),
-        ({"phase": "IndexBuilding", "gained": 0.1}, True, WEIGHT["IndexBuilding"]),
+        ({}, True, WEIGHT),
+        ({"phase": "Sorting"}, True, WEIGHT),
+        ({"phase": "PreImporting"}, True, WEIGHT),
+        ({"phase": "IndexBuilding"}, True, WEIGHT),
+        ({"phase": "IndexBuilding", "gained": 0.1}, True, WEIGHT),
         ({"phase": "IndexBuilding", "gained": 0.2}, True, 0),
-        ({"gained": 0.2}, True, WEIGHT["Importing"]),
+        ({"gained": 0.2}, True, WEIGHT),
         ({"phase": "Committing"}, True, 0),
         ({"only_imports": True}, True, 0),
         ({"line": np.nan}, True, 0),
@@ -69,7 +69,9 @@ def test_a_line_below_a_second_is_a_second():
     np.testing.assert_allclose(found, [[10.0]])
 
 
-def test_the_line_counts_most_where_the_model_has_little_but_priors_and_never_alone():
-    assert 0 < WEIGHT["Importing"] < 1
-    for phase in ("PreImporting", "Sorting", "IndexBuilding"):
-        assert WEIGHT["Importing"] < WEIGHT[phase] < 1
+@pytest.mark.parametrize(
+    ("lived", "weight"), [(0, 1), (45 * np.log(2), 0.75), (45 * np.log(10), 0.55), (1e6, 0.5)]
+)
+def test_the_line_counts_more_in_the_first_moments_and_half_later(lived, weight):
+    found = with_line(rows_of(lived=lived), np.array([[1000.0]]), np.array([True]))
+    np.testing.assert_allclose(found, [[1000 * 0.1**weight]])

@@ -33,10 +33,13 @@ REACH: Final = ((1.8, 0.7), (1.05, 0.55))
 REACH_IN: Final = {
     "Pending": ((1.8, 0.7), (1.2, 0.64)),
     "PreImporting": ((1.8, 0.7), (1.2, 0.64)),
-    "Sorting": ((3.0, 0.5), (1.35, 0.46)),
+    "Sorting": ((3.0, 0.6), (1.35, 0.46)),
     "IndexBuilding": ((1.8, 0.7), (1.35, 0.46)),
-    PACE: ((1.1, 0.6), (0.76, 0.46)),
+    PACE: ((1.1, 0.7), (0.76, 0.46)),
 }
+# Without history and before a pace is seen the model is never surer than this (log): tasks that
+# look regular say nothing about the phases after them.
+_UNKNOWN: Final = 0.5
 #: With history no interval reaches further above the median than this, on the log scale: on tuning
 #: seeds any further reach adds to its width, and next to nothing to what it holds (ours).
 MOST_ABOVE: Final = 0.6
@@ -72,7 +75,8 @@ def stretched(
     reach = np.array([REACH_IN.get(str(name), REACH) for name in names]).reshape(-1, 2, 2)
     factor = reach[place, (jobs > 0).astype(np.int64)] * stretch[:, None]
     log = np.log(np.maximum(quantiles, 1e-6))
-    own = np.hypot(np.diff(log, axis=1), apart[:, None])
+    least = np.where((jobs > 0) | (phase == PACE), 0.0, _UNKNOWN)
+    own = np.hypot(np.diff(log, axis=1), np.maximum(apart, least)[:, None])
     away = np.column_stack([-factor[:, 0], np.zeros(len(log)), factor[:, 1]])
     away[:, [0, 2]] *= np.sqrt(own)
     return np.asarray(np.exp(log[:, [1]] + away), np.float64)

@@ -2,10 +2,10 @@
 
 A line is wrong by construction: the points of the phases do not measure time. But it needs no
 prior, and without history the priors of the later phases may be wrong by a large factor either way.
-So the two are mixed geometrically (the combination of forecasts: Bates & Granger, Operational
-Research Quarterly 20, 1969), until the pace of the last long phase is seen, which says more. In
-Importing, which is scheduled by its tasks, each counts half; in the other phases the model has
-little but priors, and the line counts more (ours).
+So the two are mixed geometrically with equal weights (the combination of forecasts: Bates &
+Granger, Operational Research Quarterly 20, 1969), until the pace of the last long phase is seen,
+which says more. In a job's first moments the line counts more: if it has come far within seconds,
+the server's rounds take most of its time, of which priors of long jobs know nothing (ours).
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ import pandas as pd
 from importstats.analysis.forecast.remaining import shows_pace
 from importstats.arrays import Bools, Floats, floats
 
-#: How much the line counts in each phase, in index building until its pace is seen; the rest is the
-#: model's.
-WEIGHT: Final = {"PreImporting": 0.7, "Importing": 0.5, "Sorting": 0.7, "IndexBuilding": 0.7}
+#: The phases in which the line counts; in index building it does until its pace is seen.
+PHASES: Final = ("PreImporting", "Importing", "Sorting", "IndexBuilding")
+#: How much the line counts; the rest is the model's. Equal weights are hard to beat.
+WEIGHT: Final = 0.5
+# The time in which what is left to the model grows to 63 % of its full weight.
+_FIRST_MOMENTS_S: Final = 45.0
 
 
 def line_s(seen: pd.DataFrame) -> Floats:
@@ -46,9 +49,10 @@ def with_line(rows: pd.DataFrame, left_s: Floats, alone: Bools) -> Floats:
     could be wrong.
     """
     line = floats(rows, "line_s")
-    by_phase = rows["phase"].astype("str").map(WEIGHT).fillna(0.0).to_numpy(np.float64)
+    alone = alone & rows["phase"].isin(PHASES).to_numpy(np.bool_) & ~np.isnan(line)
     alone = alone & ~rows["only_imports"].to_numpy(np.bool_) & ~shows_pace(rows)
-    weight = np.where(alone & ~np.isnan(line), by_phase, 0.0)[:, None]
+    young = np.exp(-np.maximum(floats(rows, "lived_s"), 0.0) / _FIRST_MOMENTS_S)
+    weight = np.where(alone, WEIGHT + (1 - WEIGHT) * young, 0.0)[:, None]
     log = np.log(np.maximum(left_s, 1e-3))
     middle = np.median(log, axis=1, keepdims=True)
     to = np.where(np.isnan(line), 1.0, np.maximum(line, 1.0))[:, None]
