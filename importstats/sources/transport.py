@@ -121,7 +121,7 @@ class Transport:
             # The variables that requests reads.
             bundles = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
             self._verify = next(filter(None, bundles), True)
-        if isinstance(self._verify, str):
+        if isinstance(self._verify, str) and uri.startswith("https"):
             check_ca_bundle(self._verify)
         adapter = DeadlineAdapter(_CONNECTIONS)
         self._session.mount("http://", adapter)

@@ -22,8 +22,8 @@ from importstats.analysis.forecast.twin import WEIGHT, twin_quantiles
 
 
 def rows_of(phase="Importing", *, gained=0.0, step=0.1, line_s=np.nan):
-    row = {"phase": phase, "gained": gained, "step": step, "line_s": line_s, "only_imports": False}
-    return pd.DataFrame([row])
+    row = {"phase": phase, "gained": gained, "step": step, "line_s": line_s, "lived_s": 1e6}
+    return pd.DataFrame([{**row, "only_imports": False}])
 
 
 def model(seconds, spread=0.4):
