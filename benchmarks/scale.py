@@ -21,10 +21,12 @@ included.
 * ``duckdb`` and ``polars`` glob the same files and do the same by hand, on as many threads as there
   are cores: the same samples from the runs, the same rates and windows, the same phases by progress
   and rows, tasks told apart by a hash of their steps. They leave out what takes rules instead of
-  aggregation: releases with other progress ranges, server times, lost names, the cost of a task
-  by its bytes, the rounds in which slow peers are discounted, verdicts, and interpolation at a
-  window's edge. So they do less, never more.
-* ``pyarrow`` only reads the columns that the task needs: what no method can be faster than.
+  aggregation: releases with other progress ranges, server times, lost and display names, the cost
+  of a task by its bytes, snapshots without an answer, verdicts, and interpolation at a window's
+  edge. Their stragglers are slow by one formula, the pace of their task beside its peers', where
+  ours fits a model of durations and adds its probability and the delay; their summaries have no
+  bytes per second. They sort only what cannot be told apart otherwise. So they do less, never more.
+* ``pyarrow`` only scans the columns that the task needs, as a dataset.
 """
 
 import argparse

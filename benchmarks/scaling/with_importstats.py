@@ -56,7 +56,7 @@ def one_job(store: str) -> Iterator:
     yield load_details(store, runs=True, **key)
 
 
-# --- pyarrow: what no method can be faster than ---------------------------------------------------
+# --- pyarrow: a scan of the same columns ----------------------------------------------------------
 
 
 def scan(store: str, table: str, columns: list[str] | None) -> Iterator:
