@@ -25,7 +25,8 @@ included.
   of a task by its bytes, snapshots without an answer, verdicts, and interpolation at a window's
   edge. Their stragglers are slow by one formula, the pace of their task beside its peers', where
   ours fits a model of durations and adds its probability and the delay; their summaries have no
-  bytes per second. They sort only what cannot be told apart otherwise. So they do less, never more.
+  bytes per second. Their stragglers, and DuckDB's throughput, are in no order. So they do less,
+  never more.
 * ``pyarrow`` only scans the columns that the task needs, as a dataset.
 """
 
