@@ -16,7 +16,7 @@ from importstats.analysis.own_pace import slowdown
 from importstats.analysis.ranking import rank_files
 from importstats.analysis.silence import Slump, slump_of
 from importstats.analysis.spans import Spans
-from importstats.arrays import US_PER_S, Bools, Ints, floats, microseconds, summed
+from importstats.arrays import US_PER_S, Bools, Floats, Ints, floats, microseconds, summed
 from importstats.names import JOB_KEY
 from importstats.text import format_count, format_duration, format_percent, format_times
 
@@ -106,10 +106,10 @@ def _begun_after_polls(
     for job in histories:
         number = numbers.get(job.key)
         if number is not None:
-            time = microseconds(job.snapshots, "observed_at")[0] / US_PER_S
-            before[number] = time[time < first[number]].max(initial=-np.inf)
+            polls = _polled_s(job)
+            if len(earlier := polls[polls < first[number]]):
+                before[number] = earlier.max()
     listed = (spans.handed_by <= first[spans.job]) & np.isfinite(spans.handed_after)
-    before[np.isinf(before)] = np.nan
     return replace(spans, handed_after=np.where(listed, before[spans.job], spans.handed_after))
 
 
@@ -322,12 +322,17 @@ def _rows_go_on(job: JobHistory, ages: Ages, number: int, slump: Slump, factor: 
     spans = ages.spans
     if np.median(spans.files[(spans.job == number) & spans.running]) < _SEVERAL_FILES:
         return False
-    time = microseconds(job.snapshots, "observed_at")[0] / US_PER_S
     now, begin = float(spans.now[number]), float(ages.since[number])
     later = slump.since + slump.lasts_s / 2
-    rows = np.interp([begin, slump.since, later, now], time, floats(job.snapshots, "imported_rows"))
+    times = [begin, slump.since, later, now]
+    rows = np.interp(times, _polled_s(job), floats(job.snapshots, "imported_rows"))
     before, since = rows[1] - rows[0], rows[3] - rows[2]
     return bool(since * (slump.since - begin) >= factor * before * (now - later))
+
+
+def _polled_s(job: JobHistory) -> Floats:
+    """The seconds since 1970 at which a job was polled."""
+    return microseconds(job.snapshots, "observed_at")[0] / US_PER_S
 
 
 def _utc_time(seconds: float) -> pd.Timestamp:
